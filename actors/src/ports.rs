@@ -1,0 +1,134 @@
+//! What the actors need from the world: time, chance, a store, a venue.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use futures_util::stream::BoxStream;
+use thiserror::Error;
+
+use crate::domain::names::{BrokerOrderId, OrderId, Symbol};
+use crate::domain::venue::{Execution, NewOrder, Quote, VenueEvent, VenueOrder, VenuePosition, VenueWords};
+
+/// The three clocks.
+pub trait Clock: Send + Sync {
+    /// The wall clock in UTC, cut to microseconds.
+    fn now(&self) -> DateTime<Utc>;
+
+    /// A clock that never goes back, and stands still while the system is suspended.
+    fn monotonic(&self) -> Duration;
+
+    /// A clock that never goes back, and counts the time in which the system was suspended.
+    fn boottime(&self) -> Duration;
+}
+
+/// Chance, so that a simulation can decide it.
+pub trait Entropy: Send + Sync {
+    /// 64 random bits.
+    fn bits(&self) -> u64;
+}
+
+/// A broker. Every result says what the caller should do.
+#[async_trait]
+pub trait Venue: Send + Sync {
+    /// Sends one order, once: an implementation never resends by itself.
+    async fn submit(&self, order: &NewOrder) -> Result<VenueOrder, SubmitError>;
+
+    /// Asks for an order's end. `Ok` means that the request was taken, not that the order has ended.
+    async fn cancel(&self, order: &BrokerOrderId) -> Result<(), CancelError>;
+
+    /// The order of that client order id, if the venue knows one.
+    async fn find(&self, id: &OrderId) -> Result<Option<VenueOrder>, VenueError>;
+
+    /// Every order that is live.
+    async fn open_orders(&self) -> Result<Vec<VenueOrder>, VenueError>;
+
+    /// Orders of every status that the venue took at or after `since`, oldest first, as one page; `after` continues
+    /// behind the last order of the page before. An empty page is the end.
+    async fn orders_since(
+        &self,
+        since: DateTime<Utc>,
+        after: Option<&BrokerOrderId>,
+    ) -> Result<Vec<VenueOrder>, VenueError>;
+
+    /// The trades at or after `since`, oldest first, all of them.
+    async fn executions_since(&self, since: DateTime<Utc>) -> Result<Vec<Execution>, VenueError>;
+
+    /// What the account holds; a symbol that is flat may be missing.
+    async fn positions(&self) -> Result<Vec<VenuePosition>, VenueError>;
+
+    /// The best prices now.
+    async fn quote(&self, symbol: &Symbol) -> Result<Quote, VenueError>;
+
+    /// The stream of events from now on. It ends, or says [`VenueEvent::Gap`], where events may be missing.
+    async fn events(&self) -> Result<BoxStream<'static, VenueEvent>, VenueError>;
+}
+
+/// Why a submission brought no order.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum SubmitError {
+    /// No byte of it reached the venue. It may be tried again.
+    #[error("the order never left: {detail}")]
+    NeverLeft {
+        /// What failed.
+        detail: String,
+    },
+    /// The venue asks for patience, and has not taken it. It may be tried again, without loss of a try.
+    #[error("the venue is busy")]
+    NotNow {
+        /// How long it asks to wait.
+        retry_after: Option<Duration>,
+    },
+    /// The venue refused it. Final.
+    #[error("the venue rejected the order: {} ({})", .0.message, .0.code)]
+    Rejected(VenueWords),
+    /// The venue has an order of this id already.
+    #[error("the venue has an order of this id")]
+    DuplicateId,
+    /// It left, and what became of it is not known. Look it up, never resend blind.
+    #[error("the outcome is unknown: {detail}")]
+    Unknown {
+        /// What failed.
+        detail: String,
+    },
+    /// The key or the account is not allowed to trade.
+    #[error("not authorised: {detail}")]
+    Unauthorised {
+        /// The venue's words.
+        detail: String,
+    },
+}
+
+/// Why a cancel was not taken.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum CancelError {
+    /// The order has ended, or the venue doesn't know it: look it up.
+    #[error("not cancelable")]
+    NotCancelable,
+    /// It could not be asked, or the answer was lost: ask again.
+    #[error(transparent)]
+    Venue(#[from] VenueError),
+}
+
+/// Why a question to a venue has no answer.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum VenueError {
+    /// The venue can't be reached, or answered with an error of its own.
+    #[error("the venue is unavailable: {detail}")]
+    Unavailable {
+        /// What failed.
+        detail: String,
+    },
+    /// The venue asks for patience.
+    #[error("the venue is busy")]
+    NotNow {
+        /// How long it asks to wait.
+        retry_after: Option<Duration>,
+    },
+    /// The key or the account is not allowed to ask.
+    #[error("not authorised: {detail}")]
+    Unauthorised {
+        /// The venue's words.
+        detail: String,
+    },
+}
