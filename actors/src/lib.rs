@@ -8,4 +8,17 @@ pub mod gate;
 pub mod health;
 pub mod kill_switch;
 pub mod ports;
+pub mod supervisor;
+pub mod tuning;
+
+mod broker;
+mod circuit_breaker;
+mod doubt;
+mod line;
+mod persistence;
+mod reconciler;
 mod sync;
+mod twap_parent;
+mod watch;
+
+pub use doubt::Doubtful;

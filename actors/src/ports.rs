@@ -1,5 +1,6 @@
 //! What the actors need from the world: time, chance, a store, a venue.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -11,6 +12,21 @@ use crate::domain::names::{BrokerOrderId, OrderId, Symbol};
 use crate::domain::venue::{Execution, NewOrder, Quote, VenueEvent, VenueOrder, VenuePosition, VenueWords};
 
 pub mod store;
+
+use store::Store;
+
+/// All of it, as every actor holds it.
+#[derive(Clone)]
+pub struct World {
+    /// The ledger.
+    pub store: Arc<dyn Store>,
+    /// The broker.
+    pub venue: Arc<dyn Venue>,
+    /// The clocks.
+    pub clock: Arc<dyn Clock>,
+    /// Chance.
+    pub entropy: Arc<dyn Entropy>,
+}
 
 /// The three clocks.
 pub trait Clock: Send + Sync {

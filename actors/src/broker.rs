@@ -1,0 +1,285 @@
+//! One broker account: the queue of due orders, the rate budget, the sends in flight, unknown outcomes, cancels, and
+//! the venue's events.
+//!
+//! A due order travels **gate → rate token → claim → in flight → gate → wire**. Orders wait unclaimed, oldest due time
+//! first; those that may go are claimed together in one transaction and sent in the same order.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message, SpawnHandle};
+use chrono::{DateTime, Utc};
+
+use crate::circuit_breaker::BrokerAnswered;
+use crate::domain::names::OrderId;
+use crate::domain::status::OwnEnd;
+use crate::doubt::Doubtful;
+use crate::gate::{Gate, InFlight, Verdict};
+use crate::line::Line;
+use crate::persistence::Persist;
+use crate::ports::World;
+use crate::tuning::Tuning;
+use crate::watch::Sentinel;
+
+use budget::{Budget, Lane};
+use unknowns::Unknown;
+
+pub(crate) use cancels::{CancelEverything, CancelMarked, CancelTally};
+pub(crate) use stream::Listen;
+pub(crate) use unknowns::Adopt;
+
+mod budget;
+mod cancels;
+mod sends;
+mod stream;
+mod unknowns;
+
+/// How often a queue that waits for the gate looks again.
+const GATE_RETRY: Duration = Duration::from_millis(20);
+
+/// An order whose time has come.
+///
+/// Idempotent: an order that waits already, or that was claimed since, is not sent twice.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Dispatch(pub(crate) Vec<Due>);
+
+/// What the queue knows of an order; everything else is read when it is claimed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Due {
+    pub(crate) id: OrderId,
+    /// The plan version that the sender holds; `None` for a single order.
+    pub(crate) plan_version: Option<u32>,
+    pub(crate) due: DateTime<Utc>,
+    /// After this it is too late to send.
+    pub(crate) latest: DateTime<Utc>,
+    /// It is absent at the venue since then, on the clock that counts suspended time, and is sent again.
+    pub(crate) absent_since: Option<Duration>,
+}
+
+/// The broker's state turned: the supervisor shuts or opens the gate.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) enum BrokerTurned {
+    /// The stream of events ended; nothing leaves until our books were compared again.
+    Disconnected(String),
+    /// Events may be missing: compare the books, without shutting the gate.
+    Gap,
+    /// Our key is refused.
+    Unauthorised(String),
+}
+
+/// Stops the actor, as before it is rebuilt.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct StopWork;
+
+/// No new sends from now on.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Drain;
+
+/// The lines that the broker's actor speaks on.
+#[derive(Clone, Default)]
+pub(crate) struct BrokerLines {
+    pub(crate) persist: Line<Persist>,
+    pub(crate) answered: Line<BrokerAnswered>,
+    pub(crate) turned: Line<BrokerTurned>,
+}
+
+/// Owns an account's way to the venue. An order is in at most one of `queue`, the in-flight set and `unknowns`.
+pub(crate) struct Broker {
+    world: World,
+    tuning: Tuning,
+    gate: Gate,
+    in_flight: InFlight,
+    doubtful: Doubtful,
+    lines: BrokerLines,
+    budget: Budget,
+    queue: BTreeMap<(DateTime<Utc>, u64), Due>,
+    queued: BTreeSet<OrderId>,
+    sequence: u64,
+    /// Claims are on their way to the store.
+    claiming: bool,
+    /// Sends whose outcome is not durable yet.
+    sending: usize,
+    draining: bool,
+    retry: Option<SpawnHandle>,
+    unknowns: BTreeMap<OrderId, Unknown>,
+    cancels: BTreeMap<OrderId, cancels::Trying>,
+    scanning: bool,
+    hearing: Option<SpawnHandle>,
+    _sentinel: Sentinel,
+}
+
+impl Broker {
+    pub(crate) fn new(
+        (world, tuning, gate): (World, Tuning, Gate),
+        (in_flight, doubtful): (InFlight, Doubtful),
+        lines: BrokerLines,
+        sentinel: Sentinel,
+    ) -> Self {
+        let budget = Budget::new(tuning.requests_per_minute, &world.clock);
+        Self {
+            world,
+            tuning,
+            gate,
+            in_flight,
+            doubtful,
+            lines,
+            budget,
+            queue: BTreeMap::new(),
+            queued: BTreeSet::new(),
+            sequence: 0,
+            claiming: false,
+            sending: 0,
+            draining: false,
+            retry: None,
+            unknowns: BTreeMap::new(),
+            cancels: BTreeMap::new(),
+            scanning: false,
+            hearing: None,
+            _sentinel: sentinel,
+        }
+    }
+}
+
+impl Actor for Broker {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(self.tuning.max_queue.max(16));
+        ctx.run_interval(Duration::from_secs(1), Self::scan_marks);
+        ctx.run_interval(unknowns::TICK, Self::look_up_due);
+    }
+}
+
+impl Handler<Dispatch> for Broker {
+    type Result = ();
+
+    fn handle(&mut self, Dispatch(due): Dispatch, ctx: &mut Self::Context) {
+        for one in due {
+            self.enqueue(one);
+        }
+        self.pump(ctx);
+    }
+}
+
+impl Handler<StopWork> for Broker {
+    type Result = ();
+
+    fn handle(&mut self, _: StopWork, ctx: &mut Self::Context) {
+        ctx.stop();
+    }
+}
+
+impl Handler<Drain> for Broker {
+    type Result = ();
+
+    fn handle(&mut self, _: Drain, _: &mut Self::Context) {
+        self.draining = true;
+    }
+}
+
+/// What becomes of the order at the head of the queue.
+enum Fate {
+    Goes,
+    Ends(OwnEnd, &'static str, String),
+    /// Nothing can be sent for so long.
+    Waits(Duration),
+}
+
+impl Broker {
+    fn enqueue(&mut self, due: Due) {
+        if !self.queued.insert(due.id.clone()) || self.in_flight.contains(&due.id) {
+            return;
+        }
+        self.sequence += 1;
+        self.queue.insert((due.due, self.sequence), due);
+    }
+
+    /// Sends what may go: ends what is too late or stopped, takes tokens, and claims the rest together.
+    fn pump(&mut self, ctx: &mut Context<Self>) {
+        if self.claiming || self.draining {
+            return;
+        }
+        let began = self.world.clock.boottime();
+        let (mut train, mut ends) = (Vec::new(), Vec::new());
+        while let Some(mut head) = self.queue.first_entry() {
+            if train.len() + ends.len() >= self.tuning.max_batch {
+                break;
+            }
+            let room = self.sending + train.len() < self.tuning.max_in_flight;
+            let fate = fate(head.get_mut(), &self.world, &self.gate, &mut self.budget, room);
+            match fate {
+                Fate::Goes => train.push(head.remove()),
+                Fate::Ends(end, reason, detail) => ends.push((head.remove(), end, reason, detail)),
+                Fate::Waits(wait) => {
+                    self.look_again(wait, ctx);
+                    break;
+                }
+            }
+        }
+        metrics::gauge!("tranche_dispatch_queue").set(u32::try_from(self.queue.len()).unwrap_or(u32::MAX));
+        if !train.is_empty() || !ends.is_empty() {
+            self.claim(train, ends, began, ctx);
+        }
+    }
+
+    fn look_again(&mut self, wait: Duration, ctx: &mut Context<Self>) {
+        if let Some(retry) = self.retry.take() {
+            ctx.cancel_future(retry);
+        }
+        self.retry = Some(ctx.run_later(wait.max(Duration::from_millis(1)), |act, ctx| {
+            act.retry = None;
+            act.pump(ctx);
+        }));
+    }
+
+    /// Puts an order back that certainly never left.
+    fn requeue(&mut self, due: Due) {
+        self.sequence += 1;
+        self.queued.insert(due.id.clone());
+        self.queue.insert((due.due, self.sequence), due);
+    }
+
+    fn tell(&self, turned: BrokerTurned, ctx: &mut Context<Self>) {
+        use actix::{ActorFutureExt, WrapFuture};
+        let line = self.lines.turned.clone();
+        ctx.spawn(
+            async move { line.ask(turned).await }
+                .into_actor(self)
+                .map(|told, _, _| {
+                    if told.is_err() {
+                        tracing::error!("the supervisor did not take note of the broker's state");
+                    }
+                }),
+        );
+    }
+}
+
+fn fate(due: &mut Due, world: &World, gate: &Gate, budget: &mut Budget, room: bool) -> Fate {
+    let now = world.clock.now();
+    if now > due.latest {
+        let late = (now - due.due).num_milliseconds();
+        return Fate::Ends(
+            OwnEnd::Expired,
+            "late",
+            format!("{late} ms after its time, more than its grace"),
+        );
+    }
+    let boottime = world.clock.boottime();
+    if let Verdict::Shut(reason) = gate.verdict(boottime) {
+        return match reason.ends_slice() {
+            Some(end) => Fate::Ends(end, reason.as_str(), String::new()),
+            None => Fate::Waits(GATE_RETRY),
+        };
+    }
+    if !room {
+        return Fate::Waits(GATE_RETRY);
+    }
+    match budget.take(Lane::Orders, boottime) {
+        Ok(()) => Fate::Goes,
+        Err(wait) => Fate::Waits(wait.min((due.latest - now).to_std().unwrap_or_default() + GATE_RETRY)),
+    }
+}

@@ -1,0 +1,231 @@
+//! Cancels: every order that has the mark of one is cancelled at the venue, and asked about until it has ended.
+
+use std::time::Duration;
+
+use actix::{ActorFutureExt, AsyncContext, Context, Handler, Message, ResponseActFuture, WrapFuture};
+use futures_util::future::join_all;
+
+use super::Broker;
+use super::budget::Lane;
+use crate::domain::ledger::{Refusal, Report, Write};
+use crate::domain::names::{BrokerOrderId, OrderId};
+use crate::domain::order::Order;
+use crate::domain::status::{OrderStatus, Share};
+use crate::domain::venue::VenueOrder;
+use crate::line::Line;
+use crate::persistence::{Persist, persist_surely};
+use crate::ports::{CancelError, Venue, VenueError, World};
+
+const FIRST_WAIT: Duration = Duration::from_millis(500);
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+
+/// Marks were just made durable: look now, not only at the next second.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct CancelMarked;
+
+/// Cancels everything that is open, from the venue's own list, so that it works without the store; what is ours gets
+/// the mark too, and is retried until confirmed.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "CancelTally")]
+pub(crate) struct CancelEverything {
+    /// How long to wait for the venue to confirm.
+    pub(crate) within: Duration,
+    /// Orders of unknown outcome: they get the mark, and are cancelled when they are found.
+    pub(crate) also: Vec<OrderId>,
+}
+
+/// What cancelling everything came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, actix::MessageResponse)]
+pub(crate) struct CancelTally {
+    pub(crate) requested: u32,
+    pub(crate) confirmed: u32,
+    pub(crate) failed: u32,
+}
+
+/// A cancel that is not confirmed yet.
+pub(super) struct Trying {
+    next: Duration,
+    wait: Duration,
+}
+
+impl Handler<CancelMarked> for Broker {
+    type Result = ();
+
+    fn handle(&mut self, _: CancelMarked, ctx: &mut Self::Context) {
+        self.scan_marks(ctx);
+    }
+}
+
+impl Handler<CancelEverything> for Broker {
+    type Result = ResponseActFuture<Self, CancelTally>;
+
+    fn handle(&mut self, everything: CancelEverything, ctx: &mut Self::Context) -> Self::Result {
+        let (world, line, account) = (
+            self.world.clone(),
+            self.lines.persist.clone(),
+            self.tuning.account.clone(),
+        );
+        let mark = async move {
+            let mut ids = everything.also;
+            // What is open by our books gets the mark also where the venue can't be asked now.
+            loop {
+                match world.store.open_orders(&account).await {
+                    Ok(orders) => {
+                        let live = |order: &Order| matches!(order.status.share(), Share::Working | Share::Unknown);
+                        ids.extend(orders.into_iter().filter(live).map(|order| order.id));
+                        break;
+                    }
+                    Err(_) => tokio::time::sleep(FIRST_WAIT).await,
+                }
+            }
+            if !ids.is_empty() {
+                persist_surely(&line, vec![Write::MarkCancels { ids }]).await;
+            }
+        };
+        ctx.spawn(mark.into_actor(self).map(|(), act, ctx| act.scan_marks(ctx)));
+        let (venue, within) = (self.world.venue.clone(), everything.within);
+        Box::pin(async move { cancel_everything(&*venue, within).await }.into_actor(self))
+    }
+}
+
+/// Cancels from the venue's list and watches that list until it is empty or the time is over.
+async fn cancel_everything(venue: &dyn Venue, within: Duration) -> CancelTally {
+    let deadline = tokio::time::Instant::now() + within;
+    let open = match tokio::time::timeout_at(deadline, venue.open_orders()).await {
+        Ok(Ok(open)) => open,
+        Ok(Err(_)) | Err(_) => {
+            tracing::error!("the venue's open orders could not be read; what our books know is cancelled from there");
+            return CancelTally {
+                failed: 1,
+                ..CancelTally::default()
+            };
+        }
+    };
+    let cancels = open.iter().map(|order| venue.cancel(&order.broker_order_id));
+    let asked = tokio::time::timeout_at(deadline, join_all(cancels))
+        .await
+        .unwrap_or_default();
+    let refused = |answer: &&Result<(), CancelError>| matches!(answer, Err(CancelError::Venue(_)));
+    let failed = asked.iter().filter(refused).count() + open.len().saturating_sub(asked.len());
+    let mut left = open.len();
+    while left > 0 && tokio::time::Instant::now() < deadline {
+        if let Ok(Ok(still)) = tokio::time::timeout_at(deadline, venue.open_orders()).await {
+            left = still
+                .iter()
+                .filter(|order| is_among(&open, &order.broker_order_id))
+                .count();
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    CancelTally {
+        requested: count(open.len()),
+        confirmed: count(open.len().saturating_sub(left)),
+        failed: count(failed),
+    }
+}
+
+fn is_among(orders: &[VenueOrder], id: &BrokerOrderId) -> bool {
+    orders.iter().any(|order| order.broker_order_id == *id)
+}
+
+impl Broker {
+    /// Looks for marked orders, every second and when marks were made: whoever set a mark need not know us.
+    pub(super) fn scan_marks(&mut self, ctx: &mut Context<Self>) {
+        if std::mem::replace(&mut self.scanning, true) {
+            return;
+        }
+        let (store, account) = (self.world.store.clone(), self.tuning.account.clone());
+        let read = async move { store.marked_orders(&account).await };
+        ctx.spawn(read.into_actor(self).map(|read, act, ctx| {
+            act.scanning = false;
+            // While the store can't be read the scan of the next second tries again.
+            let Ok(orders) = read else { return };
+            act.cancels.retain(|id, _| orders.iter().any(|order| order.id == *id));
+            for order in orders {
+                act.cancel_one(order, ctx);
+            }
+        }));
+    }
+
+    fn cancel_one(&mut self, order: Order, ctx: &mut Context<Self>) {
+        // What is unknown is cancelled once it is found; the look-ups see to that.
+        let (Share::Working, Some(broker_order_id)) = (order.status.share(), order.broker_order_id.clone()) else {
+            return;
+        };
+        let now = self.world.clock.boottime();
+        let trying = self.cancels.entry(order.id.clone()).or_insert(Trying {
+            next: now,
+            wait: FIRST_WAIT,
+        });
+        if now < trying.next || self.budget.take(Lane::Control, now).is_err() {
+            return;
+        }
+        trying.next = now + trying.wait;
+        trying.wait = (trying.wait * 2).min(LONGEST_WAIT);
+        let (world, line) = (self.world.clone(), self.lines.persist.clone());
+        let timeout = self.tuning.send_timeout;
+        let asked = async move {
+            let late = || {
+                CancelError::Venue(VenueError::Unavailable {
+                    detail: "no answer in time".to_owned(),
+                })
+            };
+            let cancel = world.venue.cancel(&broker_order_id);
+            let answer = tokio::time::timeout(timeout, cancel)
+                .await
+                .unwrap_or_else(|_| Err(late()));
+            follow_cancel(&world, &line, &order, answer).await
+        };
+        ctx.spawn(asked.into_actor(self).map(|orders, act, _| act.settled(&orders)));
+    }
+}
+
+/// Writes down what came of a cancel; one that can't be cancelled is looked up, and the truth taken.
+async fn follow_cancel(
+    world: &World,
+    line: &Line<Persist>,
+    order: &Order,
+    answer: Result<(), CancelError>,
+) -> Vec<Order> {
+    match answer {
+        Ok(()) if order.status == OrderStatus::PendingCancel => Vec::new(),
+        Ok(()) => write(line, Write::CancelTaken { id: order.id.clone() }).await,
+        Err(CancelError::NotCancelable) => match world.venue.find(&order.id).await {
+            Ok(Some(venue)) => {
+                let is_live = !venue.status.is_terminal();
+                let report = Report {
+                    order: venue,
+                    executions: Vec::new(),
+                    corrects: false,
+                };
+                let mut changed = write(line, Write::Report(Box::new(report))).await;
+                if is_live && order.status == OrderStatus::PendingCancel {
+                    changed.extend(write(line, Write::CancelRefused { id: order.id.clone() }).await);
+                }
+                changed
+            }
+            Ok(None) | Err(_) => {
+                tracing::error!(client_order_id = %order.id, "an order is neither cancelable nor found; asking again");
+                Vec::new()
+            }
+        },
+        Err(CancelError::Venue(error)) => {
+            tracing::warn!(client_order_id = %order.id, %error, "a cancel failed; it is tried again");
+            Vec::new()
+        }
+    }
+}
+
+async fn write(line: &Line<Persist>, write: Write) -> Vec<Order> {
+    match persist_surely(line, vec![write]).await.pop() {
+        Some(Ok(applied)) => applied.orders,
+        // The venue's own event was faster.
+        Some(Err(Refusal::Illegal(_))) | None => Vec::new(),
+        Some(Err(refusal)) => {
+            tracing::warn!(%refusal, "what came of a cancel was not taken");
+            Vec::new()
+        }
+    }
+}

@@ -1,0 +1,312 @@
+//! Claiming and sending: each order at most once on its way, each outcome written down.
+
+use std::time::Duration;
+
+use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
+
+use super::{Broker, BrokerTurned, Due};
+use crate::circuit_breaker::BrokerAnswered;
+use crate::domain::ledger::{Applied, Refusal, Report, Write};
+use crate::domain::order::Order;
+use crate::domain::status::{OrderStatus, OwnEnd};
+use crate::domain::venue::VenueOrder;
+use crate::gate::{Gate, InFlight, Verdict};
+use crate::persistence::{Persist, persist_surely};
+use crate::ports::{SubmitError, World};
+
+/// A token that was not used within this time is void: used later, it could crowd another minute.
+const TOKEN_LIFE: Duration = Duration::from_secs(1);
+/// How long to hold new orders back after a 429 that names no time.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What came of a send.
+enum Sent {
+    Answered(Box<VenueOrder>),
+    Failed(SubmitError),
+    /// Held back at the last instruction, with the reason's code.
+    HeldBack(&'static str),
+    /// The time ran out, or it was cut off.
+    CutOff(&'static str),
+}
+
+impl Broker {
+    /// Claims a train of orders in one transaction, and ends in the same one what can't go.
+    pub(super) fn claim(
+        &mut self,
+        train: Vec<Due>,
+        ends: Vec<(Due, OwnEnd, &'static str, String)>,
+        began: Duration,
+        ctx: &mut Context<Self>,
+    ) {
+        self.claiming = true;
+        let mut writes = train
+            .iter()
+            .map(|due| Write::Claim {
+                id: due.id.clone(),
+                plan_version: due.plan_version,
+            })
+            .collect::<Vec<_>>();
+        // An absent order ends no sooner than it is given up; it only stops waiting to be sent again.
+        let (absent, ends): (Vec<_>, Vec<_>) = ends.into_iter().partition(|(due, ..)| due.absent_since.is_some());
+        for (due, ..) in absent {
+            self.queued.remove(&due.id);
+        }
+        writes.extend(ends.iter().map(|(due, end, reason, detail)| Write::End {
+            id: due.id.clone(),
+            end: *end,
+            reason,
+            detail: detail.clone(),
+        }));
+        let line = self.lines.persist.clone();
+        let asked = async move { line.ask(Persist { writes, urgent: false }).await };
+        ctx.spawn(asked.into_actor(self).map(move |result, act, ctx| {
+            act.claiming = false;
+            match result {
+                Ok(Ok(results)) => {
+                    let ended = ends.len();
+                    for ((due, end, ..), result) in ends.into_iter().zip(results.iter().skip(train.len())) {
+                        act.queued.remove(&due.id);
+                        note_end(&due, end, result);
+                    }
+                    debug_assert_eq!(results.len(), train.len() + ended, "every write has its result");
+                    for (due, result) in train.into_iter().zip(results) {
+                        act.claimed(due, result, began, ctx);
+                    }
+                    act.pump(ctx);
+                }
+                // Not written for certain, or the writer died and everything is rebuilt from the store: try again.
+                Ok(Err(_)) | Err(_) => {
+                    for due in train.into_iter().chain(ends.into_iter().map(|(due, ..)| due)) {
+                        act.requeue(due);
+                    }
+                    act.look_again(Duration::from_millis(100), ctx);
+                }
+            }
+        }));
+    }
+
+    fn claimed(&mut self, due: Due, result: Result<Applied, Refusal>, began: Duration, ctx: &mut Context<Self>) {
+        self.queued.remove(&due.id);
+        let order = match result.map(|mut applied| applied.orders.pop()) {
+            Ok(Some(order)) => order,
+            Ok(None) => return,
+            Err(refusal) => {
+                tracing::info!(client_order_id = %due.id, %refusal, "a due order was not claimed");
+                return;
+            }
+        };
+        let late = self.world.clock.now() - due.due;
+        metrics::histogram!("tranche_slice_lateness_seconds").record(late.to_std().unwrap_or_default());
+        self.unknowns.remove(&due.id);
+        self.sending += 1;
+        let send = send(
+            self.world.clone(),
+            self.gate.clone(),
+            self.in_flight.clone(),
+            order.clone(),
+            self.limits(began),
+        );
+        let (doubtful, id) = (self.doubtful.clone(), order.id.clone());
+        let sent = async move {
+            let (sent, ticket) = send.await;
+            if matches!(
+                sent,
+                Sent::CutOff(_) | Sent::Failed(SubmitError::Unknown { .. } | SubmitError::DuplicateId)
+            ) {
+                // Into the one set before it leaves the other: whoever engages the switch sees it in one of them.
+                doubtful.insert(&id);
+            }
+            drop(ticket);
+            sent
+        };
+        ctx.spawn(
+            sent.into_actor(self)
+                .map(move |sent, act, ctx| act.record(due, order, sent, ctx)),
+        );
+    }
+
+    const fn limits(&self, began: Duration) -> Limits {
+        Limits {
+            began,
+            claim: self.tuning.claim,
+            timeout: self.tuning.send_timeout,
+        }
+    }
+
+    /// Writes the outcome of a send down, as often as it takes, and draws the consequences.
+    fn record(&mut self, due: Due, order: Order, sent: Sent, ctx: &mut Context<Self>) {
+        let (id, attempt) = (order.id.clone(), order.attempt);
+        self.note_answer(&sent, ctx);
+        let never_left = |reason: &'static str, detail: String, tries| Write::NeverLeft {
+            id: id.clone(),
+            attempt,
+            reason,
+            detail,
+            tries,
+        };
+        let unknown = |detail: String, at_venue| Write::OutcomeUnknown {
+            id: id.clone(),
+            attempt,
+            detail,
+            at_venue,
+        };
+        let write = match sent {
+            Sent::Answered(venue) => Write::Report(Box::new(Report {
+                order: *venue,
+                executions: Vec::new(),
+                corrects: false,
+            })),
+            Sent::HeldBack(reason) => never_left(reason, String::new(), None),
+            Sent::CutOff(why) => unknown(why.to_owned(), false),
+            Sent::Failed(SubmitError::NeverLeft { detail }) => {
+                never_left("never_left", detail, Some(self.tuning.max_tries))
+            }
+            Sent::Failed(SubmitError::NotNow { retry_after }) => {
+                self.budget
+                    .pause(self.world.clock.boottime(), retry_after.unwrap_or(PATIENCE));
+                never_left("rate_limited", String::new(), None)
+            }
+            Sent::Failed(SubmitError::Rejected(words)) => Write::Refused {
+                id: id.clone(),
+                attempt,
+                words,
+            },
+            Sent::Failed(SubmitError::DuplicateId) => unknown("the venue has an order of this id".to_owned(), true),
+            Sent::Failed(SubmitError::Unknown { detail }) => unknown(detail, false),
+            Sent::Failed(SubmitError::Unauthorised { detail }) => {
+                self.tell(BrokerTurned::Unauthorised(detail.clone()), ctx);
+                never_left("broker_unauthorised", detail, None)
+            }
+        };
+        let line = self.lines.persist.clone();
+        let recorded = async move { persist_surely(&line, vec![write]).await };
+        ctx.spawn(recorded.into_actor(self).map(move |mut results, act, ctx| {
+            act.sending = act.sending.saturating_sub(1);
+            match results.pop() {
+                Some(Ok(applied)) => act.follow_up(due, applied, ctx),
+                Some(Err(Refusal::NotOurs)) => act.quarantine(&order, "not_what_was_sent", ctx),
+                // An event of the venue, or an operator, was faster.
+                Some(Err(refusal)) => {
+                    act.doubtful.remove(&due.id);
+                    tracing::info!(client_order_id = %due.id, %refusal, "the outcome of a send was known already");
+                }
+                None => tracing::error!(client_order_id = %due.id, "the outcome of a send has no result"),
+            }
+            act.pump(ctx);
+        }));
+    }
+
+    /// After the outcome is durable: back into the queue, on to the look-ups, or done.
+    fn follow_up(&mut self, due: Due, mut applied: Applied, ctx: &mut Context<Self>) {
+        let Some(order) = applied.orders.pop() else { return };
+        match order.status {
+            OrderStatus::PendingNew => {
+                let wait = if order.reason_code.as_deref() == Some("never_left") {
+                    self.back_off(order.tries)
+                } else {
+                    Duration::from_millis(20)
+                };
+                ctx.run_later(wait, move |act, ctx| {
+                    act.enqueue(due);
+                    act.pump(ctx);
+                });
+            }
+            OrderStatus::SubmittedUnconfirmed => self.doubt(&order, due),
+            OrderStatus::Submitting
+            | OrderStatus::Submitted
+            | OrderStatus::Accepted
+            | OrderStatus::PartiallyFilled
+            | OrderStatus::PendingCancel
+            | OrderStatus::PendingReplace
+            | OrderStatus::Filled
+            | OrderStatus::Canceled
+            | OrderStatus::Expired
+            | OrderStatus::Rejected
+            | OrderStatus::Replaced
+            | OrderStatus::Failed
+            | OrderStatus::BlockedKillSwitch
+            | OrderStatus::BlockedCircuitBreaker
+            | OrderStatus::BlockedRisk
+            | OrderStatus::DryRun => self.doubtful.remove(&order.id),
+        }
+    }
+
+    /// 2 s, doubling up to 10 s, less up to a fifth by chance.
+    fn back_off(&self, tries: u32) -> Duration {
+        let full = Duration::from_secs(1)
+            .saturating_mul(2_u32.saturating_pow(tries))
+            .min(Duration::from_secs(10));
+        let fifth = u64::try_from(full.as_millis() / 5).unwrap_or(0).max(1);
+        full - Duration::from_millis(self.world.entropy.bits() % fifth)
+    }
+
+    fn note_answer(&self, sent: &Sent, ctx: &mut Context<Self>) {
+        let is_error = match sent {
+            Sent::HeldBack(_) => return,
+            Sent::Answered(_) => false,
+            Sent::CutOff(_) => true,
+            Sent::Failed(error) => match error {
+                SubmitError::NeverLeft { .. } | SubmitError::Unknown { .. } | SubmitError::Unauthorised { .. } => true,
+                SubmitError::NotNow { .. } | SubmitError::Rejected(_) | SubmitError::DuplicateId => false,
+            },
+        };
+        let line = self.lines.answered.clone();
+        let told = async move { line.ask(BrokerAnswered { is_error }).await };
+        ctx.spawn(told.into_actor(self).map(|told, _, _| {
+            if told.is_err() {
+                tracing::debug!("the breaker is being rebuilt and missed an answer of the broker");
+            }
+        }));
+    }
+}
+
+fn note_end(due: &Due, end: OwnEnd, result: &Result<Applied, Refusal>) {
+    match result {
+        Ok(_) => tracing::warn!(client_order_id = %due.id, status = %end, "a due order ended unsent"),
+        Err(refusal) => tracing::info!(client_order_id = %due.id, %refusal, "a due order had moved on"),
+    }
+}
+
+/// How long a send may take in its parts.
+#[derive(Clone, Copy)]
+struct Limits {
+    /// When its token was taken and its claim begun, on the clock that counts suspended time.
+    began: Duration,
+    claim: Duration,
+    timeout: Duration,
+}
+
+/// Sends one claimed order: enters the in-flight set, *then* checks claim and gate, then hands it to the venue.
+async fn send(
+    world: World,
+    gate: Gate,
+    in_flight: InFlight,
+    order: Order,
+    limits: Limits,
+) -> (Sent, crate::gate::Ticket) {
+    let (ticket, is_cut) = in_flight.enter(&order.id);
+    let new_order = order.to_send();
+    let timeout = tokio::time::sleep(limits.timeout);
+    let now = world.clock.boottime();
+    if now > limits.began + limits.claim {
+        return (Sent::HeldBack("claim_ran_out"), ticket);
+    }
+    if now > limits.began + TOKEN_LIFE {
+        return (Sent::HeldBack("token_ran_out"), ticket);
+    }
+    if let Verdict::Shut(reason) = gate.verdict(now) {
+        return (Sent::HeldBack(reason.as_str()), ticket);
+    }
+    let sent = tokio::select! {
+        biased;
+        answer = world.venue.submit(&new_order) => match answer {
+            Ok(venue) => Sent::Answered(Box::new(venue)),
+            Err(error) => Sent::Failed(error),
+        },
+        _ = is_cut => Sent::CutOff("cut off by the kill switch"),
+        () = timeout => Sent::CutOff("no answer in time"),
+    };
+    let took = world.clock.boottime().saturating_sub(now);
+    metrics::histogram!("tranche_submit_to_ack_seconds").record(took);
+    (sent, ticket)
+}

@@ -1,0 +1,273 @@
+//! Sends of unknown outcome: looked up by client order id until found or absent, and never resent blind.
+
+use std::time::Duration;
+
+use actix::{ActorFutureExt, AsyncContext, Context, Handler, Message, WrapFuture};
+use serde_json::json;
+
+use super::budget::Lane;
+use super::{Broker, Due};
+use crate::domain::ledger::{Report, Write};
+use crate::domain::names::OrderId;
+use crate::domain::order::Order;
+use crate::domain::status::{OrderStatus, OwnEnd, Share};
+use crate::domain::venue::VenueOrder;
+use crate::persistence::persist_surely;
+use crate::ports::VenueError;
+
+/// How often the look-ups that are due are started.
+pub(super) const TICK: Duration = Duration::from_millis(50);
+const FIRST_WAIT: Duration = Duration::from_millis(200);
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+/// How often an order is looked up that the venue must have but is not what we sent: an operator has to settle it.
+const HOPELESS_WAIT: Duration = Duration::from_secs(60);
+
+/// Orders that may be live and whose claims were not made by this actor: the clock of their claims starts now.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Adopt(pub(crate) Vec<(Order, Due)>);
+
+/// What is known of an order of unknown outcome. All instants are of the clock that counts suspended time.
+pub(super) struct Unknown {
+    attempt: u32,
+    at_venue: bool,
+    due: Due,
+    /// Until then somebody may still be sending it.
+    claim_over: Duration,
+    first_miss: Option<Duration>,
+    absent_since: Option<Duration>,
+    next: Duration,
+    wait: Duration,
+    asking: bool,
+}
+
+impl Handler<Adopt> for Broker {
+    type Result = ();
+
+    fn handle(&mut self, Adopt(orders): Adopt, ctx: &mut Self::Context) {
+        for (order, due) in orders {
+            self.doubt(&order, due);
+        }
+        self.look_up_due(ctx);
+    }
+}
+
+impl Broker {
+    /// Begins to look an order up. Its claim ends a full claim's time from now: that is never too early.
+    pub(super) fn doubt(&mut self, order: &Order, due: Due) {
+        let now = self.world.clock.boottime();
+        self.doubtful.insert(&order.id);
+        let absent_since = due.absent_since.filter(|_| order.absent_at.is_some());
+        let absent_since = absent_since.or_else(|| order.absent_at.map(|_| now));
+        let unknown = Unknown {
+            attempt: order.attempt,
+            at_venue: order.at_venue,
+            due,
+            claim_over: now + self.tuning.claim,
+            first_miss: None,
+            absent_since,
+            next: now,
+            wait: FIRST_WAIT,
+            asking: false,
+        };
+        self.unknowns.insert(order.id.clone(), unknown);
+    }
+
+    /// Starts the look-ups that are due, within the rate budget.
+    pub(super) fn look_up_due(&mut self, ctx: &mut Context<Self>) {
+        let now = self.world.clock.boottime();
+        let due = self
+            .unknowns
+            .iter()
+            .filter(|(_, unknown)| !unknown.asking && unknown.next <= now)
+            .map(|(id, _)| id.clone())
+            .collect::<Vec<_>>();
+        for id in due {
+            if self.budget.take(Lane::Control, now).is_err() {
+                return;
+            }
+            if let Some(unknown) = self.unknowns.get_mut(&id) {
+                unknown.asking = true;
+            }
+            let (venue, asked, timeout) = (self.world.venue.clone(), id.clone(), self.tuning.send_timeout);
+            let look_up = async move {
+                let late = || VenueError::Unavailable {
+                    detail: "no answer in time".to_owned(),
+                };
+                tokio::time::timeout(timeout, venue.find(&asked))
+                    .await
+                    .unwrap_or_else(|_| Err(late()))
+            };
+            ctx.spawn(look_up.into_actor(self).map(move |found, act, ctx| match found {
+                Ok(Some(order)) => act.found(&id, order, ctx),
+                Ok(None) => act.missed(&id, ctx),
+                Err(error) => {
+                    tracing::debug!(client_order_id = %id, %error, "a look-up failed");
+                    act.ask_later(&id);
+                }
+            }));
+        }
+    }
+
+    fn ask_later(&mut self, id: &OrderId) {
+        let now = self.world.clock.boottime();
+        if let Some(unknown) = self.unknowns.get_mut(id) {
+            unknown.asking = false;
+            unknown.next = now + unknown.wait;
+            unknown.wait = (unknown.wait * 2).min(LONGEST_WAIT);
+        }
+    }
+
+    fn found(&mut self, id: &OrderId, venue: VenueOrder, ctx: &mut Context<Self>) {
+        let write = Write::Report(Box::new(Report {
+            order: venue,
+            executions: Vec::new(),
+            corrects: false,
+        }));
+        let (line, id) = (self.lines.persist.clone(), id.clone());
+        let recorded = async move { persist_surely(&line, vec![write]).await.pop() };
+        ctx.spawn(recorded.into_actor(self).map(move |result, act, ctx| match result {
+            Some(Ok(applied)) => act.settled(&applied.orders),
+            Some(Err(refusal)) => {
+                tracing::error!(client_order_id = %id, %refusal, "the venue's order of this id can't be adopted");
+                act.ask_later(&id);
+                if let Some(unknown) = act.unknowns.get_mut(&id) {
+                    unknown.wait = HOPELESS_WAIT;
+                }
+                act.quarantine_id(&id, "not_what_was_sent", ctx);
+            }
+            None => act.ask_later(&id),
+        }));
+    }
+
+    /// Takes orders whose outcome is known now off the list.
+    pub(super) fn settled(&mut self, orders: &[Order]) {
+        for order in orders.iter().filter(|order| order.status.share() != Share::Unknown) {
+            self.unknowns.remove(&order.id);
+            self.doubtful.remove(&order.id);
+        }
+    }
+
+    /// Not found. Twice, far enough apart and with the claim over, is absent; absent for long enough is given up.
+    fn missed(&mut self, id: &OrderId, ctx: &mut Context<Self>) {
+        let now = self.world.clock.boottime();
+        let (settle, given_up) = (self.tuning.unknown_settle, self.tuning.absent_settle);
+        self.ask_later(id);
+        let Some(unknown) = self.unknowns.get_mut(id) else {
+            return;
+        };
+        if unknown.at_venue || now < unknown.claim_over {
+            return;
+        }
+        if let Some(since) = unknown.absent_since {
+            if now >= since + given_up {
+                self.give_up(id, ctx);
+            } else {
+                self.send_again(id, ctx);
+            }
+            return;
+        }
+        let first = *unknown.first_miss.get_or_insert(now);
+        if now < first + settle {
+            unknown.next = unknown.next.min(first + settle);
+            return;
+        }
+        let write = Write::Absent {
+            id: id.clone(),
+            attempt: unknown.attempt,
+        };
+        let (line, id) = (self.lines.persist.clone(), id.clone());
+        unknown.asking = true;
+        let recorded = async move { persist_surely(&line, vec![write]).await.pop() };
+        ctx.spawn(recorded.into_actor(self).map(move |result, act, ctx| {
+            if let Some(unknown) = act.unknowns.get_mut(&id) {
+                unknown.asking = false;
+                if matches!(result, Some(Ok(_))) {
+                    unknown.absent_since = Some(now);
+                    unknown.due.absent_since = Some(now);
+                }
+            }
+            act.send_again(&id, ctx);
+        }));
+    }
+
+    /// An absent order may be claimed and sent again, under the same id, while it isn't too late.
+    fn send_again(&mut self, id: &OrderId, ctx: &mut Context<Self>) {
+        let Some(unknown) = self.unknowns.get(id) else { return };
+        let absent = unknown.absent_since.is_some();
+        if absent && self.world.clock.now() <= unknown.due.latest {
+            self.enqueue(unknown.due.clone());
+            self.pump(ctx);
+        }
+    }
+
+    fn give_up(&mut self, id: &OrderId, ctx: &mut Context<Self>) {
+        let (line, store, asked) = (self.lines.persist.clone(), self.world.store.clone(), id.clone());
+        if let Some(unknown) = self.unknowns.get_mut(id) {
+            unknown.asking = true;
+        }
+        let ended = async move {
+            let canceled = match store.order(&asked).await {
+                Ok(Some(crate::ports::store::AnyOrder::Order(order))) => order.cancel_requested_at.is_some(),
+                Ok(_) | Err(_) => false,
+            };
+            let (end, reason) = if canceled {
+                (OwnEnd::Canceled, "cancel_requested")
+            } else {
+                (OwnEnd::Failed, "absent_at_venue")
+            };
+            let detail = "the venue never had it".to_owned();
+            persist_surely(
+                &line,
+                vec![Write::End {
+                    id: asked,
+                    end,
+                    reason,
+                    detail,
+                }],
+            )
+            .await
+            .pop()
+        };
+        let id = id.clone();
+        ctx.spawn(ended.into_actor(self).map(move |result, act, _| match result {
+            Some(Ok(_)) => {
+                tracing::warn!(client_order_id = %id, "an absent order was given up");
+                act.unknowns.remove(&id);
+                act.doubtful.remove(&id);
+            }
+            Some(Err(_)) | None => act.ask_later(&id),
+        }));
+    }
+
+    pub(super) fn quarantine(&mut self, order: &Order, reason: &'static str, ctx: &mut Context<Self>) {
+        tracing::error!(client_order_id = %order.id, symbol = %order.instruction.symbol, reason, "a symbol is quarantined");
+        metrics::counter!("tranche_quarantines_total").increment(1);
+        let write = Write::Quarantine {
+            symbol: order.instruction.symbol.clone(),
+            reason,
+            broker_order_id: order.broker_order_id.clone(),
+            data: json!({"client_order_id": order.id}),
+        };
+        let line = self.lines.persist.clone();
+        ctx.spawn(
+            async move { persist_surely(&line, vec![write]).await }
+                .into_actor(self)
+                .map(|_, _, _| ()),
+        );
+    }
+
+    pub(super) fn quarantine_id(&mut self, id: &OrderId, reason: &'static str, ctx: &mut Context<Self>) {
+        let (store, id) = (self.world.store.clone(), id.clone());
+        let read = async move { store.order(&id).await };
+        ctx.spawn(read.into_actor(self).map(move |read, act, ctx| match read {
+            Ok(Some(crate::ports::store::AnyOrder::Order(order))) => {
+                if order.status == OrderStatus::SubmittedUnconfirmed || order.broker_order_id.is_some() {
+                    act.quarantine(&order, reason, ctx);
+                }
+            }
+            Ok(_) => {}
+            Err(error) => tracing::error!(%error, "an order to quarantine could not be read"),
+        }));
+    }
+}

@@ -1,0 +1,303 @@
+//! The circuit breaker: trips by itself on broker errors or by hand, and is reset by hand alone.
+
+use std::time::Duration;
+
+use actix::{
+    Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, ResponseActFuture, SpawnHandle, WrapFuture,
+};
+use chrono::TimeDelta;
+use serde_json::{Value, json};
+
+use crate::broker::CancelEverything;
+use crate::commands::{CommandError, Reset, Trip};
+use crate::domain::breaker::{BROKER_ERRORS, BreakerState, BreakerWord, ErrorWindow};
+use crate::domain::ledger::{SwitchEntry, Write};
+use crate::domain::trading_day::DayEnd;
+use crate::gate::{GateWriter, ShutReason};
+use crate::health::Health;
+use crate::line::Line;
+use crate::persistence::{Persist, PersistError};
+use crate::ports::World;
+use crate::tuning::Tuning;
+use crate::watch::Sentinel;
+
+/// The broker answered a request, or failed to.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct BrokerAnswered {
+    /// Whether it was an error: a time-out, a refused connection, an error of the broker's own. A rejection is none.
+    pub(crate) is_error: bool,
+}
+
+/// Owns the breaker. `state` is `None` while it is unknown, and then the gate is shut.
+pub(crate) struct CircuitBreaker {
+    world: World,
+    tuning: Tuning,
+    health: Health,
+    pen: GateWriter,
+    persist: Line<Persist>,
+    cancel: Line<CancelEverything>,
+    state: Option<BreakerState>,
+    window: ErrorWindow,
+    reading: bool,
+    quiet: Option<SpawnHandle>,
+    _sentinel: Sentinel,
+}
+
+impl CircuitBreaker {
+    pub(crate) fn new(
+        (world, tuning, health): (World, Tuning, Health),
+        pen: GateWriter,
+        (persist, cancel): (Line<Persist>, Line<CancelEverything>),
+        sentinel: Sentinel,
+    ) -> Self {
+        Self {
+            world,
+            tuning,
+            health,
+            pen,
+            persist,
+            cancel,
+            state: None,
+            window: ErrorWindow::default(),
+            reading: false,
+            quiet: None,
+            _sentinel: sentinel,
+        }
+    }
+}
+
+impl Actor for CircuitBreaker {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.read(ctx);
+        ctx.run_interval(self.tuning.gate_poll, Self::read);
+    }
+}
+
+impl Handler<BrokerAnswered> for CircuitBreaker {
+    type Result = ();
+
+    fn handle(&mut self, answered: BrokerAnswered, ctx: &mut Self::Context) {
+        let now = self.world.clock.monotonic();
+        if self.window.note(answered.is_error, now, &self.tuning.error_rule) {
+            self.window.clear();
+            let details = json!({"window_seconds": self.tuning.error_rule.window.as_secs()});
+            drop(self.trip(BROKER_ERRORS, Some(details), "gateway", ctx));
+        }
+    }
+}
+
+impl Handler<Trip> for CircuitBreaker {
+    type Result = ResponseActFuture<Self, Result<BreakerState, CommandError>>;
+
+    fn handle(&mut self, trip: Trip, ctx: &mut Self::Context) -> Self::Result {
+        let durable = self.trip(&trip.reason, trip.details, &trip.operator, ctx);
+        let state = self.state.clone().unwrap_or_default();
+        let waited = async move {
+            if let Some(durable) = durable {
+                // The gate is shut whether or not the trip is durable in time; it is saved for as long as it is held.
+                if tokio::time::timeout(Duration::from_secs(1), durable).await.is_err() {
+                    tracing::error!("the trip of the breaker is not durable yet");
+                }
+            }
+        };
+        Box::pin(waited.into_actor(self).map(move |(), _, _| Ok(state)))
+    }
+}
+
+impl Handler<Reset> for CircuitBreaker {
+    type Result = ResponseActFuture<Self, Result<BreakerState, CommandError>>;
+
+    fn handle(&mut self, reset: Reset, _: &mut Self::Context) -> Self::Result {
+        let now = self.world.clock.now();
+        let quiet = TimeDelta::from_std(self.tuning.quiet_period).unwrap_or(TimeDelta::MAX);
+        // An unknown breaker may be reset too: that is an operator's word that it is looked after.
+        let unknown = || BreakerState {
+            state: BreakerWord::Tripped,
+            ..BreakerState::default()
+        };
+        let known = self.state.clone();
+        let state = match known
+            .clone()
+            .unwrap_or_else(unknown)
+            .reset(&reset.operator, &reset.reason, now, quiet)
+        {
+            Ok(state) => state,
+            Err(refused) => return Box::pin(async move { Err(CommandError::Reset(refused)) }.into_actor(self)),
+        };
+        let entry = SwitchEntry {
+            event: "RESET".to_owned(),
+            timestamp: now,
+            operator: reset.operator,
+            reason: Some(reset.reason),
+            details: Some(json!({"caller": reset.by})),
+        };
+        let write = Write::Breaker {
+            state: Box::new(state.clone()),
+            entry,
+        };
+        let persist = self.persist.clone();
+        let saved = async move {
+            persist
+                .ask(Persist {
+                    writes: vec![write],
+                    urgent: true,
+                })
+                .await
+        };
+        Box::pin(saved.into_actor(self).map(move |saved, act, ctx| match saved {
+            Ok(Ok(_)) if act.state == known => {
+                act.hold(state.clone(), ctx);
+                Ok(state)
+            }
+            Ok(Ok(_)) => Err(CommandError::Conflict(
+                "the circuit breaker changed meanwhile".to_owned(),
+            )),
+            Ok(Err(PersistError::Unavailable)) => Err(CommandError::StoreUnavailable),
+            Ok(Err(PersistError::Unknown)) | Err(_) => Err(CommandError::OutcomeUnknown),
+        }))
+    }
+}
+
+impl CircuitBreaker {
+    /// Reads the breaker until it is known.
+    fn read(&mut self, ctx: &mut Context<Self>) {
+        if self.state.is_some() || std::mem::replace(&mut self.reading, true) {
+            return;
+        }
+        let store = self.world.store.clone();
+        ctx.spawn(
+            async move { store.switches().await }
+                .into_actor(self)
+                .map(|read, act, ctx| {
+                    act.reading = false;
+                    // While it can't be read, or is missing, the gate stays shut; the kill switch reports on the store.
+                    if let Ok(Some(state)) = read.map(|switches| switches.breaker) {
+                        let remembered = act.health.breaker().filter(|last| last.state == BreakerWord::Tripped);
+                        act.hold(remembered.unwrap_or(state), ctx);
+                    }
+                }),
+        );
+    }
+
+    /// The one place where `state` changes: gate, health and the quiet period's timer follow together.
+    fn hold(&mut self, state: BreakerState, ctx: &mut Context<Self>) {
+        let reason = match state.state {
+            BreakerWord::Allowing => None,
+            BreakerWord::Tripped => Some(ShutReason::CircuitBreakerTripped),
+            BreakerWord::Quiet => Some(ShutReason::CircuitBreakerQuiet),
+        };
+        // Shut for the new reason before the old one is taken back, so that no moment is open in between.
+        if let Some(reason) = reason {
+            self.pen.shut(reason);
+        }
+        for other in [
+            ShutReason::CircuitBreakerTripped,
+            ShutReason::CircuitBreakerQuiet,
+            ShutReason::CircuitBreakerUnknown,
+        ] {
+            if Some(other) != reason {
+                self.pen.clear(other);
+            }
+        }
+        if let Some(quiet) = self.quiet.take() {
+            ctx.cancel_future(quiet);
+        }
+        if let Some(until) = state.quiet_until {
+            let left = (until - self.world.clock.now()).to_std().unwrap_or(Duration::ZERO);
+            self.quiet = Some(ctx.run_later(left, Self::end_quiet));
+        }
+        self.health.set_breaker(Some(state.clone()));
+        self.state = Some(state);
+    }
+
+    fn end_quiet(&mut self, ctx: &mut Context<Self>) {
+        self.quiet = None;
+        let now = self.world.clock.now();
+        let Some(known) = self.state.clone() else { return };
+        let Some(state) = known.settled(now) else {
+            // The wall clock has not come as far as the timer: look again.
+            self.hold(known, ctx);
+            return;
+        };
+        self.hold(state.clone(), ctx);
+        drop(self.save(state, "QUIET_PERIOD_ENDED", "gateway", None, None, ctx));
+    }
+
+    fn trip(
+        &mut self,
+        reason: &str,
+        details: Option<Value>,
+        operator: &str,
+        ctx: &mut Context<Self>,
+    ) -> Option<tokio::sync::oneshot::Receiver<()>> {
+        let now = self.world.clock.now();
+        let known = self.state.clone().unwrap_or_default();
+        let tripped = known.trip(reason, details.clone(), now, DayEnd::new_york().trading_day(now))?;
+        self.hold(tripped.clone(), ctx);
+        metrics::counter!("tranche_breaker_trips_total").increment(1);
+        tracing::error!(%reason, %operator, "the circuit breaker tripped");
+        if self.tuning.cancel_on_trip {
+            let (cancel, within) = (self.cancel.clone(), self.tuning.kill_settle);
+            let cancelled = async move {
+                cancel
+                    .ask(CancelEverything {
+                        within,
+                        also: Vec::new(),
+                    })
+                    .await
+            };
+            ctx.spawn(cancelled.into_actor(self).map(|tally, _, _| {
+                if tally.is_err() {
+                    tracing::error!("the cancels of a trip could not be asked for");
+                }
+            }));
+        }
+        Some(self.save(tripped, "TRIPPED", operator, Some(reason.to_owned()), details, ctx))
+    }
+
+    /// Makes a state durable; what fails is tried again for as long as it is the state.
+    fn save(
+        &self,
+        state: BreakerState,
+        event: &str,
+        operator: &str,
+        reason: Option<String>,
+        details: Option<Value>,
+        ctx: &mut Context<Self>,
+    ) -> tokio::sync::oneshot::Receiver<()> {
+        let entry = SwitchEntry {
+            event: event.to_owned(),
+            timestamp: self.world.clock.now(),
+            operator: operator.to_owned(),
+            reason,
+            details,
+        };
+        let write = Write::Breaker {
+            state: Box::new(state.clone()),
+            entry,
+        };
+        let (persist, health) = (self.persist.clone(), self.health.clone());
+        let (told, durable) = tokio::sync::oneshot::channel();
+        let saving = async move {
+            while health.breaker().as_ref() == Some(&state) {
+                match persist
+                    .ask(Persist {
+                        writes: vec![write.clone()],
+                        urgent: true,
+                    })
+                    .await
+                {
+                    Ok(Ok(_)) => break,
+                    Ok(Err(_)) | Err(_) => tokio::time::sleep(Duration::from_millis(500)).await,
+                }
+            }
+            // Nobody waits any more where the wait was given up.
+            told.send(()).is_ok()
+        };
+        ctx.spawn(saving.into_actor(self).map(|_, _, _| ()));
+        durable
+    }
+}

@@ -1,0 +1,408 @@
+//! The single write path: whatever waits becomes one transaction, and each sender is answered after the commit.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, ResponseFuture, SpawnHandle, WrapFuture};
+use thiserror::Error;
+use tokio::sync::oneshot;
+
+use crate::domain::ledger::{Applied, Refusal, Write};
+use crate::domain::names::OrderId;
+use crate::domain::order::Order;
+use crate::domain::parent::ParentStatus;
+use crate::line::Line;
+use crate::ports::World;
+use crate::ports::store::{Batch, Commit as Results, Ownership, StoreError};
+use crate::tuning::Tuning;
+use crate::watch::Sentinel;
+
+/// Makes writes durable, together; answers each after the commit.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Result<Results, PersistError>")]
+pub struct Persist {
+    /// What to write, in order. They share a transaction, but each is refused or taken on its own.
+    pub writes: Vec<Write>,
+    /// Goes ahead of all that waits, in a transaction of its own that needs no account: the switches.
+    pub urgent: bool,
+}
+
+/// Why writes were not made durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum PersistError {
+    /// The store is down; certainly not written.
+    #[error("the store is unavailable")]
+    Unavailable,
+    /// The writer died over it: it may be written.
+    #[error("whether it was written is not known")]
+    Unknown,
+}
+
+/// From now on this process owns the account.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Own(pub(crate) Ownership);
+
+/// What a transaction changed that others wait for.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Committed {
+    /// Parents that are no longer simply working.
+    pub(crate) parents: Vec<(OrderId, ParentStatus)>,
+    /// Single orders that changed.
+    pub(crate) singles: Vec<Order>,
+}
+
+/// The store went down, or came back.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) enum StoreTurned {
+    Up,
+    Down(String),
+}
+
+struct Waiting {
+    writes: Vec<Write>,
+    answer: oneshot::Sender<Result<Results, PersistError>>,
+}
+
+/// Owns the write path. At most one transaction runs at a time; `is_busy` says that one does.
+pub(crate) struct Persistence {
+    world: World,
+    tuning: Tuning,
+    ownership: Option<Ownership>,
+    committed: Line<Committed>,
+    turned: Line<StoreTurned>,
+    urgent: VecDeque<Waiting>,
+    queue: VecDeque<Waiting>,
+    is_busy: bool,
+    is_down: bool,
+    probing: bool,
+    watchdog: Option<SpawnHandle>,
+    _sentinel: Sentinel,
+}
+
+impl Persistence {
+    pub(crate) fn new(
+        world: World,
+        tuning: Tuning,
+        ownership: Option<Ownership>,
+        (committed, turned): (Line<Committed>, Line<StoreTurned>),
+        sentinel: Sentinel,
+    ) -> Self {
+        Self {
+            world,
+            tuning,
+            ownership,
+            committed,
+            turned,
+            urgent: VecDeque::new(),
+            queue: VecDeque::new(),
+            is_busy: false,
+            is_down: false,
+            probing: false,
+            watchdog: None,
+            _sentinel: sentinel,
+        }
+    }
+}
+
+impl Actor for Persistence {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(self.tuning.max_commits.max(16));
+    }
+}
+
+impl Handler<Own> for Persistence {
+    type Result = ();
+
+    fn handle(&mut self, Own(ownership): Own, _: &mut Self::Context) {
+        self.ownership = Some(ownership);
+    }
+}
+
+impl Handler<Persist> for Persistence {
+    type Result = ResponseFuture<Result<Results, PersistError>>;
+
+    fn handle(&mut self, persist: Persist, ctx: &mut Self::Context) -> Self::Result {
+        let full = self.queue.len() >= self.tuning.max_commits;
+        if !persist.urgent && (self.is_down || full || self.ownership.is_none()) {
+            return Box::pin(async { Err(PersistError::Unavailable) });
+        }
+        let (answer, answered) = oneshot::channel();
+        let waiting = Waiting {
+            writes: persist.writes,
+            answer,
+        };
+        if persist.urgent {
+            self.urgent.push_back(waiting)
+        } else {
+            self.queue.push_back(waiting)
+        }
+        if !self.is_busy {
+            self.is_busy = true;
+            ctx.spawn(gather().into_actor(self).map(|(), act, ctx| act.flush(ctx)));
+        }
+        Box::pin(async { answered.await.unwrap_or(Err(PersistError::Unknown)) })
+    }
+}
+
+/// Lets those who are about to send do so: a fuller batch costs one sync as well.
+async fn gather() {
+    for _ in 0..3 {
+        tokio::task::yield_now().await;
+    }
+}
+
+impl Persistence {
+    /// Starts the next transaction, if anything waits for one.
+    fn flush(&mut self, ctx: &mut Context<Self>) {
+        let (ownership, waiting) = if self.urgent.is_empty() {
+            (self.ownership.clone(), self.take_batch())
+        } else {
+            (None, self.urgent.drain(..).collect())
+        };
+        if waiting.is_empty() {
+            self.is_busy = false;
+            return;
+        }
+        self.is_busy = true;
+        self.watch(ctx);
+        let batch = Batch {
+            ownership,
+            nonce: self.world.entropy.bits(),
+            at: self.world.clock.now(),
+            writes: waiting.iter().flat_map(|one| one.writes.iter().cloned()).collect(),
+        };
+        let (world, began) = (self.world.clone(), self.world.clock.monotonic());
+        let size = batch.writes.len();
+        let commit = async move { write(&world, batch, waiting).await };
+        ctx.spawn(commit.into_actor(self).map(move |(result, waiting), act, ctx| {
+            let took = act.world.clock.monotonic().saturating_sub(began);
+            metrics::histogram!("tranche_commit_duration_seconds").record(took);
+            metrics::histogram!("tranche_commit_batch_writes").record(u32::try_from(size).unwrap_or(u32::MAX));
+            act.done(result, waiting, ctx);
+        }));
+    }
+
+    fn take_batch(&mut self) -> Vec<Waiting> {
+        let mut size = 0;
+        let mut batch = Vec::new();
+        while let Some(next) = self.queue.front() {
+            size += next.writes.len();
+            if size > self.tuning.max_batch && !batch.is_empty() {
+                break;
+            }
+            batch.extend(self.queue.pop_front());
+        }
+        batch
+    }
+
+    /// A commit that hasn't ended in time shuts the gate.
+    fn watch(&mut self, ctx: &mut Context<Self>) {
+        if let Some(watchdog) = self.watchdog.take() {
+            ctx.cancel_future(watchdog);
+        }
+        let timeout = self.tuning.commit_timeout;
+        self.watchdog = Some(ctx.run_later(timeout, move |act, ctx| {
+            act.watchdog = None;
+            act.turn_down(format!("a commit takes longer than {} ms", timeout.as_millis()), ctx);
+        }));
+    }
+
+    fn done(&mut self, result: Result<Vec<Results>, StoreError>, waiting: Vec<Waiting>, ctx: &mut Context<Self>) {
+        if let Some(watchdog) = self.watchdog.take() {
+            ctx.cancel_future(watchdog);
+        }
+        match result {
+            Ok(results) => {
+                self.publish(&results, ctx);
+                for (one, results) in waiting.into_iter().zip(results) {
+                    answer(one, Ok(results));
+                }
+                self.turn_up(ctx);
+            }
+            Err(error) => {
+                for one in waiting.into_iter().chain(self.queue.drain(..)) {
+                    answer(one, Err(PersistError::Unavailable));
+                }
+                self.turn_down(error.to_string(), ctx);
+                if !std::mem::replace(&mut self.probing, true) {
+                    ctx.run_later(Duration::from_secs(1), |act, ctx| act.probe(ctx));
+                }
+            }
+        }
+        self.flush(ctx);
+    }
+
+    /// While the store is down a commit of nothing is tried every second.
+    fn probe(&mut self, ctx: &mut Context<Self>) {
+        self.probing = false;
+        if !self.is_down || self.is_busy {
+            return;
+        }
+        let (answer, _) = oneshot::channel();
+        let urgent = self.ownership.is_none();
+        let probe = Waiting {
+            writes: vec![Write::Probe],
+            answer,
+        };
+        if urgent {
+            self.urgent.push_back(probe)
+        } else {
+            self.queue.push_back(probe)
+        }
+        self.flush(ctx);
+    }
+
+    fn turn_down(&mut self, why: String, ctx: &mut Context<Self>) {
+        if !self.is_down {
+            tracing::error!(reason = %why, "the store is down");
+        }
+        self.is_down = true;
+        self.tell(StoreTurned::Down(why), ctx);
+    }
+
+    fn turn_up(&mut self, ctx: &mut Context<Self>) {
+        if std::mem::take(&mut self.is_down) {
+            tracing::info!("the store is up again");
+            self.tell(StoreTurned::Up, ctx);
+        }
+    }
+
+    fn tell(&self, turned: StoreTurned, ctx: &mut Context<Self>) {
+        let line = self.turned.clone();
+        // Without a supervisor the process is about to end, and there is nobody to tell.
+        ctx.spawn(async move { line.ask(turned).await }.into_actor(self).map(|_, _, _| ()));
+    }
+
+    fn publish(&self, results: &[Results], ctx: &mut Context<Self>) {
+        let mut committed = Committed {
+            parents: Vec::new(),
+            singles: Vec::new(),
+        };
+        for applied in results.iter().flatten().flatten() {
+            let news = applied
+                .parents
+                .iter()
+                .filter(|parent| parent.status != ParentStatus::Working);
+            committed
+                .parents
+                .extend(news.map(|parent| (parent.id.clone(), parent.status)));
+            committed
+                .singles
+                .extend(applied.orders.iter().filter(|order| order.slice.is_none()).cloned());
+        }
+        if committed.parents.is_empty() && committed.singles.is_empty() {
+            return;
+        }
+        let line = self.committed.clone();
+        // As above: nobody to tell means that the process is about to end.
+        ctx.spawn(
+            async move { line.ask(committed).await }
+                .into_actor(self)
+                .map(|_, _, _| ()),
+        );
+    }
+}
+
+fn answer(waiting: Waiting, result: Result<Results, PersistError>) {
+    if waiting.answer.send(result).is_err() {
+        tracing::debug!("a commit was answered after its sender had gone");
+    }
+}
+
+/// Commits a batch; a write that the store itself refuses fails alone, and a doubtful commit is settled first.
+async fn write(world: &World, batch: Batch, waiting: Vec<Waiting>) -> (Result<Vec<Results>, StoreError>, Vec<Waiting>) {
+    match commit(world, &batch).await {
+        Ok(results) => {
+            let mut results = results.into_iter();
+            let shares = waiting
+                .iter()
+                .map(|one| results.by_ref().take(one.writes.len()).collect())
+                .collect();
+            (Ok(shares), waiting)
+        }
+        Err(StoreError::Constraint { .. }) => {
+            let mut shares = Vec::new();
+            for one in &waiting {
+                match one_by_one(world, &batch, &one.writes).await {
+                    Ok(results) => shares.push(results),
+                    Err(error) => return (Err(error), waiting),
+                }
+            }
+            (Ok(shares), waiting)
+        }
+        Err(error) => (Err(error), waiting),
+    }
+}
+
+async fn one_by_one(world: &World, batch: &Batch, writes: &[Write]) -> Result<Results, StoreError> {
+    let mut results = Vec::new();
+    for write in writes {
+        let alone = Batch {
+            nonce: world.entropy.bits(),
+            writes: vec![write.clone()],
+            ..batch.clone()
+        };
+        match commit(world, &alone).await {
+            Ok(result) => results.extend(result),
+            Err(StoreError::Constraint { detail }) => {
+                tracing::error!(%detail, "the store refused a write");
+                results.push(Err(Refusal::Constraint(detail)));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(results)
+}
+
+/// A commit whose outcome is known in the end, however long that takes: the watchdog has shut the gate by then.
+async fn commit(world: &World, batch: &Batch) -> Result<Results, StoreError> {
+    let (detail, then) = match world.store.commit(batch).await {
+        Err(StoreError::OutcomeUnknown { detail, then }) => (detail, then),
+        known => return known,
+    };
+    tracing::error!(%detail, "the outcome of a commit is unknown: reading the account's row back");
+    loop {
+        match world.store.settle(batch).await {
+            Ok(true) => return Ok(then),
+            Ok(false) => return Err(StoreError::Unavailable { detail }),
+            Err(StoreError::Deposed) => return Err(StoreError::Deposed),
+            Err(_) => tokio::time::sleep(Duration::from_secs(1)).await,
+        }
+    }
+}
+
+/// Writes one thing and says what came of it.
+///
+/// # Errors
+/// When it is not certain that it was written, or certain that it wasn't.
+pub(crate) async fn persist(line: &Line<Persist>, write: Write) -> Result<Result<Applied, Refusal>, PersistError> {
+    let asked = line
+        .ask(Persist {
+            writes: vec![write],
+            urgent: false,
+        })
+        .await;
+    let mut results = asked.map_err(|_| PersistError::Unknown)??;
+    results.pop().ok_or(PersistError::Unknown)
+}
+
+/// Writes things that are true whether the store is up or not, as often as it takes.
+pub(crate) async fn persist_surely(line: &Line<Persist>, writes: Vec<Write>) -> Results {
+    loop {
+        match line
+            .ask(Persist {
+                writes: writes.clone(),
+                urgent: false,
+            })
+            .await
+        {
+            Ok(Ok(results)) => return results,
+            Ok(Err(_)) | Err(_) => tokio::time::sleep(Duration::from_millis(500)).await,
+        }
+    }
+}

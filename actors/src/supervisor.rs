@@ -1,0 +1,319 @@
+//! The root: spawns all actors, routes commands, watches, and rebuilds what died from the store.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, WrapFuture};
+use futures_util::stream;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::broker::{Broker, BrokerTurned};
+use crate::circuit_breaker::CircuitBreaker;
+use crate::commands::Desk;
+use crate::domain::names::OrderId;
+use crate::domain::order::Order;
+use crate::doubt::Doubtful;
+use crate::gate::{Gate, GateWriter, GateWriters, InFlight, ShutReason};
+use crate::health::{Health, Part, PartStatus, Phase};
+use crate::kill_switch::{KillSwitch, KillSwitchHandle, Latch};
+use crate::persistence::{Committed, Persistence, StoreTurned};
+use crate::ports::World;
+use crate::ports::store::Ownership;
+use crate::reconciler::Reconciler;
+use crate::tuning::Tuning;
+use crate::twap_parent::{Turned, TwapParent};
+use crate::watch::{LastWord, Role};
+
+use lines::Lines;
+
+pub use draining::DrainAll;
+
+mod commands;
+mod draining;
+mod lines;
+mod recovery;
+mod spawning;
+
+/// How often it is looked whether every actor's mailbox is open.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+
+/// A running house of actors, as its edges see it.
+#[derive(Clone)]
+pub struct House {
+    /// Where to send commands.
+    pub desk: Desk,
+    /// The way to the kill switch that waits for nothing.
+    pub kill_switch: KillSwitchHandle,
+    /// How the gateway is.
+    pub health: Health,
+    /// The last check before the wire.
+    pub gate: Gate,
+    /// The sends in flight.
+    pub in_flight: InFlight,
+    /// The orders of unknown outcome.
+    pub doubtful: Doubtful,
+    /// The root actor, to drain it.
+    pub supervisor: Addr<Supervisor>,
+}
+
+/// Owns all other actors. A part that is down keeps its reasons at the gate until it is rebuilt.
+pub struct Supervisor {
+    world: World,
+    tuning: Tuning,
+    health: Health,
+    gate: Gate,
+    pens: Pens,
+    latch: Latch,
+    lines: Lines,
+    in_flight: InFlight,
+    doubtful: Doubtful,
+    deaths: mpsc::UnboundedSender<Role>,
+    reported: Option<mpsc::UnboundedReceiver<Role>>,
+    ownership: Option<Ownership>,
+    kill_switch: Option<Addr<KillSwitch>>,
+    breaker: Option<Addr<CircuitBreaker>>,
+    persistence: Option<Addr<Persistence>>,
+    broker: Option<Addr<Broker>>,
+    reconciler: Option<Addr<Reconciler>>,
+    parents: BTreeMap<OrderId, Addr<TwapParent>>,
+    /// Rebuilds of late, by role, on the monotonic clock.
+    rebuilds: BTreeMap<Role, VecDeque<Duration>>,
+    /// Requests that wait for a single order's venue.
+    waiting: BTreeMap<OrderId, Vec<oneshot::Sender<Order>>>,
+    /// A recovery is under way; another one is wanted after it.
+    recovering: bool,
+    recover_again: bool,
+    phase: Phase,
+    _last_word: LastWord,
+}
+
+struct Pens {
+    breaker: GateWriter,
+    supervisor: GateWriter,
+}
+
+/// Starts every actor on the current arbiter. `fatal` answers if the supervisor itself dies: the process has to end
+/// then, with exit code 70, to be started again.
+#[must_use]
+pub fn start(world: World, tuning: Tuning, fatal: oneshot::Sender<()>) -> House {
+    let (gate, pens) = Gate::new();
+    let GateWriters {
+        kill_switch,
+        breaker,
+        supervisor,
+    } = pens;
+    let latch = Latch::new(kill_switch);
+    let (health, lines) = (Health::default(), Lines::default());
+    let (in_flight, doubtful) = (InFlight::default(), Doubtful::default());
+    let (deaths, reported) = mpsc::unbounded_channel();
+    let handle = KillSwitchHandle::new(latch.clone(), lines.engage.clone());
+    let last_word = LastWord::new(supervisor.clone(), fatal);
+    let root = Supervisor {
+        world,
+        tuning,
+        health: health.clone(),
+        gate: gate.clone(),
+        pens: Pens { breaker, supervisor },
+        latch,
+        lines,
+        in_flight: in_flight.clone(),
+        doubtful: doubtful.clone(),
+        deaths,
+        reported: Some(reported),
+        ownership: None,
+        kill_switch: None,
+        breaker: None,
+        persistence: None,
+        broker: None,
+        reconciler: None,
+        parents: BTreeMap::new(),
+        rebuilds: BTreeMap::new(),
+        waiting: BTreeMap::new(),
+        recovering: false,
+        recover_again: false,
+        phase: Phase::Starting,
+        _last_word: last_word,
+    }
+    .start();
+    let desk = Desk {
+        submit_parent: root.clone().recipient(),
+        submit_order: root.clone().recipient(),
+        cancel_parent: root.clone().recipient(),
+        cancel_order: root.clone().recipient(),
+        resolve: root.clone().recipient(),
+        disengage: root.clone().recipient(),
+        trip: root.clone().recipient(),
+        reset: root.clone().recipient(),
+    };
+    House {
+        desk,
+        kill_switch: handle,
+        health,
+        gate,
+        in_flight,
+        doubtful,
+        supervisor: root,
+    }
+}
+
+impl Actor for Supervisor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(self.tuning.max_commits.max(16));
+        self.lines.connect_root(&ctx.address());
+        self.health.set(Part::Supervisor, PartStatus::Up, "");
+        if let Some(reported) = self.reported.take() {
+            let deaths = stream::unfold(reported, |mut deaths| async {
+                deaths.recv().await.map(|role| (role, deaths))
+            });
+            ctx.add_message_stream(futures_util::StreamExt::map(deaths, Died));
+        }
+        self.spawn_kill_switch();
+        self.spawn_breaker();
+        self.spawn_persistence();
+        self.open_store(ctx);
+        ctx.run_interval(HEARTBEAT, Self::beat);
+    }
+}
+
+/// An actor panicked, or its mailbox was found closed.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+struct Died(Role);
+
+impl Handler<Died> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, Died(role): Died, ctx: &mut Self::Context) {
+        self.bury(role, ctx);
+    }
+}
+
+impl Handler<Committed> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, committed: Committed, ctx: &mut Self::Context) {
+        for (id, status) in committed.parents {
+            let addr = if status.is_terminal() {
+                self.parents.remove(&id)
+            } else {
+                self.parents.get(&id).cloned()
+            };
+            if let Some(addr) = addr {
+                let told = async move { addr.send(Turned(status)).await };
+                ctx.spawn(told.into_actor(self).map(move |told, _, _| {
+                    if told.is_err() {
+                        tracing::debug!(parent_order_id = %id, "a parent had ended before it was told so");
+                    }
+                }));
+            }
+        }
+        metrics::gauge!("tranche_open_parents").set(u32::try_from(self.parents.len()).unwrap_or(u32::MAX));
+        for order in committed.singles {
+            self.wake(&order);
+        }
+    }
+}
+
+/// Nobody waits for this order any more.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+struct Forget(OrderId);
+
+impl Handler<Forget> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, Forget(id): Forget, _: &mut Self::Context) {
+        self.waiting.remove(&id);
+    }
+}
+
+impl Handler<StoreTurned> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, turned: StoreTurned, ctx: &mut Self::Context) {
+        match turned {
+            StoreTurned::Down(why) => {
+                self.pens.supervisor.shut(ShutReason::StoreUnavailable);
+                self.health.set(Part::Store, PartStatus::Down, why);
+            }
+            StoreTurned::Up => {
+                self.health.set(Part::Store, PartStatus::Up, "");
+                self.pens.supervisor.clear(ShutReason::StoreUnavailable);
+                if self.phase == Phase::Ready && self.broker.is_none() {
+                    self.recover(ctx);
+                }
+            }
+        }
+    }
+}
+
+impl Handler<BrokerTurned> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, turned: BrokerTurned, ctx: &mut Self::Context) {
+        match turned {
+            BrokerTurned::Disconnected(why) => {
+                self.pens.supervisor.shut(ShutReason::BrokerUnavailable);
+                tracing::error!(reason = %why, "the broker is disconnected");
+                self.health.set(Part::Broker, PartStatus::Down, why);
+                self.recover(ctx);
+            }
+            BrokerTurned::Gap => self.compare_books(ctx),
+            BrokerTurned::Unauthorised(why) => {
+                self.pens.supervisor.shut(ShutReason::BrokerUnauthorised);
+                tracing::error!(reason = %why, "the broker refuses our key: the account is halted");
+                self.health.set(Part::Broker, PartStatus::Down, why);
+            }
+        }
+    }
+}
+
+impl Supervisor {
+    /// Looks at every mailbox once a second. A closed one means a death that nobody reported.
+    fn beat(&mut self, ctx: &mut Context<Self>) {
+        let mut dead = Vec::new();
+        let mut check = |is_open: Option<bool>, role: Role| {
+            if is_open == Some(false) {
+                dead.push(role);
+            }
+        };
+        check(self.kill_switch.as_ref().map(Addr::connected), Role::KillSwitch);
+        check(self.breaker.as_ref().map(Addr::connected), Role::CircuitBreaker);
+        check(self.persistence.as_ref().map(Addr::connected), Role::Persistence);
+        check(self.broker.as_ref().map(Addr::connected), Role::Broker);
+        check(self.reconciler.as_ref().map(Addr::connected), Role::Reconciler);
+        for role in dead {
+            self.bury(role, ctx);
+        }
+        let reasons = self.gate.reasons(self.world.clock.boottime());
+        metrics::gauge!("tranche_gate_open").set(u32::from(reasons.is_empty()));
+        metrics::gauge!("tranche_unknown_orders").set(u32::try_from(self.doubtful.len()).unwrap_or(u32::MAX));
+        metrics::gauge!("tranche_orders_in_flight").set(u32::try_from(self.in_flight.len()).unwrap_or(u32::MAX));
+    }
+
+    /// Hands a single order's state to the requests that wait for it, once the venue has it or it has ended.
+    fn wake(&mut self, order: &Order) {
+        use crate::domain::status::Share;
+        match order.status.share() {
+            Share::Pending | Share::Unknown => {}
+            Share::Working | Share::Unexecuted => {
+                for waiting in self.waiting.remove(&order.id).unwrap_or_default() {
+                    if waiting.send(order.clone()).is_err() {
+                        tracing::debug!(client_order_id = %order.id, "an answer came after the wait for it was over");
+                    }
+                }
+            }
+        }
+    }
+
+    fn is_draining(&self) -> bool {
+        self.phase == Phase::Draining
+    }
+
+    fn stop_all(&mut self, ctx: &mut Context<Self>) {
+        self.lines.disconnect();
+        ctx.stop();
+    }
+}

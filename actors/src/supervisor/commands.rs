@@ -1,0 +1,403 @@
+//! Carrying out what clients and operators ask for.
+
+use std::time::Duration;
+
+use actix::{ActorFutureExt, AsyncContext, Context, Handler, ResponseActFuture, ResponseFuture, WrapFuture};
+use tokio::sync::oneshot;
+
+use super::Supervisor;
+use crate::broker::{CancelMarked, Dispatch, Due};
+use crate::commands::{
+    CancelOrder, CancelParent, CanceledParent, CommandError, Disengage, Reset, ResolveOrder, SubmitOrder, SubmitParent,
+    SubmittedOrder, SubmittedParent, Trip,
+};
+use crate::domain::breaker::BreakerState;
+use crate::domain::kill::KillState;
+use crate::domain::ledger::{Applied, Outcome, Refusal, Submission, Write};
+use crate::domain::names::{OrderId, Symbol};
+use crate::domain::order::{Order, Origin};
+use crate::domain::parent::Parent;
+use crate::domain::request::Asked;
+use crate::gate::{Gate, Verdict};
+use crate::line::{Line, Unanswered};
+use crate::persistence::{Persist, PersistError, persist};
+use crate::ports::World;
+use crate::ports::store::{AnyOrder, StoreError};
+
+/// How long a submission waits for the market's price: without one, the parent has no arrival price.
+const QUOTE_WAIT: Duration = Duration::from_millis(500);
+
+impl Handler<SubmitParent> for Supervisor {
+    type Result = ResponseActFuture<Self, Result<SubmittedParent, CommandError>>;
+
+    fn handle(&mut self, submit: SubmitParent, _: &mut Self::Context) -> Self::Result {
+        let asked = Asked {
+            by: submit.by,
+            key: submit.key,
+            at: self.world.clock.now(),
+        };
+        let planned = submit
+            .request
+            .plan(&self.tuning.plan_rules, &asked)
+            .map_err(CommandError::Invalid);
+        let is_full = self.parents.len() >= self.tuning.max_open_parents;
+        let intake = self.intake();
+        let submitted = async move {
+            let (mut parent, slices) = planned?;
+            if let Some(first) = intake.first(&parent.id, &parent.origin).await? {
+                return intake.replayed_parent(first).await;
+            }
+            submit.request.check_times(asked.at).map_err(CommandError::Invalid)?;
+            intake.check_entry(&parent.instruction.symbol).await?;
+            if is_full {
+                return Err(CommandError::Busy {
+                    what: "open parents",
+                    retry_after: Duration::from_secs(10),
+                });
+            }
+            parent.arrival_price = intake.mid(&parent.instruction.symbol).await;
+            let submission = Submission::Parent {
+                parent,
+                slices: slices.clone(),
+            };
+            let applied = intake.write(Write::Submit(Box::new(submission))).await?;
+            match (applied.outcome, applied.parents.into_iter().next()) {
+                (Outcome::Replayed, Some(parent)) => intake.replayed_parent(AnyOrder::Parent(Box::new(parent))).await,
+                (_, Some(parent)) => Ok(SubmittedParent {
+                    replayed: false,
+                    parent,
+                    slices,
+                }),
+                (_, None) => Err(CommandError::OutcomeUnknown),
+            }
+        };
+        Box::pin(submitted.into_actor(self).map(|submitted, act, _| {
+            if let Ok(SubmittedParent {
+                replayed: false,
+                parent,
+                ..
+            }) = &submitted
+            {
+                metrics::counter!("tranche_parents_total").increment(1);
+                act.adopt_parent(parent);
+            }
+            submitted
+        }))
+    }
+}
+
+impl Handler<SubmitOrder> for Supervisor {
+    type Result = ResponseActFuture<Self, Result<SubmittedOrder, CommandError>>;
+
+    fn handle(&mut self, submit: SubmitOrder, _: &mut Self::Context) -> Self::Result {
+        let asked = Asked {
+            by: submit.by,
+            key: submit.key,
+            at: self.world.clock.now(),
+        };
+        let planned = submit
+            .request
+            .order(&self.tuning.plan_rules, &asked)
+            .map_err(CommandError::Invalid);
+        let intake = self.intake();
+        let submitted = async move {
+            let order = planned?;
+            let origin = order.origin.clone().ok_or(CommandError::OutcomeUnknown)?;
+            if let Some(first) = intake.first(&order.id, &origin).await? {
+                return replayed_order(first);
+            }
+            submit.request.check_times(asked.at).map_err(CommandError::Invalid)?;
+            intake.check_entry(&order.instruction.symbol).await?;
+            let applied = intake.write(Write::Submit(Box::new(Submission::Single(order)))).await?;
+            let replayed = applied.outcome == Outcome::Replayed;
+            let order = applied.orders.into_iter().next().ok_or(CommandError::OutcomeUnknown)?;
+            Ok(SubmittedOrder { replayed, order })
+        };
+        Box::pin(
+            submitted
+                .into_actor(self)
+                .map(|submitted, act, ctx| act.send_single(submitted, ctx))
+                .then(|waiting, act, _| waiting.into_actor(act)),
+        )
+    }
+}
+
+impl Handler<CancelParent> for Supervisor {
+    type Result = ResponseFuture<Result<CanceledParent, CommandError>>;
+
+    fn handle(&mut self, cancel: CancelParent, _: &mut Self::Context) -> Self::Result {
+        let intake = self.intake();
+        Box::pin(async move {
+            let applied = intake
+                .write(Write::CancelParent {
+                    id: cancel.id,
+                    by: cancel.by,
+                })
+                .await?;
+            intake.nudge_cancels().await;
+            match (applied.outcome, applied.parents.into_iter().next()) {
+                (Outcome::Canceling(counts), Some(parent)) => Ok(CanceledParent { parent, counts }),
+                (Outcome::Canceling(_) | Outcome::Done | Outcome::Unchanged | Outcome::Replayed, _) => {
+                    Err(CommandError::OutcomeUnknown)
+                }
+            }
+        })
+    }
+}
+
+impl Handler<CancelOrder> for Supervisor {
+    type Result = ResponseFuture<Result<Order, CommandError>>;
+
+    fn handle(&mut self, cancel: CancelOrder, _: &mut Self::Context) -> Self::Result {
+        let intake = self.intake();
+        Box::pin(async move {
+            let applied = intake
+                .write(Write::CancelOrder {
+                    id: cancel.id,
+                    by: cancel.by,
+                })
+                .await?;
+            intake.nudge_cancels().await;
+            applied.orders.into_iter().next().ok_or(CommandError::OutcomeUnknown)
+        })
+    }
+}
+
+impl Handler<ResolveOrder> for Supervisor {
+    type Result = ResponseFuture<Result<Order, CommandError>>;
+
+    fn handle(&mut self, resolve: ResolveOrder, _: &mut Self::Context) -> Self::Result {
+        let (intake, doubtful) = (self.intake(), self.doubtful.clone());
+        Box::pin(async move {
+            let write = Write::Resolve {
+                id: resolve.id.clone(),
+                resolution: resolve.resolution,
+                by: resolve.by,
+            };
+            let applied = intake.write(write).await?;
+            doubtful.remove(&resolve.id);
+            applied.orders.into_iter().next().ok_or(CommandError::OutcomeUnknown)
+        })
+    }
+}
+
+impl Handler<Disengage> for Supervisor {
+    type Result = ResponseFuture<Result<KillState, CommandError>>;
+
+    fn handle(&mut self, release: Disengage, _: &mut Self::Context) -> Self::Result {
+        forward(self.lines.disengage.clone(), release)
+    }
+}
+
+impl Handler<Trip> for Supervisor {
+    type Result = ResponseFuture<Result<BreakerState, CommandError>>;
+
+    fn handle(&mut self, trip: Trip, _: &mut Self::Context) -> Self::Result {
+        forward(self.lines.trip.clone(), trip)
+    }
+}
+
+impl Handler<Reset> for Supervisor {
+    type Result = ResponseFuture<Result<BreakerState, CommandError>>;
+
+    fn handle(&mut self, reset: Reset, _: &mut Self::Context) -> Self::Result {
+        forward(self.lines.reset.clone(), reset)
+    }
+}
+
+/// Hands a command to the actor that it is for.
+fn forward<M, T>(line: Line<M>, message: M) -> ResponseFuture<Result<T, CommandError>>
+where
+    M: actix::Message<Result = Result<T, CommandError>> + Send + 'static,
+    T: Send + 'static,
+{
+    Box::pin(async move {
+        line.ask(message)
+            .await
+            .unwrap_or_else(|Unanswered| Err(CommandError::OutcomeUnknown))
+    })
+}
+
+/// What a command works with while it waits for others.
+struct Intake {
+    world: World,
+    gate: Gate,
+    persist: Line<Persist>,
+    cancel_marked: Line<CancelMarked>,
+    account: crate::domain::names::AccountName,
+}
+
+impl Intake {
+    /// What this request named before: its key first, then its id.
+    async fn first(&self, id: &OrderId, origin: &Origin) -> Result<Option<AnyOrder>, CommandError> {
+        let keyed = match &origin.key {
+            Some(key) => self.world.store.by_key(&origin.caller, key).await.map_err(unreadable)?,
+            None => None,
+        };
+        let (found, reused) = match keyed {
+            Some(found) => (found, CommandError::KeyReused),
+            None => match self.world.store.order(id).await.map_err(unreadable)? {
+                Some(found) => (found, CommandError::IdReused),
+                None => return Ok(None),
+            },
+        };
+        let first = match &found {
+            AnyOrder::Parent(parent) => Some(&parent.origin),
+            AnyOrder::Order(order) => order.origin.as_ref(),
+        };
+        if first.is_some_and(|first| first.is_repeated_by(origin)) {
+            Ok(Some(found))
+        } else {
+            Err(reused)
+        }
+    }
+
+    /// The parent as it now is, with its slices.
+    async fn replayed_parent(&self, first: AnyOrder) -> Result<SubmittedParent, CommandError> {
+        match first {
+            AnyOrder::Parent(parent) => {
+                let slices = self.world.store.slices(&parent.id).await.map_err(unreadable)?;
+                Ok(SubmittedParent {
+                    replayed: true,
+                    parent: *parent,
+                    slices,
+                })
+            }
+            AnyOrder::Order(_) => Err(CommandError::IdReused),
+        }
+    }
+
+    /// May a new order in this symbol be accepted now?
+    async fn check_entry(&self, symbol: &Symbol) -> Result<(), CommandError> {
+        if let Verdict::Shut(reason) = self.gate.verdict(self.world.clock.boottime()) {
+            return Err(CommandError::Gate(reason));
+        }
+        let quarantined = self.world.store.quarantined(&self.account).await.map_err(unreadable)?;
+        if quarantined.contains(symbol) {
+            Err(CommandError::Quarantined)
+        } else {
+            Ok(())
+        }
+    }
+
+    async fn mid(&self, symbol: &Symbol) -> Option<rust_decimal::Decimal> {
+        match tokio::time::timeout(QUOTE_WAIT, self.world.venue.quote(symbol)).await {
+            Ok(Ok(quote)) => Some(quote.mid()),
+            Ok(Err(_)) | Err(_) => {
+                tracing::warn!(%symbol, "no quote at acceptance: the parent has no arrival price");
+                None
+            }
+        }
+    }
+
+    async fn write(&self, write: Write) -> Result<Applied, CommandError> {
+        match persist(&self.persist, write).await {
+            Ok(Ok(applied)) => Ok(applied),
+            Ok(Err(refusal)) => Err(refused(refusal)),
+            Err(PersistError::Unavailable) => Err(CommandError::StoreUnavailable),
+            Err(PersistError::Unknown) => Err(CommandError::OutcomeUnknown),
+        }
+    }
+
+    async fn nudge_cancels(&self) {
+        if self.cancel_marked.ask(CancelMarked).await.is_err() {
+            tracing::info!("the broker is being rebuilt, and scans marks by itself");
+        }
+    }
+}
+
+fn replayed_order(first: AnyOrder) -> Result<SubmittedOrder, CommandError> {
+    match first {
+        AnyOrder::Order(order) => Ok(SubmittedOrder {
+            replayed: true,
+            order: *order,
+        }),
+        AnyOrder::Parent(_) => Err(CommandError::IdReused),
+    }
+}
+
+fn unreadable(error: StoreError) -> CommandError {
+    tracing::error!(%error, "a command could not read the store");
+    CommandError::StoreUnavailable
+}
+
+fn refused(refusal: Refusal) -> CommandError {
+    match refusal {
+        Refusal::NotFound => CommandError::NotFound,
+        Refusal::ParentTerminal => CommandError::ParentTerminal,
+        Refusal::NotResolvable(status) => CommandError::NotResolvable(status),
+        Refusal::KeyReused => CommandError::KeyReused,
+        Refusal::IdReused => CommandError::IdReused,
+        Refusal::GuardLost(_) | Refusal::Illegal(_) | Refusal::NotOurs | Refusal::Constraint(_) => {
+            CommandError::Conflict(refusal.to_string())
+        }
+    }
+}
+
+impl Supervisor {
+    fn intake(&self) -> Intake {
+        Intake {
+            world: self.world.clone(),
+            gate: self.gate.clone(),
+            persist: self.lines.persist.clone(),
+            cancel_marked: self.lines.cancel_marked.clone(),
+            account: self.tuning.account.clone(),
+        }
+    }
+
+    /// A parent that is durable gets its actor; while the account is being recovered, the recovery sees to that.
+    fn adopt_parent(&mut self, parent: &Parent) {
+        let is_worked = self.broker.is_some() && !self.is_draining();
+        if is_worked && !parent.status.is_terminal() && !self.parents.contains_key(&parent.id) {
+            self.spawn_parent(parent);
+        }
+    }
+
+    /// Sends a single order on its way and waits a little for the venue.
+    fn send_single(
+        &mut self,
+        submitted: Result<SubmittedOrder, CommandError>,
+        ctx: &mut Context<Self>,
+    ) -> impl Future<Output = Result<SubmittedOrder, CommandError>> + use<> {
+        let mut answered = None;
+        if let Ok(SubmittedOrder { replayed: false, order }) = &submitted {
+            metrics::counter!("tranche_single_orders_total").increment(1);
+            let (waiting, venue) = oneshot::channel();
+            self.waiting.entry(order.id.clone()).or_default().push(waiting);
+            answered = Some((venue, order.id.clone()));
+            let grace = self.tuning.single_grace;
+            let due = Due {
+                id: order.id.clone(),
+                plan_version: None,
+                due: order.scheduled_time,
+                latest: order.scheduled_time + grace,
+                absent_since: None,
+            };
+            let (line, id) = (self.lines.dispatch.clone(), order.id.clone());
+            ctx.spawn(async move { line.ask(Dispatch(vec![due])).await }.into_actor(self).map(move |sent, _, _| {
+                if sent.is_err() {
+                    tracing::error!(client_order_id = %id, "a single order found no broker; the recovery takes it up");
+                }
+            }));
+        }
+        let (wait, store, me) = (self.tuning.submit_wait, self.world.store.clone(), ctx.address());
+        async move {
+            let mut submitted = submitted?;
+            let Some((venue, id)) = answered else {
+                return Ok(submitted);
+            };
+            match tokio::time::timeout(wait, venue).await {
+                Ok(Ok(order)) => submitted.order = order,
+                Ok(Err(_)) | Err(_) => {
+                    if me.send(super::Forget(id.clone())).await.is_err() {
+                        tracing::debug!("the supervisor is gone");
+                    }
+                    if let Ok(Some(AnyOrder::Order(order))) = store.order(&id).await {
+                        submitted.order = *order;
+                    }
+                }
+            }
+            Ok(submitted)
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! Start-up and recovery: the same path, whether the process or an actor died.
+
+use std::time::Duration;
+
+use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
+
+use super::Supervisor;
+use crate::broker::Listen;
+use crate::domain::names::OrderId;
+use crate::domain::parent::Parent;
+use crate::gate::ShutReason;
+use crate::health::{Part, PartStatus, Phase};
+use crate::kill_switch::ResumeCancels;
+use crate::ports::store::{AnyOrder, StoreError};
+use crate::reconciler::Compare;
+
+const RETRY: Duration = Duration::from_secs(1);
+
+impl Supervisor {
+    /// Opens the store and takes the account, as often as it takes.
+    pub(super) fn open_store(&mut self, ctx: &mut Context<Self>) {
+        let (store, account, owner) = (
+            self.world.store.clone(),
+            self.tuning.account.clone(),
+            self.tuning.instance.clone(),
+        );
+        let opened = async move {
+            store.open().await?;
+            store.acquire(&account, &owner).await
+        };
+        ctx.spawn(opened.into_actor(self).map(|opened, act, ctx| match opened {
+            Ok(ownership) => {
+                tracing::info!(account = %ownership.account, term = ownership.term, "the account is taken");
+                act.health.set(Part::Store, PartStatus::Up, "");
+                act.pens.supervisor.clear(ShutReason::StoreUnavailable);
+                act.ownership = Some(ownership);
+                act.hand_over_ownership(ctx);
+                act.recover(ctx);
+            }
+            Err(error) => {
+                tracing::error!(%error, "the store can't be opened yet");
+                act.pens.supervisor.shut(ShutReason::StoreUnavailable);
+                act.health.set(Part::Store, PartStatus::Down, error.to_string());
+                ctx.run_later(RETRY, Self::open_store);
+            }
+        }));
+    }
+
+    /// Recovers the account: events subscribed, books compared, parents armed; only then may it send. What fails is
+    /// tried again, while reads and switches work.
+    pub(super) fn recover(&mut self, ctx: &mut Context<Self>) {
+        if self.is_draining() {
+            return;
+        }
+        if std::mem::replace(&mut self.recovering, true) {
+            self.recover_again = true;
+            return;
+        }
+        self.pens.supervisor.shut(ShutReason::BrokerUnavailable);
+        if self.broker.is_none() || self.reconciler.is_none() {
+            self.stop_account(ctx);
+            self.spawn_account();
+        }
+        let Some(broker) = self.broker.clone() else { return };
+        let (compare, store, account) = (
+            self.lines.compare.clone(),
+            self.world.store.clone(),
+            self.tuning.account.clone(),
+        );
+        let recovered = async move {
+            let gone = |_| "the account's actors died meanwhile".to_owned();
+            broker
+                .send(Listen)
+                .await
+                .map_err(|_| gone(()))?
+                .map_err(|error| error.to_string())?;
+            let compared = compare.ask(Compare { recovering: true }).await.map_err(|_| gone(()))?;
+            compared.map_err(|error| error.to_string())?;
+            store.open_parents(&account).await.map_err(|error| error.to_string())
+        };
+        ctx.spawn(recovered.into_actor(self).map(|recovered, act, ctx| {
+            act.recovering = false;
+            match recovered {
+                Ok(parents) => act.resume(&parents, ctx),
+                Err(why) => act.stay_degraded(why, ctx),
+            }
+            if std::mem::take(&mut act.recover_again) {
+                act.recover(ctx);
+            }
+        }));
+    }
+
+    fn resume(&mut self, parents: &[Parent], ctx: &mut Context<Self>) {
+        if self.is_draining() {
+            return;
+        }
+        for parent in parents {
+            if !self.parents.contains_key(&parent.id) {
+                self.spawn_parent(parent);
+            }
+        }
+        tracing::info!(
+            parents = parents.len(),
+            unknown = self.doubtful.len(),
+            "the account is recovered"
+        );
+        self.health.set(Part::Broker, PartStatus::Up, "");
+        self.pens.supervisor.clear(ShutReason::BrokerUnavailable);
+        self.become_ready();
+        let line = self.lines.resume_cancels.clone();
+        ctx.spawn(
+            async move { line.ask(ResumeCancels).await }
+                .into_actor(self)
+                .map(|asked, _, _| {
+                    if asked.is_err() {
+                        tracing::error!("the kill switch is being rebuilt; marked orders are cancelled all the same");
+                    }
+                }),
+        );
+    }
+
+    fn stay_degraded(&mut self, why: String, ctx: &mut Context<Self>) {
+        tracing::error!(reason = %why, "the account can't be recovered yet: nothing is sent");
+        self.health.set(Part::Broker, PartStatus::Down, why);
+        self.become_ready();
+        ctx.run_later(RETRY, Self::recover);
+    }
+
+    /// Ready once the first try at recovery has ended, well or not: an operator always reaches a stopped system.
+    fn become_ready(&mut self) {
+        if self.phase == Phase::Starting {
+            self.phase = Phase::Ready;
+            self.health.enter(Phase::Ready);
+            self.pens.supervisor.clear(ShutReason::Starting);
+        }
+    }
+
+    /// Rebuilds one parent from the store; no other parent notices.
+    pub(super) fn recover_parent(&mut self, id: OrderId, ctx: &mut Context<Self>) {
+        let (store, asked) = (self.world.store.clone(), id.clone());
+        let read = async move { store.order(&asked).await };
+        ctx.spawn(read.into_actor(self).map(move |read, act, ctx| match read {
+            Ok(Some(AnyOrder::Parent(parent))) if !parent.status.is_terminal() => act.spawn_parent(&parent),
+            Ok(_) => {}
+            Err(error) => act.retry_parent(id, &error, ctx),
+        }));
+    }
+
+    fn retry_parent(&self, id: OrderId, error: &StoreError, ctx: &mut Context<Self>) {
+        tracing::error!(parent_order_id = %id, %error, "a parent that died could not be read; trying again");
+        ctx.run_later(RETRY, move |act, ctx| act.recover_parent(id, ctx));
+    }
+
+    /// Events may be missing: compare the books, with the gate as it is.
+    pub(super) fn compare_books(&mut self, ctx: &mut Context<Self>) {
+        let line = self.lines.compare.clone();
+        ctx.spawn(
+            async move { line.ask(Compare { recovering: false }).await }
+                .into_actor(self)
+                .map(|asked, _, _| {
+                    if asked.is_err() {
+                        tracing::debug!("the reconciler is being rebuilt; the recovery compares the books");
+                    }
+                }),
+        );
+    }
+}

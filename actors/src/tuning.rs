@@ -1,0 +1,69 @@
+//! The numbers that the actors work by; configuration fills them in.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use crate::domain::breaker::ErrorRule;
+use crate::domain::names::AccountName;
+use crate::domain::request::PlanRules;
+
+/// The numbers that the actors work by.
+#[derive(Clone, Debug)]
+pub struct Tuning {
+    /// The account that is traded.
+    pub account: AccountName,
+    /// Names this instance.
+    pub instance: String,
+    /// What plans are held to.
+    pub plan_rules: PlanRules,
+    /// Most parents that may be open at once.
+    pub max_open_parents: usize,
+    /// How long a claim is good for.
+    pub claim: Duration,
+    /// How late a slice may be sent.
+    pub grace: Duration,
+    /// How late a single order may be sent.
+    pub single_grace: Duration,
+    /// How far apart the two look-ups have to be that make an order absent.
+    pub unknown_settle: Duration,
+    /// How long an absent order has to stay so before it is given up.
+    pub absent_settle: Duration,
+    /// How often our books are compared with the broker's.
+    pub reconcile: Duration,
+    /// How long the answer to a single order waits for the venue.
+    pub submit_wait: Duration,
+    /// How often the market is sampled for the interval TWAP.
+    pub benchmark: Duration,
+    /// How many sends that never left an order may have.
+    pub max_tries: u32,
+    /// How long a request to the broker may take.
+    pub send_timeout: Duration,
+    /// Most sends in flight at once.
+    pub max_in_flight: usize,
+    /// Most orders that may wait for the rate budget.
+    pub max_queue: usize,
+    /// Requests that the broker takes in a minute; `None`: no limit.
+    pub requests_per_minute: Option<NonZeroU32>,
+    /// How often the gate's lease is renewed.
+    pub gate_poll: Duration,
+    /// How long a renewal holds.
+    pub gate_open: Duration,
+    /// How long engaging waits for sends in flight.
+    pub kill_settle: Duration,
+    /// How long entries stay blocked after a reset of the breaker.
+    pub quiet_period: Duration,
+    /// When broker errors trip the breaker.
+    pub error_rule: ErrorRule,
+    /// Whether a trip cancels open orders.
+    pub cancel_on_trip: bool,
+    /// A commit that takes longer shuts the gate.
+    pub commit_timeout: Duration,
+    /// Most writes in one transaction.
+    pub max_batch: usize,
+    /// Most commits that may wait.
+    pub max_commits: usize,
+    /// How long shutting down waits for sends in flight.
+    pub drain: Duration,
+    /// Whether open orders are cancelled on shutdown.
+    pub cancel_on_shutdown: bool,
+}

@@ -1,0 +1,290 @@
+//! One parent order: its schedule, its timer, and the market while it is worked.
+//!
+//! The ledger derives the parent's status from its children; this actor brings its slices to the broker when they are
+//! due, and ends when the parent has.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Message, SpawnHandle, WrapFuture};
+use chrono::{DateTime, Utc};
+use rust_decimal::Decimal;
+
+use crate::broker::{CancelMarked, Dispatch, Due};
+use crate::domain::ledger::Write;
+use crate::domain::names::{OrderId, Symbol};
+use crate::domain::parent::{Benchmark, Parent, ParentStatus};
+use crate::domain::policy::Completion;
+use crate::line::Line;
+use crate::persistence::{Persist, persist, persist_surely};
+use crate::ports::World;
+use crate::ports::store::{DueSlice, StoreError};
+use crate::tuning::Tuning;
+use crate::watch::Sentinel;
+
+/// Slices are loaded as their time comes near, so many at once.
+const NEAR: u32 = 16;
+/// No timer sleeps longer: due times are derived anew from the wall clock, which may have been set.
+const LONGEST_SLEEP: Duration = Duration::from_secs(60);
+
+/// The parent's status changed in the ledger.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Turned(pub(crate) ParentStatus);
+
+/// Stops the actor, as before it is rebuilt.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Rest;
+
+/// The lines that a parent speaks on.
+#[derive(Clone, Default)]
+pub(crate) struct ParentLines {
+    pub(crate) persist: Line<Persist>,
+    pub(crate) dispatch: Line<Dispatch>,
+    pub(crate) cancel: Line<CancelMarked>,
+}
+
+/// Owns a parent's timers. `near` holds the next slices in the order of (time, number); what lies behind them is still
+/// in the store, unless `all_near`.
+pub(crate) struct TwapParent {
+    world: World,
+    lines: ParentLines,
+    id: OrderId,
+    symbol: Symbol,
+    plan_version: u32,
+    completion: Completion,
+    start_at: DateTime<Utc>,
+    end_at: DateTime<Utc>,
+    grace: Duration,
+    sample_every: Duration,
+    near: VecDeque<DueSlice>,
+    all_near: bool,
+    last_taken: Option<(DateTime<Utc>, u32)>,
+    timer: Option<SpawnHandle>,
+    schedule_over: bool,
+    benchmark: Benchmark,
+    sampled_at: Option<Duration>,
+    _sentinel: Sentinel,
+}
+
+impl TwapParent {
+    pub(crate) fn new(parent: &Parent, world: World, tuning: &Tuning, lines: ParentLines, sentinel: Sentinel) -> Self {
+        Self {
+            world,
+            lines,
+            id: parent.id.clone(),
+            symbol: parent.instruction.symbol.clone(),
+            plan_version: parent.plan_version,
+            completion: parent.completion,
+            start_at: parent.start_at,
+            end_at: parent.end_at,
+            grace: tuning.grace,
+            sample_every: tuning.benchmark,
+            near: VecDeque::new(),
+            all_near: false,
+            last_taken: None,
+            timer: None,
+            schedule_over: false,
+            benchmark: parent.benchmark,
+            sampled_at: None,
+            _sentinel: sentinel,
+        }
+    }
+}
+
+impl Actor for TwapParent {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.load(ctx);
+        self.await_end(ctx);
+        self.sample(ctx);
+    }
+}
+
+impl Handler<Turned> for TwapParent {
+    type Result = ();
+
+    fn handle(&mut self, Turned(status): Turned, ctx: &mut Self::Context) {
+        match status {
+            ParentStatus::Pending | ParentStatus::Working => {}
+            ParentStatus::Paused | ParentStatus::Canceling => {
+                self.near.clear();
+                self.all_near = true;
+                self.arm(ctx);
+            }
+            ParentStatus::Completed
+            | ParentStatus::PartiallyCompleted
+            | ParentStatus::Canceled
+            | ParentStatus::Rejected
+            | ParentStatus::Failed => ctx.stop(),
+        }
+    }
+}
+
+impl Handler<Rest> for TwapParent {
+    type Result = ();
+
+    fn handle(&mut self, _: Rest, ctx: &mut Self::Context) {
+        ctx.stop();
+    }
+}
+
+impl TwapParent {
+    /// Loads the slices that come next.
+    fn load(&mut self, ctx: &mut Context<Self>) {
+        let (store, id, after) = (self.world.store.clone(), self.id.clone(), self.last_taken);
+        let read = async move { store.due_slices(&id, after, NEAR).await };
+        ctx.spawn(read.into_actor(self).map(|read, act, ctx| act.loaded(read, ctx)));
+    }
+
+    fn loaded(&mut self, read: Result<Vec<DueSlice>, StoreError>, ctx: &mut Context<Self>) {
+        match read {
+            Ok(slices) => {
+                self.all_near = slices.is_empty();
+                if let Some(last) = slices.last() {
+                    self.last_taken = Some((last.due, last.slice_num));
+                }
+                self.near.extend(slices);
+                self.arm(ctx);
+            }
+            Err(error) => {
+                tracing::error!(parent_order_id = %self.id, %error, "a parent's next slices could not be read");
+                ctx.run_later(Duration::from_millis(500), Self::load);
+            }
+        }
+    }
+
+    /// Arms the timer for the next slice. The due time is the plan's, whenever the last one fired.
+    fn arm(&mut self, ctx: &mut Context<Self>) {
+        if let Some(timer) = self.timer.take() {
+            ctx.cancel_future(timer);
+        }
+        let Some(next) = self.near.front() else {
+            if !self.all_near {
+                self.load(ctx);
+            }
+            return;
+        };
+        let wait = (next.due - self.world.clock.now()).to_std().unwrap_or(Duration::ZERO);
+        self.timer = Some(ctx.run_later(wait.min(LONGEST_SLEEP), |act, ctx| {
+            act.timer = None;
+            act.fire(ctx);
+        }));
+    }
+
+    /// Brings every slice that is due to the broker, and arms the timer for the next one.
+    fn fire(&mut self, ctx: &mut Context<Self>) {
+        let now = self.world.clock.now();
+        let mut due = Vec::new();
+        while self.near.front().is_some_and(|next| next.due <= now) {
+            due.extend(self.near.pop_front().map(|slice| Due {
+                id: slice.id,
+                plan_version: Some(self.plan_version),
+                due: slice.due,
+                latest: slice.due + self.grace,
+                absent_since: None,
+            }));
+        }
+        if !due.is_empty() {
+            let (line, id) = (self.lines.dispatch.clone(), self.id.clone());
+            let sent = async move { line.ask(Dispatch(due)).await };
+            ctx.spawn(sent.into_actor(self).map(move |sent, _, _| {
+                if sent.is_err() {
+                    // Whoever rebuilds the broker rebuilds its parents too, from the store, where the slices wait.
+                    tracing::error!(parent_order_id = %id, "due slices found no broker");
+                }
+            }));
+            self.save_benchmark(ctx);
+        }
+        self.arm(ctx);
+    }
+
+    /// Waits for the end of the schedule, in steps, since the wall clock may be set.
+    fn await_end(&mut self, ctx: &mut Context<Self>) {
+        let left = (self.end_at - self.world.clock.now())
+            .to_std()
+            .unwrap_or(Duration::ZERO);
+        ctx.run_later(left.min(LONGEST_SLEEP), |act, ctx| {
+            if act.world.clock.now() < act.end_at {
+                act.await_end(ctx);
+            } else {
+                act.end_schedule(ctx);
+            }
+        });
+    }
+
+    /// The schedule is over: what rests at the venue is left or cancelled, as the completion says.
+    fn end_schedule(&mut self, ctx: &mut Context<Self>) {
+        self.schedule_over = true;
+        self.save_benchmark(ctx);
+        match self.completion {
+            Completion::Leave => {}
+            Completion::Cancel => {
+                let (lines, id) = (self.lines.clone(), self.id.clone());
+                let grace = self.grace;
+                let ended = async move {
+                    // A slice within its grace may still be on its way out; it is marked in a second round.
+                    for wait in [Duration::ZERO, grace] {
+                        tokio::time::sleep(wait).await;
+                        persist_surely(&lines.persist, vec![Write::ScheduleEnded { id: id.clone() }]).await;
+                        if lines.cancel.ask(CancelMarked).await.is_err() {
+                            tracing::info!(parent_order_id = %id, "the broker is being rebuilt and scans marks by itself");
+                        }
+                    }
+                };
+                ctx.spawn(ended.into_actor(self));
+            }
+        }
+    }
+
+    /// Takes the mid price once in a while, weighted with the time that it stood for.
+    fn sample(&mut self, ctx: &mut Context<Self>) {
+        if self.schedule_over {
+            return;
+        }
+        let until_start = (self.start_at - self.world.clock.now())
+            .to_std()
+            .unwrap_or(Duration::ZERO);
+        if !until_start.is_zero() {
+            ctx.run_later(until_start.min(LONGEST_SLEEP), Self::sample);
+            return;
+        }
+        let (venue, symbol) = (self.world.venue.clone(), self.symbol.clone());
+        let quoted = async move { venue.quote(&symbol).await };
+        ctx.spawn(quoted.into_actor(self).map(|quote, act, ctx| {
+            let now = act.world.clock.monotonic();
+            let since = act
+                .sampled_at
+                .replace(now)
+                .map_or(act.sample_every, |last| now.saturating_sub(last));
+            // Without a quote there is no sample; what stands for longer than two periods was missed, not measured.
+            if let Ok(quote) = quote {
+                let millis = since.min(act.sample_every * 2).as_millis();
+                let seconds = Decimal::new(i64::try_from(millis).unwrap_or(0), 3);
+                act.benchmark.area += quote.mid() * seconds;
+                act.benchmark.seconds += seconds;
+            }
+            ctx.run_later(act.sample_every, Self::sample);
+        }));
+    }
+
+    fn save_benchmark(&self, ctx: &mut Context<Self>) {
+        if self.benchmark.seconds.is_zero() {
+            return;
+        }
+        let write = Write::Benchmark {
+            id: self.id.clone(),
+            benchmark: self.benchmark,
+        };
+        let (line, id) = (self.lines.persist.clone(), self.id.clone());
+        let saved = async move { persist(&line, write).await };
+        ctx.spawn(saved.into_actor(self).map(move |saved, _, _| {
+            if !matches!(saved, Ok(Ok(_))) {
+                // The sums are absolute: the next time saves all of it.
+                tracing::warn!(parent_order_id = %id, "the market's average was not saved");
+            }
+        }));
+    }
+}
