@@ -3,4 +3,5 @@
 //! What the actors need from the world is a trait in `ports`; the edges of the root package implement them.
 
 pub mod domain;
+pub mod market;
 pub mod ports;
