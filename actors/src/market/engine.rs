@@ -90,6 +90,12 @@ impl Engine {
         }
     }
 
+    /// Goes back to a book that was kept, as after a restart.
+    pub fn restore(&mut self, state: BookState) {
+        self.book = Book::restore(state);
+        self.present.clear();
+    }
+
     /// The book.
     #[must_use]
     pub const fn book(&self) -> &Book {
