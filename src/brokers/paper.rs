@@ -27,7 +27,7 @@ use tranche_actors::market::walk::Walk;
 use tranche_actors::ports::{CancelError, Clock, SubmitError, Venue, VenueError};
 
 use book_file::{BookFile, BookFileError};
-use desk::{Answer, Desk, Pace, Reply, Request, Sent};
+use desk::{Answer, Desk, Pace, Reply, Request, Sent, log};
 use quote_files::QuoteFileError;
 use settings::PaperSettings;
 
@@ -141,7 +141,7 @@ impl PaperVenue {
     pub async fn close(self) {
         drop(self.requests);
         if let Err(err) = self.desk.await {
-            tracing::error!(error = &err as &dyn std::error::Error, "the paper broker ended badly");
+            tracing::error!(error = log(&err), "the paper broker ended badly");
         }
     }
 

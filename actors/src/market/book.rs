@@ -246,6 +246,10 @@ impl Book {
         self.live.keys().cloned().collect()
     }
 
+    pub(super) fn is_live(&self, symbol: &Symbol) -> bool {
+        self.live.contains_key(symbol)
+    }
+
     pub(super) fn live_in(&self, symbol: &Symbol) -> Vec<u64> {
         self.live.get(symbol).into_iter().flatten().copied().collect()
     }

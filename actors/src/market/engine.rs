@@ -223,7 +223,12 @@ impl Engine {
             Terms::Limit { limit_price } | Terms::StopLimit { limit_price, .. } => *limit_price,
             Terms::Stop { stop_price } => fills::worsened(*side, *stop_price, self.rules.slippage_bps),
             Terms::Market => {
-                let touch = self.quotes.at(symbol, now).touch(*side);
+                let index = self.quotes.index_at(symbol, now);
+                let present = self.present.get(symbol).filter(|present| present.index == index);
+                let touch = match present {
+                    Some(present) => present.quote.touch(*side),
+                    None => self.quotes.quote(symbol, index).touch(*side),
+                };
                 fills::worsened(*side, touch, self.rules.slippage_bps)
             }
         };
@@ -239,7 +244,7 @@ impl Engine {
     /// Brings a symbol to its present quote, and on the way matches its live orders with each quote that passed.
     fn catch_up(&mut self, symbol: &Symbol, now: DateTime<Utc>, changes: &mut Vec<Change>) {
         let current = self.quotes.index_at(symbol, now);
-        let live = !self.book.live_in(symbol).is_empty();
+        let live = self.book.is_live(symbol);
         let first = match self.present.get(symbol) {
             Some(present) if present.index == current => return,
             Some(present) if live && present.index < current && current - present.index <= MOST_STEPS => {

@@ -1,6 +1,7 @@
 //! The one task that owns the engine and its file. It drains what has arrived, applies it, makes all of it durable in
 //! one transaction, and only then answers and tells.
 
+use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -114,10 +115,7 @@ impl Desk {
             self.round(queue.drain(..), is_tick).await;
         }
         if let Err(err) = self.file.close().await {
-            tracing::warn!(
-                error = &err as &dyn std::error::Error,
-                "the paper broker's book was not closed cleanly"
-            );
+            tracing::warn!(error = log(&err), "the paper broker's book was not closed cleanly");
         }
     }
 
@@ -136,10 +134,7 @@ impl Desk {
         if !round.changes.is_empty()
             && let Err(err) = self.file.commit(&round.changes, self.engine.book()).await
         {
-            tracing::error!(
-                error = &err as &dyn std::error::Error,
-                "the paper broker's book could not be written"
-            );
+            tracing::error!(error = log(&err), "the paper broker's book could not be written");
             self.stale = true;
             return;
         }
@@ -174,10 +169,7 @@ impl Desk {
                 true
             }
             Err(err) => {
-                tracing::error!(
-                    error = &err as &dyn std::error::Error,
-                    "the paper broker's book could not be read"
-                );
+                tracing::error!(error = log(&err), "the paper broker's book could not be read");
                 false
             }
         }
@@ -242,6 +234,11 @@ impl Desk {
         // An error says that nobody listens, which is nobody's loss.
         drop(self.events.send(Sent { event, arrives }));
     }
+}
+
+/// An error with everything that caused it, as a log takes it.
+pub(super) fn log<'a>(err: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
+    err
 }
 
 /// Takes a request as its fault wants it; `None` is never answered.

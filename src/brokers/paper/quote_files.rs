@@ -219,7 +219,7 @@ mod tests {
         let symbol = symbol.map(|symbol| Symbol::parse(symbol).unwrap());
         read(&[QuoteFile { symbol, path }]).map_err(|err| {
             let text = err.to_string();
-            text.rsplit_once(".csv").unwrap().1.to_owned()
+            text.split_once(".csv").unwrap().1.to_owned()
         })
     }
 

@@ -189,6 +189,35 @@ mod tests {
     }
 
     #[test]
+    fn every_value_can_be_a_text_as_environment_variables_are() {
+        let texts = [
+            ("book", "elsewhere.db"),
+            ("seed", "7"),
+            ("quotes", "EURUSD=a.csv,b.csv"),
+            ("speed", "0.5"),
+            ("cash", "100"),
+            ("latency_ms", "0"),
+            ("fees.per_unit", "0.005"),
+            ("faults.timeout_after_per_mille", "1000"),
+            ("faults.reject_symbols", "AAPL,MSFT"),
+            ("event_buffer", "16"),
+        ];
+        let mut builder = config::Config::builder();
+        for (key, text) in texts {
+            builder = builder.set_override(key, text).unwrap();
+        }
+        let read = builder.build().unwrap().try_deserialize::<PaperSettings>().unwrap();
+        assert_eq!(read.book_in(Path::new("data")), Path::new("elsewhere.db"));
+        assert_eq!((read.seed, read.latency_ms, read.event_buffer), (7, 0, 16));
+        assert_eq!(
+            (read.speed.to_string(), read.fees.per_unit.to_string()),
+            ("0.5".to_owned(), "0.005".to_owned())
+        );
+        assert_eq!((read.quotes.len(), read.faults.reject_symbols.len()), (2, 2));
+        assert_eq!(read.check(), []);
+    }
+
+    #[test]
     fn every_value_out_of_range_is_named() {
         let json = r#"{"speed":"0","slippage_bps":-1,"quote_interval_ms":0,"event_buffer":0,"latency_ms":60001}"#;
         let errors = settings(json).unwrap().check();
