@@ -7,6 +7,7 @@ pub mod domain;
 pub mod gate;
 pub mod health;
 pub mod kill_switch;
+pub mod market;
 pub mod ports;
 pub mod supervisor;
 pub mod tuning;

@@ -8,7 +8,7 @@ use crate::sync::{Arc, Mutex, lock};
 
 /// A way to whichever actor takes `M` now. The supervisor connects it anew when that actor is rebuilt.
 #[derive(Debug)]
-pub struct Line<M>(Arc<Mutex<Option<Recipient<M>>>>)
+pub(crate) struct Line<M>(Arc<Mutex<Option<Recipient<M>>>>)
 where
     M: Message + Send,
     M::Result: Send;
@@ -16,7 +16,7 @@ where
 /// Nobody answered: the actor is down, or died over this message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("nobody answers")]
-pub struct Unanswered;
+pub(crate) struct Unanswered;
 
 impl<M> Clone for Line<M>
 where
@@ -47,7 +47,7 @@ where
     ///
     /// # Errors
     /// When nobody is there to answer, or whoever was died over it.
-    pub async fn ask(&self, message: M) -> Result<M::Result, Unanswered> {
+    pub(crate) async fn ask(&self, message: M) -> Result<M::Result, Unanswered> {
         let recipient = lock(&self.0).clone().ok_or(Unanswered)?;
         recipient.send(message).await.map_err(|_| Unanswered)
     }

@@ -20,16 +20,16 @@ use crate::watch::Sentinel;
 /// Makes writes durable, together; answers each after the commit.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "Result<Results, PersistError>")]
-pub struct Persist {
+pub(crate) struct Persist {
     /// What to write, in order. They share a transaction, but each is refused or taken on its own.
-    pub writes: Vec<Write>,
+    pub(crate) writes: Vec<Write>,
     /// Goes ahead of all that waits, in a transaction of its own that needs no account: the switches.
-    pub urgent: bool,
+    pub(crate) urgent: bool,
 }
 
 /// Why writes were not made durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum PersistError {
+pub(crate) enum PersistError {
     /// The store is down; certainly not written.
     #[error("the store is unavailable")]
     Unavailable,

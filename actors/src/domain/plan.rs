@@ -9,7 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use rust_decimal::Decimal;
-use rust_decimal::prelude::ToPrimitive;
+use rust_decimal::prelude::{FromPrimitive, ToPrimitive};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -43,7 +43,7 @@ impl Span {
     #[must_use]
     pub fn whole_minutes(self) -> Option<u64> {
         let seconds = self.seconds();
-        (seconds % 60 == 0).then_some(seconds / 60)
+        seconds.is_multiple_of(60).then_some(seconds / 60)
     }
 
     /// The field of the request that gave this span.
@@ -156,8 +156,6 @@ fn slice(slice_num: u32, lots: u128, lot: Qty, offset_ms: u64) -> Option<Planned
         offset,
     })
 }
-
-use rust_decimal::prelude::FromPrimitive;
 
 /// How many lots a quantity is, if it is a whole number of them.
 fn lots(qty: Qty, lot: Qty) -> Option<u128> {

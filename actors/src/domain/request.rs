@@ -11,7 +11,7 @@ use super::money::{Price, Qty, canonical};
 use super::names::{AccountName, Caller, IdempotencyKey, OrderId, StrategyId, Symbol};
 use super::order::{Order, Origin, SliceOf};
 use super::parent::{Benchmark, Parent, ParentStatus, Progress};
-use super::plan::{Plan, Schedule};
+use super::plan::{Plan, PlannedSlice, Schedule};
 use super::policy::{CatchUp, Completion};
 use super::status::OrderStatus;
 use super::terms::{Instruction, Instrument};
@@ -194,32 +194,38 @@ impl ParentRequest {
             updated_at: asked.at,
             ended_at: None,
         };
-        let slices = plan
-            .slices
-            .iter()
-            .map(|slice| {
-                let place = SliceOf {
-                    parent: id.clone(),
-                    plan_version: 1,
-                    slice_num: slice.slice_num,
-                    total_slices,
-                };
-                Order {
-                    strategy_id: ids::slice_strategy(&id, slice.slice_num),
-                    slice: Some(place),
-                    scheduled_time: start_at + slice.offset,
-                    ..new_order(
-                        ids::child(&self.instruction, slice.qty, &id, slice.slice_num, scope.date),
-                        &self.instruction,
-                        slice.qty,
-                        &self.account,
-                        &self.strategy_id,
-                        asked.at,
-                    )
-                }
-            })
-            .collect();
+        let slices = plan.slices.iter().map(|slice| self.slice(&parent, slice)).collect();
         Ok((parent, slices))
+    }
+
+    fn slice(&self, parent: &Parent, slice: &PlannedSlice) -> Order {
+        let id = ids::child(
+            &self.instruction,
+            slice.qty,
+            &parent.id,
+            slice.slice_num,
+            parent.trade_date,
+        );
+        let strategy_id = ids::slice_strategy(&parent.id, slice.slice_num);
+        let place = SliceOf {
+            parent: parent.id.clone(),
+            plan_version: parent.plan_version,
+            slice_num: slice.slice_num,
+            total_slices: parent.total_slices,
+        };
+        let order = new_order(
+            id,
+            &self.instruction,
+            slice.qty,
+            &self.account,
+            &strategy_id,
+            parent.created_at,
+        );
+        Order {
+            slice: Some(place),
+            scheduled_time: parent.start_at + slice.offset,
+            ..order
+        }
     }
 
     /// What a first submission must keep and a replay need not, since time has passed.

@@ -147,6 +147,10 @@ impl OrderStatus {
     ///
     /// # Errors
     /// When the event can't happen in this status.
+    #[expect(
+        clippy::too_many_lines,
+        reason = "the whole machine in one match, each pair written out"
+    )]
     pub const fn apply(self, event: OrderEvent) -> Result<Self, IllegalTransition> {
         use OrderEvent as E;
         use OrderStatus as S;

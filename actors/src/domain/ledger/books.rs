@@ -66,9 +66,9 @@ pub struct Changes {
 }
 
 /// The name of the kill switch in the store.
-pub const KILL_SWITCH: &str = "kill_switch";
+pub(super) const KILL_SWITCH: &str = "kill_switch";
 /// The name of the circuit breaker in the store.
-pub const CIRCUIT_BREAKER: &str = "circuit_breaker";
+pub(super) const CIRCUIT_BREAKER: &str = "circuit_breaker";
 /// Who causes what nobody asked for.
 pub(super) const GATEWAY: &str = "gateway";
 
@@ -151,21 +151,8 @@ impl Books {
                 reason,
                 broker_order_id,
                 data,
-            } => {
-                self.changes
-                    .quarantines
-                    .push((symbol.clone(), reason, broker_order_id.clone(), data.clone()));
-                let data =
-                    json!({"symbol": symbol, "reason": reason, "broker_order_id": broker_order_id, "found": data});
-                self.note(Event::global(EventKind::Quarantined, data));
-                Ok(Applied::done())
-            }
-            Write::PositionDiffers { symbol, ours, theirs } => {
-                self.changes.differences.push((symbol.clone(), *ours, *theirs));
-                let data = json!({"symbol": symbol, "ours": ours, "theirs": theirs});
-                self.note(Event::global(EventKind::PositionDiffers, data));
-                Ok(Applied::done())
-            }
+            } => Ok(self.quarantine(symbol, reason, broker_order_id.as_ref(), data)),
+            Write::PositionDiffers { symbol, ours, theirs } => Ok(self.position_differs(symbol, *ours, *theirs)),
             Write::Kill { state, entry } => {
                 self.changes.kill = Some((**state).clone());
                 self.switch(KILL_SWITCH, EventKind::KillSwitch, entry);
@@ -178,6 +165,28 @@ impl Books {
             }
             Write::Probe => Ok(Applied::unchanged()),
         }
+    }
+
+    fn quarantine(
+        &mut self,
+        symbol: &Symbol,
+        reason: &'static str,
+        cause: Option<&BrokerOrderId>,
+        found: &Value,
+    ) -> Applied {
+        self.changes
+            .quarantines
+            .push((symbol.clone(), reason, cause.cloned(), found.clone()));
+        let data = json!({"symbol": symbol, "reason": reason, "broker_order_id": cause, "found": found});
+        self.note(Event::global(EventKind::Quarantined, data));
+        Applied::done()
+    }
+
+    fn position_differs(&mut self, symbol: &Symbol, ours: Decimal, theirs: Decimal) -> Applied {
+        self.changes.differences.push((symbol.clone(), ours, theirs));
+        let data = json!({"symbol": symbol, "ours": ours, "theirs": theirs});
+        self.note(Event::global(EventKind::PositionDiffers, data));
+        Applied::done()
     }
 
     fn switch(&mut self, name: &'static str, kind: EventKind, entry: &SwitchEntry) {

@@ -1,0 +1,3 @@
+//! The brokers that orders can go to, each behind the port that the actors know.
+
+pub mod paper;
