@@ -1,3 +1,4 @@
 //! `tranche`: an execution gateway, its edges around the actors of `tranche-actors`.
 
 pub mod settings;
+pub mod telemetry;

@@ -252,7 +252,16 @@ impl Stack {
     fn value(&mut self, key: Key, kind: ValueKind, origin: &Origin) {
         match kind {
             ValueKind::Table(table) if !table.is_empty() => self.table(&key, table, origin),
-            other => self.put(key, Raw::of(other), origin),
+            ValueKind::Table(_) => self.put(key, Raw::EmptySection, origin),
+            ValueKind::Nil
+            | ValueKind::Boolean(_)
+            | ValueKind::I64(_)
+            | ValueKind::I128(_)
+            | ValueKind::U64(_)
+            | ValueKind::U128(_)
+            | ValueKind::Float(_)
+            | ValueKind::String(_)
+            | ValueKind::Array(_) => self.put(key, Raw::of(kind), origin),
         }
     }
 }

@@ -47,7 +47,6 @@ impl Raw {
             }
             ValueKind::Float(_) => Self::Other("a number with a fraction that doesn't stand in quotes"),
             ValueKind::Array(items) => Self::List(items.into_iter().map(|item| Self::of(item.kind)).collect()),
-            ValueKind::Table(table) if table.is_empty() => Self::EmptySection,
             ValueKind::Table(_) => Self::Other("a section in a list"),
             ValueKind::Nil => Self::Other("nothing"),
         }

@@ -66,8 +66,8 @@ impl Reader {
     }
 
     fn unknown(&self, key: &Key) -> String {
-        let planned = |name: &&str| *key == Key::of(name) || key.below(&Key::of(name)).is_some();
-        if PLANNED.iter().any(|name| planned(&name)) {
+        let planned = |name: &str| *key == Key::of(name) || key.below(&Key::of(name)).is_some();
+        if PLANNED.iter().any(|name| planned(name)) {
             return "is designed, but not built yet: leave it out".to_owned();
         }
         if self.known.iter().any(|known| known.below(key).is_some()) {
