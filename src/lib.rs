@@ -1,4 +1,5 @@
 //! `tranche`: an execution gateway, its edges around the actors of `tranche-actors`.
 
+pub mod cli;
 pub mod settings;
 pub mod telemetry;

@@ -194,6 +194,7 @@ impl Stack {
     /// Whether there is such a file.
     fn file_if_there(&mut self, path: &Path) -> bool {
         match std::fs::read_to_string(path) {
+            Ok(text) if text == BASE => self.toml(&text, &Origin::Default),
             Ok(text) => self.toml(&text, &Origin::File(path.display().to_string())),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return false,
             Err(error) => self.unreadable(path, &error.to_string()),
