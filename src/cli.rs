@@ -94,12 +94,21 @@ enum CliError {
     /// Something else.
     #[error("{0}")]
     Failed(String),
-    /// Whoever read the output has gone. Nobody is left to tell.
+    /// Nothing more can be printed.
     #[error(transparent)]
     Output(#[from] ClosedOutput),
 }
 
 impl CliError {
+    /// Whether nobody is left to tell, or everybody knows.
+    fn is_told(&self) -> bool {
+        match self {
+            Self::Output(closed) => closed.is_readers_wish(),
+            Self::Logged(_) => true,
+            Self::Usage(_) | Self::Settings(_) | Self::Client(_) | Self::Launch(_) | Self::Failed(_) => false,
+        }
+    }
+
     fn code(&self) -> u8 {
         match self {
             Self::Usage(_) | Self::Settings(_) => 2,
@@ -110,7 +119,7 @@ impl CliError {
             )
             | Self::Failed(_) => 1,
             Self::Logged(error) => error.code(),
-            Self::Output(_) => 0,
+            Self::Output(closed) => u8::from(!closed.is_readers_wish()),
         }
     }
 }
@@ -134,7 +143,7 @@ fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     match dispatch(cli, &mut Out::stdout()) {
         Ok(()) => 0,
         Err(error) => {
-            if !matches!(error, CliError::Output(_) | CliError::Logged(_)) {
+            if !error.is_told() {
                 output::complain(&error);
             }
             error.code()

@@ -6,10 +6,17 @@ use std::io::{IsTerminal, Write};
 use serde::Serialize;
 use serde_json::Value;
 
-/// The reader of our output has gone, or its disk is full.
+/// Nothing more can be printed.
 #[derive(Debug, thiserror::Error)]
-#[error("the output is closed")]
+#[error("the output can't be written")]
 pub(super) struct ClosedOutput(#[from] std::io::Error);
+
+impl ClosedOutput {
+    /// Whether the reader has just had enough, as `head` does. A full disk is another thing.
+    pub(super) fn is_readers_wish(&self) -> bool {
+        self.0.kind() == std::io::ErrorKind::BrokenPipe
+    }
+}
 
 /// Where a command prints.
 pub(super) struct Out {
@@ -168,7 +175,11 @@ mod tests {
 
     #[test]
     fn a_reader_that_has_gone_is_an_error_and_not_a_panic() {
-        assert!(Out::plain(Box::new(Gone)).line("x").is_err());
+        assert!(
+            Out::plain(Box::new(Gone))
+                .line("x")
+                .is_err_and(|closed| closed.is_readers_wish())
+        );
         assert!(Out::plain(Box::new(Gone)).json(&1).is_err());
     }
 }
