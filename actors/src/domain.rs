@@ -1,12 +1,21 @@
 //! The rules that the actors work by: pure functions and the types that they speak of.
 
+pub mod breaker;
 pub mod fault;
+pub mod fills;
 pub mod ids;
+pub mod kill;
+pub mod ledger;
 pub mod money;
 pub mod names;
+pub mod order;
+pub mod parent;
 pub mod plan;
 pub mod policy;
+pub mod position;
+pub mod request;
 pub mod status;
 pub mod terms;
 pub mod text;
+pub mod trading_day;
 pub mod venue;

@@ -10,6 +10,8 @@ use thiserror::Error;
 use crate::domain::names::{BrokerOrderId, OrderId, Symbol};
 use crate::domain::venue::{Execution, NewOrder, Quote, VenueEvent, VenueOrder, VenuePosition, VenueWords};
 
+pub mod store;
+
 /// The three clocks.
 pub trait Clock: Send + Sync {
     /// The wall clock in UTC, cut to microseconds.

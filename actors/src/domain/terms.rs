@@ -21,6 +21,15 @@ impl Side {
             Self::Sell => Decimal::NEGATIVE_ONE,
         }
     }
+
+    /// The other way.
+    #[must_use]
+    pub const fn opposite(self) -> Self {
+        match self {
+            Self::Buy => Self::Sell,
+            Self::Sell => Self::Buy,
+        }
+    }
 }
 
 words!(

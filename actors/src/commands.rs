@@ -1,0 +1,277 @@
+//! What clients and operators can ask for, each a message, and where to send it.
+
+use std::time::Duration;
+
+use actix::{Message, Recipient};
+use serde::Serialize;
+use serde_json::Value;
+use thiserror::Error;
+
+use crate::domain::breaker::{BreakerState, ResetRefused};
+use crate::domain::fault::FieldError;
+use crate::domain::kill::{KillMode, KillState};
+use crate::domain::ledger::{CancelCounts, Resolution};
+use crate::domain::names::{Caller, IdempotencyKey, OrderId};
+use crate::domain::order::Order;
+use crate::domain::parent::Parent;
+use crate::domain::request::{ParentRequest, SingleRequest};
+use crate::domain::status::OrderStatus;
+use crate::gate::ShutReason;
+
+/// Plans, stores and starts a parent.
+///
+/// Idempotent on the parent's id and on (caller, key): a repetition returns the parent as it now is.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Result<SubmittedParent, CommandError>")]
+pub struct SubmitParent {
+    /// What is asked.
+    pub request: ParentRequest,
+    /// Who asks.
+    pub by: Caller,
+    /// The client's `Idempotency-Key`.
+    pub key: Option<IdempotencyKey>,
+}
+
+/// A parent that is durable.
+#[derive(Clone, Debug)]
+pub struct SubmittedParent {
+    /// The same was submitted before.
+    pub replayed: bool,
+    /// The parent as it now is.
+    pub parent: Parent,
+    /// Its slices as they now are, by number.
+    pub slices: Vec<Order>,
+}
+
+/// Stores and sends a single order; answers when the venue has, or after the configured wait.
+///
+/// Idempotent on the order's id and on (caller, key).
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Result<SubmittedOrder, CommandError>")]
+pub struct SubmitOrder {
+    /// What is asked.
+    pub request: SingleRequest,
+    /// Who asks.
+    pub by: Caller,
+    /// The client's `Idempotency-Key`.
+    pub key: Option<IdempotencyKey>,
+}
+
+/// A single order that is durable.
+#[derive(Clone, Debug)]
+pub struct SubmittedOrder {
+    /// The same was submitted before.
+    pub replayed: bool,
+    /// The order as it now is.
+    pub order: Order,
+}
+
+/// Cancels what is not done of a parent.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Result<CanceledParent, CommandError>")]
+pub struct CancelParent {
+    /// The parent.
+    pub id: OrderId,
+    /// Who asks.
+    pub by: Caller,
+}
+
+/// A parent whose cancel is durable.
+#[derive(Clone, Debug)]
+pub struct CanceledParent {
+    /// The parent as it now is.
+    pub parent: Parent,
+    /// What the cancel met.
+    pub counts: CancelCounts,
+}
+
+/// Cancels a single order or a slice; one that has ended stays as it is.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Result<Order, CommandError>")]
+pub struct CancelOrder {
+    /// The order.
+    pub id: OrderId,
+    /// Who asks.
+    pub by: Caller,
+}
+
+/// Settles an order that can't be resolved, by an operator's word.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Result<Order, CommandError>")]
+pub struct ResolveOrder {
+    /// The order.
+    pub id: OrderId,
+    /// What the operator found out.
+    pub resolution: Resolution,
+    /// Who asks.
+    pub by: Caller,
+}
+
+/// Releases the kill switch.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Result<KillState, CommandError>")]
+pub struct Disengage {
+    /// Who, as given.
+    pub operator: String,
+    /// What the operator says of it.
+    pub notes: Option<String>,
+    /// The name of the key.
+    pub by: Caller,
+}
+
+/// Trips the circuit breaker; idempotent.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Result<BreakerState, CommandError>")]
+pub struct Trip {
+    /// Who, as given.
+    pub operator: String,
+    /// Why: `MANUAL`, another reason of the stack's, or free text.
+    pub reason: String,
+    /// Anything else.
+    pub details: Option<Value>,
+    /// The name of the key.
+    pub by: Caller,
+}
+
+/// Resets the circuit breaker.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Result<BreakerState, CommandError>")]
+pub struct Reset {
+    /// Who, as given.
+    pub operator: String,
+    /// Why, in at least 20 characters.
+    pub reason: String,
+    /// The name of the key.
+    pub by: Caller,
+}
+
+/// Engages the kill switch. The gate is shut before this is even sent: see
+/// [`KillSwitchHandle::engage`](crate::kill_switch::KillSwitchHandle::engage).
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Result<EngageAnswer, CommandError>")]
+pub struct Engage {
+    /// Who, as given.
+    pub operator: String,
+    /// Why.
+    pub reason: String,
+    /// Anything else.
+    pub details: Option<Value>,
+    /// How strict.
+    pub mode: KillMode,
+    /// How long to wait for sends in flight; the configured time if absent.
+    pub settle: Option<Duration>,
+    /// The name of the key.
+    pub by: Caller,
+    /// The client's `Idempotency-Key`, with a hash of the request.
+    pub key: Option<(IdempotencyKey, String)>,
+}
+
+/// What engaging came to. After this, no byte of an order is written but of those listed in `unknown`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct EngageAnswer {
+    /// The switch as it now is.
+    pub state: KillState,
+    /// Names this engagement.
+    pub engagement_id: String,
+    /// Orders that may be live without an answer.
+    pub unknown: Vec<OrderId>,
+    /// How many open orders were asked to be cancelled.
+    pub cancel_requested: u32,
+    /// How many of these the venue confirmed in time.
+    pub cancel_confirmed: u32,
+    /// How many could not be asked yet; they are retried until confirmed.
+    pub cancel_failed: u32,
+    /// Orders that close positions: none, in the modes that there are.
+    pub flatten_orders: Vec<OrderId>,
+    /// The instances that stopped.
+    pub instances: Vec<InstanceOutcome>,
+    /// Where the engagement is not durable yet: `database`, `redis`.
+    pub not_durable: Vec<&'static str>,
+    /// `all`, or `this_instance` when the database can't be read.
+    pub covers: &'static str,
+}
+
+/// How an instance stopped.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct InstanceOutcome {
+    /// The instance.
+    pub id: String,
+    /// `confirmed` or `lapsed`.
+    pub outcome: &'static str,
+}
+
+/// Why a command was not carried out. It changed nothing, but where it says so.
+#[derive(Clone, Debug, Error)]
+pub enum CommandError {
+    /// Fields break rules.
+    #[error("the request is not valid")]
+    Invalid(Vec<FieldError>),
+    /// The idempotency key named another request.
+    #[error("the idempotency key was used for another request")]
+    KeyReused,
+    /// The id names another order.
+    #[error("the client order id was used for another order")]
+    IdReused,
+    /// No such order.
+    #[error("no such order")]
+    NotFound,
+    /// The parent has ended.
+    #[error("the parent has ended")]
+    ParentTerminal,
+    /// The order has ended, or was never sent, so there is nothing to settle.
+    #[error("an order in {0} can't be resolved")]
+    NotResolvable(OrderStatus),
+    /// Somebody else was faster, or the words don't fit what is known.
+    #[error("{0}")]
+    Conflict(String),
+    /// The switch is engaged already, at least as strictly.
+    #[error("the kill switch is engaged already")]
+    AlreadyEngaged(Box<KillState>),
+    /// There is nothing to disengage.
+    #[error("the kill switch is not engaged")]
+    NotEngaged,
+    /// The reset was refused.
+    #[error(transparent)]
+    Reset(#[from] ResetRefused),
+    /// The symbol takes no new entries.
+    #[error("the symbol is quarantined")]
+    Quarantined,
+    /// The gate is shut.
+    #[error("trading is halted: {0}")]
+    Gate(ShutReason),
+    /// A bound was reached; try again later.
+    #[error("{what} is full")]
+    Busy {
+        /// Which bound.
+        what: &'static str,
+        /// How long to wait.
+        retry_after: Duration,
+    },
+    /// The store is down. Nothing was stored.
+    #[error("the store is unavailable")]
+    StoreUnavailable,
+    /// Whether it was stored is not known: repeat the request, which is idempotent.
+    #[error("the outcome is unknown")]
+    OutcomeUnknown,
+}
+
+/// Where to send the commands.
+#[derive(Clone, Debug)]
+pub struct Desk {
+    /// Submits parents.
+    pub submit_parent: Recipient<SubmitParent>,
+    /// Submits single orders.
+    pub submit_order: Recipient<SubmitOrder>,
+    /// Cancels parents.
+    pub cancel_parent: Recipient<CancelParent>,
+    /// Cancels orders.
+    pub cancel_order: Recipient<CancelOrder>,
+    /// Settles orders.
+    pub resolve: Recipient<ResolveOrder>,
+    /// Releases the kill switch.
+    pub disengage: Recipient<Disengage>,
+    /// Trips the breaker.
+    pub trip: Recipient<Trip>,
+    /// Resets the breaker.
+    pub reset: Recipient<Reset>,
+}

@@ -1,0 +1,211 @@
+//! The kill switch as a value: what an operator did to it, and what may be done next.
+
+use chrono::{DateTime, NaiveDate, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::text::words;
+
+words!(
+    /// The switch in the words of the stack's Redis protocol.
+    KillWord {
+        /// Trading may go on.
+        Active = "ACTIVE",
+        /// Trading is stopped.
+        Engaged = "ENGAGED",
+    }
+);
+
+words!(
+    /// What an engagement does, from the mildest to the strictest.
+    KillMode {
+        /// No new orders.
+        Halt = "halt",
+        /// No new orders, and everything open is cancelled.
+        Cancel = "cancel",
+    }
+);
+
+/// The state of the kill switch. Its fields but for the last four are those of the stack's Redis protocol.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KillState {
+    /// Engaged or not.
+    pub state: KillWord,
+    /// When it was last engaged.
+    pub engaged_at: Option<DateTime<Utc>>,
+    /// By whom, as given.
+    pub engaged_by: Option<String>,
+    /// Why.
+    pub engagement_reason: Option<String>,
+    /// Anything else that was said.
+    pub engagement_details: Option<Value>,
+    /// When it was last disengaged.
+    pub disengaged_at: Option<DateTime<Utc>>,
+    /// By whom, as given.
+    pub disengaged_by: Option<String>,
+    /// What was said.
+    pub disengagement_notes: Option<String>,
+    /// How often it was engaged in the trading day of `counted_on`.
+    pub engagement_count_today: u32,
+    /// The trading day that the count is of.
+    pub counted_on: Option<NaiveDate>,
+    /// The last engagement's id.
+    pub engagement_id: Option<String>,
+    /// What the last engagement does.
+    pub mode: Option<KillMode>,
+}
+
+/// What an operator asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EngageOrder {
+    /// Who, as given.
+    pub operator: String,
+    /// Why.
+    pub reason: String,
+    /// Anything else.
+    pub details: Option<Value>,
+    /// How strict.
+    pub mode: KillMode,
+}
+
+/// What engaging comes to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Engaged {
+    /// A new engagement.
+    New(KillState),
+    /// The engagement in force becomes stricter, and keeps its id and its `engaged_at`.
+    Escalated(KillState),
+    /// It is in force already, at least as strict.
+    Already,
+}
+
+impl Default for KillState {
+    /// The state that a new database starts with.
+    fn default() -> Self {
+        Self {
+            state: KillWord::Active,
+            engaged_at: None,
+            engaged_by: None,
+            engagement_reason: None,
+            engagement_details: None,
+            disengaged_at: None,
+            disengaged_by: None,
+            disengagement_notes: None,
+            engagement_count_today: 0,
+            counted_on: None,
+            engagement_id: None,
+            mode: None,
+        }
+    }
+}
+
+impl KillState {
+    /// Whether trading is stopped.
+    #[must_use]
+    pub const fn is_engaged(&self) -> bool {
+        matches!(self.state, KillWord::Engaged)
+    }
+
+    /// The state after an operator engages the switch.
+    #[must_use]
+    pub fn engage(&self, order: &EngageOrder, id: &str, at: DateTime<Utc>, today: NaiveDate) -> Engaged {
+        if self.is_engaged() {
+            return if self.mode.is_some_and(|mode| mode >= order.mode) {
+                Engaged::Already
+            } else {
+                Engaged::Escalated(Self {
+                    mode: Some(order.mode),
+                    ..self.clone()
+                })
+            };
+        }
+        let earlier_today = if self.counted_on == Some(today) {
+            self.engagement_count_today
+        } else {
+            0
+        };
+        Engaged::New(Self {
+            state: KillWord::Engaged,
+            engaged_at: Some(at),
+            engaged_by: Some(order.operator.clone()),
+            engagement_reason: Some(order.reason.clone()),
+            engagement_details: order.details.clone(),
+            disengaged_at: None,
+            disengaged_by: None,
+            disengagement_notes: None,
+            engagement_count_today: earlier_today.saturating_add(1),
+            counted_on: Some(today),
+            engagement_id: Some(id.to_owned()),
+            mode: Some(order.mode),
+        })
+    }
+
+    /// The state after an operator disengages the switch; `None` if it isn't engaged.
+    #[must_use]
+    pub fn disengage(&self, operator: &str, notes: Option<&str>, at: DateTime<Utc>) -> Option<Self> {
+        self.is_engaged().then(|| Self {
+            state: KillWord::Active,
+            disengaged_at: Some(at),
+            disengaged_by: Some(operator.to_owned()),
+            disengagement_notes: notes.map(str::to_owned),
+            ..self.clone()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn order(mode: KillMode) -> EngageOrder {
+        EngageOrder {
+            operator: "ops".into(),
+            reason: "test".into(),
+            details: None,
+            mode,
+        }
+    }
+
+    fn at(second: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(second, 0).unwrap()
+    }
+
+    #[test]
+    fn engaging_again_escalates_or_says_that_it_is_so_already() {
+        let today = at(0).date_naive();
+        let Engaged::New(halted) = KillState::default().engage(&order(KillMode::Halt), "e1", at(1), today) else {
+            panic!("a fresh switch takes an engagement")
+        };
+        assert_eq!(
+            halted.engage(&order(KillMode::Halt), "e2", at(2), today),
+            Engaged::Already
+        );
+        let Engaged::Escalated(cancelling) = halted.engage(&order(KillMode::Cancel), "e2", at(2), today) else {
+            panic!("a stricter mode escalates")
+        };
+        assert_eq!(
+            (cancelling.engaged_at, cancelling.engagement_id.as_deref()),
+            (Some(at(1)), Some("e1"))
+        );
+        assert_eq!(
+            cancelling.engage(&order(KillMode::Halt), "e3", at(3), today),
+            Engaged::Already
+        );
+        assert_eq!(cancelling.engagement_count_today, 1);
+    }
+
+    #[test]
+    fn disengaging_needs_an_engagement_and_the_count_starts_anew_each_day() {
+        let mut state = KillState::default();
+        assert_eq!(state.disengage("ops", None, at(0)), None);
+        for (n, day) in [(1, 0), (2, 0), (1, 1)] {
+            let today = at(day * 86_400).date_naive();
+            let Engaged::New(engaged) = state.engage(&order(KillMode::Halt), "e", at(day), today) else {
+                panic!()
+            };
+            assert_eq!(engaged.engagement_count_today, n);
+            state = engaged.disengage("ops", Some("over"), at(day)).unwrap();
+            assert!(!state.is_engaged());
+        }
+    }
+}

@@ -1,0 +1,431 @@
+//! The ledger's rules: what each write demands, what it changes, and which event it leaves.
+//!
+//! A store loads what a batch of writes speaks of into [`Books`], applies the writes one after the other, and saves
+//! [`Books::changes`], all in one transaction under the account's row. So a guard is the same line of code on every
+//! store, and a refused write changes nothing and disturbs no other.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Utc};
+use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use thiserror::Error;
+
+use super::breaker::BreakerState;
+use super::kill::KillState;
+use super::names::{AccountName, BrokerOrderId, Caller, IdempotencyKey, OrderId, Symbol};
+use super::order::Order;
+use super::parent::{Benchmark, Parent};
+use super::status::{IllegalTransition, OperatorEnd, OrderStatus, OwnEnd};
+use super::text::words;
+use super::venue::{Execution, VenueOrder, VenueWords};
+
+pub use books::{Books, Changes};
+
+mod books;
+mod cancels;
+mod children;
+mod reports;
+mod submissions;
+
+/// One thing to be made durable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Write {
+    /// A parent with its plan, or a single order.
+    Submit(Box<Submission>),
+    /// An order is about to be sent.
+    Claim {
+        /// The order.
+        id: OrderId,
+        /// The plan version that the sender holds; `None` for a single order.
+        plan_version: Option<u32>,
+    },
+    /// A send certainly never left.
+    NeverLeft {
+        /// The order.
+        id: OrderId,
+        /// The attempt that this is about.
+        attempt: u32,
+        /// Why, as a stable code.
+        reason: &'static str,
+        /// The same for a person.
+        detail: String,
+        /// Whether it used up a try, and how many there are.
+        tries: Option<u32>,
+    },
+    /// A send may have left, and no answer came.
+    OutcomeUnknown {
+        /// The order.
+        id: OrderId,
+        /// The attempt that this is about.
+        attempt: u32,
+        /// What failed.
+        detail: String,
+        /// The venue refused the id as a duplicate: it is there.
+        at_venue: bool,
+    },
+    /// The venue refused a submission.
+    Refused {
+        /// The order.
+        id: OrderId,
+        /// The attempt that this is about.
+        attempt: u32,
+        /// The venue's words.
+        words: VenueWords,
+    },
+    /// The venue said where an order stands.
+    Report(Box<Report>),
+    /// The id of an unconfirmed order was not found at the venue, often and long enough.
+    Absent {
+        /// The order.
+        id: OrderId,
+        /// The attempt that this is about.
+        attempt: u32,
+    },
+    /// We end an order: never sent, or absent and given up.
+    End {
+        /// The order.
+        id: OrderId,
+        /// How.
+        end: OwnEnd,
+        /// Why, as a stable code.
+        reason: &'static str,
+        /// The same for a person.
+        detail: String,
+    },
+    /// Somebody wants a parent's end.
+    CancelParent {
+        /// The parent.
+        id: OrderId,
+        /// Who.
+        by: Caller,
+    },
+    /// Somebody wants the end of a single order or a slice.
+    CancelOrder {
+        /// The order.
+        id: OrderId,
+        /// Who.
+        by: Caller,
+    },
+    /// The kill switch wants the end of these: all that may be live get the mark of a cancel.
+    MarkCancels {
+        /// The orders; those that have ended, or were never sent, stay as they are.
+        ids: Vec<OrderId>,
+    },
+    /// A parent's schedule is over, and its completion is `cancel`: open limit and stop slices get the mark.
+    ScheduleEnded {
+        /// The parent.
+        id: OrderId,
+    },
+    /// The venue took our request to cancel.
+    CancelTaken {
+        /// The order.
+        id: OrderId,
+    },
+    /// The venue refused our request to cancel, and the order lives on.
+    CancelRefused {
+        /// The order.
+        id: OrderId,
+    },
+    /// An operator settles an order that can't be resolved.
+    Resolve {
+        /// The order.
+        id: OrderId,
+        /// What the operator found out.
+        resolution: Resolution,
+        /// Who.
+        by: Caller,
+    },
+    /// How the market was while a parent was worked; absolute sums.
+    Benchmark {
+        /// The parent.
+        id: OrderId,
+        /// The sums so far.
+        benchmark: Benchmark,
+    },
+    /// No new entries in a symbol until an operator clears it.
+    Quarantine {
+        /// The symbol.
+        symbol: Symbol,
+        /// Why, as a stable code.
+        reason: &'static str,
+        /// The order at the venue that caused it.
+        broker_order_id: Option<BrokerOrderId>,
+        /// What was found.
+        data: Value,
+    },
+    /// Our books and the broker's differ about a position.
+    PositionDiffers {
+        /// The symbol.
+        symbol: Symbol,
+        /// What we hold by our books.
+        ours: Decimal,
+        /// What the broker says.
+        theirs: Decimal,
+    },
+    /// The kill switch has a new state.
+    Kill {
+        /// The state.
+        state: Box<KillState>,
+        /// What happened, for the history.
+        entry: SwitchEntry,
+    },
+    /// The circuit breaker has a new state.
+    Breaker {
+        /// The state.
+        state: Box<BreakerState>,
+        /// What happened, for the history.
+        entry: SwitchEntry,
+    },
+    /// Nothing: does the store commit?
+    Probe,
+}
+
+/// A parent with its slices, or a single order; the ids are made, the plan is drawn.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Submission {
+    /// A parent and all its slices.
+    Parent {
+        /// The parent.
+        parent: Parent,
+        /// Its slices in the order of their numbers.
+        slices: Vec<Order>,
+    },
+    /// A single order.
+    Single(Order),
+}
+
+/// A venue's view of one of our orders.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// The order as the venue has it.
+    pub order: VenueOrder,
+    /// The trades that came with it, if any.
+    pub executions: Vec<Execution>,
+    /// The venue undid or corrected a trade: its totals replace ours, also downwards.
+    pub corrects: bool,
+}
+
+/// What an operator found out about an order that can't be resolved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resolution {
+    /// How it ended.
+    pub end: OperatorEnd,
+    /// How much traded, where it did.
+    pub filled_qty: Option<Decimal>,
+    /// At which average price.
+    pub filled_avg_price: Option<Decimal>,
+    /// Why this is known.
+    pub reason: String,
+}
+
+/// One entry of a switch's history.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SwitchEntry {
+    /// `ENGAGED`, `DISENGAGED`, `TRIPPED`, `RESET`, …
+    pub event: String,
+    /// When.
+    pub timestamp: DateTime<Utc>,
+    /// Who, as given.
+    pub operator: String,
+    /// Why, or the notes.
+    pub reason: Option<String>,
+    /// Anything else.
+    pub details: Option<Value>,
+}
+
+words!(
+    /// What happened, as the ledger's events name it.
+    EventKind {
+        Submitted = "submitted",
+        Claimed = "claimed",
+        NeverLeft = "never_left",
+        OutcomeUnknown = "outcome_unknown",
+        Refused = "refused",
+        Reported = "reported",
+        Filled = "filled",
+        Absent = "absent",
+        Ended = "ended",
+        CancelRequested = "cancel_requested",
+        CancelTaken = "cancel_taken",
+        CancelRefused = "cancel_refused",
+        ScheduleEnded = "schedule_ended",
+        Resolved = "resolved",
+        Quarantined = "quarantined",
+        PositionDiffers = "position_differs",
+        KillSwitch = "kill_switch",
+        CircuitBreaker = "circuit_breaker",
+    }
+);
+
+/// One thing that happened, before the ledger gives it its number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// The order or parent that it happened to, if it happened to one.
+    pub order: Option<OrderId>,
+    /// What.
+    pub kind: EventKind,
+    /// The status before, if it was about one.
+    pub old_status: Option<&'static str>,
+    /// The status after.
+    pub new_status: Option<&'static str>,
+    /// What else there is to know.
+    pub data: Value,
+    /// Who caused it: a caller, or `gateway`.
+    pub actor: String,
+}
+
+/// What a batch of writes speaks of, and so what a store has to load first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Keys {
+    /// Orders, singles and slices; the parents of these slices and the positions of these orders belong to it.
+    pub orders: BTreeSet<OrderId>,
+    /// Parents.
+    pub parents: BTreeSet<OrderId>,
+    /// Parents of which every child that has not ended is needed.
+    pub open_children_of: BTreeSet<OrderId>,
+    /// Idempotency keys, whose orders or parents are needed.
+    pub callers_keys: BTreeSet<(Caller, IdempotencyKey)>,
+    /// Orders at the venue whose executions and positions are needed.
+    pub executions_of: BTreeSet<BrokerOrderId>,
+    /// Orders whose positions are needed.
+    pub positions_of: BTreeSet<OrderId>,
+}
+
+impl Write {
+    /// Adds what this write speaks of.
+    pub fn add_keys(&self, keys: &mut Keys) {
+        match self {
+            Self::Submit(submission) => submission.add_keys(keys),
+            Self::Claim { id, .. }
+            | Self::NeverLeft { id, .. }
+            | Self::OutcomeUnknown { id, .. }
+            | Self::Refused { id, .. }
+            | Self::Absent { id, .. }
+            | Self::End { id, .. }
+            | Self::CancelOrder { id, .. }
+            | Self::CancelTaken { id }
+            | Self::CancelRefused { id } => {
+                keys.orders.insert(id.clone());
+            }
+            Self::Resolve { id, .. } => {
+                keys.orders.insert(id.clone());
+                keys.positions_of.insert(id.clone());
+            }
+            Self::Report(report) => {
+                keys.orders.insert(report.order.client_order_id.clone());
+                keys.positions_of.insert(report.order.client_order_id.clone());
+                keys.executions_of.insert(report.order.broker_order_id.clone());
+            }
+            Self::CancelParent { id, .. } | Self::ScheduleEnded { id } => {
+                keys.parents.insert(id.clone());
+                keys.open_children_of.insert(id.clone());
+            }
+            Self::MarkCancels { ids } => keys.orders.extend(ids.iter().cloned()),
+            Self::Benchmark { id, .. } => {
+                keys.parents.insert(id.clone());
+            }
+            Self::Quarantine { .. }
+            | Self::PositionDiffers { .. }
+            | Self::Kill { .. }
+            | Self::Breaker { .. }
+            | Self::Probe => {}
+        }
+    }
+}
+
+impl Submission {
+    fn add_keys(&self, keys: &mut Keys) {
+        let (id, origin) = match self {
+            Self::Parent { parent, slices } => {
+                keys.orders.extend(slices.iter().map(|slice| slice.id.clone()));
+                (&parent.id, Some(&parent.origin))
+            }
+            Self::Single(order) => (&order.id, order.origin.as_ref()),
+        };
+        keys.orders.insert(id.clone());
+        keys.parents.insert(id.clone());
+        if let Some((caller, Some(key))) = origin.map(|origin| (&origin.caller, &origin.key)) {
+            keys.callers_keys.insert((caller.clone(), key.clone()));
+        }
+    }
+}
+
+/// What a write came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// What happened.
+    pub outcome: Outcome,
+    /// The orders that changed, as they are now.
+    pub orders: Vec<Order>,
+    /// The parents that changed, as they are now.
+    pub parents: Vec<Parent>,
+}
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The write took effect.
+    Done,
+    /// It was so already; nothing changed.
+    Unchanged,
+    /// The same submission was taken before; nothing changed. It is the order or parent that `Applied` holds.
+    Replayed,
+    /// A parent's cancel was taken.
+    Canceling(CancelCounts),
+}
+
+/// What a parent's cancel met.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CancelCounts {
+    /// Ended at once.
+    pub pending_canceled: u32,
+    /// Live at the venue: their cancel was asked for.
+    pub open_cancel_requested: u32,
+    /// Had ended before.
+    pub already_terminal: u32,
+    /// Claimed and not answered, or of unknown outcome: cancelled as soon as they are found.
+    pub in_flight: u32,
+}
+
+/// Why a write took no effect. It changed nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Refusal {
+    /// No such order, or no such parent.
+    #[error("no such order")]
+    NotFound,
+    /// What the write builds on is no longer so: somebody else was faster.
+    #[error("the order moved on: {0}")]
+    GuardLost(&'static str),
+    /// The status can't take it.
+    #[error(transparent)]
+    Illegal(#[from] IllegalTransition),
+    /// The parent has ended.
+    #[error("the parent has ended")]
+    ParentTerminal,
+    /// The order has ended, or was never sent.
+    #[error("the order is {0}")]
+    NotResolvable(OrderStatus),
+    /// The idempotency key named another request.
+    #[error("the idempotency key was used for another request")]
+    KeyReused,
+    /// The id names another order.
+    #[error("the client order id was used for another order")]
+    IdReused,
+    /// The venue's order of our id is not what we sent.
+    #[error("the venue's order of this id is not what was sent")]
+    NotOurs,
+    /// The store refused it.
+    #[error("the store refused it: {0}")]
+    Constraint(String),
+}
+
+/// One account of the gateway, as its ledger is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LedgerHead {
+    /// The account.
+    pub account: AccountName,
+    /// The number of the next event.
+    pub next_event: u64,
+}

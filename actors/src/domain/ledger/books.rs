@@ -1,0 +1,326 @@
+//! What a batch has loaded and changed, and the one entrance to the rules.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, Utc};
+use rust_decimal::Decimal;
+use serde_json::{Value, json};
+
+use super::{Applied, Event, EventKind, Outcome, Refusal, Submission, SwitchEntry, Write};
+use crate::domain::breaker::BreakerState;
+use crate::domain::fills::Filled;
+use crate::domain::kill::KillState;
+use crate::domain::names::{AccountName, BrokerOrderId, Caller, IdempotencyKey, OrderId, Symbol};
+use crate::domain::order::Order;
+use crate::domain::parent::{Parent, Progress};
+use crate::domain::position::Position;
+use crate::domain::status::OrderEvent;
+use crate::domain::venue::Execution;
+
+/// The part of the ledger that a batch works on.
+#[derive(Clone, Debug)]
+pub struct Books {
+    /// The time of the batch.
+    pub(super) at: DateTime<Utc>,
+    /// Orders by id.
+    pub orders: BTreeMap<OrderId, Order>,
+    /// Parents by id.
+    pub parents: BTreeMap<OrderId, Parent>,
+    /// Positions by account and symbol.
+    pub positions: BTreeMap<(AccountName, Symbol), Position>,
+    /// Executions by broker order id and cumulative quantity.
+    pub executions: BTreeMap<(BrokerOrderId, Decimal), Execution>,
+    /// What the callers' keys name.
+    pub keys: BTreeMap<(Caller, IdempotencyKey), OrderId>,
+    /// What the writes have changed so far.
+    pub changes: Changes,
+}
+
+/// What a batch has changed: the store saves just this.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Orders to insert.
+    pub new_orders: BTreeSet<OrderId>,
+    /// Orders to update.
+    pub orders: BTreeSet<OrderId>,
+    /// Parents to insert.
+    pub new_parents: BTreeSet<OrderId>,
+    /// Parents to update.
+    pub parents: BTreeSet<OrderId>,
+    /// Positions to write: insert at version 1, else compare the version before and set.
+    pub positions: BTreeSet<(AccountName, Symbol)>,
+    /// Executions to insert, with the order that they belong to and the profit that they realised.
+    pub executions: Vec<(OrderId, Execution)>,
+    /// What happened, in order.
+    pub events: Vec<Event>,
+    /// Symbols to quarantine: symbol, reason, the venue's order, what was found.
+    pub quarantines: Vec<(Symbol, &'static str, Option<BrokerOrderId>, Value)>,
+    /// Position differences: symbol, ours, theirs.
+    pub differences: Vec<(Symbol, Decimal, Decimal)>,
+    /// The kill switch's new state.
+    pub kill: Option<KillState>,
+    /// The breaker's new state.
+    pub breaker: Option<BreakerState>,
+    /// History of the switches: `kill_switch` or `circuit_breaker`, and the entry.
+    pub switch_entries: Vec<(&'static str, SwitchEntry)>,
+}
+
+/// The name of the kill switch in the store.
+pub const KILL_SWITCH: &str = "kill_switch";
+/// The name of the circuit breaker in the store.
+pub const CIRCUIT_BREAKER: &str = "circuit_breaker";
+/// Who causes what nobody asked for.
+pub(super) const GATEWAY: &str = "gateway";
+
+impl Books {
+    /// Empty books at the time of a batch.
+    #[must_use]
+    pub const fn new(at: DateTime<Utc>) -> Self {
+        Self {
+            at,
+            orders: BTreeMap::new(),
+            parents: BTreeMap::new(),
+            positions: BTreeMap::new(),
+            executions: BTreeMap::new(),
+            keys: BTreeMap::new(),
+            changes: Changes {
+                new_orders: BTreeSet::new(),
+                orders: BTreeSet::new(),
+                new_parents: BTreeSet::new(),
+                parents: BTreeSet::new(),
+                positions: BTreeSet::new(),
+                executions: Vec::new(),
+                events: Vec::new(),
+                quarantines: Vec::new(),
+                differences: Vec::new(),
+                kill: None,
+                breaker: None,
+                switch_entries: Vec::new(),
+            },
+        }
+    }
+
+    /// Applies one write.
+    ///
+    /// # Errors
+    /// Why it took no effect; the books are then as they were.
+    pub fn apply(&mut self, write: &Write) -> Result<Applied, Refusal> {
+        match write {
+            Write::Submit(submission) => match &**submission {
+                Submission::Parent { parent, slices } => self.submit_parent(parent, slices),
+                Submission::Single(order) => self.submit_single(order),
+            },
+            Write::Claim { id, plan_version } => self.claim(id, *plan_version),
+            Write::NeverLeft {
+                id,
+                attempt,
+                reason,
+                detail,
+                tries,
+            } => self.never_left(id, *attempt, reason, detail, *tries),
+            Write::OutcomeUnknown {
+                id,
+                attempt,
+                detail,
+                at_venue,
+            } => self.outcome_unknown(id, *attempt, detail, *at_venue),
+            Write::Refused { id, attempt, words } => self.refused(id, *attempt, words),
+            Write::Report(report) => self.report(report),
+            Write::Absent { id, attempt } => self.absent(id, *attempt),
+            Write::End {
+                id,
+                end,
+                reason,
+                detail,
+            } => self.end(id, *end, reason, detail),
+            Write::CancelParent { id, by } => self.cancel_parent(id, by),
+            Write::CancelOrder { id, by } => self.cancel_order(id, by),
+            Write::MarkCancels { ids } => Ok(self.mark_cancels(ids)),
+            Write::ScheduleEnded { id } => self.schedule_ended(id),
+            Write::CancelTaken { id } => self.cancel_taken(id),
+            Write::CancelRefused { id } => self.cancel_refused(id),
+            Write::Resolve { id, resolution, by } => self.resolve(id, resolution, by),
+            Write::Benchmark { id, benchmark } => {
+                let parent = self.parents.get_mut(id).ok_or(Refusal::NotFound)?;
+                parent.benchmark = *benchmark;
+                self.changes.parents.insert(id.clone());
+                Ok(Applied::done())
+            }
+            Write::Quarantine {
+                symbol,
+                reason,
+                broker_order_id,
+                data,
+            } => {
+                self.changes
+                    .quarantines
+                    .push((symbol.clone(), reason, broker_order_id.clone(), data.clone()));
+                let data =
+                    json!({"symbol": symbol, "reason": reason, "broker_order_id": broker_order_id, "found": data});
+                self.note(Event::global(EventKind::Quarantined, data));
+                Ok(Applied::done())
+            }
+            Write::PositionDiffers { symbol, ours, theirs } => {
+                self.changes.differences.push((symbol.clone(), *ours, *theirs));
+                let data = json!({"symbol": symbol, "ours": ours, "theirs": theirs});
+                self.note(Event::global(EventKind::PositionDiffers, data));
+                Ok(Applied::done())
+            }
+            Write::Kill { state, entry } => {
+                self.changes.kill = Some((**state).clone());
+                self.switch(KILL_SWITCH, EventKind::KillSwitch, entry);
+                Ok(Applied::done())
+            }
+            Write::Breaker { state, entry } => {
+                self.changes.breaker = Some((**state).clone());
+                self.switch(CIRCUIT_BREAKER, EventKind::CircuitBreaker, entry);
+                Ok(Applied::done())
+            }
+            Write::Probe => Ok(Applied::unchanged()),
+        }
+    }
+
+    fn switch(&mut self, name: &'static str, kind: EventKind, entry: &SwitchEntry) {
+        self.changes.switch_entries.push((name, entry.clone()));
+        self.note(Event {
+            actor: entry.operator.clone(),
+            ..Event::global(kind, json!(entry))
+        });
+    }
+
+    pub(super) fn note(&mut self, event: Event) {
+        self.changes.events.push(event);
+    }
+
+    /// An order that a write is about.
+    pub(super) fn order(&self, id: &OrderId) -> Result<&Order, Refusal> {
+        self.orders.get(id).ok_or(Refusal::NotFound)
+    }
+
+    /// The one place where an order changes: status, parent's sums, parent's status and event follow together.
+    pub(super) fn change(
+        &mut self,
+        id: &OrderId,
+        event: OrderEvent,
+        kind: EventKind,
+        edit: impl FnOnce(&mut Order) -> Value,
+    ) -> Result<Applied, Refusal> {
+        let before = self.order(id)?;
+        let status = before.status.apply(event)?;
+        let mut order = before.clone();
+        let (old_status, old_share) = (before.status, Progress::of(before));
+        order.status = status;
+        order.updated_at = self.at;
+        order.terminal_at = if status.is_terminal() {
+            order.terminal_at.or(Some(self.at))
+        } else {
+            None
+        };
+        let data = edit(&mut order);
+        let event = Event {
+            order: Some(id.clone()),
+            kind,
+            old_status: Some(old_status.as_str()),
+            new_status: Some(status.as_str()),
+            data,
+            actor: GATEWAY.to_owned(),
+        };
+        Ok(self.put(order, old_share, event))
+    }
+
+    /// Puts a changed order back and carries the difference to its parent.
+    fn put(&mut self, order: Order, old_share: Progress, event: Event) -> Applied {
+        let mut applied = Applied::done();
+        if let Some(parent) = order
+            .slice
+            .as_ref()
+            .and_then(|slice| self.parents.get_mut(&slice.parent))
+        {
+            parent.progress = parent.progress.moved(old_share, Progress::of(&order));
+            parent.restate(self.at);
+            debug_assert!(
+                parent.adds_up(),
+                "the sums of {} don't add up: {:?}",
+                parent.id,
+                parent.progress
+            );
+            self.changes.parents.insert(parent.id.clone());
+            applied.parents.push(parent.clone());
+        }
+        self.note(event);
+        self.changes.orders.insert(order.id.clone());
+        applied.orders.push(order.clone());
+        self.orders.insert(order.id.clone(), order);
+        applied
+    }
+
+    /// The position that an order's trades go to.
+    pub(super) fn trade(&mut self, order: &Order, before: Filled, after: Filled, fees: Decimal) {
+        let key = (order.account.clone(), order.instruction.symbol.clone());
+        let side = order.instruction.side;
+        let mut position = self.positions.get(&key).cloned().unwrap_or_default();
+        let (qty, cost) = (after.qty - before.qty, after.cost - before.cost);
+        if qty.is_zero() && cost.is_zero() && fees.is_zero() {
+            return;
+        }
+        position = if qty > Decimal::ZERO {
+            position.traded(side, qty, cost)
+        } else if qty < Decimal::ZERO {
+            position.traded(side.opposite(), -qty, -cost)
+        } else {
+            position.repriced(side, cost)
+        };
+        position.fees += fees;
+        if let Some(price) = crate::domain::money::average(cost, qty) {
+            position.last = Some((price, self.at));
+        }
+        if self.changes.positions.insert(key.clone()) {
+            position.version += 1;
+        }
+        self.positions.insert(key, position);
+    }
+}
+
+impl Parent {
+    /// Lets the status follow from what is known.
+    pub(super) fn restate(&mut self, at: DateTime<Utc>) {
+        let status = self.derive_status(at);
+        if status != self.status {
+            self.ended_at = status.is_terminal().then_some(at);
+            self.status = status;
+        }
+        self.updated_at = at;
+    }
+}
+
+impl Event {
+    /// Something that happened to no order of ours.
+    pub(super) fn global(kind: EventKind, data: Value) -> Self {
+        Self {
+            order: None,
+            kind,
+            old_status: None,
+            new_status: None,
+            data,
+            actor: GATEWAY.to_owned(),
+        }
+    }
+}
+
+impl Applied {
+    pub(super) const fn done() -> Self {
+        Self {
+            outcome: Outcome::Done,
+            orders: Vec::new(),
+            parents: Vec::new(),
+        }
+    }
+
+    pub(super) const fn unchanged() -> Self {
+        Self {
+            outcome: Outcome::Unchanged,
+            orders: Vec::new(),
+            parents: Vec::new(),
+        }
+    }
+}

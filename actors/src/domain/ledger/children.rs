@@ -1,0 +1,178 @@
+//! A child's way to the venue: claimed, gone back, unknown, absent, ended.
+
+use serde_json::json;
+
+use super::books::Books;
+use super::{Applied, EventKind, Refusal, Resolution};
+use crate::domain::fills::Filled;
+use crate::domain::names::{Caller, OrderId};
+use crate::domain::order::Order;
+use crate::domain::status::{OperatorEnd, OrderEvent, OrderStatus, OwnEnd};
+use crate::domain::venue::VenueWords;
+
+impl Books {
+    /// The claim: what keeps a slice from being sent twice, or after somebody stopped it.
+    pub(super) fn claim(&mut self, id: &OrderId, plan_version: Option<u32>) -> Result<Applied, Refusal> {
+        let order = self.order(id)?;
+        if !order.is_claimable() {
+            return Err(Refusal::GuardLost("it is not waiting to be sent"));
+        }
+        if let Some(slice) = &order.slice {
+            let parent = self.parents.get(&slice.parent).ok_or(Refusal::NotFound)?;
+            if !parent.status.may_claim() || parent.cancel_requested_at.is_some() {
+                return Err(Refusal::GuardLost("its parent is not working"));
+            }
+            if plan_version != Some(parent.plan_version) || slice.plan_version != parent.plan_version {
+                return Err(Refusal::GuardLost("the plan has changed"));
+            }
+        }
+        let at = self.at;
+        self.change(id, OrderEvent::Claim, EventKind::Claimed, |order| {
+            order.attempt += 1;
+            order.claimed_at = Some(at);
+            order.reason_code = None;
+            order.error_message = None;
+            json!({"attempt": order.attempt})
+        })
+    }
+
+    pub(super) fn never_left(
+        &mut self,
+        id: &OrderId,
+        attempt: u32,
+        reason: &str,
+        detail: &str,
+        tries: Option<u32>,
+    ) -> Result<Applied, Refusal> {
+        let was_absent = self.sent(id, attempt)?.absent_at.is_some();
+        let mut applied = self.change(
+            id,
+            OrderEvent::NeverLeft { was_absent },
+            EventKind::NeverLeft,
+            |order| {
+                order.tries += u32::from(tries.is_some());
+                order.because(reason, detail);
+                json!({"attempt": attempt, "reason": reason, "detail": detail, "tries": order.tries})
+            },
+        )?;
+        let order = self.order(id)?;
+        let end = if was_absent {
+            None
+        } else if order.cancel_requested_at.is_some() {
+            Some((OwnEnd::Canceled, "cancel_requested"))
+        } else if tries.is_some_and(|most| order.tries >= most) {
+            Some((OwnEnd::Failed, "out_of_tries"))
+        } else {
+            None
+        };
+        if let Some((end, reason)) = end {
+            applied = self.end(id, end, reason, detail)?;
+        }
+        Ok(applied)
+    }
+
+    pub(super) fn outcome_unknown(
+        &mut self,
+        id: &OrderId,
+        attempt: u32,
+        detail: &str,
+        at_venue: bool,
+    ) -> Result<Applied, Refusal> {
+        self.sent(id, attempt)?;
+        let reason = if at_venue {
+            "duplicate_client_order_id"
+        } else {
+            "outcome_unknown"
+        };
+        self.change(id, OrderEvent::OutcomeUnknown, EventKind::OutcomeUnknown, |order| {
+            order.absent_at = None;
+            order.at_venue |= at_venue;
+            order.because(reason, detail);
+            json!({"attempt": attempt, "detail": detail, "at_venue": at_venue})
+        })
+    }
+
+    pub(super) fn refused(&mut self, id: &OrderId, attempt: u32, words: &VenueWords) -> Result<Applied, Refusal> {
+        self.sent(id, attempt)?;
+        self.change(id, OrderEvent::Refused, EventKind::Refused, |order| {
+            order.absent_at = None;
+            order.because(&words.code, &words.message);
+            json!({"attempt": attempt, "code": words.code, "message": words.message})
+        })
+    }
+
+    pub(super) fn absent(&mut self, id: &OrderId, attempt: u32) -> Result<Applied, Refusal> {
+        let order = self.order(id)?;
+        if order.status != OrderStatus::SubmittedUnconfirmed || order.attempt != attempt {
+            return Err(Refusal::GuardLost("it is not the attempt that was looked up"));
+        }
+        if order.at_venue {
+            return Err(Refusal::GuardLost(
+                "the venue refused its id as a duplicate, so it is there",
+            ));
+        }
+        let at = self.at;
+        self.change(id, OrderEvent::OutcomeUnknown, EventKind::Absent, |order| {
+            order.absent_at = Some(at);
+            json!({"attempt": attempt})
+        })
+    }
+
+    /// Ends what certainly won't be sent: never claimed, or absent and given up.
+    pub(super) fn end(&mut self, id: &OrderId, end: OwnEnd, reason: &str, detail: &str) -> Result<Applied, Refusal> {
+        let order = self.order(id)?;
+        if order.status == OrderStatus::SubmittedUnconfirmed && order.absent_at.is_none() {
+            return Err(Refusal::GuardLost("it may be live at the venue"));
+        }
+        self.change(id, OrderEvent::End(end), EventKind::Ended, |order| {
+            order.because(reason, detail);
+            json!({"reason": reason, "detail": detail})
+        })
+    }
+
+    pub(super) fn resolve(&mut self, id: &OrderId, resolution: &Resolution, by: &Caller) -> Result<Applied, Refusal> {
+        let order = self.order(id)?;
+        let event = OrderEvent::Resolved(resolution.end);
+        if order.status.apply(event).is_err() {
+            return Err(Refusal::NotResolvable(order.status));
+        }
+        let before = Filled {
+            qty: order.filled_qty,
+            cost: order.filled_cost,
+        };
+        let after = match (resolution.end, resolution.filled_qty, resolution.filled_avg_price) {
+            (OperatorEnd::Filled, Some(qty), Some(price)) if qty >= before.qty => Filled { qty, cost: qty * price },
+            (OperatorEnd::Filled, ..) => return Err(Refusal::GuardLost("less was named than has traded")),
+            (OperatorEnd::Canceled | OperatorEnd::Rejected, ..) => before,
+        };
+        let order = order.clone();
+        self.trade(&order, before, after, rust_decimal::Decimal::ZERO);
+        let applied = self.change(id, event, EventKind::Resolved, |order| {
+            order.filled_qty = after.qty;
+            order.filled_cost = after.cost;
+            order.because("resolved_by_operator", &resolution.reason);
+            json!({"reason": resolution.reason, "filled_qty": after.qty, "by": by})
+        })?;
+        if let Some(event) = self.changes.events.last_mut() {
+            event.actor = by.to_string();
+        }
+        Ok(applied)
+    }
+
+    /// The order, if this attempt of it is on its way.
+    fn sent(&self, id: &OrderId, attempt: u32) -> Result<&Order, Refusal> {
+        let order = self.order(id)?;
+        if order.status == OrderStatus::Submitting && order.attempt == attempt {
+            Ok(order)
+        } else {
+            Err(Refusal::GuardLost("this attempt is no longer on its way"))
+        }
+    }
+}
+
+impl Order {
+    pub(super) fn because(&mut self, reason: &str, detail: &str) {
+        self.reason_code = Some(reason.to_owned());
+        self.error_message = (!detail.is_empty()).then(|| detail.to_owned());
+    }
+}

@@ -1,0 +1,364 @@
+//! The last check before the wire: the shared word and the in-flight set.
+//!
+//! A sender enters the in-flight set, *then* reads the gate; whoever stops trading shuts the gate, *then* reads the
+//! set. Both are sequentially consistent, so one of the two always sees the other: `tests/gate_loom.rs` tries every
+//! interleaving. The gate is read without a lock and without an await.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use crate::domain::names::OrderId;
+use crate::domain::status::OwnEnd;
+use crate::domain::text::words;
+use crate::sync::{Arc, AtomicU32, AtomicU64, Mutex, Ordering, lock};
+
+words!(
+    /// Why the gate is shut; the codes of `reasons` and of 503 answers.
+    ShutReason {
+        /// An operator stopped trading.
+        KillSwitchEngaged = "kill_switch_engaged",
+        /// The breaker tripped.
+        CircuitBreakerTripped = "circuit_breaker_tripped",
+        /// The breaker was reset a moment ago.
+        CircuitBreakerQuiet = "circuit_breaker_quiet",
+        /// The kill switch could not be read lately.
+        KillSwitchUnknown = "kill_switch_unknown",
+        /// The breaker could not be read.
+        CircuitBreakerUnknown = "circuit_breaker_unknown",
+        /// Start-up or recovery has not ended.
+        Starting = "starting",
+        /// The process is shutting down.
+        Draining = "draining",
+        /// The store does not commit.
+        StoreUnavailable = "store_unavailable",
+        /// The broker can't be reached, or its books were not compared with ours yet.
+        BrokerUnavailable = "broker_unavailable",
+        /// The broker refuses our key.
+        BrokerUnauthorised = "broker_unauthorised",
+    }
+);
+
+impl ShutReason {
+    const fn bit(self) -> u32 {
+        match self {
+            Self::KillSwitchEngaged => 1,
+            Self::CircuitBreakerTripped => 1 << 1,
+            Self::CircuitBreakerQuiet => 1 << 2,
+            Self::KillSwitchUnknown => 1 << 3,
+            Self::CircuitBreakerUnknown => 1 << 4,
+            Self::Starting => 1 << 5,
+            Self::Draining => 1 << 6,
+            Self::StoreUnavailable => 1 << 7,
+            Self::BrokerUnavailable => 1 << 8,
+            Self::BrokerUnauthorised => 1 << 9,
+        }
+    }
+
+    /// How a due slice ends that meets this reason: somebody stopped trading. `None`: something is merely unknown, and
+    /// the slice waits up to its grace.
+    #[must_use]
+    pub const fn ends_slice(self) -> Option<OwnEnd> {
+        match self {
+            Self::KillSwitchEngaged => Some(OwnEnd::BlockedKillSwitch),
+            Self::CircuitBreakerTripped | Self::CircuitBreakerQuiet => Some(OwnEnd::BlockedCircuitBreaker),
+            Self::KillSwitchUnknown
+            | Self::CircuitBreakerUnknown
+            | Self::Starting
+            | Self::Draining
+            | Self::StoreUnavailable
+            | Self::BrokerUnavailable
+            | Self::BrokerUnauthorised => None,
+        }
+    }
+}
+
+/// What the gate says at one instant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// An order may leave now.
+    Open,
+    /// It may not; the weightiest reason.
+    Shut(ShutReason),
+}
+
+#[derive(Debug)]
+struct Word {
+    /// One bit for each reason to be shut.
+    causes: AtomicU32,
+    /// Until when the last good read of the switches holds, in nanoseconds of the clock that counts suspended time.
+    open_until: AtomicU64,
+}
+
+/// The gate as a sender reads it. It starts shut.
+#[derive(Clone, Debug)]
+pub struct Gate(Arc<Word>);
+
+/// The pens of the gate's writers. Each can set and clear its own reasons alone, so none can make the gate laxer than
+/// the others want it.
+#[derive(Debug)]
+pub struct GateWriters {
+    /// For the kill switch: its reasons, and the lease on openness.
+    pub kill_switch: GateWriter,
+    /// For the breaker.
+    pub breaker: GateWriter,
+    /// For the supervisor: all other reasons.
+    pub supervisor: GateWriter,
+}
+
+/// A writer of the gate: it knows which reasons are its own.
+#[derive(Clone, Debug)]
+pub struct GateWriter {
+    word: Arc<Word>,
+    own: &'static [ShutReason],
+}
+
+const KILL_SWITCH: &[ShutReason] = &[ShutReason::KillSwitchEngaged, ShutReason::KillSwitchUnknown];
+const BREAKER: &[ShutReason] = &[
+    ShutReason::CircuitBreakerTripped,
+    ShutReason::CircuitBreakerQuiet,
+    ShutReason::CircuitBreakerUnknown,
+];
+const SUPERVISOR: &[ShutReason] = &[
+    ShutReason::Starting,
+    ShutReason::Draining,
+    ShutReason::StoreUnavailable,
+    ShutReason::BrokerUnavailable,
+    ShutReason::BrokerUnauthorised,
+];
+
+impl Gate {
+    /// A gate that is shut for want of everything, and the pens of its writers.
+    #[must_use]
+    pub fn new() -> (Self, GateWriters) {
+        let unknown = [
+            ShutReason::KillSwitchUnknown,
+            ShutReason::CircuitBreakerUnknown,
+            ShutReason::Starting,
+            ShutReason::BrokerUnavailable,
+        ];
+        let causes = unknown.iter().fold(0, |bits, reason| bits | reason.bit());
+        let word = Arc::new(Word {
+            causes: AtomicU32::new(causes),
+            open_until: AtomicU64::new(0),
+        });
+        let writer = |own| GateWriter {
+            word: Arc::clone(&word),
+            own,
+        };
+        let writers = GateWriters {
+            kill_switch: writer(KILL_SWITCH),
+            breaker: writer(BREAKER),
+            supervisor: writer(SUPERVISOR),
+        };
+        (Self(word), writers)
+    }
+
+    /// Whether an order may leave now, on the clock that counts suspended time.
+    #[must_use]
+    pub fn verdict(&self, boottime: Duration) -> Verdict {
+        let causes = self.0.causes.load(Ordering::SeqCst);
+        if causes != 0 {
+            return ShutReason::ALL
+                .iter()
+                .find(|reason| causes & reason.bit() != 0)
+                .map_or(Verdict::Shut(ShutReason::KillSwitchUnknown), |reason| {
+                    Verdict::Shut(*reason)
+                });
+        }
+        if nanos(boottime) < self.0.open_until.load(Ordering::SeqCst) {
+            Verdict::Open
+        } else {
+            Verdict::Shut(ShutReason::KillSwitchUnknown)
+        }
+    }
+
+    /// Every reason to be shut that holds now, the weightiest first.
+    #[must_use]
+    pub fn reasons(&self, boottime: Duration) -> Vec<ShutReason> {
+        let causes = self.0.causes.load(Ordering::SeqCst);
+        let lapsed = nanos(boottime) >= self.0.open_until.load(Ordering::SeqCst);
+        let holds =
+            |reason: &ShutReason| causes & reason.bit() != 0 || (lapsed && *reason == ShutReason::KillSwitchUnknown);
+        ShutReason::ALL.iter().copied().filter(holds).collect()
+    }
+}
+
+impl GateWriter {
+    /// Shuts the gate for one of this writer's reasons.
+    pub fn shut(&self, reason: ShutReason) {
+        if self.owns(reason) {
+            self.word.causes.fetch_or(reason.bit(), Ordering::SeqCst);
+        }
+    }
+
+    /// Takes one of this writer's reasons back. The gate opens only once no writer has one.
+    pub fn clear(&self, reason: ShutReason) {
+        if self.owns(reason) {
+            self.word.causes.fetch_and(!reason.bit(), Ordering::SeqCst);
+        }
+    }
+
+    /// The switches were read well: openness is leased until this instant of the clock that counts suspended time.
+    pub fn renew(&self, until: Duration) {
+        self.word.open_until.store(nanos(until), Ordering::SeqCst);
+    }
+
+    fn owns(&self, reason: ShutReason) -> bool {
+        let owns = self.own.contains(&reason);
+        debug_assert!(owns, "{reason} belongs to another writer of the gate");
+        owns
+    }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// The sends whose outcome is not known yet.
+#[derive(Clone, Debug, Default)]
+pub struct InFlight(Arc<Mutex<BTreeMap<OrderId, Option<oneshot::Sender<()>>>>>);
+
+/// A place in the in-flight set; dropping it leaves the set, panics included.
+#[derive(Debug)]
+pub struct Ticket {
+    set: InFlight,
+    id: OrderId,
+}
+
+impl InFlight {
+    /// Enters a send. Read the gate only *after* this. The receiver answers when the send is cut off.
+    #[must_use]
+    pub fn enter(&self, id: &OrderId) -> (Ticket, oneshot::Receiver<()>) {
+        let (cut, is_cut) = oneshot::channel();
+        lock(&self.0).insert(id.clone(), Some(cut));
+        (
+            Ticket {
+                set: self.clone(),
+                id: id.clone(),
+            },
+            is_cut,
+        )
+    }
+
+    /// The orders in the set. Shut the gate *before* this.
+    #[must_use]
+    pub fn ids(&self) -> Vec<OrderId> {
+        lock(&self.0).keys().cloned().collect()
+    }
+
+    /// How many sends are in flight.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        lock(&self.0).len()
+    }
+
+    /// Whether no send is in flight.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether this order is in flight.
+    #[must_use]
+    pub fn contains(&self, id: &OrderId) -> bool {
+        lock(&self.0).contains_key(id)
+    }
+
+    /// Cuts off every send in the set: its connection is closed, and its outcome is unknown.
+    pub fn cut_all(&self) {
+        for cut in lock(&self.0).values_mut() {
+            // Dropping the sender wakes the receiver, which is all that it waits for.
+            drop(cut.take());
+        }
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        lock(&self.set.0).remove(&self.id);
+    }
+}
+
+#[cfg(all(test, not(feature = "loom")))]
+mod tests {
+    use super::*;
+
+    const NOW: Duration = Duration::from_secs(100);
+
+    fn open(writers: &GateWriters) {
+        for writer in [&writers.kill_switch, &writers.breaker, &writers.supervisor] {
+            for reason in writer.own {
+                writer.clear(*reason);
+            }
+        }
+        writers.kill_switch.renew(NOW + Duration::from_millis(500));
+    }
+
+    #[test]
+    fn the_gate_starts_shut_and_opens_only_when_no_writer_objects() {
+        let (gate, writers) = Gate::new();
+        assert_eq!(gate.verdict(NOW), Verdict::Shut(ShutReason::KillSwitchUnknown));
+        open(&writers);
+        assert_eq!(gate.verdict(NOW), Verdict::Open);
+        for writer in [&writers.kill_switch, &writers.breaker, &writers.supervisor] {
+            for reason in writer.own {
+                writer.shut(*reason);
+                assert_eq!(gate.verdict(NOW), Verdict::Shut(*reason));
+                assert_eq!(gate.reasons(NOW), [*reason]);
+                writer.clear(*reason);
+                assert_eq!(gate.verdict(NOW), Verdict::Open);
+            }
+        }
+    }
+
+    #[test]
+    fn openness_lapses_and_a_process_that_was_frozen_wakes_up_shut() {
+        let (gate, writers) = Gate::new();
+        open(&writers);
+        assert_eq!(gate.verdict(NOW + Duration::from_millis(499)), Verdict::Open);
+        let after_five_seconds = NOW + Duration::from_secs(5);
+        assert_eq!(
+            gate.verdict(after_five_seconds),
+            Verdict::Shut(ShutReason::KillSwitchUnknown)
+        );
+        writers
+            .kill_switch
+            .renew(after_five_seconds + Duration::from_millis(500));
+        assert_eq!(gate.verdict(after_five_seconds), Verdict::Open);
+    }
+
+    #[test]
+    fn what_is_stopped_weighs_more_than_what_is_unknown() {
+        let (gate, writers) = Gate::new();
+        writers.kill_switch.shut(ShutReason::KillSwitchEngaged);
+        assert_eq!(gate.verdict(NOW), Verdict::Shut(ShutReason::KillSwitchEngaged));
+        assert!(ShutReason::ALL.is_sorted_by_key(|reason| reason.ends_slice().is_none()));
+    }
+
+    #[test]
+    fn a_ticket_leaves_the_set_when_it_is_dropped_also_by_a_panic() {
+        let set = InFlight::default();
+        let id = OrderId::parse("a").unwrap();
+        let (ticket, _) = set.enter(&id);
+        assert!(set.contains(&id));
+        drop(ticket);
+        assert!(set.is_empty());
+        let panicking = set.clone();
+        std::panic::catch_unwind(move || {
+            let _ticket = panicking.enter(&OrderId::parse("b").unwrap());
+            panic!("a sender dies");
+        })
+        .unwrap_err();
+        assert!(set.is_empty());
+    }
+
+    #[tokio::test]
+    async fn cutting_off_wakes_the_sender() {
+        let set = InFlight::default();
+        let (_ticket, is_cut) = set.enter(&OrderId::parse("a").unwrap());
+        set.cut_all();
+        assert!(is_cut.await.is_err());
+    }
+}

@@ -1,0 +1,137 @@
+//! How the gateway is, as its actors see it: read by anybody at any time, also while the store is down.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::domain::breaker::BreakerState;
+use crate::domain::kill::KillState;
+use crate::domain::text::words;
+use crate::sync::{Arc, Mutex, lock};
+
+words!(
+    /// How a part is.
+    PartStatus {
+        /// It answers.
+        Up = "up",
+        /// It doesn't.
+        Down = "down",
+        /// It was not asked yet.
+        Unknown = "unknown",
+    }
+);
+
+words!(
+    /// The parts that health speaks of.
+    Part {
+        Store = "store",
+        Switches = "switches",
+        Broker = "broker",
+        Supervisor = "supervisor",
+        KillSwitch = "kill_switch",
+        CircuitBreaker = "circuit_breaker",
+        Persistence = "persistence",
+        Reconciler = "reconciler",
+    }
+);
+
+/// How a part is, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PartHealth {
+    /// How it is.
+    pub status: PartStatus,
+    /// Why, for a person; empty when up.
+    pub detail: String,
+}
+
+words!(
+    /// Where the process is in its life.
+    Phase {
+        /// The first try at recovery has not ended.
+        Starting = "starting",
+        /// It serves.
+        Ready = "ready",
+        /// It was asked to end, and takes no new work.
+        Draining = "draining",
+    }
+);
+
+#[derive(Debug)]
+struct State {
+    phase: Phase,
+    parts: BTreeMap<&'static str, PartHealth>,
+    kill: Option<KillState>,
+    breaker: Option<BreakerState>,
+}
+
+/// The shared view; the actors write their own part of it.
+#[derive(Clone, Debug)]
+pub struct Health(Arc<Mutex<State>>);
+
+impl Default for Health {
+    fn default() -> Self {
+        let unknown = PartHealth {
+            status: PartStatus::Unknown,
+            detail: "not asked yet".to_owned(),
+        };
+        let parts = Part::ALL.iter().map(|part| (part.as_str(), unknown.clone())).collect();
+        Self(Arc::new(Mutex::new(State {
+            phase: Phase::Starting,
+            parts,
+            kill: None,
+            breaker: None,
+        })))
+    }
+}
+
+impl Health {
+    /// Where the process is in its life.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        lock(&self.0).phase
+    }
+
+    /// How every part is.
+    #[must_use]
+    pub fn parts(&self) -> BTreeMap<&'static str, PartHealth> {
+        lock(&self.0).parts.clone()
+    }
+
+    /// How one part is.
+    #[must_use]
+    pub fn part(&self, part: Part) -> Option<PartHealth> {
+        lock(&self.0).parts.get(part.as_str()).cloned()
+    }
+
+    /// The kill switch; `None` while it is unknown.
+    #[must_use]
+    pub fn kill(&self) -> Option<KillState> {
+        lock(&self.0).kill.clone()
+    }
+
+    /// The breaker; `None` while it is unknown.
+    #[must_use]
+    pub fn breaker(&self) -> Option<BreakerState> {
+        lock(&self.0).breaker.clone()
+    }
+
+    pub(crate) fn enter(&self, phase: Phase) {
+        lock(&self.0).phase = phase;
+    }
+
+    pub(crate) fn set(&self, part: Part, status: PartStatus, detail: impl Into<String>) {
+        let health = PartHealth {
+            status,
+            detail: detail.into(),
+        };
+        lock(&self.0).parts.insert(part.as_str(), health);
+    }
+
+    pub(crate) fn set_kill(&self, state: Option<KillState>) {
+        lock(&self.0).kill = state;
+    }
+
+    pub(crate) fn set_breaker(&self, state: Option<BreakerState>) {
+        lock(&self.0).breaker = state;
+    }
+}

@@ -1,0 +1,275 @@
+//! The port to the ledger.
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use rust_decimal::Decimal;
+use serde_json::Value;
+use thiserror::Error;
+
+use crate::domain::breaker::BreakerState;
+use crate::domain::kill::KillState;
+use crate::domain::ledger::{Applied, Refusal, SwitchEntry, Write};
+use crate::domain::names::{AccountName, Caller, IdempotencyKey, OrderId, StrategyId, Symbol};
+use crate::domain::order::Order;
+use crate::domain::parent::{Parent, ParentStatus};
+use crate::domain::position::Position;
+use crate::domain::status::OrderStatus;
+
+/// The right to write an account's ledger: it ends when somebody takes a higher term.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ownership {
+    /// The account.
+    pub account: AccountName,
+    /// Grows at every start and every take-over.
+    pub term: u64,
+}
+
+/// Writes that become durable together.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// The account whose ledger is written; `None` for what belongs to no account (the switches).
+    pub ownership: Option<Ownership>,
+    /// Names this batch, so that a commit of unknown outcome can be settled.
+    pub nonce: u64,
+    /// The time of all that it changes.
+    pub at: DateTime<Utc>,
+    /// What to write.
+    pub writes: Vec<Write>,
+}
+
+/// What a commit came to, write by write.
+pub type Commit = Vec<Result<Applied, Refusal>>;
+
+/// Why a batch brought no answer.
+#[derive(Clone, Debug, Error)]
+pub enum StoreError {
+    /// Certainly not committed: the store can't be reached, is locked or full.
+    #[error("the store is unavailable: {detail}")]
+    Unavailable {
+        /// What failed.
+        detail: String,
+    },
+    /// The store refused one of the writes, and so the batch; certainly not committed. Try them one by one.
+    #[error("the store refused a write: {detail}")]
+    Constraint {
+        /// What it refused.
+        detail: String,
+    },
+    /// Somebody else owns the account now; certainly not committed.
+    #[error("another owner has taken the account")]
+    Deposed,
+    /// Whether it was committed is not known: settle it.
+    #[error("the outcome of the commit is unknown: {detail}")]
+    OutcomeUnknown {
+        /// What failed.
+        detail: String,
+        /// What is true if it was committed.
+        then: Commit,
+    },
+    /// What is stored can't be read as what it should be.
+    #[error("the store holds something unreadable: {detail}")]
+    Corrupt {
+        /// What and where.
+        detail: String,
+    },
+}
+
+/// An order of any kind, as an id names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AnyOrder {
+    /// A parent.
+    Parent(Box<Parent>),
+    /// A single order or a slice.
+    Order(Box<Order>),
+}
+
+/// Which orders a list is of; what is `None` doesn't filter.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OrderFilter {
+    /// By status of a single order or a slice.
+    pub status: Option<OrderStatus>,
+    /// By symbol.
+    pub symbol: Option<Symbol>,
+    /// By strategy.
+    pub strategy_id: Option<StrategyId>,
+    /// Slices of one parent.
+    pub parent: Option<OrderId>,
+    /// Created at or after.
+    pub since: Option<DateTime<Utc>>,
+    /// Behind this place of an earlier page.
+    pub cursor: Option<u64>,
+    /// At most so many, 1 to 500.
+    pub limit: u32,
+}
+
+/// Which parents a list is of.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ParentFilter {
+    /// By status.
+    pub status: Option<ParentStatus>,
+    /// By symbol.
+    pub symbol: Option<Symbol>,
+    /// By the client's strategy.
+    pub strategy_id: Option<StrategyId>,
+    /// Created at or after.
+    pub since: Option<DateTime<Utc>>,
+    /// Behind this place of an earlier page.
+    pub cursor: Option<u64>,
+    /// At most so many, 1 to 500.
+    pub limit: u32,
+}
+
+/// One page of a list, newest first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page<T> {
+    /// The rows.
+    pub items: Vec<T>,
+    /// Where the next page begins, if there is one.
+    pub next: Option<u64>,
+}
+
+/// An event of the ledger as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LedgerEvent {
+    /// Its number in the account's ledger, without gaps; events of the switches have numbers of their own.
+    pub number: u64,
+    /// The order or parent, if it is about one.
+    pub order: Option<OrderId>,
+    /// What happened.
+    pub event: String,
+    /// The status before.
+    pub old_status: Option<String>,
+    /// The status after.
+    pub new_status: Option<String>,
+    /// What else there is to know.
+    pub data: Value,
+    /// Who caused it.
+    pub actor: String,
+    /// When.
+    pub at: DateTime<Utc>,
+}
+
+/// A slice that waits for its time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DueSlice {
+    /// Its id.
+    pub id: OrderId,
+    /// Its number.
+    pub slice_num: u32,
+    /// When it is due.
+    pub due: DateTime<Utc>,
+}
+
+/// The switches as they are stored; `None` where the row is missing, which means shut.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Switches {
+    /// The kill switch.
+    pub kill: Option<KillState>,
+    /// The circuit breaker.
+    pub breaker: Option<BreakerState>,
+}
+
+/// A position with where it is held.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldPosition {
+    /// The symbol.
+    pub symbol: Symbol,
+    /// What is held.
+    pub position: Position,
+    /// When it last changed.
+    pub updated_at: DateTime<Utc>,
+}
+
+/// The ledger. Commits go through one writer; reads see what was committed.
+#[async_trait]
+pub trait Store: Send + Sync {
+    /// Connects, migrates and checks; may be called again after a failure, and does nothing once it is open.
+    async fn open(&self) -> Result<(), StoreError>;
+
+    /// Takes an account for this process: a term above every earlier one.
+    async fn acquire(&self, account: &AccountName, owner: &str) -> Result<Ownership, StoreError>;
+
+    /// Makes a batch durable: loads what the writes speak of, lets [`crate::domain::ledger::Books`] decide, saves.
+    ///
+    /// `Ok` means committed and synced. Writes that are refused are answered each, and don't hold up the others.
+    async fn commit(&self, batch: &Batch) -> Result<Commit, StoreError>;
+
+    /// Whether a batch whose commit had an unknown outcome was committed.
+    async fn settle(&self, batch: &Batch) -> Result<bool, StoreError>;
+
+    /// What an id names.
+    async fn order(&self, id: &OrderId) -> Result<Option<AnyOrder>, StoreError>;
+
+    /// What a caller's idempotency key names.
+    async fn by_key(&self, caller: &Caller, key: &IdempotencyKey) -> Result<Option<AnyOrder>, StoreError>;
+
+    /// Every slice of a parent, by number.
+    async fn slices(&self, parent: &OrderId) -> Result<Vec<Order>, StoreError>;
+
+    /// Single orders and slices, newest first.
+    async fn orders(&self, filter: &OrderFilter) -> Result<Page<Order>, StoreError>;
+
+    /// Parents, newest first.
+    async fn parents(&self, filter: &ParentFilter) -> Result<Page<Parent>, StoreError>;
+
+    /// The events of an order or a parent, oldest first.
+    async fn events(&self, id: &OrderId) -> Result<Vec<LedgerEvent>, StoreError>;
+
+    /// Every parent of an account that has not ended.
+    async fn open_parents(&self, account: &AccountName) -> Result<Vec<Parent>, StoreError>;
+
+    /// Slices of a parent in `pending_new`, in the order of (time, number), behind the given place.
+    async fn due_slices(
+        &self,
+        parent: &OrderId,
+        after: Option<(DateTime<Utc>, u32)>,
+        limit: u32,
+    ) -> Result<Vec<DueSlice>, StoreError>;
+
+    /// Every order of an account that was claimed and has not ended, and every single order that has not ended.
+    async fn open_orders(&self, account: &AccountName) -> Result<Vec<Order>, StoreError>;
+
+    /// Every order of an account that has the mark of a cancel and has not ended.
+    async fn marked_orders(&self, account: &AccountName) -> Result<Vec<Order>, StoreError>;
+
+    /// The ids of all orders that may be live without an answer: submitting, or unconfirmed.
+    async fn unknown_orders(&self) -> Result<Vec<OrderId>, StoreError>;
+
+    /// The switches.
+    async fn switches(&self) -> Result<Switches, StoreError>;
+
+    /// The last entries of a switch's history (`kill_switch`, `circuit_breaker`), newest first.
+    async fn switch_history(&self, switch: &str, limit: u32) -> Result<Vec<SwitchEntry>, StoreError>;
+
+    /// Symbols of an account that take no new entries.
+    async fn quarantined(&self, account: &AccountName) -> Result<Vec<Symbol>, StoreError>;
+
+    /// What an account holds by our books.
+    async fn positions(&self, account: &AccountName) -> Result<Vec<HeldPosition>, StoreError>;
+
+    /// Flushes and closes; nothing is written after it.
+    async fn close(&self);
+}
+
+/// A position that two writers wrote at once: the loser's version and the one found.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("the position of {symbol} is at version {found}, not {expected}")]
+pub struct PositionConflict {
+    /// The symbol.
+    pub symbol: Symbol,
+    /// The version that was read.
+    pub expected: u64,
+    /// The version that was found.
+    pub found: u64,
+}
+
+/// A difference between our books and the broker's that was written down.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PositionDifference {
+    /// The symbol.
+    pub symbol: Symbol,
+    /// By our books.
+    pub ours: Decimal,
+    /// By the broker's.
+    pub theirs: Decimal,
+}

@@ -1,0 +1,42 @@
+//! Check against check: either the sender sees the shut gate, or whoever shut it sees the sender.
+#![cfg(feature = "loom")]
+
+use std::time::Duration;
+
+use tranche_actors::domain::names::OrderId;
+use tranche_actors::gate::{Gate, GateWriters, InFlight, ShutReason, Verdict};
+
+fn open(writers: &GateWriters) {
+    writers.kill_switch.clear(ShutReason::KillSwitchUnknown);
+    writers.breaker.clear(ShutReason::CircuitBreakerUnknown);
+    writers.supervisor.clear(ShutReason::Starting);
+    writers.supervisor.clear(ShutReason::BrokerUnavailable);
+    writers.kill_switch.renew(Duration::from_secs(10));
+}
+
+#[test]
+fn no_order_leaves_that_an_engage_does_not_see() {
+    loom::model(|| {
+        let (gate, writers) = Gate::new();
+        open(&writers);
+        let set = InFlight::default();
+        let id = OrderId::parse("slice").expect("an id");
+
+        let sender = {
+            let (gate, set, id) = (gate, set.clone(), id.clone());
+            loom::thread::spawn(move || {
+                let (ticket, _is_cut) = set.enter(&id);
+                let leaves = gate.verdict(Duration::from_secs(1)) == Verdict::Open;
+                // An order that leaves stays in the set until its outcome is known.
+                leaves.then_some(ticket)
+            })
+        };
+        writers.kill_switch.shut(ShutReason::KillSwitchEngaged);
+        let seen = set.ids();
+        let left = sender.join().expect("the sender ends");
+        assert!(
+            left.is_none() || seen.contains(&id),
+            "an order left unseen after the gate was shut"
+        );
+    });
+}
