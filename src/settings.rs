@@ -3,6 +3,7 @@
 //! `config/base.toml` says what each setting means. Nothing else in the program reads a variable or a file of settings.
 
 mod layers;
+mod paper;
 mod raw;
 mod read;
 mod reader;

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 use serde::Deserialize;
+use tranche_actors::domain::parent::ParentStatus;
 use tranche_actors::domain::status::OrderStatus;
 use tranche_actors::domain::terms::Side;
 
@@ -64,7 +65,7 @@ pub(super) struct Parent {
 impl Parent {
     /// Whether nothing more is expected of it. A status that we don't know is not an end.
     pub(super) fn is_terminal(&self) -> bool {
-        ["completed", "partially_completed", "canceled", "rejected", "failed"].contains(&self.status.as_str())
+        ParentStatus::from_word(&self.status).is_some_and(ParentStatus::is_terminal)
     }
 }
 

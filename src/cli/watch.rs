@@ -115,7 +115,6 @@ impl<'a> Screen<'a> {
         if let Some(bar) = &self.bar {
             let cells = progress::bar(parent, scheduled, WIDTH);
             bar.set_message(format!("[{cells}] {}: {}", parent.status, progress::summary(parent)));
-            bar.tick();
         }
         self.told.clear();
     }

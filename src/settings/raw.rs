@@ -59,6 +59,20 @@ impl Raw {
         }
     }
 
+    /// Variables are texts, so that a text may be a list too.
+    pub(super) fn list(&self) -> Option<Vec<String>> {
+        match self {
+            Self::Text(text) => Some(
+                text.split(',')
+                    .map(|item| item.trim().to_owned())
+                    .filter(|item| !item.is_empty())
+                    .collect(),
+            ),
+            Self::List(items) => items.iter().map(|item| item.text().map(str::to_owned)).collect(),
+            Self::Whole(_) | Self::Bool(_) | Self::EmptySection | Self::Other(_) => None,
+        }
+    }
+
     /// Variables are texts, so that a text may be a flag too.
     pub(super) fn flag(&self) -> Option<bool> {
         match self {

@@ -5,20 +5,20 @@ use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
 
-use rust_decimal::Decimal;
 use secrecy::ExposeSecret;
 use tranche_actors::domain::money::{Price, Qty};
 use tranche_actors::domain::names::Symbol;
 use tranche_actors::domain::terms::Instrument;
 
+use super::paper;
 use super::reader::Reader;
 use super::sections::{
     Actors, Auth, AuthMode, Breaker, Broker, BrokerErrors, Execution, Gate, Http, KillSwitch, Log, LogFormat,
-    OnShutdown, Paper, Persistence, Storage,
+    OnShutdown, Persistence, Storage,
 };
 use super::{Fault, Settings};
 
-/// A day, in seconds: the longest that most times may be.
+/// The longest that most times may be, in seconds and in milliseconds.
 const DAY: u64 = 86_400;
 const HOUR_MS: u64 = 3_600_000;
 
@@ -184,27 +184,7 @@ fn broker(r: &mut Reader, folder: &Path) -> Broker {
         rate_limit_per_minute: NonZeroU32::new(r.whole("broker.rate_limit_per_minute", 0..=1_000_000)),
         timeout: r.time("broker.timeout_ms", HOUR_MS),
         max_in_flight: size(r, "broker.max_in_flight", 100_000),
-        paper: paper(r, folder),
-    }
-}
-
-fn paper(r: &mut Reader, folder: &Path) -> Paper {
-    let percent = Decimal::from(10_000);
-    let most = Decimal::from(1_000_000_000_000_i64);
-    Paper {
-        book: r
-            .optional("broker.paper.book")
-            .map_or_else(|| folder.join("paper-book.db"), PathBuf::from),
-        seed: r.whole("broker.paper.seed", 0..=u64::MAX),
-        quotes: r.optional("broker.paper.quotes").map(PathBuf::from),
-        speed: r.decimal("broker.paper.speed", Decimal::new(1, 3), Decimal::from(1_000_000)),
-        cash: r.decimal("broker.paper.cash", Decimal::ZERO, most),
-        latency: r.time_or_zero("broker.paper.latency_ms", HOUR_MS),
-        quote_interval: r.time("broker.paper.quote_interval_ms", HOUR_MS),
-        slippage_bps: r.decimal("broker.paper.slippage_bps", Decimal::ZERO, percent),
-        fee_bps: r.decimal("broker.paper.fee_bps", Decimal::ZERO, percent),
-        fee_per_unit: r.decimal("broker.paper.fee_per_unit", Decimal::ZERO, Decimal::from(1_000_000)),
-        faults: r.section("broker.paper.faults"),
+        paper: paper::read(r, folder),
     }
 }
 
@@ -300,6 +280,6 @@ fn count(r: &mut Reader, key: &str, most: u64) -> NonZeroU32 {
     NonZeroU32::new(r.whole(key, 1..=most)).unwrap_or(NonZeroU32::MIN)
 }
 
-fn size(r: &mut Reader, key: &str, most: u64) -> NonZeroUsize {
+pub(super) fn size(r: &mut Reader, key: &str, most: u64) -> NonZeroUsize {
     NonZeroUsize::new(r.whole(key, 1..=most)).unwrap_or(NonZeroUsize::MIN)
 }

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use rust_decimal::Decimal;
 use secrecy::SecretString;
-use serde_json::{Map, Value};
 use tranche_actors::domain::text::BadText;
 
 use super::layers::{Found, Key, Origin};
@@ -157,6 +156,12 @@ impl Reader {
         Some(self.text(key)).filter(|text| !text.is_empty())
     }
 
+    /// Some texts: a list, or one text with commas; empty for none.
+    pub(super) fn list(&mut self, key: &str) -> Vec<String> {
+        let rule = "must be a list of texts, or one text with commas";
+        self.parsed(key, Vec::new(), rule, Raw::list)
+    }
+
     /// A whole number of any unsigned type.
     pub(super) fn whole<N>(&mut self, key: &str, range: RangeInclusive<u64>) -> N
     where
@@ -282,23 +287,6 @@ impl Reader {
         Some(SecretString::from(text))
     }
 
-    /// Everything below a section, for a part that knows its own keys.
-    pub(super) fn section(&mut self, section: &str) -> Map<String, Value> {
-        let section = Key::of(section);
-        self.known.insert(section.clone());
-        let mut tree = Map::new();
-        for key in self.keys_below(&section) {
-            let Some(found) = self.found.remove(&key) else { continue };
-            if let Raw::Other(what) = &found.raw {
-                let message = format!("must be a text, a whole number, true or false; got {what}");
-                self.faults.push(Fault::at(&key, message, Some(&found.origin)));
-            }
-            self.show(&key, &found);
-            insert(&mut tree, key.below(&section).unwrap_or_default(), found.raw.plain());
-        }
-        tree
-    }
-
     /// The names right below a section, whatever they are.
     pub(super) fn names_below(&self, section: &str) -> BTreeSet<String> {
         let section = Key::of(section);
@@ -307,14 +295,6 @@ impl Reader {
             .filter_map(|key| key.below(&section))
             .filter(|rest| rest.len() > 1)
             .filter_map(|rest| rest.first().cloned())
-            .collect()
-    }
-
-    fn keys_below(&self, section: &Key) -> Vec<Key> {
-        self.found
-            .keys()
-            .filter(|key| key.below(section).is_some())
-            .cloned()
             .collect()
     }
 
@@ -338,21 +318,6 @@ impl Reader {
                 let message = format!("{rule}; got {}", found.raw);
                 self.faults.push(Fault::at(&key, message, Some(&found.origin)));
                 None
-            }
-        }
-    }
-}
-
-fn insert(tree: &mut Map<String, Value>, path: &[String], value: Value) {
-    match path {
-        [] => {}
-        [name] => {
-            tree.insert(name.clone(), value);
-        }
-        [section, rest @ ..] => {
-            let branch = tree.entry(section.clone()).or_insert_with(|| Value::Object(Map::new()));
-            if let Value::Object(branch) = branch {
-                insert(branch, rest, value);
             }
         }
     }

@@ -103,8 +103,8 @@ pub struct Paper {
     pub book: PathBuf,
     /// Seed of its quotes and of its chances.
     pub seed: u64,
-    /// File of quotes to replay; none: the random walk.
-    pub quotes: Option<PathBuf>,
+    /// Files of quotes to replay, each `path` or `SYMBOL=path`; none: the random walk.
+    pub quotes: Vec<String>,
     /// How many times faster than in life they are replayed.
     pub speed: Decimal,
     /// Cash that the account starts with.
@@ -113,13 +113,15 @@ pub struct Paper {
     pub latency: Duration,
     /// Time between two quotes of the random walk.
     pub quote_interval: Duration,
-    /// Worsening of every market fill, in hundredths of a percent.
+    /// The worst that an order's size does to its price, in hundredths of a percent.
     pub slippage_bps: Decimal,
-    /// Fee of a fill, in hundredths of a percent of its value.
-    pub fee_bps: Decimal,
-    /// Fee of a fill for each unit, in the quote currency.
+    /// Events that a slow reader may fall behind.
+    pub event_buffer: NonZeroUsize,
+    /// Fee for each unit traded, in the quote currency.
     pub fee_per_unit: Decimal,
-    /// `[broker.paper.faults]`, as it was written: the broker knows its keys. Values of variables are texts.
+    /// Fee on the traded value, in hundredths of a percent.
+    pub fee_bps: Decimal,
+    /// `[broker.paper.faults]`, each value checked: numbers, and `reject_symbols` as a list of texts.
     pub faults: Map<String, Value>,
 }
 

@@ -49,7 +49,7 @@ fn the_defaults_are_those_of_the_design() {
     assert_eq!(settings.broker.paper.book, PathBuf::from("data/paper-book.db"));
     assert_eq!(settings.broker.paper.latency, Duration::from_millis(50));
     assert_eq!(settings.broker.paper.cash, Decimal::from(10_000_000));
-    assert!(settings.broker.paper.faults.is_empty());
+    assert!(settings.broker.paper.quotes.is_empty());
     assert_eq!(settings.broker.rate_limit_per_minute, None);
     assert_eq!(settings.broker.timeout, Duration::from_secs(10));
     assert_eq!(settings.execution.claim, Duration::from_secs(10));
@@ -130,19 +130,20 @@ fn instruments_are_named_by_variables_in_any_case_and_by_files_in_quotes() {
 }
 
 #[test]
-fn faults_of_the_paper_broker_pass_through_as_a_tree() {
+fn lists_are_lists_in_files_and_texts_with_commas_in_variables() {
     let mut inputs = in_file(
-        "faults",
-        "[broker.paper.faults]\nreject = [\"AAPL\"]\n[broker.paper.faults.lost]\npercent = 5\n",
+        "lists",
+        "[broker.paper]\nquotes = [\"GBPUSD=a.csv\", \"b.csv\"]\n[broker.paper.faults]\ndelay_ms = 5\n",
     );
-    inputs
-        .variables
-        .insert("TRANCHE__BROKER__PAPER__FAULTS__LOST__EVERY".into(), "0.25".into());
-    let settings = Settings::load(&inputs).unwrap();
-    assert_eq!(
-        serde_json::Value::Object(settings.broker.paper.faults),
-        serde_json::json!({"reject": ["AAPL"], "lost": {"percent": 5, "every": "0.25"}})
+    inputs.variables.insert(
+        "TRANCHE__BROKER__PAPER__FAULTS__REJECT_SYMBOLS".into(),
+        "aapl, BRK.B,".into(),
     );
+    let paper = Settings::load(&inputs).unwrap().broker.paper;
+    assert_eq!(paper.quotes, ["GBPUSD=a.csv", "b.csv"]);
+    assert_eq!(paper.faults["reject_symbols"], serde_json::json!(["AAPL", "BRK.B"]));
+    assert_eq!(paper.faults["delay_ms"], 5);
+    assert_eq!(paper.faults.len(), 14);
 }
 
 #[test]
@@ -152,7 +153,7 @@ fn times_in_seconds_may_have_a_fraction() {
 }
 
 /// Each wrong value with the key that it must be told about, and a part of what it must be told.
-const WRONG: [(&str, &str, &str, &str); 36] = [
+const WRONG: [(&str, &str, &str, &str); 38] = [
     ("TRANCHE__HTTP__BIND", "8080", "http.bind", "127.0.0.1:8080"),
     ("TRANCHE__HTTP__BIND", "0.0.0.0:8080", "auth.mode", "openssl rand"),
     (
@@ -247,6 +248,18 @@ const WRONG: [(&str, &str, &str, &str); 36] = [
         "5",
         "broker.paper.latency",
         "latency_ms",
+    ),
+    (
+        "TRANCHE__BROKER__PAPER__FAULTS__DELAY_PER_MILLE",
+        "1001",
+        "broker.paper.faults.delay_per_mille",
+        "0 to 1000",
+    ),
+    (
+        "TRANCHE__BROKER__PAPER__FAULTS__REJECT_SYMBOLS",
+        "A B",
+        "broker.paper.faults.reject_symbols",
+        "each symbol must be",
     ),
     ("TRANCHE__CALENDAR__KIND", "nyse", "calendar.kind", "not built yet"),
     (
@@ -405,7 +418,7 @@ fn every_setting_has_its_words_in_the_base_file() {
 
 proptest! {
     #[test]
-    fn a_decimal_is_kept_to_the_last_digit(units in 0_i64..10_000, fraction in 0_u32..1_000_000_000) {
+    fn a_decimal_is_kept_to_the_last_digit(units in 0_i64..1_000, fraction in 0_u32..1_000_000_000) {
         let text = format!("{units}.{fraction:09}");
         let settings = Settings::load(&with(&[("TRANCHE__BROKER__PAPER__SLIPPAGE_BPS", &text)])).unwrap();
         prop_assert_eq!(settings.broker.paper.slippage_bps, Decimal::from_str_exact(&text).unwrap());
