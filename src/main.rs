@@ -1,1 +1,7 @@
-fn main() {}
+//! The program `tranche`; `tranche --help` says what it does.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    tranche::cli::main()
+}

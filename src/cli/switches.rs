@@ -1,0 +1,144 @@
+//! `tranche kill …` and `tranche breaker …`: what an operator does with a running server.
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::CliError;
+use super::client::{Client, ClientArgs};
+use super::output::Out;
+use super::tables::{self, columns, print};
+
+#[derive(Debug, Args)]
+pub(super) struct KillArgs {
+    #[command(flatten)]
+    client: ClientArgs,
+    #[command(subcommand)]
+    command: KillCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum KillCommand {
+    /// Stop all trading, now.
+    Engage {
+        /// Why.
+        #[arg(long)]
+        reason: String,
+        /// Who.
+        #[arg(long, env = "USER", default_value = "operator")]
+        operator: String,
+        /// `halt`: no new orders. `cancel`: and cancel all that is open (the default).
+        #[arg(long)]
+        mode: Option<String>,
+        /// Longest wait for sends under way, in milliseconds.
+        #[arg(long)]
+        settle_ms: Option<u64>,
+    },
+    /// Let trading go on.
+    Disengage {
+        /// Who.
+        #[arg(long, env = "USER", default_value = "operator")]
+        operator: String,
+        /// Whatever should be remembered.
+        #[arg(long)]
+        notes: Option<String>,
+    },
+    /// Show whether trading is stopped.
+    Status,
+    /// Show who stopped trading, when and why.
+    History,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct BreakerArgs {
+    #[command(flatten)]
+    client: ClientArgs,
+    #[command(subcommand)]
+    command: BreakerCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum BreakerCommand {
+    /// Trip it by hand.
+    Trip {
+        /// Why.
+        #[arg(long)]
+        reason: String,
+        /// Who.
+        #[arg(long, env = "USER", default_value = "operator")]
+        operator: String,
+    },
+    /// Reset it; its quiet period begins.
+    Reset {
+        /// Why it is safe to go on: at least 20 characters.
+        #[arg(long)]
+        reason: String,
+        /// Who.
+        #[arg(long, env = "USER", default_value = "operator")]
+        operator: String,
+    },
+    /// Show whether it is tripped.
+    Status,
+    /// Show when it tripped and why.
+    History,
+}
+
+/// Runs a command of `tranche kill`.
+pub(super) async fn kill(args: KillArgs, out: &mut Out) -> Result<(), CliError> {
+    let client = args.client.client()?;
+    let answer = match args.command {
+        KillCommand::Engage {
+            reason,
+            operator,
+            mode,
+            settle_ms,
+        } => {
+            let body = present(json!({"reason": reason, "operator": operator, "mode": mode, "settle_ms": settle_ms}));
+            client.post("/kill-switch/engage", &body, None).await?
+        }
+        KillCommand::Disengage { operator, notes } => {
+            let body = present(json!({"operator": operator, "notes": notes}));
+            client.post("/kill-switch/disengage", &body, None).await?
+        }
+        KillCommand::Status => status(&client, "/kill-switch/status").await?,
+        KillCommand::History => {
+            let answer = status(&client, "/kill-switch/history").await?;
+            let names = ["timestamp", "event", "operator", "reason", "notes", "details"];
+            return print(&answer, args.client.json, out, |answer| Ok(columns(answer, &names)));
+        }
+    };
+    print(&answer, args.client.json, out, tables::fields)
+}
+
+/// Runs a command of `tranche breaker`.
+pub(super) async fn breaker(args: BreakerArgs, out: &mut Out) -> Result<(), CliError> {
+    let client = args.client.client()?;
+    let answer = match args.command {
+        BreakerCommand::Trip { reason, operator } => {
+            let body = json!({"operator": operator, "reason": reason});
+            client.post("/circuit-breaker/trip", &body, None).await?
+        }
+        BreakerCommand::Reset { reason, operator } => {
+            let body = json!({"operator": operator, "reason": reason});
+            client.post("/circuit-breaker/reset", &body, None).await?
+        }
+        BreakerCommand::Status => status(&client, "/circuit-breaker/status").await?,
+        BreakerCommand::History => {
+            let answer = status(&client, "/circuit-breaker/history").await?;
+            let names = ["tripped_at", "reason", "details", "reset_at", "reset_by"];
+            return print(&answer, args.client.json, out, |answer| Ok(columns(answer, &names)));
+        }
+    };
+    print(&answer, args.client.json, out, tables::fields)
+}
+
+async fn status(client: &Client, path: &str) -> Result<Value, CliError> {
+    Ok(client.get(path).await?.body)
+}
+
+/// Without the fields that nobody gave: the server's own defaults hold.
+fn present(mut body: Value) -> Value {
+    if let Value::Object(fields) = &mut body {
+        fields.retain(|_, value| !value.is_null());
+    }
+    body
+}

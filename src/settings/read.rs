@@ -1,0 +1,285 @@
+//! From keys to sections: which type, which bounds, and which settings must fit each other.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::path::{Path, PathBuf};
+
+use secrecy::ExposeSecret;
+use tranche_actors::domain::money::{Price, Qty};
+use tranche_actors::domain::names::Symbol;
+use tranche_actors::domain::terms::Instrument;
+
+use super::paper;
+use super::reader::Reader;
+use super::sections::{
+    Actors, Auth, AuthMode, Breaker, Broker, BrokerErrors, Execution, Gate, Http, KillSwitch, Log, LogFormat,
+    OnShutdown, Persistence, Storage,
+};
+use super::{Fault, Settings};
+
+/// The longest that most times may be, in seconds and in milliseconds.
+const DAY: u64 = 86_400;
+const HOUR_MS: u64 = 3_600_000;
+
+/// Reads everything, so that all faults are found, and only then decides.
+pub(super) fn settings(environment: &str, mut reader: Reader) -> Result<Settings, Vec<Fault>> {
+    let r = &mut reader;
+    redis(r);
+    calendar(r);
+    let http = http(r);
+    let storage = storage(r);
+    let mut settings = Settings {
+        environment: environment.to_owned(),
+        auth: auth(r, http.bind),
+        http,
+        broker: broker(r, &storage.folder),
+        storage,
+        persistence: persistence(r),
+        actors: actors(r),
+        instruments: instruments(r),
+        execution: execution(r),
+        kill_switch: KillSwitch {
+            settle: r.time("kill_switch.settle_ms", 60_000),
+        },
+        breaker: breaker(r),
+        gate: gate(r),
+        log: Log { format: log_format(r) },
+        warnings: Vec::new(),
+        shown: Vec::new(),
+    };
+    settings.shown = reader.finish()?;
+    settings.warnings = warnings(&settings);
+    Ok(settings)
+}
+
+fn http(r: &mut Reader) -> Http {
+    let text = r.text("http.bind");
+    let bind = text.replace("localhost:", "127.0.0.1:").parse().unwrap_or_else(|_| {
+        r.fault(
+            "http.bind",
+            format!("must be an address and a port, such as 127.0.0.1:8080; got {text:?}"),
+        );
+        SocketAddr::from(([127, 0, 0, 1], 0))
+    });
+    let settings = Http {
+        bind,
+        max_body_bytes: r.whole("http.max_body_bytes", 1_024..=16_777_216),
+        header_timeout: r.time("http.header_timeout_ms", HOUR_MS),
+        request_timeout: r.time("http.request_timeout_ms", HOUR_MS),
+        keep_alive: r.time_or_zero("http.keep_alive_seconds", DAY),
+        max_connections: size(r, "http.max_connections", 1_000_000),
+        workers: size(r, "http.workers", 1_024),
+    };
+    r.rule(
+        ["http.header_timeout_ms", "http.request_timeout_ms"],
+        settings.header_timeout <= settings.request_timeout,
+        "must not be longer than http.request_timeout_ms (TRANCHE__HTTP__REQUEST_TIMEOUT_MS)",
+    );
+    settings
+}
+
+fn auth(r: &mut Reader, bind: SocketAddr) -> Auth {
+    let words = [
+        ("auto", AuthMode::Auto),
+        ("keys", AuthMode::Keys),
+        ("open", AuthMode::Open),
+    ];
+    let auth = Auth {
+        mode: r.word("auth.mode", &words, &[], AuthMode::Auto),
+        admin_key: r.secret("auth.admin_key"),
+        metrics_public: r.flag("auth.metrics_public"),
+    };
+    let keys = ["auth.mode", "auth.admin_key", "auth.admin_key_file", "http.bind"];
+    let has_key = auth.admin_key.is_some();
+    let alone = bind.ip().is_loopback();
+    let mend = "write a key to a file and name it by auth.admin_key_file (TRANCHE__AUTH__ADMIN_KEY_FILE), for example \
+                `openssl rand -hex 32 > admin.key`";
+    match auth.mode {
+        AuthMode::Auto => r.rule(
+            keys,
+            has_key || alone,
+            format!(
+                "is \"auto\" and there is no key, which works on an address of this machine alone, but http.bind \
+                 (TRANCHE__HTTP__BIND) is {bind}: {mend}"
+            ),
+        ),
+        AuthMode::Keys => r.rule(keys, has_key, format!("is \"keys\" and there is none: {mend}")),
+        AuthMode::Open => {
+            r.rule(
+                keys,
+                !has_key,
+                "is \"open\", and still auth.admin_key or auth.admin_key_file gives a key: leave one of them out",
+            );
+            r.rule(
+                keys,
+                alone,
+                format!(
+                    "is \"open\", which works on an address of this machine alone, but http.bind (TRANCHE__HTTP__BIND) \
+                     is {bind}"
+                ),
+            );
+        }
+    }
+    auth
+}
+
+fn storage(r: &mut Reader) -> Storage {
+    let url = r.text("storage.url");
+    Storage {
+        folder: folder(&url).unwrap_or_else(|rule| {
+            r.fault("storage.url", rule);
+            PathBuf::new()
+        }),
+        migrate_on_start: r.flag("storage.migrate_on_start"),
+        readers: count(r, "storage.readers", 64),
+    }
+}
+
+/// The folder of a URL. A refused URL isn't repeated: it may hold a password.
+fn folder(url: &str) -> Result<PathBuf, &'static str> {
+    if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+        return Err("names PostgreSQL, which is designed, but not built yet: use sqlite://FOLDER");
+    }
+    match url.strip_prefix("sqlite://") {
+        Some(path) if !path.is_empty() && !path.contains(['?', '#', ':', '\0']) => Ok(PathBuf::from(path)),
+        Some(_) | None => {
+            Err("must be sqlite:// and the path of a folder, such as sqlite://data or sqlite:///var/lib/tranche")
+        }
+    }
+}
+
+fn redis(r: &mut Reader) {
+    if !r.text("redis.url").is_empty() {
+        r.fault(
+            "redis.url",
+            "names a Redis server, which is designed, but not built yet: leave it empty",
+        );
+    }
+}
+
+fn calendar(r: &mut Reader) {
+    r.word("calendar.kind", &[("always_open", ())], &["venue", "nyse"], ());
+}
+
+fn persistence(r: &mut Reader) -> Persistence {
+    Persistence {
+        batch: size(r, "persistence.batch", 100_000),
+        commit_timeout: r.time("persistence.commit_ms", 60_000),
+        probe_every: r.time("persistence.probe_ms", 60_000),
+    }
+}
+
+fn actors(r: &mut Reader) -> Actors {
+    Actors {
+        mailbox: size(r, "actors.mailbox", 10_000_000),
+        heartbeat_every: r.time("actors.heartbeat_ms", 60_000),
+        drain_timeout: r.time("actors.drain_ms", HOUR_MS),
+    }
+}
+
+fn broker(r: &mut Reader, folder: &Path) -> Broker {
+    r.word("broker.kind", &[("paper", ())], &["alpaca", "dry_run"], ());
+    Broker {
+        rate_limit_per_minute: NonZeroU32::new(r.whole("broker.rate_limit_per_minute", 0..=1_000_000)),
+        timeout: r.time("broker.timeout_ms", HOUR_MS),
+        max_in_flight: size(r, "broker.max_in_flight", 100_000),
+        paper: paper::read(r, folder),
+    }
+}
+
+fn instruments(r: &mut Reader) -> BTreeMap<Symbol, Instrument> {
+    let mut all = BTreeMap::new();
+    for name in r.names_below("instruments") {
+        let lot = r.of_symbol(&name, "lot", Qty::new);
+        let tick = r.of_symbol(&name, "tick", Price::new);
+        match Symbol::parse(&name) {
+            Ok(symbol) => {
+                let lot = lot.unwrap_or(Instrument::usual().lot);
+                all.insert(symbol, Instrument { lot, tick });
+            }
+            Err(rule) => r.fault(&format!("instruments.{name}"), format!("names no symbol: it {rule}")),
+        }
+    }
+    all
+}
+
+fn execution(r: &mut Reader) -> Execution {
+    let words = [("leave", OnShutdown::Leave), ("cancel", OnShutdown::Cancel)];
+    let settings = Execution {
+        claim: r.time("execution.claim_seconds", DAY),
+        misfire_grace: r.time_or_zero("execution.misfire_grace_seconds", DAY),
+        stale_slice: r.time("execution.stale_slice_seconds", DAY * 366),
+        single_grace: r.time_or_zero("execution.single_grace_seconds", DAY),
+        unknown_settle: r.time("execution.unknown_settle_ms", HOUR_MS),
+        absent_settle: r.time_or_zero("execution.absent_settle_s", DAY),
+        reconcile_every: r.time("execution.reconcile_seconds", DAY),
+        submit_wait: r.time_or_zero("execution.submit_wait_ms", HOUR_MS),
+        max_slices: count(r, "execution.max_slices", 1_000_000),
+        max_open_parents: size(r, "execution.max_open_parents", 10_000_000),
+        benchmark_every: r.time("execution.benchmark_seconds", 3_600),
+        on_shutdown: r.word("execution.on_shutdown", &words, &[], OnShutdown::Leave),
+    };
+    r.rule(
+        ["execution.stale_slice_seconds", "execution.misfire_grace_seconds"],
+        settings.stale_slice >= settings.misfire_grace,
+        "must not be shorter than execution.misfire_grace_seconds (TRANCHE__EXECUTION__MISFIRE_GRACE_SECONDS)",
+    );
+    settings
+}
+
+fn breaker(r: &mut Reader) -> Breaker {
+    let enabled = r.flag("breaker.broker_errors.enabled");
+    let errors = BrokerErrors {
+        window: r.time("breaker.broker_errors.window_seconds", DAY),
+        min_count: count(r, "breaker.broker_errors.min_count", 1_000_000),
+        share_percent: count(r, "breaker.broker_errors.share_percent", 100),
+        consecutive: NonZeroU32::new(r.whole("breaker.broker_errors.consecutive", 0..=1_000_000)),
+    };
+    Breaker {
+        quiet_period: r.time_or_zero("breaker.quiet_period_seconds", DAY),
+        broker_errors: enabled.then_some(errors),
+    }
+}
+
+fn gate(r: &mut Reader) -> Gate {
+    let settings = Gate {
+        poll_every: r.time("gate.poll_ms", 60_000),
+        open_for: r.time("gate.open_ms", 60_000),
+    };
+    r.rule(
+        ["gate.open_ms", "gate.poll_ms"],
+        settings.open_for >= settings.poll_every.saturating_mul(2),
+        "must be at least twice gate.poll_ms (TRANCHE__GATE__POLL_MS), so that one failed read changes nothing",
+    );
+    settings
+}
+
+fn log_format(r: &mut Reader) -> LogFormat {
+    let words = [
+        ("auto", LogFormat::Auto),
+        ("pretty", LogFormat::Pretty),
+        ("json", LogFormat::Json),
+    ];
+    r.word("log.format", &words, &[], LogFormat::Auto)
+}
+
+fn warnings(settings: &Settings) -> Vec<String> {
+    let mut all = Vec::new();
+    match &settings.auth.admin_key {
+        Some(key) if key.expose_secret().len() < 32 => {
+            all.push("the admin key is shorter than 32 characters: it can be guessed".to_owned());
+        }
+        Some(_) => {}
+        None => all.push("no API key is set: whoever reaches this machine's own address may trade".to_owned()),
+    }
+    all
+}
+
+fn count(r: &mut Reader, key: &str, most: u64) -> NonZeroU32 {
+    NonZeroU32::new(r.whole(key, 1..=most)).unwrap_or(NonZeroU32::MIN)
+}
+
+pub(super) fn size(r: &mut Reader, key: &str, most: u64) -> NonZeroUsize {
+    NonZeroUsize::new(r.whole(key, 1..=most)).unwrap_or(NonZeroUsize::MIN)
+}
