@@ -2,5 +2,9 @@
 
 pub mod brokers;
 pub mod cli;
+pub mod clock;
+pub mod http;
 pub mod settings;
+pub mod startup;
+pub mod storage;
 pub mod telemetry;

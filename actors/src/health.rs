@@ -62,6 +62,7 @@ struct State {
     parts: BTreeMap<&'static str, PartHealth>,
     kill: Option<KillState>,
     breaker: Option<BreakerState>,
+    term: Option<u64>,
 }
 
 /// The shared view; the actors write their own part of it.
@@ -80,6 +81,7 @@ impl Default for Health {
             parts,
             kill: None,
             breaker: None,
+            term: None,
         })))
     }
 }
@@ -113,6 +115,16 @@ impl Health {
     #[must_use]
     pub fn breaker(&self) -> Option<BreakerState> {
         lock(&self.0).breaker.clone()
+    }
+
+    /// The term under which this process owns its account; `None` while it doesn't.
+    #[must_use]
+    pub fn term(&self) -> Option<u64> {
+        lock(&self.0).term
+    }
+
+    pub(crate) fn set_term(&self, term: u64) {
+        lock(&self.0).term = Some(term);
     }
 
     pub(crate) fn enter(&self, phase: Phase) {

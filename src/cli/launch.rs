@@ -5,10 +5,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use crate::settings::Settings;
+use crate::startup::{self, StartupError};
+use crate::storage::lock::LockError;
 
 /// Why the server is not running.
 #[derive(Debug, thiserror::Error)]
-#[expect(dead_code, reason = "the start-up that makes some of them is not joined yet")]
 pub(super) enum LaunchError {
     /// Somebody else listens there. Choose another port.
     #[error("{address} is taken: choose another address by --bind or TRANCHE__HTTP__BIND")]
@@ -41,9 +42,23 @@ pub(super) enum LaunchError {
 /// # Errors
 /// Why it did not start, or did not end well.
 pub(super) async fn run(settings: Settings, on_ready: impl FnOnce(SocketAddr) + 'static) -> Result<(), LaunchError> {
-    // To be replaced by `crate::startup::run(settings, on_ready)` and the mapping of its errors.
-    drop((settings, on_ready));
-    Err(LaunchError::Failed("the start-up is not joined yet".into()))
+    startup::run(settings, on_ready).await.map_err(|error| match error {
+        StartupError::AddressInUse { address } => LaunchError::AddressInUse { address },
+        StartupError::Folder(held @ LockError::Held { .. }) => {
+            let detail = held.to_string();
+            let LockError::Held { folder, .. } = held else { return LaunchError::Failed(detail.into()) };
+            LaunchError::FolderInUse { folder, detail }
+        }
+        StartupError::SupervisorDied => LaunchError::GaveUp { detail: error.to_string() },
+        other @ (StartupError::Listen { .. }
+        | StartupError::Folder(LockError::Folder { .. })
+        | StartupError::Paper(_)
+        | StartupError::PaperSettings(_)
+        | StartupError::Auth(_)
+        | StartupError::Account
+        | StartupError::Metrics(_)
+        | StartupError::Server(_)) => LaunchError::Failed(Box::new(other)),
+    })
 }
 
 /// Runs work on the runtime that actors and HTTP workers need.

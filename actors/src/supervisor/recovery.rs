@@ -33,6 +33,7 @@ impl Supervisor {
                 tracing::info!(account = %ownership.account, term = ownership.term, "the account is taken");
                 act.health.set(Part::Store, PartStatus::Up, "");
                 act.pens.supervisor.clear(ShutReason::StoreUnavailable);
+                act.health.set_term(ownership.term);
                 act.ownership = Some(ownership);
                 act.hand_over_ownership(ctx);
                 act.recover(ctx);

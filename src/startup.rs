@@ -1,0 +1,313 @@
+//! Start-up and shutdown: puts the edges around the actors, and waits for the end.
+
+use std::collections::BTreeMap;
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::dev::ServerHandle;
+use secrecy::ExposeSecret;
+use thiserror::Error;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
+use tranche_actors::domain::breaker::ErrorRule;
+use tranche_actors::domain::ids::DEFAULT_NAME;
+use tranche_actors::domain::names::AccountName;
+use tranche_actors::domain::request::PlanRules;
+use tranche_actors::domain::trading_day::DayEnd;
+use tranche_actors::ports::{Clock, Entropy, World};
+use tranche_actors::supervisor::{self, DrainAll, House};
+use tranche_actors::tuning::Tuning;
+
+use crate::brokers::paper::settings::PaperSettings;
+use crate::brokers::paper::{PaperError, PaperVenue};
+use crate::clock::{SystemClock, SystemEntropy};
+use crate::http::auth::{self, Access, AuthSetupError};
+use crate::http::{self, About, AccountOwner, HttpState, Limits, Live};
+use crate::settings::{AuthMode, OnShutdown, Settings};
+use crate::storage::lock::{DataLock, LockError};
+use crate::storage::sqlite::{SqliteSettings, SqliteStore};
+
+/// How many sends that never left an order may have.
+const MAX_TRIES: u32 = 3;
+
+/// Why the server is not running.
+#[derive(Debug, Error)]
+pub enum StartupError {
+    /// Somebody else listens there.
+    #[error("{address} is taken")]
+    AddressInUse {
+        /// The address that was asked for.
+        address: SocketAddr,
+    },
+    /// The address can't be listened on.
+    #[error("{address} can't be listened on")]
+    Listen {
+        /// The address that was asked for.
+        address: SocketAddr,
+        /// What failed.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Another instance works on these stores, or the folder can't be used.
+    #[error(transparent)]
+    Folder(#[from] LockError),
+    /// The paper broker can't start.
+    #[error("the paper broker can't start")]
+    Paper(#[from] PaperError),
+    /// Its settings contradict its rules.
+    #[error("the paper broker's settings are not right")]
+    PaperSettings(#[from] serde_json::Error),
+    /// Nobody may, or everybody.
+    #[error(transparent)]
+    Auth(#[from] AuthSetupError),
+    /// The name of the account breaks the rule of names.
+    #[error("the account has no proper name")]
+    Account,
+    /// A signal can't be listened for, or the server ended badly.
+    #[error("the server failed")]
+    Server(#[source] std::io::Error),
+    /// The metrics can't be recorded.
+    #[error("the metrics can't be recorded")]
+    Metrics(#[from] metrics_exporter_prometheus::BuildError),
+    /// The root of the actors died: start the process again, and it recovers.
+    #[error("the supervisor died")]
+    SupervisorDied,
+}
+
+/// Runs the gateway until it is told to stop, then drains it. `on_listening` gets the address as soon as there is one.
+///
+/// A second signal while it drains ends the process at once; the next start recovers.
+///
+/// # Errors
+/// Why it did not start, or did not end well.
+pub async fn run(settings: Settings, on_listening: impl FnOnce(SocketAddr)) -> Result<(), StartupError> {
+    let (terminate, interrupt) = (listen_for(SignalKind::terminate())?, listen_for(SignalKind::interrupt())?);
+    let lock = Arc::new(DataLock::take(&settings.storage.folder)?);
+    let listener = bind(settings.http.bind)?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let (paper_settings, book) = paper(&settings)?;
+    let venue = Arc::new(PaperVenue::open(&paper_settings, &book, Arc::clone(&clock)).await?);
+    let store = Arc::new(SqliteStore::new(Arc::clone(&lock), sqlite(&settings)));
+    let world = World { store: store.clone(), venue: venue.clone(), clock, entropy: Arc::new(SystemEntropy) };
+    let tuning = tuning(&settings, &world)?;
+    let (fatal, died) = oneshot::channel();
+    let house = supervisor::start(world.clone(), tuning.clone(), fatal);
+    let address = listener.local_addr().map_err(StartupError::Server)?;
+    let state = http_state(&settings, &world, &tuning, &house, address)?;
+    let server = http::serve(listener, state).map_err(StartupError::Server)?;
+    let handle = server.handle();
+    let serving = actix_web::rt::spawn(server);
+    tracing::info!(%address, instance = %tuning.instance, "listening");
+    on_listening(address);
+
+    let died = until_told(terminate, interrupt, died).await;
+    if died {
+        return Err(StartupError::SupervisorDied);
+    }
+    drain(&house, &handle).await;
+    serving.await.map_err(|error| StartupError::Server(error.into()))?.map_err(StartupError::Server)?;
+    drop((house, world));
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn listen_for(kind: SignalKind) -> Result<Signal, StartupError> {
+    signal(kind).map_err(StartupError::Server)
+}
+
+fn bind(address: SocketAddr) -> Result<TcpListener, StartupError> {
+    TcpListener::bind(address).map_err(|source| match source.kind() {
+        std::io::ErrorKind::AddrInUse => StartupError::AddressInUse { address },
+        _ => StartupError::Listen { address, source },
+    })
+}
+
+/// Waits for a signal; `true` if the supervisor died instead. After the first signal a second one ends the process.
+async fn until_told(mut terminate: Signal, mut interrupt: Signal, mut died: oneshot::Receiver<()>) -> bool {
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        Ok(()) = &mut died => return true,
+    }
+    actix_web::rt::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::warn!("a second signal: ending at once; the next start recovers");
+        std::process::exit(1);
+    });
+    false
+}
+
+/// New work is refused first, then what is under way ends, and only then the connections.
+async fn drain(house: &House, server: &ServerHandle) {
+    if house.supervisor.send(DrainAll).await.is_err() {
+        tracing::error!("the supervisor was gone before the shutdown; the next start recovers");
+    }
+    server.stop(true).await;
+}
+
+fn paper(settings: &Settings) -> Result<(PaperSettings, PathBuf), StartupError> {
+    let paper = &settings.broker.paper;
+    let quotes = serde_json::to_value(&paper.quotes)?;
+    let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    let own = PaperSettings {
+        book: Some(paper.book.clone()),
+        seed: paper.seed,
+        quotes: serde_json::from_value(quotes)?,
+        speed: paper.speed,
+        cash: paper.cash,
+        latency_ms: millis(paper.latency),
+        quote_interval_ms: millis(paper.quote_interval),
+        slippage_bps: paper.slippage_bps,
+        fees: tranche_actors::market::fills::Fees { per_unit: paper.fee_per_unit, bps: paper.fee_bps },
+        faults: serde_json::from_value(paper.faults.clone().into())?,
+        event_buffer: paper.event_buffer.get(),
+    };
+    Ok((own, paper.book.clone()))
+}
+
+fn sqlite(settings: &Settings) -> SqliteSettings {
+    SqliteSettings {
+        migrate_on_start: settings.storage.migrate_on_start,
+        readers: settings.storage.readers.get(),
+        ..SqliteSettings::default()
+    }
+}
+
+fn tuning(settings: &Settings, world: &World) -> Result<Tuning, StartupError> {
+    let account = AccountName::parse(DEFAULT_NAME).map_err(|_| StartupError::Account)?;
+    let (execution, broker) = (&settings.execution, &settings.broker);
+    Ok(Tuning {
+        account: account.clone(),
+        instance: format!("{:012x}", world.entropy.bits() >> 16),
+        plan_rules: PlanRules {
+            instruments: settings.instruments.clone(),
+            accounts: vec![account],
+            max_slices: execution.max_slices.get(),
+            orders_per_minute: broker.rate_limit_per_minute.map(|limit| limit.get() - limit.get() / 10),
+        },
+        max_open_parents: execution.max_open_parents.get(),
+        claim: execution.claim,
+        grace: execution.misfire_grace.min(execution.stale_slice),
+        single_grace: execution.single_grace,
+        unknown_settle: execution.unknown_settle,
+        absent_settle: execution.absent_settle,
+        reconcile: execution.reconcile_every,
+        submit_wait: execution.submit_wait,
+        benchmark: execution.benchmark_every,
+        max_tries: MAX_TRIES,
+        send_timeout: broker.timeout,
+        max_in_flight: broker.max_in_flight.get(),
+        max_queue: settings.actors.mailbox.get(),
+        requests_per_minute: broker.rate_limit_per_minute,
+        gate_poll: settings.gate.poll_every,
+        gate_open: settings.gate.open_for,
+        kill_settle: settings.kill_switch.settle,
+        quiet_period: settings.breaker.quiet_period,
+        error_rule: error_rule(settings),
+        cancel_on_trip: false,
+        commit_timeout: settings.persistence.commit_timeout,
+        max_batch: settings.persistence.batch.get(),
+        max_commits: settings.actors.mailbox.get(),
+        drain: settings.actors.drain_timeout,
+        cancel_on_shutdown: execution.on_shutdown == OnShutdown::Cancel,
+    })
+}
+
+fn error_rule(settings: &Settings) -> ErrorRule {
+    let size = |n: std::num::NonZeroU32| usize::try_from(n.get()).unwrap_or(usize::MAX);
+    let Some(rule) = &settings.breaker.broker_errors else {
+        let never = usize::MAX;
+        return ErrorRule {
+            enabled: false,
+            window: Duration::ZERO,
+            min_count: never,
+            share_percent: 100,
+            consecutive: never,
+        };
+    };
+    ErrorRule {
+        enabled: true,
+        window: rule.window,
+        min_count: size(rule.min_count),
+        share_percent: size(rule.share_percent),
+        consecutive: rule.consecutive.map_or(usize::MAX, size),
+    }
+}
+
+fn http_state(
+    settings: &Settings,
+    world: &World,
+    tuning: &Tuning,
+    house: &House,
+    address: SocketAddr,
+) -> Result<HttpState, StartupError> {
+    let key = settings.auth.admin_key.as_ref().map(|key| auth::AdminKey::new(key.expose_secret()));
+    let access = match (auth::decide(auth_mode(settings), key.is_some(), address.ip())?, key) {
+        (auth::Need::Key, Some(key)) => Access::Keyed(key),
+        (auth::Need::Key, None) => return Err(AuthSetupError::NoKey.into()),
+        (auth::Need::Nothing, _) => Access::Open,
+    };
+    Ok(HttpState {
+        desk: house.desk.clone(),
+        kill_switch: Arc::new(house.kill_switch.clone()),
+        store: Arc::clone(&world.store),
+        health: house.health.clone(),
+        gate: house.gate.clone(),
+        clock: Arc::clone(&world.clock),
+        plan_rules: Arc::new(tuning.plan_rules.clone()),
+        day_end: DayEnd::new_york(),
+        access,
+        metrics_public: settings.auth.metrics_public,
+        metrics: http::metrics::install()?,
+        limits: limits(settings),
+        about: About {
+            mode: "paper".to_owned(),
+            broker: "paper".to_owned(),
+            instance: tuning.instance.clone(),
+        },
+        live: live(house, tuning),
+    })
+}
+
+const fn auth_mode(settings: &Settings) -> auth::Mode {
+    match settings.auth.mode {
+        AuthMode::Auto => auth::Mode::Auto,
+        AuthMode::Keys => auth::Mode::Keys,
+        AuthMode::Open => auth::Mode::Open,
+    }
+}
+
+fn limits(settings: &Settings) -> Limits {
+    Limits {
+        max_body_bytes: settings.http.max_body_bytes,
+        header_timeout: settings.http.header_timeout,
+        request_timeout: settings.http.request_timeout,
+        keep_alive: settings.http.keep_alive,
+        max_connections: settings.http.max_connections.get(),
+        workers: settings.http.workers.get(),
+        drain_timeout: settings.actors.drain_timeout,
+    }
+}
+
+/// What `GET /api/v1/status` shows of the moment.
+fn live(house: &House, tuning: &Tuning) -> Arc<dyn Fn() -> Live + Send + Sync> {
+    let (in_flight, doubtful, health) = (house.in_flight.clone(), house.doubtful.clone(), house.health.clone());
+    let (account, instance) = (tuning.account.to_string(), tuning.instance.clone());
+    Arc::new(move || {
+        let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+        let term = health.term();
+        let owner = term.map(|_| instance.clone());
+        Live {
+            accounts: vec![AccountOwner { account: account.clone(), owner, term }],
+            queues: BTreeMap::from([
+                ("in_flight", count(in_flight.len())),
+                ("unknown", count(doubtful.len())),
+            ]),
+        }
+    })
+}
