@@ -21,7 +21,7 @@ use super::status::{IllegalTransition, OperatorEnd, OrderStatus, OwnEnd};
 use super::text::words;
 use super::venue::{Execution, VenueOrder, VenueWords};
 
-pub use books::{Books, Changes};
+pub use books::{Books, CIRCUIT_BREAKER, Changes, KILL_SWITCH};
 
 mod books;
 mod cancels;

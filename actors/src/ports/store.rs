@@ -66,6 +66,13 @@ pub enum StoreError {
         /// What is true if it was committed.
         then: Commit,
     },
+    /// The store must not be used as it is: it is newer than the program, has migrations pending that may not run
+    /// unasked, or doesn't keep its durability. Trying again is of no use.
+    #[error("the store can't be used: {detail}")]
+    Unusable {
+        /// What has to be mended.
+        detail: String,
+    },
     /// What is stored can't be read as what it should be.
     #[error("the store holds something unreadable: {detail}")]
     Corrupt {

@@ -1,0 +1,13 @@
+//! The stores: where state is kept, under which durability, and how a schema comes into being.
+//!
+//! One [`registry`] names each store; nothing else opens one. The rules of what may be written are not here but in
+//! [`tranche_actors::domain::ledger`]: a store loads, lets them decide, and saves.
+
+pub mod lock;
+pub mod migrations;
+pub mod profiles;
+pub mod registry;
+pub mod sqlite;
+
+#[cfg(test)]
+mod conformance;

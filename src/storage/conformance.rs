@@ -1,0 +1,148 @@
+//! One suite for every store: what the port promises, whatever keeps it.
+//!
+//! A backend runs it by naming a [`Place`] in [`suite`]; a case is added there once and then holds for all.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use async_trait::async_trait;
+use chrono::{DateTime, TimeDelta, Utc};
+use tranche_actors::domain::ledger::{Applied, Refusal, Write};
+use tranche_actors::domain::names::AccountName;
+use tranche_actors::ports::store::{Batch, Commit, Ownership, Store, StoreError};
+
+pub(crate) mod canceling;
+pub(crate) mod claiming;
+pub(crate) mod committing;
+pub(crate) mod fixtures;
+pub(crate) mod reading;
+pub(crate) mod reporting;
+pub(crate) mod submitting;
+pub(crate) mod switching;
+
+/// Where a store keeps its data; empty at first.
+#[async_trait]
+pub(crate) trait Place: Send + Sync {
+    /// A store on what this place holds, not opened. The one before it is closed.
+    async fn store(&self) -> Box<dyn Store>;
+}
+
+/// A store in use: one account taken, one nonce for each batch, and a clock that only tests turn.
+pub(crate) struct Desk {
+    pub(crate) store: Box<dyn Store>,
+    pub(crate) owner: Ownership,
+    nonce: AtomicU64,
+    seconds: AtomicU64,
+}
+
+impl Desk {
+    pub(crate) async fn at(place: &dyn Place) -> Self {
+        let store = place.store().await;
+        store.open().await.unwrap();
+        let owner = store.acquire(&account(), "test").await.unwrap();
+        Self {
+            store,
+            owner,
+            nonce: AtomicU64::new(u64::MAX - 50),
+            seconds: AtomicU64::new(0),
+        }
+    }
+
+    /// The same place, closed and opened again.
+    pub(crate) async fn again(self, place: &dyn Place) -> Self {
+        self.store.close().await;
+        Self::at(place).await
+    }
+
+    pub(crate) fn batch(&self, writes: Vec<Write>) -> Batch {
+        Batch {
+            ownership: Some(self.owner.clone()),
+            nonce: self.nonce.fetch_add(1, Ordering::Relaxed),
+            at: self.tick(),
+            writes,
+        }
+    }
+
+    /// A batch of what belongs to no account.
+    pub(crate) fn global(&self, writes: Vec<Write>) -> Batch {
+        Batch {
+            ownership: None,
+            ..self.batch(writes)
+        }
+    }
+
+    pub(crate) async fn commit(&self, writes: Vec<Write>) -> Result<Commit, StoreError> {
+        self.store.commit(&self.batch(writes)).await
+    }
+
+    /// One write in a batch of its own.
+    pub(crate) async fn write(&self, write: Write) -> Result<Applied, Refusal> {
+        let mut results = self.commit(vec![write]).await.unwrap();
+        assert_eq!(results.len(), 1);
+        results.remove(0)
+    }
+
+    fn tick(&self) -> DateTime<Utc> {
+        let seconds = self.seconds.fetch_add(1, Ordering::Relaxed);
+        fixtures::start() + TimeDelta::seconds(i64::try_from(seconds).unwrap())
+    }
+}
+
+pub(crate) fn account() -> AccountName {
+    AccountName::parse("default").unwrap()
+}
+
+/// Every case as a test of its own, at a place of its own.
+macro_rules! suite {
+    ($place:expr) => {
+        $crate::storage::conformance::suite!(@ $place;
+            submitting::a_parent_is_kept_with_its_slices_and_one_event,
+            submitting::a_repeated_submission_is_answered_with_the_first_and_changes_nothing,
+            submitting::a_key_names_one_request_of_its_caller,
+            submitting::an_id_names_one_order_of_any_kind,
+            submitting::one_of_two_equal_submissions_in_a_batch_is_a_replay,
+            submitting::every_field_comes_back_as_it_was,
+            submitting::numbers_are_exact_and_times_keep_their_microseconds,
+            claiming::a_claim_takes_a_slice_once,
+            claiming::a_claim_needs_the_plan_version_and_a_working_parent,
+            claiming::a_canceled_single_order_is_not_claimed,
+            claiming::an_answer_to_another_attempt_is_refused,
+            claiming::what_never_left_goes_back_until_its_tries_are_used_up,
+            claiming::an_absent_order_is_claimed_again_under_its_id,
+            claiming::what_is_at_the_venue_can_not_be_absent,
+            claiming::ends_are_final_and_add_up,
+            reporting::fills_in_any_order_and_number_come_to_the_same,
+            reporting::a_correction_replaces_the_totals,
+            reporting::a_report_of_what_we_did_not_send_is_refused,
+            reporting::what_comes_back_after_it_was_given_up_counts_and_is_cancelled,
+            reporting::an_operator_settles_an_order,
+            reporting::positions_open_flip_and_count_their_versions,
+            canceling::a_parents_cancel_marks_every_child_before_anything_is_asked,
+            canceling::a_single_orders_cancel_ends_or_marks_it,
+            canceling::a_cancel_is_taken_or_refused,
+            canceling::a_schedules_end_marks_what_rests,
+            committing::a_refused_write_disturbs_no_other,
+            committing::a_batch_sees_what_it_wrote_before,
+            committing::a_deposed_owner_writes_nothing,
+            committing::events_are_numbered_without_gaps_in_the_order_of_their_commits,
+            committing::a_batch_is_settled_by_its_nonce,
+            committing::a_store_that_is_not_open_says_so,
+            committing::opening_again_keeps_everything_and_raises_the_term,
+            switching::the_switches_start_open_and_keep_what_was_set,
+            switching::a_quarantine_keeps_its_first_reason,
+            reading::slices_come_due_in_order_and_by_pages,
+            reading::what_is_open_marked_or_unknown_is_found,
+            reading::lists_are_filtered_and_come_in_pages_newest_first,
+            reading::parents_are_listed_like_orders,
+        );
+    };
+    (@ $place:expr; $($module:ident::$case:ident),+ $(,)?) => {
+        $(
+            #[tokio::test]
+            async fn $case() {
+                $crate::storage::conformance::$module::$case(&$place).await;
+            }
+        )+
+    };
+}
+
+pub(crate) use suite;

@@ -1,0 +1,191 @@
+//! Batches: whole or not at all, by the owner alone, numbered, settled.
+
+use tranche_actors::domain::ledger::{Outcome, Refusal, Write};
+use tranche_actors::domain::names::AccountName;
+use tranche_actors::domain::status::OrderStatus;
+use tranche_actors::domain::venue::VenueStatus;
+use tranche_actors::ports::store::{Batch, Ownership, StoreError};
+
+use super::fixtures::{
+    accepted, at_venue, claim, claim_single, id, kinds, order, parent, parent_now, report, single, submit,
+    submit_parent,
+};
+use super::{Desk, Place, account};
+
+pub(crate) async fn a_refused_write_disturbs_no_other(place: &dyn Place) {
+    let desk = Desk::at(place).await;
+    let writes = vec![
+        submit(single("a", 1)),
+        claim_single("nowhere"),
+        submit_parent(parent("p", 2)),
+        Write::Probe,
+        claim("p-0"),
+    ];
+    let results = desk.commit(writes).await.unwrap();
+    let outcomes = results
+        .iter()
+        .map(|result| result.as_ref().map(|applied| applied.outcome))
+        .collect::<Vec<_>>();
+    assert_eq!(
+        outcomes,
+        [
+            Ok(Outcome::Done),
+            Err(&Refusal::NotFound),
+            Ok(Outcome::Done),
+            Ok(Outcome::Unchanged),
+            Ok(Outcome::Done)
+        ]
+    );
+    assert_eq!(order(&*desk.store, "a").await.status, OrderStatus::PendingNew);
+    assert_eq!(order(&*desk.store, "p-0").await.status, OrderStatus::Submitting);
+}
+
+pub(crate) async fn a_batch_sees_what_it_wrote_before(place: &dyn Place) {
+    let desk = Desk::at(place).await;
+    let fresh = single("s", 10);
+    let filled = report(at_venue(&fresh, VenueStatus::Filled, 10, Some("3.5")));
+    let writes = vec![submit(fresh), claim_single("s"), filled];
+    for result in desk.commit(writes).await.unwrap() {
+        result.unwrap();
+    }
+    let kept = order(&*desk.store, "s").await;
+    assert_eq!((kept.status, kept.attempt), (OrderStatus::Filled, 1));
+    assert_eq!(kinds(&*desk.store, "s").await, ["submitted", "claimed", "filled"]);
+    assert_eq!(desk.store.positions(&account()).await.unwrap().len(), 1);
+}
+
+pub(crate) async fn a_deposed_owner_writes_nothing(place: &dyn Place) {
+    let desk = Desk::at(place).await;
+    let second = desk.store.acquire(&account(), "another").await.unwrap();
+    assert_eq!(second.term, desk.owner.term + 1);
+    let error = desk.commit(vec![submit(single("s", 1))]).await.unwrap_err();
+    assert!(matches!(error, StoreError::Deposed), "{error}");
+    assert_eq!(desk.store.order(&id("s")).await.unwrap(), None);
+    let unheard = Ownership {
+        account: AccountName::parse("unheard_of").unwrap(),
+        term: 1,
+    };
+    for ownership in [second, unheard] {
+        let known = ownership.account == account();
+        let batch = Batch {
+            ownership: Some(ownership),
+            ..desk.batch(vec![submit(single("s", 1))])
+        };
+        assert_eq!(desk.store.commit(&batch).await.is_ok(), known);
+    }
+}
+
+pub(crate) async fn events_are_numbered_without_gaps_in_the_order_of_their_commits(place: &dyn Place) {
+    let desk = Desk::at(place).await;
+    desk.commit(vec![submit_parent(parent("p", 2)), submit(single("s", 1))])
+        .await
+        .unwrap();
+    desk.commit(vec![claim("p-0"), claim("p-0"), claim_single("nowhere")])
+        .await
+        .unwrap();
+    desk.commit(vec![Write::Probe]).await.unwrap();
+    let other = AccountName::parse("other").unwrap();
+    let elsewhere = desk.store.acquire(&other, "test").await.unwrap();
+    let mut foreign = single("f", 1);
+    foreign.account = other;
+    let batch = Batch {
+        ownership: Some(elsewhere),
+        ..desk.batch(vec![submit(foreign)])
+    };
+    desk.store.commit(&batch).await.unwrap();
+    desk.commit(vec![
+        claim_single("s"),
+        accepted(&order(&*desk.store, "p-0").await),
+        claim("p-1"),
+    ])
+    .await
+    .unwrap();
+
+    let mut numbered = Vec::new();
+    for name in ["p", "s", "p-0", "p-1"] {
+        let events = desk.store.events(&id(name)).await.unwrap();
+        numbered.extend(events.into_iter().map(|event| (event.number, event.event)));
+    }
+    numbered.sort();
+    let expected = ["submitted", "submitted", "claimed", "claimed", "reported", "claimed"];
+    assert_eq!(numbered, (1..).zip(expected.map(str::to_owned)).collect::<Vec<_>>());
+    assert_eq!(desk.store.events(&id("f")).await.unwrap()[0].number, 1);
+}
+
+pub(crate) async fn a_batch_is_settled_by_its_nonce(place: &dyn Place) {
+    let desk = Desk::at(place).await;
+    for writes in [
+        vec![submit(single("s", 1))],
+        vec![Write::Probe],
+        vec![claim_single("nowhere")],
+    ] {
+        let batch = desk.batch(writes);
+        desk.store.commit(&batch).await.unwrap();
+        assert!(desk.store.settle(&batch).await.unwrap());
+    }
+    let never = desk.batch(vec![submit(single("t", 1))]);
+    assert!(!desk.store.settle(&never).await.unwrap());
+    let global = desk.global(vec![Write::Probe]);
+    assert!(!desk.store.settle(&global).await.unwrap());
+    desk.store.commit(&global).await.unwrap();
+    assert!(desk.store.settle(&global).await.unwrap());
+    desk.store.commit(&never).await.unwrap();
+    assert!(desk.store.settle(&never).await.unwrap());
+
+    let lost = desk.batch(vec![Write::Probe]);
+    desk.store.acquire(&account(), "another").await.unwrap();
+    let error = desk.store.settle(&lost).await.unwrap_err();
+    assert!(matches!(error, StoreError::OutcomeUnknown { .. }), "{error}");
+}
+
+pub(crate) async fn a_store_that_is_not_open_says_so(place: &dyn Place) {
+    let store = place.store().await;
+    let error = store.order(&id("s")).await.unwrap_err();
+    assert!(matches!(error, StoreError::Unavailable { .. }), "{error}");
+    store.open().await.unwrap();
+    store.open().await.unwrap();
+    let owner = store.acquire(&account(), "test").await.unwrap();
+    store.close().await;
+    store.close().await;
+    let batch = Batch {
+        ownership: Some(owner),
+        nonce: 1,
+        at: super::fixtures::start(),
+        writes: vec![Write::Probe],
+    };
+    let error = store.commit(&batch).await.unwrap_err();
+    assert!(matches!(error, StoreError::Unavailable { .. }), "{error}");
+}
+
+pub(crate) async fn opening_again_keeps_everything_and_raises_the_term(place: &dyn Place) {
+    let desk = Desk::at(place).await;
+    desk.commit(vec![submit_parent(parent("p", 3)), submit(single("s", 10))])
+        .await
+        .unwrap();
+    desk.commit(vec![claim("p-0"), claim_single("s")]).await.unwrap();
+    let filled = report(at_venue(&single("s", 10), VenueStatus::Filled, 10, Some("3.5")));
+    desk.write(filled).await.unwrap();
+    let before = (
+        parent_now(&*desk.store, "p").await,
+        desk.store.slices(&id("p")).await.unwrap(),
+        order(&*desk.store, "s").await,
+        desk.store.events(&id("s")).await.unwrap(),
+        desk.store.positions(&account()).await.unwrap(),
+        desk.store.switches().await.unwrap(),
+    );
+    let term = desk.owner.term;
+    let desk = desk.again(place).await;
+    assert_eq!(desk.owner.term, term + 1);
+    let after = (
+        parent_now(&*desk.store, "p").await,
+        desk.store.slices(&id("p")).await.unwrap(),
+        order(&*desk.store, "s").await,
+        desk.store.events(&id("s")).await.unwrap(),
+        desk.store.positions(&account()).await.unwrap(),
+        desk.store.switches().await.unwrap(),
+    );
+    assert_eq!(before, after);
+    desk.write(claim("p-1")).await.unwrap();
+    let events = desk.store.events(&id("p-1")).await.unwrap();
+    assert_eq!(events[0].number, before.3.last().unwrap().number + 1);
+}

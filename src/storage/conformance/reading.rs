@@ -1,0 +1,245 @@
+//! Reads: what recovery needs, and what clients page through.
+
+use std::collections::BTreeSet;
+
+use chrono::TimeDelta;
+use tranche_actors::domain::ledger::Write;
+use tranche_actors::domain::names::{AccountName, OrderId, StrategyId, Symbol};
+use tranche_actors::domain::parent::ParentStatus;
+use tranche_actors::domain::status::{OrderStatus, OwnEnd};
+use tranche_actors::domain::venue::VenueStatus;
+use tranche_actors::ports::store::{OrderFilter, ParentFilter};
+
+use super::fixtures::{
+    accepted, at_venue, caller, claim, claim_single, id, order, parent, report, single, start, submit, submit_parent,
+    unknown,
+};
+use super::{Desk, Place, account};
+
+pub(crate) async fn slices_come_due_in_order_and_by_pages(place: &dyn Place) {
+    let desk = Desk::at(place).await;
+    let (whole, mut slices) = parent("p", 7);
+    // Two at one instant, and one without microseconds.
+    slices[3].scheduled_time = slices[2].scheduled_time;
+    slices[5].scheduled_time = start() + TimeDelta::seconds(301) - TimeDelta::microseconds(1);
+    desk.commit(vec![submit_parent((whole, slices)), submit_parent(parent("q", 2))])
+        .await
+        .unwrap();
+    desk.write(claim("p-1")).await.unwrap();
+    let (mut after, mut seen) = (None, Vec::new());
+    loop {
+        let page = desk.store.due_slices(&id("p"), after, 2).await.unwrap();
+        let Some(last) = page.last() else { break };
+        assert!(page.len() <= 2);
+        after = Some((last.due, last.slice_num));
+        seen.extend(page.into_iter().map(|slice| slice.slice_num));
+    }
+    assert_eq!(seen, [0, 2, 3, 4, 5, 6]);
+}
+
+pub(crate) async fn what_is_open_marked_or_unknown_is_found(place: &dyn Place) {
+    let desk = Desk::at(place).await;
+    desk.commit(vec![
+        submit_parent(parent("p", 6)),
+        submit(single("s", 1)),
+        submit(single("t", 1)),
+    ])
+    .await
+    .unwrap();
+    desk.commit((0..4).map(|n| claim(&format!("p-{n}"))).collect())
+        .await
+        .unwrap();
+    let (first, second) = (order(&*desk.store, "p-0").await, order(&*desk.store, "p-1").await);
+    let end = Write::End {
+        id: id("t"),
+        end: OwnEnd::Expired,
+        reason: "too_late",
+        detail: String::new(),
+    };
+    let filled = report(at_venue(&first, VenueStatus::Filled, 10, Some("1")));
+    desk.commit(vec![filled, accepted(&second), unknown("p-2", 1), end])
+        .await
+        .unwrap();
+    desk.write(Write::MarkCancels { ids: vec![id("p-1")] }).await.unwrap();
+
+    let open = desk.store.open_orders(&account()).await.unwrap();
+    assert_eq!(names(open.iter().map(|order| &order.id)), ["p-1", "p-2", "p-3", "s"]);
+    let marked = desk.store.marked_orders(&account()).await.unwrap();
+    assert_eq!(names(marked.iter().map(|order| &order.id)), ["p-1"]);
+    assert_eq!(names(desk.store.unknown_orders().await.unwrap().iter()), ["p-2", "p-3"]);
+    let parents = desk.store.open_parents(&account()).await.unwrap();
+    assert_eq!(names(parents.iter().map(|parent| &parent.id)), ["p"]);
+    let other = AccountName::parse("other").unwrap();
+    assert!(desk.store.open_orders(&other).await.unwrap().is_empty());
+    assert!(desk.store.marked_orders(&other).await.unwrap().is_empty());
+    assert!(desk.store.open_parents(&other).await.unwrap().is_empty());
+}
+
+pub(crate) async fn lists_are_filtered_and_come_in_pages_newest_first(place: &dyn Place) {
+    let desk = Desk::at(place).await;
+    for n in 0..7_i64 {
+        let mut order = single(&format!("s{n}"), 1);
+        order.created_at = start() + TimeDelta::hours(n);
+        if n == 5 {
+            order.instruction.symbol = Symbol::parse("MSFT").unwrap();
+            order.strategy_id = StrategyId::parse("beta").unwrap();
+        }
+        desk.write(submit(order)).await.unwrap();
+    }
+    desk.write(submit_parent(parent("p", 2))).await.unwrap();
+    desk.commit(vec![claim_single("s1"), claim_single("s6")]).await.unwrap();
+
+    let (mut cursor, mut pages) = (None, Vec::new());
+    loop {
+        let filter = OrderFilter {
+            cursor,
+            limit: 4,
+            ..OrderFilter::default()
+        };
+        let page = desk.store.orders(&filter).await.unwrap();
+        pages.push(page.items.iter().map(|order| order.id.to_string()).collect::<Vec<_>>());
+        cursor = page.next;
+        if cursor.is_none() {
+            break;
+        }
+        // What comes in meanwhile is newer than the place of the cursor.
+        desk.write(submit(single(&format!("late{}", pages.len()), 1)))
+            .await
+            .unwrap();
+    }
+    assert_eq!(pages.iter().map(Vec::len).collect::<Vec<_>>(), [4, 4, 1]);
+    assert_eq!(pages.iter().flatten().collect::<BTreeSet<_>>().len(), 9);
+    assert_eq!(pages[1], ["s4", "s3", "s2", "s1"]);
+
+    let all = OrderFilter {
+        limit: 500,
+        ..OrderFilter::default()
+    };
+    let status = OrderFilter {
+        status: Some(OrderStatus::Submitting),
+        ..all.clone()
+    };
+    assert_eq!(listed(&desk, &status).await, ["s6", "s1"]);
+    let ended = OrderFilter {
+        status: Some(OrderStatus::Filled),
+        ..all.clone()
+    };
+    assert!(listed(&desk, &ended).await.is_empty());
+    let symbol = OrderFilter {
+        symbol: Some(Symbol::parse("MSFT").unwrap()),
+        ..all.clone()
+    };
+    assert_eq!(listed(&desk, &symbol).await, ["s5"]);
+    let strategy = OrderFilter {
+        strategy_id: Some(StrategyId::parse("beta").unwrap()),
+        ..all.clone()
+    };
+    assert_eq!(listed(&desk, &strategy).await, ["s5"]);
+    let slices = OrderFilter {
+        parent: Some(id("p")),
+        ..all.clone()
+    };
+    assert_eq!(listed(&desk, &slices).await, ["p-1", "p-0"]);
+    let since = OrderFilter {
+        since: Some(start() + TimeDelta::hours(5)),
+        ..all.clone()
+    };
+    assert_eq!(listed(&desk, &since).await, ["s6", "s5"]);
+    let one = OrderFilter { limit: 0, ..all };
+    assert_eq!(desk.store.orders(&one).await.unwrap().items.len(), 1);
+}
+
+pub(crate) async fn parents_are_listed_like_orders(place: &dyn Place) {
+    let desk = Desk::at(place).await;
+    for n in 0..5 {
+        let mut whole = parent(&format!("p{n}"), 1);
+        whole.0.created_at = start() + TimeDelta::hours(n);
+        desk.write(submit_parent(whole)).await.unwrap();
+    }
+    let cancel = Write::CancelParent {
+        id: id("p3"),
+        by: caller("admin"),
+    };
+    desk.write(cancel).await.unwrap();
+    let two = ParentFilter {
+        limit: 2,
+        ..ParentFilter::default()
+    };
+    let first = desk.store.parents(&two).await.unwrap();
+    assert_eq!(names(first.items.iter().map(|parent| &parent.id)), ["p3", "p4"]);
+    assert_eq!(first.items[0].id, id("p4"));
+    let second = desk
+        .store
+        .parents(&ParentFilter {
+            cursor: first.next,
+            ..two.clone()
+        })
+        .await
+        .unwrap();
+    assert_eq!(names(second.items.iter().map(|parent| &parent.id)), ["p1", "p2"]);
+    let last = desk
+        .store
+        .parents(&ParentFilter {
+            cursor: second.next,
+            ..two.clone()
+        })
+        .await
+        .unwrap();
+    assert_eq!((last.items.len(), last.next), (1, None));
+
+    for (filter, expected) in [
+        (
+            ParentFilter {
+                status: Some(ParentStatus::Canceled),
+                ..ParentFilter::default()
+            },
+            vec!["p3"],
+        ),
+        (
+            ParentFilter {
+                since: Some(start() + TimeDelta::hours(4)),
+                ..ParentFilter::default()
+            },
+            vec!["p4"],
+        ),
+        (
+            ParentFilter {
+                symbol: Some(Symbol::parse("MSFT").unwrap()),
+                ..ParentFilter::default()
+            },
+            vec![],
+        ),
+        (
+            ParentFilter {
+                strategy_id: Some(StrategyId::parse("beta").unwrap()),
+                ..ParentFilter::default()
+            },
+            vec![],
+        ),
+        (
+            ParentFilter {
+                status: Some(ParentStatus::Working),
+                ..ParentFilter::default()
+            },
+            vec!["p0", "p1", "p2", "p4"],
+        ),
+    ] {
+        let page = desk
+            .store
+            .parents(&ParentFilter { limit: 500, ..filter })
+            .await
+            .unwrap();
+        assert_eq!(names(page.items.iter().map(|parent| &parent.id)), expected);
+    }
+}
+
+async fn listed(desk: &Desk, filter: &OrderFilter) -> Vec<String> {
+    let page = desk.store.orders(filter).await.unwrap();
+    page.items.iter().map(|order| order.id.to_string()).collect()
+}
+
+fn names<'a>(ids: impl Iterator<Item = &'a OrderId>) -> Vec<&'a str> {
+    let mut names = ids.map(OrderId::as_str).collect::<Vec<_>>();
+    names.sort_unstable();
+    names
+}

@@ -1,0 +1,30 @@
+//! Every store by name: its durability, its file, its migrations.
+
+use super::migrations::Migration;
+use super::profiles::Profile;
+
+/// What there is to know of a store before it is opened.
+#[derive(Debug)]
+pub struct StoreSpec {
+    /// Its name.
+    pub name: &'static str,
+    /// What its loss would cost, and so how durable its commits are.
+    pub profile: Profile,
+    /// Its file in the data folder, where the backend is SQLite.
+    pub sqlite_file: &'static str,
+    /// Its schema on SQLite, in the order of the versions, which count from 1.
+    pub sqlite_migrations: &'static [Migration],
+}
+
+/// Whatever decides whether an order may leave, and what must never be lost.
+pub static LEDGER: StoreSpec = StoreSpec {
+    name: "ledger",
+    profile: Profile::Ledger,
+    sqlite_file: "ledger.db",
+    sqlite_migrations: &[Migration {
+        version: 1,
+        description: "orders, parents, events, executions, positions, switches",
+        up: include_str!("../../migrations/sqlite/ledger/0001_ledger.up.sql"),
+        down: include_str!("../../migrations/sqlite/ledger/0001_ledger.down.sql"),
+    }],
+};

@@ -1,0 +1,329 @@
+//! The ledger in an SQLite file: one connection that writes, a pool that reads.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use sqlx::sqlite::{SqliteConnection, SqlitePool, SqlitePoolOptions};
+use sqlx::{ConnectOptions, Connection};
+use tokio::sync::{Mutex, RwLock};
+use tranche_actors::domain::ledger::SwitchEntry;
+use tranche_actors::domain::names::{AccountName, Caller, IdempotencyKey, OrderId, Symbol};
+use tranche_actors::domain::order::Order;
+use tranche_actors::domain::parent::Parent;
+use tranche_actors::ports::store::{
+    AnyOrder, Batch, Commit, DueSlice, HeldPosition, LedgerEvent, OrderFilter, Ownership, Page, ParentFilter, Store,
+    StoreError, Switches,
+};
+
+use self::commit::Failed;
+use self::faults::classify;
+use super::lock::DataLock;
+use super::migrations::migrate;
+use super::profiles::Role;
+use super::registry::{LEDGER, StoreSpec};
+
+mod cells;
+mod commit;
+pub(crate) mod faults;
+mod load;
+mod reads;
+mod rows;
+mod save;
+
+/// Takes an account for a new owner.
+const ACQUIRE: &str = "
+INSERT INTO accounts (account, owner, term, next_event, batch) VALUES (?1, ?2, 1, 1, 0)
+ON CONFLICT (account) DO UPDATE SET owner = excluded.owner, term = term + 1 RETURNING term";
+
+/// How an embedded store is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SqliteSettings {
+    /// Whether `open` may apply migrations, or refuses while some are pending.
+    pub migrate_on_start: bool,
+    /// How many reads may run at once.
+    pub readers: u32,
+    /// How long a connection waits for a lock of somebody else.
+    pub busy_timeout: Duration,
+}
+
+impl Default for SqliteSettings {
+    fn default() -> Self {
+        Self {
+            migrate_on_start: true,
+            readers: 4,
+            busy_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+/// The ledger as a file of the data folder.
+///
+/// A connection that writes is taken out of its place for as long as it works, and comes back only from a transaction
+/// that has ended: one that failed, or that nobody waits for any more, is closed, and the next write opens another.
+pub struct SqliteStore {
+    folder: Arc<DataLock>,
+    settings: SqliteSettings,
+    spec: &'static StoreSpec,
+    writer: Mutex<Option<Writer>>,
+    readers: RwLock<Option<SqlitePool>>,
+}
+
+/// The writer's place; empty between a failure and the next write.
+#[derive(Default)]
+struct Writer {
+    idle: Option<SqliteConnection>,
+}
+
+impl SqliteStore {
+    /// A ledger that is not open yet, in a folder that is ours.
+    #[must_use]
+    pub fn new(folder: Arc<DataLock>, settings: SqliteSettings) -> Self {
+        Self {
+            folder,
+            settings,
+            spec: &LEDGER,
+            writer: Mutex::new(None),
+            readers: RwLock::new(None),
+        }
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn file(&self) -> PathBuf {
+        self.folder.folder().join(self.spec.sqlite_file)
+    }
+
+    async fn connect(&self) -> Result<SqliteConnection, StoreError> {
+        let (profile, wait) = (self.spec.profile, self.settings.busy_timeout);
+        let options = profile.options(&self.file(), Role::Writer, wait);
+        let mut connection = options.connect().await.map_err(classify)?;
+        profile.check(&mut connection, Role::Writer, wait).await?;
+        Ok(connection)
+    }
+
+    /// One reader is opened and checked at once, so that a store which can't be read doesn't count as open.
+    async fn connect_readers(&self) -> Result<SqlitePool, StoreError> {
+        let (profile, wait) = (self.spec.profile, self.settings.busy_timeout);
+        SqlitePoolOptions::new()
+            .max_connections(self.settings.readers.max(1))
+            .min_connections(1)
+            .acquire_timeout(wait)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .test_before_acquire(false)
+            .after_connect(move |connection, _| {
+                Box::pin(async move {
+                    let checked = profile.check(connection, Role::Reader, wait).await;
+                    checked.map_err(|error| sqlx::Error::Configuration(error.to_string().into()))
+                })
+            })
+            .connect_with(profile.options(&self.file(), Role::Reader, wait))
+            .await
+            .map_err(classify)
+    }
+
+    async fn readers(&self) -> Result<SqlitePool, StoreError> {
+        self.readers.read().await.clone().ok_or_else(not_open)
+    }
+
+    /// What is known of a batch whose commit failed, from a connection that had no part in it.
+    async fn after_failed_commit(&self, batch: &Batch, detail: String, then: Commit) -> Result<Commit, StoreError> {
+        let answer = match self.connect().await {
+            Ok(mut connection) => commit::is_last(&mut connection, batch).await,
+            Err(error) => Err(error),
+        };
+        match answer {
+            Ok(true) => Ok(then),
+            Ok(false) => Err(StoreError::Unavailable { detail }),
+            Err(unread) => Err(StoreError::OutcomeUnknown {
+                detail: format!("{detail}; and it can't be read back: {unread}"),
+                then,
+            }),
+        }
+    }
+}
+
+fn not_open() -> StoreError {
+    StoreError::Unavailable {
+        detail: "it is not open".to_owned(),
+    }
+}
+
+impl Writer {
+    async fn take(&mut self, store: &SqliteStore) -> Result<SqliteConnection, StoreError> {
+        match self.idle.take() {
+            Some(connection) => Ok(connection),
+            None => store.connect().await,
+        }
+    }
+
+    /// After a failure before the commit: a connection that rolls back is as good as new.
+    async fn give_back(&mut self, mut connection: SqliteConnection) {
+        match sqlx::query("ROLLBACK").execute(&mut connection).await {
+            Ok(_) => self.idle = Some(connection),
+            Err(_) => close(connection).await,
+        }
+    }
+}
+
+/// Waits until the connection's thread has let go of the file.
+async fn close(connection: SqliteConnection) {
+    if let Err(error) = connection.close_hard().await {
+        tracing::debug!(%error, "a connection of the store did not close cleanly");
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn open(&self) -> Result<(), StoreError> {
+        let mut writer = self.writer.lock().await;
+        if writer.is_some() {
+            return Ok(());
+        }
+        let mut connection = self.connect().await?;
+        migrate(
+            &mut connection,
+            self.spec.sqlite_migrations,
+            self.settings.migrate_on_start,
+        )
+        .await?;
+        *self.readers.write().await = Some(self.connect_readers().await?);
+        *writer = Some(Writer { idle: Some(connection) });
+        Ok(())
+    }
+
+    async fn acquire(&self, account: &AccountName, owner: &str) -> Result<Ownership, StoreError> {
+        let mut place = self.writer.lock().await;
+        let writer = place.as_mut().ok_or_else(not_open)?;
+        let mut connection = writer.take(self).await?;
+        let query = sqlx::query(ACQUIRE).bind(account.as_str()).bind(owner);
+        let row = query.fetch_one(&mut connection).await.map_err(classify)?;
+        writer.idle = Some(connection);
+        Ok(Ownership {
+            account: account.clone(),
+            term: cells::number(&row, "term")?,
+        })
+    }
+
+    async fn commit(&self, batch: &Batch) -> Result<Commit, StoreError> {
+        let mut place = self.writer.lock().await;
+        let writer = place.as_mut().ok_or_else(not_open)?;
+        let mut connection = writer.take(self).await?;
+        match commit::run(&mut connection, batch).await {
+            Ok(results) => {
+                writer.idle = Some(connection);
+                Ok(results)
+            }
+            Err(Failed::Before(error)) => {
+                writer.give_back(connection).await;
+                Err(error)
+            }
+            Err(Failed::AtCommit { detail, in_doubt, then }) => {
+                close(connection).await;
+                if in_doubt {
+                    return Err(StoreError::OutcomeUnknown { detail, then });
+                }
+                self.after_failed_commit(batch, detail, then).await
+            }
+        }
+    }
+
+    async fn settle(&self, batch: &Batch) -> Result<bool, StoreError> {
+        let mut place = self.writer.lock().await;
+        let writer = place.as_mut().ok_or_else(not_open)?;
+        if let Some(connection) = writer.idle.take() {
+            close(connection).await;
+        }
+        let mut connection = writer.take(self).await?;
+        let settled = commit::settle(&mut connection, batch).await;
+        match settled {
+            Ok(_) => writer.idle = Some(connection),
+            Err(_) => writer.give_back(connection).await,
+        }
+        settled
+    }
+
+    async fn order(&self, id: &OrderId) -> Result<Option<AnyOrder>, StoreError> {
+        reads::order(&self.readers().await?, id).await
+    }
+
+    async fn by_key(&self, caller: &Caller, key: &IdempotencyKey) -> Result<Option<AnyOrder>, StoreError> {
+        reads::by_key(&self.readers().await?, caller, key).await
+    }
+
+    async fn slices(&self, parent: &OrderId) -> Result<Vec<Order>, StoreError> {
+        reads::slices(&self.readers().await?, parent).await
+    }
+
+    async fn orders(&self, filter: &OrderFilter) -> Result<Page<Order>, StoreError> {
+        reads::orders(&self.readers().await?, filter).await
+    }
+
+    async fn parents(&self, filter: &ParentFilter) -> Result<Page<Parent>, StoreError> {
+        reads::parents(&self.readers().await?, filter).await
+    }
+
+    async fn events(&self, id: &OrderId) -> Result<Vec<LedgerEvent>, StoreError> {
+        reads::events(&self.readers().await?, id).await
+    }
+
+    async fn open_parents(&self, account: &AccountName) -> Result<Vec<Parent>, StoreError> {
+        reads::open_parents(&self.readers().await?, account).await
+    }
+
+    async fn due_slices(
+        &self,
+        parent: &OrderId,
+        after: Option<(DateTime<Utc>, u32)>,
+        limit: u32,
+    ) -> Result<Vec<DueSlice>, StoreError> {
+        reads::due_slices(&self.readers().await?, parent, after, limit).await
+    }
+
+    async fn open_orders(&self, account: &AccountName) -> Result<Vec<Order>, StoreError> {
+        reads::open_orders(&self.readers().await?, account).await
+    }
+
+    async fn marked_orders(&self, account: &AccountName) -> Result<Vec<Order>, StoreError> {
+        reads::marked_orders(&self.readers().await?, account).await
+    }
+
+    async fn unknown_orders(&self) -> Result<Vec<OrderId>, StoreError> {
+        reads::unknown_orders(&self.readers().await?).await
+    }
+
+    async fn switches(&self) -> Result<Switches, StoreError> {
+        reads::switches(&self.readers().await?).await
+    }
+
+    async fn switch_history(&self, switch: &str, limit: u32) -> Result<Vec<SwitchEntry>, StoreError> {
+        reads::switch_history(&self.readers().await?, switch, limit).await
+    }
+
+    async fn quarantined(&self, account: &AccountName) -> Result<Vec<Symbol>, StoreError> {
+        reads::quarantined(&self.readers().await?, account).await
+    }
+
+    async fn positions(&self, account: &AccountName) -> Result<Vec<HeldPosition>, StoreError> {
+        reads::positions(&self.readers().await?, account).await
+    }
+
+    async fn close(&self) {
+        let mut place = self.writer.lock().await;
+        if let Some(pool) = self.readers.write().await.take() {
+            pool.close().await;
+        }
+        // The last connection that closes folds the log into the file.
+        if let Some(connection) = place.take().and_then(|writer| writer.idle)
+            && let Err(error) = connection.close().await
+        {
+            tracing::warn!(%error, "the store did not close cleanly");
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

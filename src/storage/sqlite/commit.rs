@@ -1,0 +1,106 @@
+//! One batch, one transaction: the account's row first, then load, decide, save.
+
+use sqlx::Row;
+use sqlx::sqlite::SqliteConnection;
+use tranche_actors::ports::store::{Batch, Commit, Ownership, StoreError};
+
+use super::cells::number;
+use super::faults::{classify, leaves_doubt};
+use super::load::load;
+use super::save::{save, save_events};
+
+/// Checks the term, names the batch, and says where the events go on.
+const ENTER: &str = "UPDATE accounts SET batch = ?1 WHERE account = ?2 AND term = ?3 RETURNING next_event";
+
+/// Why a batch was not committed, or perhaps not.
+pub(super) enum Failed {
+    /// Before the commit was asked for: certainly not.
+    Before(StoreError),
+    /// The commit itself failed.
+    AtCommit {
+        /// What failed.
+        detail: String,
+        /// Whether it may still come back after a crash, whatever the file says now.
+        in_doubt: bool,
+        /// What is true if it was committed.
+        then: Commit,
+    },
+}
+
+/// Runs a batch up to its commit. After a failure the connection is still in the transaction.
+pub(super) async fn run(connection: &mut SqliteConnection, batch: &Batch) -> Result<Commit, Failed> {
+    let results = prepare(connection, batch).await.map_err(Failed::Before)?;
+    match sqlx::query("COMMIT").execute(connection).await {
+        Ok(_) => Ok(results),
+        Err(error) => Err(Failed::AtCommit {
+            in_doubt: leaves_doubt(&error),
+            detail: error.to_string(),
+            then: results,
+        }),
+    }
+}
+
+async fn prepare(connection: &mut SqliteConnection, batch: &Batch) -> Result<Commit, StoreError> {
+    begin(connection).await?;
+    let (account, term) = row_of(batch)?;
+    let entered = sqlx::query(ENTER)
+        .bind(batch.nonce.cast_signed())
+        .bind(account)
+        .bind(term);
+    let entered = entered.fetch_optional(&mut *connection).await.map_err(classify)?;
+    let next_event = number(&entered.ok_or(StoreError::Deposed)?, "next_event")?;
+    let mut books = load(connection, batch).await?;
+    let results = batch.writes.iter().map(|write| books.apply(write)).collect();
+    save(connection, &books, batch, account).await?;
+    save_events(connection, &books, batch, account, next_event).await?;
+    Ok(results)
+}
+
+/// Whether a batch is the last one that its account saw.
+pub(super) async fn is_last(connection: &mut SqliteConnection, batch: &Batch) -> Result<bool, StoreError> {
+    let (account, term) = row_of(batch)?;
+    let row = sqlx::query("SELECT term, batch FROM accounts WHERE account = ?1").bind(account);
+    let row = row.fetch_one(connection).await.map_err(classify)?;
+    if row.try_get::<i64, _>("batch").map_err(classify)? == batch.nonce.cast_signed() {
+        return Ok(true);
+    }
+    if number::<i64>(&row, "term")? == term {
+        return Ok(false);
+    }
+    Err(StoreError::OutcomeUnknown {
+        detail: "the account has another owner, and another last batch".to_owned(),
+        then: Commit::new(),
+    })
+}
+
+/// As [`is_last`], and where it is not, writes over what a failed sync may have left behind: a crash before the next
+/// commit could bring it back.
+pub(super) async fn settle(connection: &mut SqliteConnection, batch: &Batch) -> Result<bool, StoreError> {
+    begin(connection).await?;
+    let committed = is_last(connection, batch).await?;
+    if !committed {
+        let other = sqlx::query("UPDATE accounts SET batch = ~batch WHERE account = ?1").bind(row_of(batch)?.0);
+        other.execute(&mut *connection).await.map_err(classify)?;
+    }
+    sqlx::query("COMMIT").execute(connection).await.map_err(classify)?;
+    Ok(committed)
+}
+
+async fn begin(connection: &mut SqliteConnection) -> Result<(), StoreError> {
+    sqlx::query("BEGIN IMMEDIATE")
+        .execute(connection)
+        .await
+        .map_err(classify)?;
+    Ok(())
+}
+
+/// The row of `accounts` that a batch begins with; what belongs to no account has one of its own.
+fn row_of(batch: &Batch) -> Result<(&str, i64), StoreError> {
+    match &batch.ownership {
+        None => Ok(("", 0)),
+        Some(Ownership { account, term }) => {
+            let term = i64::try_from(*term).map_err(|_| StoreError::Deposed)?;
+            Ok((account.as_str(), term))
+        }
+    }
+}

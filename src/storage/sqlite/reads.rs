@@ -1,0 +1,285 @@
+//! What the gateway asks of the ledger: each question one query of the read pool.
+
+use chrono::{DateTime, Utc};
+use sqlx::query::Query;
+use sqlx::sqlite::{Sqlite, SqliteArguments, SqlitePool, SqliteRow};
+use sqlx::{QueryBuilder, Row};
+use tranche_actors::domain::ledger::{CIRCUIT_BREAKER, KILL_SWITCH, SwitchEntry};
+use tranche_actors::domain::names::{AccountName, Caller, IdempotencyKey, OrderId, Symbol};
+use tranche_actors::domain::order::Order;
+use tranche_actors::domain::parent::Parent;
+use tranche_actors::ports::store::{
+    AnyOrder, DueSlice, HeldPosition, LedgerEvent, OrderFilter, Page, ParentFilter, StoreError, Switches,
+};
+
+use super::cells::{self, cell, number};
+use super::faults::classify;
+use super::rows::{kind, time};
+
+const BY_ID: &str = "SELECT * FROM orders LEFT JOIN parents USING (client_order_id) WHERE client_order_id = ?1";
+
+const BY_KEY: &str = "
+SELECT * FROM orders LEFT JOIN parents USING (client_order_id) WHERE caller = ?1 AND idempotency_key = ?2";
+
+const SLICES: &str = "SELECT * FROM orders WHERE parent_order_id = ?1 ORDER BY slice_num";
+
+const EVENTS: &str = "SELECT * FROM order_events WHERE client_order_id = ?1 ORDER BY account, number";
+
+const OPEN_PARENTS: &str = "
+SELECT * FROM orders JOIN parents USING (client_order_id)
+WHERE status IN ('pending', 'working', 'paused', 'canceling') AND account = ?1 AND kind = 'parent'
+ORDER BY orders.rowid";
+
+const DUE: &str = "
+SELECT client_order_id, slice_num, scheduled_time FROM orders
+WHERE parent_order_id = ?1 AND (scheduled_time, slice_num) > (?2, ?3) AND status = 'pending_new'
+ORDER BY scheduled_time, slice_num LIMIT ?4";
+
+const OPEN: &str = "
+SELECT * FROM orders WHERE terminal_at IS NULL AND account = ?1
+    AND (kind = 'single' OR (kind = 'child' AND status <> 'pending_new'))
+ORDER BY rowid";
+
+const MARKED: &str = "
+SELECT * FROM orders WHERE cancel_requested_at IS NOT NULL AND terminal_at IS NULL AND account = ?1 AND kind <> 'parent'
+ORDER BY rowid";
+
+const UNKNOWN: &str = "
+SELECT client_order_id FROM orders WHERE status IN ('submitting', 'submitted_unconfirmed') AND kind <> 'parent'
+ORDER BY rowid";
+
+const SWITCHES: &str = "SELECT switch, state FROM switches";
+
+const HISTORY: &str = "SELECT * FROM switch_history WHERE switch = ?1 ORDER BY id DESC LIMIT ?2";
+
+const QUARANTINED: &str = "SELECT symbol FROM quarantine WHERE account = ?1 AND cleared_at IS NULL ORDER BY symbol";
+
+const POSITIONS: &str = "SELECT * FROM portfolio_positions WHERE account = ?1 ORDER BY symbol";
+
+/// The largest page.
+const MAX_PAGE: u32 = 500;
+
+type Question<'q> = Query<'q, Sqlite, SqliteArguments>;
+
+pub(super) async fn order(pool: &SqlitePool, id: &OrderId) -> Result<Option<AnyOrder>, StoreError> {
+    one(pool, sqlx::query(BY_ID).bind(id.as_str()), any_order).await
+}
+
+pub(super) async fn by_key(
+    pool: &SqlitePool,
+    caller: &Caller,
+    key: &IdempotencyKey,
+) -> Result<Option<AnyOrder>, StoreError> {
+    one(
+        pool,
+        sqlx::query(BY_KEY).bind(caller.as_str()).bind(key.as_str()),
+        any_order,
+    )
+    .await
+}
+
+pub(super) async fn slices(pool: &SqlitePool, parent: &OrderId) -> Result<Vec<Order>, StoreError> {
+    all(pool, sqlx::query(SLICES).bind(parent.as_str()), cells::order).await
+}
+
+pub(super) async fn orders(pool: &SqlitePool, filter: &OrderFilter) -> Result<Page<Order>, StoreError> {
+    let mut sql = QueryBuilder::new("SELECT rowid AS place, * FROM orders WHERE kind <> 'parent'");
+    if let Some(parent) = &filter.parent {
+        sql.push(" AND parent_order_id = ").push_bind(parent.to_string());
+    }
+    if let Some(status) = filter.status {
+        // What has ended is most of the table: better looked through from its new end than sorted as a whole.
+        let by_index = if status.is_terminal() {
+            " AND +status = "
+        } else {
+            " AND status = "
+        };
+        sql.push(by_index).push_bind(status.as_str());
+    }
+    if let Some(symbol) = &filter.symbol {
+        sql.push(" AND symbol = ").push_bind(symbol.to_string());
+    }
+    if let Some(strategy) = &filter.strategy_id {
+        sql.push(" AND strategy_id = ").push_bind(strategy.to_string());
+    }
+    page(pool, sql, filter.since, filter.cursor, filter.limit, cells::order).await
+}
+
+pub(super) async fn parents(pool: &SqlitePool, filter: &ParentFilter) -> Result<Page<Parent>, StoreError> {
+    let mut sql = QueryBuilder::new(
+        "SELECT orders.rowid AS place, * FROM orders JOIN parents USING (client_order_id) WHERE kind = 'parent'",
+    );
+    if let Some(status) = filter.status {
+        let by_index = if status.is_terminal() {
+            " AND +status = "
+        } else {
+            " AND status = "
+        };
+        sql.push(by_index).push_bind(status.as_str());
+    }
+    if let Some(symbol) = &filter.symbol {
+        sql.push(" AND symbol = ").push_bind(symbol.to_string());
+    }
+    if let Some(strategy) = &filter.strategy_id {
+        sql.push(" AND strategy_id = ").push_bind(strategy.to_string());
+    }
+    page(pool, sql, filter.since, filter.cursor, filter.limit, cells::parent).await
+}
+
+pub(super) async fn events(pool: &SqlitePool, id: &OrderId) -> Result<Vec<LedgerEvent>, StoreError> {
+    all(pool, sqlx::query(EVENTS).bind(id.as_str()), cells::event).await
+}
+
+pub(super) async fn open_parents(pool: &SqlitePool, account: &AccountName) -> Result<Vec<Parent>, StoreError> {
+    all(pool, sqlx::query(OPEN_PARENTS).bind(account.as_str()), cells::parent).await
+}
+
+pub(super) async fn due_slices(
+    pool: &SqlitePool,
+    parent: &OrderId,
+    after: Option<(DateTime<Utc>, u32)>,
+    limit: u32,
+) -> Result<Vec<DueSlice>, StoreError> {
+    // No time sorts before the empty text.
+    let (behind, number_behind) = after.map_or((String::new(), 0), |(at, number)| (time(at), number));
+    let question = sqlx::query(DUE)
+        .bind(parent.as_str())
+        .bind(behind)
+        .bind(number_behind)
+        .bind(limit);
+    all(pool, question, |row| {
+        Ok(DueSlice {
+            id: cell(row, "client_order_id", cells::order_id)?,
+            slice_num: number(row, "slice_num")?,
+            due: cell(row, "scheduled_time", cells::time)?,
+        })
+    })
+    .await
+}
+
+pub(super) async fn open_orders(pool: &SqlitePool, account: &AccountName) -> Result<Vec<Order>, StoreError> {
+    all(pool, sqlx::query(OPEN).bind(account.as_str()), cells::order).await
+}
+
+pub(super) async fn marked_orders(pool: &SqlitePool, account: &AccountName) -> Result<Vec<Order>, StoreError> {
+    all(pool, sqlx::query(MARKED).bind(account.as_str()), cells::order).await
+}
+
+pub(super) async fn unknown_orders(pool: &SqlitePool) -> Result<Vec<OrderId>, StoreError> {
+    all(pool, sqlx::query(UNKNOWN), |row| {
+        cell(row, "client_order_id", cells::order_id)
+    })
+    .await
+}
+
+pub(super) async fn switches(pool: &SqlitePool) -> Result<Switches, StoreError> {
+    let mut switches = Switches {
+        kill: None,
+        breaker: None,
+    };
+    for row in sqlx::query(SWITCHES).fetch_all(pool).await.map_err(classify)? {
+        let name: &str = row.try_get("switch").map_err(classify)?;
+        if name == KILL_SWITCH {
+            switches.kill = Some(cell(&row, "state", cells::json)?);
+        } else if name == CIRCUIT_BREAKER {
+            switches.breaker = Some(cell(&row, "state", cells::json)?);
+        }
+    }
+    Ok(switches)
+}
+
+pub(super) async fn switch_history(
+    pool: &SqlitePool,
+    switch: &str,
+    limit: u32,
+) -> Result<Vec<SwitchEntry>, StoreError> {
+    all(pool, sqlx::query(HISTORY).bind(switch).bind(limit), cells::switch_entry).await
+}
+
+pub(super) async fn quarantined(pool: &SqlitePool, account: &AccountName) -> Result<Vec<Symbol>, StoreError> {
+    let question = sqlx::query(QUARANTINED).bind(account.as_str());
+    all(pool, question, |row| cell(row, "symbol", cells::symbol)).await
+}
+
+pub(super) async fn positions(pool: &SqlitePool, account: &AccountName) -> Result<Vec<HeldPosition>, StoreError> {
+    all(pool, sqlx::query(POSITIONS).bind(account.as_str()), |row| {
+        Ok(HeldPosition {
+            symbol: cell(row, "symbol", cells::symbol)?,
+            position: cells::position(row)?,
+            updated_at: cell(row, "updated_at", cells::time)?,
+        })
+    })
+    .await
+}
+
+fn any_order(row: &SqliteRow) -> Result<AnyOrder, StoreError> {
+    let found: &str = row.try_get("kind").map_err(classify)?;
+    if found == kind::PARENT {
+        Ok(AnyOrder::Parent(Box::new(cells::parent(row)?)))
+    } else {
+        Ok(AnyOrder::Order(Box::new(cells::order(row)?)))
+    }
+}
+
+async fn one<T>(
+    pool: &SqlitePool,
+    question: Question<'_>,
+    read: impl Fn(&SqliteRow) -> Result<T, StoreError>,
+) -> Result<Option<T>, StoreError> {
+    question
+        .fetch_optional(pool)
+        .await
+        .map_err(classify)?
+        .as_ref()
+        .map(read)
+        .transpose()
+}
+
+async fn all<T>(
+    pool: &SqlitePool,
+    question: Question<'_>,
+    read: impl Fn(&SqliteRow) -> Result<T, StoreError>,
+) -> Result<Vec<T>, StoreError> {
+    question
+        .fetch_all(pool)
+        .await
+        .map_err(classify)?
+        .iter()
+        .map(read)
+        .collect()
+}
+
+/// A page from the new end on; its cursor is the place of its last row. One row more than asked for tells whether
+/// there is a next page.
+async fn page<T>(
+    pool: &SqlitePool,
+    mut sql: QueryBuilder<Sqlite>,
+    since: Option<DateTime<Utc>>,
+    cursor: Option<u64>,
+    limit: u32,
+    read: impl Fn(&SqliteRow) -> Result<T, StoreError>,
+) -> Result<Page<T>, StoreError> {
+    if let Some(since) = since {
+        sql.push(" AND created_at >= ").push_bind(time(since));
+    }
+    if let Some(cursor) = cursor {
+        sql.push(" AND orders.rowid < ")
+            .push_bind(i64::try_from(cursor).unwrap_or(i64::MAX));
+    }
+    let limit = limit.clamp(1, MAX_PAGE);
+    sql.push(" ORDER BY orders.rowid DESC LIMIT ")
+        .push_bind(limit.saturating_add(1));
+    let rows = sql.build().fetch_all(pool).await.map_err(classify)?;
+    let wanted = usize::try_from(limit).unwrap_or(usize::MAX);
+    let shown = rows.get(..wanted).unwrap_or(&rows);
+    let more = rows.len() > shown.len();
+    let next = shown
+        .last()
+        .filter(|_| more)
+        .map(|row| number(row, "place"))
+        .transpose()?;
+    Ok(Page {
+        items: shown.iter().map(read).collect::<Result<_, _>>()?,
+        next,
+    })
+}
