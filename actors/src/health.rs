@@ -127,11 +127,13 @@ impl Health {
         lock(&self.0).term = Some(term);
     }
 
-    pub(crate) fn enter(&self, phase: Phase) {
+    /// The process enters a phase of its life; the supervisor says which.
+    pub fn enter(&self, phase: Phase) {
         lock(&self.0).phase = phase;
     }
 
-    pub(crate) fn set(&self, part: Part, status: PartStatus, detail: impl Into<String>) {
+    /// A part says how it is.
+    pub fn set(&self, part: Part, status: PartStatus, detail: impl Into<String>) {
         let health = PartHealth {
             status,
             detail: detail.into(),
@@ -139,11 +141,13 @@ impl Health {
         lock(&self.0).parts.insert(part.as_str(), health);
     }
 
-    pub(crate) fn set_kill(&self, state: Option<KillState>) {
+    /// The kill switch as it was read; `None` when it can't be.
+    pub fn set_kill(&self, state: Option<KillState>) {
         lock(&self.0).kill = state;
     }
 
-    pub(crate) fn set_breaker(&self, state: Option<BreakerState>) {
+    /// The breaker as it was read; `None` when it can't be.
+    pub fn set_breaker(&self, state: Option<BreakerState>) {
         lock(&self.0).breaker = state;
     }
 }

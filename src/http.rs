@@ -1,0 +1,322 @@
+//! The HTTP interface: decodes a request, sends one message or asks one question, encodes the answer.
+//!
+//! The order of checks is the same everywhere: API key, size and JSON, idempotency key, fields, then the process's
+//! phase; replay and gate are the business of the actor that takes the command.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::TcpListener;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::body::BoxBody;
+use actix_web::dev::{Server, ServiceRequest, ServiceResponse};
+use actix_web::http::ConnectionType;
+use actix_web::middleware::{Next, from_fn};
+use actix_web::{App, HttpServer, web};
+use async_trait::async_trait;
+use metrics_exporter_prometheus::PrometheusHandle;
+use tranche_actors::commands::{CommandError, Desk, Engage, EngageAnswer};
+use tranche_actors::domain::request::PlanRules;
+use tranche_actors::domain::trading_day::DayEnd;
+use tranche_actors::gate::{Gate, ShutReason};
+use tranche_actors::health::{Health, Phase};
+use tranche_actors::kill_switch::KillSwitchHandle;
+use tranche_actors::ports::Clock;
+use tranche_actors::ports::store::Store;
+
+use self::auth::Access;
+use self::problem::{Code, Problem};
+use self::request_id::RequestId;
+
+pub mod auth;
+pub mod metrics;
+
+mod body;
+mod canonical;
+mod circuit_breaker;
+mod docs;
+mod documented;
+mod events;
+mod fields;
+mod kill_switch;
+mod openapi;
+mod orders;
+mod parents;
+mod problem;
+mod queries;
+mod refusals;
+mod request_id;
+mod requests;
+mod routes;
+mod service;
+mod shapes;
+mod switch_shapes;
+#[cfg(test)]
+mod tests;
+mod words;
+
+/// What the server is given; it is cheap to clone, and every worker has one.
+#[derive(Clone)]
+pub struct HttpState {
+    /// Where commands go.
+    pub desk: Desk,
+    /// The way to the kill switch that waits for nothing.
+    pub kill_switch: Arc<dyn StopTrading>,
+    /// What reads ask.
+    pub store: Arc<dyn Store>,
+    /// How the process is.
+    pub health: Health,
+    /// Whether orders may leave.
+    pub gate: Gate,
+    /// The clocks.
+    pub clock: Arc<dyn Clock>,
+    /// What previews are held to; the actors hold submissions to the same.
+    pub plan_rules: Arc<PlanRules>,
+    /// When counts of the day begin anew.
+    pub day_end: DayEnd,
+    /// Who may.
+    pub access: Access,
+    /// Whether `GET /metrics` needs no key.
+    pub metrics_public: bool,
+    /// What `GET /metrics` renders, as [`metrics::install`] gave it.
+    pub metrics: PrometheusHandle,
+    /// What the server bears.
+    pub limits: Limits,
+    /// What the process is, for `GET /api/v1/status`.
+    pub about: About,
+    /// What changes about it.
+    pub live: Arc<dyn Fn() -> Live + Send + Sync>,
+}
+
+/// Bounds of the server.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Largest body of a request.
+    pub max_body_bytes: usize,
+    /// Longest wait for the head of a request.
+    pub header_timeout: Duration,
+    /// Longest wait for a body, and for an actor's answer.
+    pub request_timeout: Duration,
+    /// How long an idle connection is kept.
+    pub keep_alive: Duration,
+    /// Connections at one time.
+    pub max_connections: usize,
+    /// Threads that serve.
+    pub workers: usize,
+    /// How long requests under way may take when the server is stopped gracefully.
+    pub drain_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_body_bytes: 64 * 1_024,
+            header_timeout: Duration::from_secs(5),
+            request_timeout: Duration::from_secs(30),
+            keep_alive: Duration::from_secs(75),
+            max_connections: 1_024,
+            workers: 2,
+            drain_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// What the process is, and stays.
+#[derive(Clone, Debug)]
+pub struct About {
+    /// How orders are sent, such as `paper`, `live` or `dry_run`.
+    pub mode: String,
+    /// The broker.
+    pub broker: String,
+    /// This instance's name.
+    pub instance: String,
+}
+
+/// What changes about a process.
+#[derive(Clone, Debug, Default)]
+pub struct Live {
+    /// The accounts, and who owns them.
+    pub accounts: Vec<AccountOwner>,
+    /// How much waits, by the name of the queue.
+    pub queues: BTreeMap<&'static str, u64>,
+}
+
+/// Who owns an account.
+#[derive(Clone, Debug)]
+pub struct AccountOwner {
+    /// The account.
+    pub account: String,
+    /// The instance that owns it, if any does.
+    pub owner: Option<String>,
+    /// Its term.
+    pub term: Option<u64>,
+}
+
+/// What stops trading; the actors' handle, or a test's.
+#[async_trait(?Send)]
+pub trait StopTrading: Send + Sync {
+    /// Shuts the gate at once, then has the engagement carried out.
+    ///
+    /// # Errors
+    /// When the switch is engaged already, or its actor is gone.
+    async fn engage(&self, engage: Engage) -> Result<EngageAnswer, CommandError>;
+}
+
+#[async_trait(?Send)]
+impl StopTrading for KillSwitchHandle {
+    async fn engage(&self, engage: Engage) -> Result<EngageAnswer, CommandError> {
+        Self::engage(self, engage).await
+    }
+}
+
+/// The application around its state; a macro, since its type can't be named.
+macro_rules! app {
+    ($shared:expr) => {
+        App::new()
+            .app_data($shared)
+            .configure(routes::configure)
+            .default_service(web::to(routes::nothing_here))
+            .wrap(from_fn(auth::admit))
+            .wrap(from_fn(around))
+    };
+}
+
+/// Starts the server on a listener that is bound already. It takes no signals: whoever has its handle stops it.
+///
+/// # Errors
+/// When the listener can't be served.
+pub fn serve(listener: TcpListener, state: HttpState) -> io::Result<Server> {
+    let limits = state.limits;
+    if matches!(state.access, Access::Open) {
+        tracing::warn!(
+            "the API is open to every program of this machine: set TRANCHE__AUTH__ADMIN_KEY_FILE to ask for a key"
+        );
+    }
+    actix_web::rt::spawn(metrics::keep_up(state.metrics.clone()));
+    let shared = web::Data::new(Shared::new(state));
+    let server = HttpServer::new(move || app!(shared.clone()))
+        .workers(limits.workers.max(1))
+        .max_connections(limits.max_connections.div_ceil(limits.workers.max(1)))
+        .client_request_timeout(limits.header_timeout)
+        .keep_alive(limits.keep_alive)
+        .shutdown_timeout(limits.drain_timeout.as_secs())
+        .disable_signals()
+        .listen(listener)?
+        .run();
+    Ok(server)
+}
+
+/// What every handler is given.
+type Gateway = web::Data<Shared>;
+
+/// The state, and what is made of it once.
+struct Shared {
+    state: HttpState,
+    started: Duration,
+    openapi: String,
+    docs: Arc<utoipa_swagger_ui::Config<'static>>,
+}
+
+impl Shared {
+    fn new(state: HttpState) -> Self {
+        Self {
+            started: state.clock.monotonic(),
+            openapi: openapi::json(),
+            docs: docs::config(),
+            state,
+        }
+    }
+
+    /// Refuses what can't be answered before recovery was tried.
+    fn serves(&self) -> Result<(), Problem> {
+        match self.state.health.phase() {
+            Phase::Starting => Err(self.shut(ShutReason::Starting)),
+            Phase::Ready | Phase::Draining => Ok(()),
+        }
+    }
+
+    /// Refuses new work at both ends of the process's life.
+    fn takes_work(&self) -> Result<(), Problem> {
+        match self.state.health.phase() {
+            Phase::Starting => Err(self.shut(ShutReason::Starting)),
+            Phase::Draining => Err(self.shut(ShutReason::Draining)),
+            Phase::Ready => Ok(()),
+        }
+    }
+
+    /// The trading day that it is.
+    fn today(&self) -> chrono::NaiveDate {
+        self.state.day_end.trading_day(self.state.clock.now())
+    }
+
+    fn shut(&self, reason: ShutReason) -> Problem {
+        refusals::shut(reason, &self.state.health, self.state.clock.now())
+    }
+
+    /// Sends a command and waits for what it came to.
+    async fn ask<M, T>(&self, to: &actix::Recipient<M>, command: M) -> Result<T, Problem>
+    where
+        M: actix::Message<Result = Result<T, CommandError>> + Send,
+        T: Send,
+    {
+        let answer = to.send(command).timeout(self.state.limits.request_timeout).await;
+        answer.map_err(refusals::mailbox)?.map_err(|error| self.refusal(error))
+    }
+
+    fn refusal(&self, error: CommandError) -> Problem {
+        refusals::command(error, &self.state.health, self.state.clock.now())
+    }
+}
+
+/// Around every answer: its request id, its problem document, its place in the metrics; and a panic becomes an answer.
+async fn around(request: ServiceRequest, next: Next<BoxBody>) -> actix_web::Result<ServiceResponse<BoxBody>> {
+    use actix_web::HttpMessage;
+    use futures_util::FutureExt;
+
+    let id = RequestId::of(request.headers());
+    request.extensions_mut().insert(id.clone());
+    let shared = request.app_data::<Gateway>().cloned();
+    let watch = shared
+        .as_ref()
+        .map(|shared| metrics::Watch::start(request.method(), shared.state.clock.monotonic()));
+    // The response is all that outlives a panic here, and nothing reads what was half done.
+    let answered = AssertUnwindSafe(next.call(request)).catch_unwind().await;
+    let failed = || {
+        let problem = Problem::new(
+            Code::Internal,
+            "the gateway failed: its log says more, under this request's id",
+        );
+        let mut answer = problem.render(id.as_str());
+        id.stamp(answer.headers_mut());
+        actix_web::error::InternalError::from_response("a handler failed", answer)
+    };
+    let mut response = match answered {
+        Ok(Ok(response)) => response,
+        Ok(Err(error)) => {
+            tracing::error!(request_id = %id.as_str(), %error, "a request failed outside its handler");
+            return Err(failed().into());
+        }
+        Err(_) => {
+            tracing::error!(request_id = %id.as_str(), "a handler panicked");
+            return Err(failed().into());
+        }
+    };
+    let problem = response.response_mut().extensions_mut().remove::<Problem>();
+    if let Some(problem) = problem {
+        response = response.into_response(problem.render(id.as_str()));
+    }
+    id.stamp(response.headers_mut());
+    if let (Some(shared), Some(watch)) = (shared, watch) {
+        if shared.state.health.phase() == Phase::Draining {
+            response
+                .response_mut()
+                .head_mut()
+                .set_connection_type(ConnectionType::Close);
+        }
+        let route = response.request().match_pattern();
+        watch.end(route.as_deref(), response.status(), shared.state.clock.monotonic());
+    }
+    Ok(response)
+}

@@ -1,0 +1,260 @@
+//! Who may: an admin key, or the programs of this machine.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use actix_web::HttpMessage;
+use actix_web::body::BoxBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::Uri;
+use actix_web::http::header::{self, HeaderMap, HeaderValue};
+use actix_web::middleware::Next;
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+use thiserror::Error;
+use tranche_actors::domain::names::Caller;
+
+use super::Gateway;
+use super::problem::{Code, Problem};
+
+/// When keys are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Once there is one. Without any, an address of this machine alone works open.
+    Auto,
+    /// Always.
+    Keys,
+    /// Never, on an address of this machine alone.
+    Open,
+}
+
+/// Whether requests need a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// They do.
+    Key,
+    /// They don't: only this machine can ask.
+    Nothing,
+}
+
+/// Why the server must not start; the sentence names the setting that mends it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum AuthSetupError {
+    /// Other machines could trade.
+    #[error(
+        "{bind} can be reached from other machines, and there is no key: set TRANCHE__AUTH__ADMIN_KEY_FILE to a file \
+         that holds one, or bind to 127.0.0.1 with TRANCHE__HTTP__BIND"
+    )]
+    OpenToAll {
+        /// The address.
+        bind: IpAddr,
+    },
+    /// Keys are asked for, and there is none.
+    #[error(
+        "TRANCHE__AUTH__MODE asks for keys, and there is none: set TRANCHE__AUTH__ADMIN_KEY_FILE to a file that holds one"
+    )]
+    NoKey,
+}
+
+/// Decides what requests need.
+///
+/// # Errors
+/// When other machines could trade without a key, or nobody could with one.
+pub fn decide(mode: Mode, has_key: bool, bind: IpAddr) -> Result<Need, AuthSetupError> {
+    // An IPv4 address may come as an IPv6 one.
+    let is_local = bind.to_canonical().is_loopback();
+    match (mode, has_key, is_local) {
+        (Mode::Auto | Mode::Keys, true, _) => Ok(Need::Key),
+        (Mode::Keys, false, _) => Err(AuthSetupError::NoKey),
+        (Mode::Auto, false, true) | (Mode::Open, _, true) => Ok(Need::Nothing),
+        (Mode::Auto, false, false) | (Mode::Open, _, false) => Err(AuthSetupError::OpenToAll { bind }),
+    }
+}
+
+/// How requests are let in.
+#[derive(Clone, Debug)]
+pub enum Access {
+    /// All of them come from this machine; the caller is `local`.
+    Open,
+    /// They carry the key; the caller is `admin`.
+    Keyed(AdminKey),
+}
+
+/// The admin key, of which only the hash is kept.
+#[derive(Clone)]
+pub struct AdminKey([u8; 32]);
+
+impl AdminKey {
+    /// Takes the key as its file holds it; white space around it doesn't count.
+    #[must_use]
+    pub fn new(secret: &str) -> Self {
+        Self(Sha256::digest(secret.trim().as_bytes()).into())
+    }
+
+    fn opens(&self, sent: &[u8]) -> bool {
+        let sent: [u8; 32] = Sha256::digest(sent).into();
+        self.0.ct_eq(&sent).into()
+    }
+}
+
+impl fmt::Debug for AdminKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AdminKey(…)")
+    }
+}
+
+/// Lets a request in, and notes who asks.
+pub(super) async fn admit(request: ServiceRequest, next: Next<BoxBody>) -> actix_web::Result<ServiceResponse<BoxBody>> {
+    let caller = match request.app_data::<Gateway>() {
+        Some(gateway) => {
+            let is_public = is_public(request.path(), gateway.state.metrics_public);
+            who(&gateway.state.access, is_public, request.headers())
+        }
+        None => Err(Problem::new(Code::Internal, "the server has no state")),
+    };
+    match caller {
+        Ok(caller) => {
+            request.extensions_mut().insert(caller);
+            next.call(request).await
+        }
+        Err(problem) => Ok(request.error_response(problem)),
+    }
+}
+
+/// What needs no key: probes, and the pages that say how to use one.
+fn is_public(path: &str, metrics_public: bool) -> bool {
+    match path {
+        "/livez" | "/healthz" | "/readyz" | "/openapi.json" | "/docs" => true,
+        "/metrics" => metrics_public,
+        other => other.starts_with("/docs/"),
+    }
+}
+
+/// Who asks, as handlers know it; nobody on public paths without a key.
+#[derive(Clone, Debug)]
+pub(super) struct Asker(pub(super) Option<Caller>);
+
+fn who(access: &Access, is_public: bool, headers: &HeaderMap) -> Result<Asker, Problem> {
+    match access {
+        Access::Open => {
+            comes_from_here(headers)?;
+            Ok(Asker(Caller::parse("local").ok()))
+        }
+        Access::Keyed(_) if is_public => Ok(Asker(None)),
+        Access::Keyed(key) => {
+            let sent = headers.get(header::AUTHORIZATION).and_then(bearer);
+            if sent.is_some_and(|sent| key.opens(sent)) {
+                return Ok(Asker(Caller::parse("admin").ok()));
+            }
+            let detail = "send the API key as 'Authorization: Bearer …'";
+            let challenge = HeaderValue::from_static("Bearer");
+            Err(Problem::new(Code::Unauthorised, detail).header(header::WWW_AUTHENTICATE, challenge))
+        }
+    }
+}
+
+/// The token of a bearer header; the scheme's name has no case.
+fn bearer(value: &HeaderValue) -> Option<&[u8]> {
+    let (scheme, token) = value.as_bytes().split_at_checked(7)?;
+    scheme.eq_ignore_ascii_case(b"bearer ").then(|| token.trim_ascii())
+}
+
+/// An open server answers its own machine only. A page in a browser there may still send requests for somebody else:
+/// under a foreign name that was made to point here, or from a page of another origin.
+fn comes_from_here(headers: &HeaderMap) -> Result<(), Problem> {
+    let host = headers.get(header::HOST).map(|host| host.to_str().unwrap_or("?"));
+    let origin = headers.get(header::ORIGIN).map(|origin| origin.to_str().unwrap_or("?"));
+    let is_ours = |host: &str| {
+        let authority = format!("http://{host}").parse::<Uri>().ok();
+        authority.as_ref().and_then(Uri::host).is_some_and(is_this_machine)
+    };
+    if !host.is_none_or(is_ours) {
+        let detail = "without a key the gateway answers to localhost only: ask it there, or set an admin key";
+        return Err(Problem::new(Code::ForeignOrigin, detail));
+    }
+    let same_origin = |origin: &str| origin.split_once("://").is_some_and(|(_, from)| Some(from) == host);
+    if !origin.is_none_or(same_origin) {
+        let detail = "without a key the gateway takes no requests of other sites: set an admin key";
+        return Err(Problem::new(Code::ForeignOrigin, detail));
+    }
+    Ok(())
+}
+
+fn is_this_machine(host: &str) -> bool {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    host.eq_ignore_ascii_case("localhost")
+        || host.to_ascii_lowercase().ends_with(".localhost")
+        || bare.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn without_a_key_only_this_machine_is_served() {
+        for local in ["127.0.0.1", "127.8.0.1", "::1", "::ffff:127.0.0.1"] {
+            assert_eq!(decide(Mode::Auto, false, ip(local)), Ok(Need::Nothing), "{local}");
+            assert_eq!(decide(Mode::Auto, true, ip(local)), Ok(Need::Key), "{local}");
+            assert_eq!(decide(Mode::Open, true, ip(local)), Ok(Need::Nothing), "{local}");
+        }
+        for wide in ["0.0.0.0", "::", "10.0.0.1", "192.168.1.7"] {
+            let refused = decide(Mode::Auto, false, ip(wide)).unwrap_err();
+            assert!(
+                refused.to_string().contains("TRANCHE__AUTH__ADMIN_KEY_FILE"),
+                "{refused}"
+            );
+            assert_eq!(decide(Mode::Auto, true, ip(wide)), Ok(Need::Key));
+            assert!(decide(Mode::Open, true, ip(wide)).is_err());
+        }
+        assert_eq!(decide(Mode::Keys, false, ip("127.0.0.1")), Err(AuthSetupError::NoKey));
+    }
+
+    #[test]
+    fn a_key_opens_only_whole() {
+        let key = AdminKey::new("s3cret\n");
+        assert!(key.opens(b"s3cret"));
+        for wrong in ["", "s3cre", "s3cret ", "S3cret"] {
+            assert!(!key.opens(wrong.as_bytes()), "{wrong:?}");
+        }
+        assert!(!format!("{key:?}").contains("s3cret"));
+    }
+
+    fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.insert(name.parse().unwrap(), value.parse().unwrap());
+        }
+        headers
+    }
+
+    #[test]
+    fn an_open_server_answers_no_foreign_page() {
+        let ours: [&[(&str, &str)]; 6] = [
+            &[],
+            &[("host", "localhost:8080")],
+            &[("host", "127.0.0.1:8080")],
+            &[("host", "[::1]:8080")],
+            &[("host", "localhost:8080"), ("origin", "http://localhost:8080")],
+            &[("host", "gw.localhost")],
+        ];
+        for pairs in ours {
+            assert!(comes_from_here(&headers(pairs)).is_ok(), "{pairs:?}");
+        }
+        let foreign: [&[(&str, &str)]; 6] = [
+            &[("host", "evil.example")],
+            &[("host", "localhost.evil.example:8080")],
+            &[("host", "10.0.0.1:8080")],
+            &[("host", "localhost:8080"), ("origin", "http://evil.example")],
+            &[("host", "localhost:8080"), ("origin", "http://localhost:3000")],
+            &[("host", "localhost:8080"), ("origin", "null")],
+        ];
+        for pairs in foreign {
+            assert!(comes_from_here(&headers(pairs)).is_err(), "{pairs:?}");
+        }
+    }
+}

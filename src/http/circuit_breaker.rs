@@ -1,0 +1,123 @@
+//! The circuit breaker.
+
+use actix_web::HttpRequest;
+use actix_web::web::{Json, Payload};
+use tranche_actors::commands::{Reset, Trip};
+use tranche_actors::domain::breaker::{BreakerState, MIN_RESET_REASON};
+
+use super::documented::{ProblemDoc, ResetDoc, TripDoc};
+use super::fields::Fields;
+use super::kill_switch::{MAX_DETAILS, MAX_OPERATOR, entries};
+use super::problem::Problem;
+use super::requests::MAX_REASON;
+use super::shapes::Items;
+use super::switch_shapes::{BreakerView, SwitchEventView};
+use super::{Gateway, Shared, body};
+
+/// The circuit breaker as this gateway knows it.
+#[utoipa::path(
+    get, path = "/api/v1/circuit-breaker/status", tag = "controls", operation_id = "get_circuit_breaker",
+    responses((status = 200, body = BreakerView, description = "The breaker; `UNKNOWN` while it can't be read"))
+)]
+pub(super) async fn status(gateway: Gateway) -> Json<BreakerView> {
+    let state = gateway.state.health.breaker();
+    Json(state.map_or_else(BreakerView::unknown, |state| gateway.breaker_view(state)))
+}
+
+/// Trips the circuit breaker. One that is tripped stays as it is.
+#[utoipa::path(
+    post, path = "/api/v1/circuit-breaker/trip", tag = "controls", operation_id = "trip_circuit_breaker",
+    request_body = TripDoc,
+    responses(
+        (status = 200, body = BreakerView, description = "Tripped"),
+        (status = "default", body = ProblemDoc, content_type = "application/problem+json", description = "Why not"),
+    )
+)]
+pub(super) async fn trip(
+    request: HttpRequest,
+    payload: Payload,
+    gateway: Gateway,
+) -> Result<Json<BreakerView>, Problem> {
+    let by = body::caller(&request)?;
+    let bytes = body::read(&request, payload, &gateway).await?;
+    let mut fields = Fields::of_body(&bytes)?;
+    body::idempotency_key(&request)?;
+    for name in ["operator", "reason"] {
+        fields.require(name);
+    }
+    let operator = fields.words("operator", MAX_OPERATOR);
+    let reason = fields.words("reason", MAX_REASON);
+    let details = fields.details("details", MAX_DETAILS);
+    let command = operator.zip(reason).map(|(operator, reason)| Trip {
+        operator,
+        reason,
+        details,
+        by,
+    });
+    let command = fields.finish(command).map_err(Problem::invalid)?;
+    gateway.takes_work()?;
+    let state = gateway.ask(&gateway.state.desk.trip, command).await?;
+    Ok(Json(gateway.breaker_view(state)))
+}
+
+/// Resets the circuit breaker: entries stay blocked until its quiet period has ended.
+#[utoipa::path(
+    post, path = "/api/v1/circuit-breaker/reset", tag = "controls", operation_id = "reset_circuit_breaker",
+    request_body = ResetDoc,
+    responses(
+        (status = 200, body = BreakerView, description = "Reset"),
+        (status = "default", body = ProblemDoc, content_type = "application/problem+json", description = "Why not"),
+    )
+)]
+pub(super) async fn reset(
+    request: HttpRequest,
+    payload: Payload,
+    gateway: Gateway,
+) -> Result<Json<BreakerView>, Problem> {
+    let by = body::caller(&request)?;
+    let bytes = body::read(&request, payload, &gateway).await?;
+    let mut fields = Fields::of_body(&bytes)?;
+    body::idempotency_key(&request)?;
+    for name in ["operator", "reason"] {
+        fields.require(name);
+    }
+    let operator = fields.words("operator", MAX_OPERATOR);
+    let reason = fields.words("reason", MAX_REASON);
+    if reason
+        .as_ref()
+        .is_some_and(|reason| reason.trim().chars().count() < MIN_RESET_REASON)
+    {
+        let rule = format!("must have at least {MIN_RESET_REASON} characters");
+        fields.fault("reason", "too_short", rule);
+    }
+    let command = operator
+        .zip(reason)
+        .map(|(operator, reason)| Reset { operator, reason, by });
+    let command = fields.finish(command).map_err(Problem::invalid)?;
+    gateway.takes_work()?;
+    let state = gateway.ask(&gateway.state.desk.reset, command).await?;
+    Ok(Json(gateway.breaker_view(state)))
+}
+
+/// What was done to the circuit breaker, newest first.
+#[utoipa::path(
+    get, path = "/api/v1/circuit-breaker/history", tag = "controls", operation_id = "get_circuit_breaker_history",
+    params(("limit" = Option<u32>, Query, description = "1 to 1000, 100 if absent")),
+    responses(
+        (status = 200, body = Items<SwitchEventView>, description = "The last entries"),
+        (status = "default", body = ProblemDoc, content_type = "application/problem+json", description = "Why not"),
+    )
+)]
+pub(super) async fn history(request: HttpRequest, gateway: Gateway) -> Result<Json<Items<SwitchEventView>>, Problem> {
+    entries(&request, &gateway, "circuit_breaker").await
+}
+
+impl Shared {
+    /// The breaker with the count of today, whichever day it was counted on.
+    fn breaker_view(&self, mut state: BreakerState) -> BreakerView {
+        if state.counted_on != Some(self.today()) {
+            state.trip_count_today = 0;
+        }
+        BreakerView::of(&state)
+    }
+}

@@ -1,0 +1,230 @@
+//! Bodies of requests and problems as the documentation shows them.
+//!
+//! Requests are read field by field ([`super::requests`]), so these structs are never filled; a test holds their fields
+//! against the fields that are read.
+
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::words;
+
+/// A parent: a large order and how it is worked.
+#[derive(ToSchema)]
+#[schema(as = ParentOrder)]
+#[expect(dead_code, reason = "it stands for the documentation")]
+pub(super) struct ParentOrderDoc {
+    #[schema(example = "AAPL")]
+    symbol: String,
+    #[schema(schema_with = words::side)]
+    side: String,
+    /// The whole quantity, a multiple of the instrument's lot.
+    #[schema(schema_with = words::decimal, example = "103")]
+    qty: String,
+    /// Over how many minutes; or give `duration_seconds`.
+    #[schema(minimum = 1, maximum = 525_600)]
+    duration_minutes: Option<u32>,
+    /// Over how many seconds; or give `duration_minutes`.
+    #[schema(minimum = 1, maximum = 31_536_000)]
+    duration_seconds: Option<u32>,
+    /// Seconds between slices.
+    #[schema(minimum = 1, maximum = 31_536_000, default = 60)]
+    interval_seconds: Option<u32>,
+    #[schema(schema_with = words::order_type)]
+    order_type: String,
+    /// Of limit and stop-limit orders.
+    #[schema(schema_with = words::decimal)]
+    limit_price: Option<String>,
+    /// Of stop and stop-limit orders.
+    #[schema(schema_with = words::decimal)]
+    stop_price: Option<String>,
+    #[schema(schema_with = words::time_in_force)]
+    time_in_force: Option<String>,
+    /// The date that joins the id; today in UTC if absent.
+    #[schema(format = Date)]
+    trade_date: Option<String>,
+    /// When to start; at once if absent.
+    #[schema(format = DateTime)]
+    start_time: Option<String>,
+    strategy_id: Option<String>,
+    account: Option<String>,
+    /// Your own id for it.
+    client_order_id: Option<String>,
+    /// No slice may be larger.
+    #[schema(schema_with = words::decimal)]
+    max_slice_qty: Option<String>,
+    randomize: Option<RandomizeDoc>,
+    /// What happens to missed quantity; `skip` is the one way that is built.
+    #[schema(example = "skip")]
+    catch_up: Option<String>,
+    /// What happens to slices open at the end: `leave`, or `cancel`, the default of day orders.
+    #[schema(example = "cancel")]
+    completion: Option<String>,
+    /// Designed, not built yet.
+    #[schema(schema_with = words::any_json)]
+    price_bound: Option<Value>,
+    /// With limit and day only.
+    extended_hours: Option<bool>,
+}
+
+/// Jitter of sizes and times, each within its own interval.
+#[derive(ToSchema)]
+#[schema(as = Randomize)]
+#[expect(dead_code, reason = "it stands for the documentation")]
+pub(super) struct RandomizeDoc {
+    /// 0 to 100.
+    #[schema(schema_with = words::decimal)]
+    size_pct: Option<String>,
+    /// 0 to 100.
+    #[schema(schema_with = words::decimal)]
+    time_pct: Option<String>,
+    /// What the jitter is drawn from; the parent's id if absent.
+    #[schema(max_length = 64)]
+    seed: Option<String>,
+}
+
+/// A single order.
+#[derive(ToSchema)]
+#[schema(as = SingleOrder)]
+#[expect(dead_code, reason = "it stands for the documentation")]
+pub(super) struct SingleOrderDoc {
+    #[schema(example = "AAPL")]
+    symbol: String,
+    #[schema(schema_with = words::side)]
+    side: String,
+    /// A multiple of the instrument's lot.
+    #[schema(schema_with = words::decimal, example = "10")]
+    qty: String,
+    #[schema(schema_with = words::order_type)]
+    order_type: String,
+    /// Of limit and stop-limit orders.
+    #[schema(schema_with = words::decimal)]
+    limit_price: Option<String>,
+    /// Of stop and stop-limit orders.
+    #[schema(schema_with = words::decimal)]
+    stop_price: Option<String>,
+    /// Designed, not built yet.
+    #[schema(schema_with = words::decimal)]
+    trail_price: Option<String>,
+    /// Designed, not built yet.
+    #[schema(schema_with = words::decimal)]
+    trail_percent: Option<String>,
+    #[schema(schema_with = words::time_in_force)]
+    time_in_force: Option<String>,
+    /// The date that joins the id; today in UTC if absent.
+    #[schema(format = Date)]
+    trade_date: Option<String>,
+    strategy_id: Option<String>,
+    account: Option<String>,
+    /// Your own id for it.
+    client_order_id: Option<String>,
+    /// With limit and day only.
+    extended_hours: Option<bool>,
+}
+
+/// What an operator found out about an order.
+#[derive(ToSchema)]
+#[schema(as = ResolveOrder)]
+#[expect(dead_code, reason = "it stands for the documentation")]
+pub(super) struct ResolveOrderDoc {
+    /// `canceled`, `rejected` or `filled`.
+    r#as: String,
+    /// Of filled orders: how much traded in all.
+    #[schema(schema_with = words::decimal)]
+    filled_qty: Option<String>,
+    /// Of filled orders: at which average price.
+    #[schema(schema_with = words::decimal)]
+    filled_avg_price: Option<String>,
+    /// Why this is known.
+    #[schema(max_length = 500)]
+    reason: String,
+}
+
+/// Stops trading.
+#[derive(ToSchema)]
+#[schema(as = Engage)]
+#[expect(dead_code, reason = "it stands for the documentation")]
+pub(super) struct EngageDoc {
+    #[schema(max_length = 64, example = "ops")]
+    operator: String,
+    #[schema(max_length = 500, example = "prices look wrong")]
+    reason: String,
+    /// `global`.
+    scope: Option<String>,
+    /// `halt`: no new orders. `cancel`, the default: everything open is cancelled too.
+    #[schema(example = "cancel")]
+    mode: Option<String>,
+    /// Anything else that there is to say.
+    #[schema(value_type = Option<Object>)]
+    details: Option<Value>,
+    /// How long to wait for sends in flight, and for the broker's answers to cancels.
+    #[schema(minimum = 0, maximum = 30_000)]
+    settle_ms: Option<u32>,
+}
+
+/// Releases the kill switch.
+#[derive(ToSchema)]
+#[schema(as = Disengage)]
+#[expect(dead_code, reason = "it stands for the documentation")]
+pub(super) struct DisengageDoc {
+    #[schema(max_length = 64, example = "ops")]
+    operator: String,
+    #[schema(max_length = 500)]
+    notes: Option<String>,
+}
+
+/// Trips the circuit breaker.
+#[derive(ToSchema)]
+#[schema(as = Trip)]
+#[expect(dead_code, reason = "it stands for the documentation")]
+pub(super) struct TripDoc {
+    #[schema(max_length = 64, example = "ops")]
+    operator: String,
+    #[schema(max_length = 500, example = "MANUAL")]
+    reason: String,
+    #[schema(value_type = Option<Object>)]
+    details: Option<Value>,
+}
+
+/// Resets the circuit breaker.
+#[derive(ToSchema)]
+#[schema(as = Reset)]
+#[expect(dead_code, reason = "it stands for the documentation")]
+pub(super) struct ResetDoc {
+    #[schema(max_length = 64, example = "ops")]
+    operator: String,
+    /// Words that explain it.
+    #[schema(min_length = 20, max_length = 500)]
+    reason: String,
+}
+
+/// Why a request was not carried out, as RFC 9457 has it. Some codes add fields of their own.
+#[derive(ToSchema)]
+#[schema(as = Problem)]
+#[expect(dead_code, reason = "it stands for the documentation")]
+pub(super) struct ProblemDoc {
+    /// `urn:tranche:problem:` and the code.
+    r#type: String,
+    title: String,
+    status: u16,
+    /// For a person: what is wrong, and what to do.
+    detail: String,
+    #[schema(schema_with = words::problem_code)]
+    code: String,
+    /// The faults of the request, where it has some.
+    errors: Option<Vec<FieldErrorDoc>>,
+    /// What to name when asking about it.
+    request_id: String,
+    /// Seconds.
+    retry_after: Option<u64>,
+}
+
+/// One field that breaks one rule.
+#[derive(ToSchema)]
+#[schema(as = FieldError)]
+#[expect(dead_code, reason = "it stands for the documentation")]
+pub(super) struct FieldErrorDoc {
+    /// As the client spells it; a nested one with dots.
+    field: String,
+    code: String,
+    message: String,
+}

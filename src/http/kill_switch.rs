@@ -1,0 +1,179 @@
+//! The kill switch. Engaging it waits for no store and no phase of the process's life.
+
+use std::time::Duration;
+
+use actix_web::HttpRequest;
+use actix_web::web::{Json, Payload};
+use tranche_actors::commands::{Disengage, Engage};
+use tranche_actors::domain::fault::FieldError;
+use tranche_actors::domain::kill::{KillMode, KillState};
+use tranche_actors::domain::names::{Caller, IdempotencyKey};
+
+use super::canonical::Canonical;
+use super::documented::{DisengageDoc, EngageDoc, ProblemDoc};
+use super::fields::{Choice, Fields};
+use super::problem::Problem;
+use super::requests::MAX_REASON;
+use super::shapes::Items;
+use super::switch_shapes::{EngagedView, KillView, SwitchEventView};
+use super::{Gateway, Shared, body, queries, refusals};
+
+/// Longest name of an operator.
+pub(super) const MAX_OPERATOR: usize = 64;
+/// Largest details of an engagement or a trip, in bytes.
+pub(super) const MAX_DETAILS: usize = 16 * 1_024;
+/// Longest wait for sends in flight that can be asked for.
+const MAX_SETTLE_MS: u32 = 30_000;
+
+const MODES: Choice<KillMode> = Choice {
+    all: KillMode::ALL,
+    word: KillMode::as_str,
+    designed: &["flatten"],
+};
+
+/// Stops trading. After the answer no byte of an order is written but of those listed in `unknown`.
+#[utoipa::path(
+    post, path = "/api/v1/kill-switch/engage", tag = "controls", operation_id = "engage_kill_switch",
+    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 128 visible ASCII characters without '|', quoted or bare")),
+    request_body = EngageDoc,
+    responses(
+        (status = 200, body = EngagedView, description = "Stopped"),
+        (status = "default", body = ProblemDoc, content_type = "application/problem+json", description = "Why not"),
+    )
+)]
+pub(super) async fn engage(
+    request: HttpRequest,
+    payload: Payload,
+    gateway: Gateway,
+) -> Result<Json<EngagedView>, Problem> {
+    let by = body::caller(&request)?;
+    let bytes = body::read(&request, payload, &gateway).await?;
+    let fields = Fields::of_body(&bytes)?;
+    let key = body::idempotency_key(&request)?;
+    let command = engagement(fields, by, key).map_err(Problem::invalid)?;
+    let engaged = gateway.state.kill_switch.engage(command).await;
+    let answer = engaged.map_err(|error| gateway.refusal(error))?;
+    Ok(Json(EngagedView::of(answer)))
+}
+
+fn engagement(mut fields: Fields<'_>, by: Caller, key: Option<IdempotencyKey>) -> Result<Engage, Vec<FieldError>> {
+    for name in ["operator", "reason"] {
+        fields.require(name);
+    }
+    let operator = fields.words("operator", MAX_OPERATOR);
+    let reason = fields.words("reason", MAX_REASON);
+    let details = fields.details("details", MAX_DETAILS);
+    scope(&mut fields);
+    let mode = fields.choice("mode", &MODES).unwrap_or(KillMode::Cancel);
+    let settle_ms = fields.integer("settle_ms", 0, MAX_SETTLE_MS);
+    let engage = operator.zip(reason).map(|(operator, reason)| {
+        let mut form = Canonical::default();
+        form.put("operator", &operator);
+        form.put("reason", &reason);
+        form.put("mode", mode.as_str());
+        form.json("details", details.as_ref());
+        form.maybe("settle_ms", settle_ms.map(|ms| ms.to_string()));
+        Engage {
+            operator,
+            reason,
+            details,
+            mode,
+            settle: settle_ms.map(|ms| Duration::from_millis(u64::from(ms))),
+            by,
+            key: key.map(|key| (key, form.hash())),
+        }
+    });
+    fields.finish(engage)
+}
+
+/// The whole gateway, or a part of it, which is designed and not built.
+fn scope(fields: &mut Fields<'_>) {
+    let Some(raw) = fields.take("scope") else { return };
+    let text = raw.get();
+    if text.starts_with('{') {
+        fields.fault(
+            "scope",
+            "not_supported",
+            "of a part is not supported yet: leave it out, or send \"global\"",
+        );
+    } else if serde_json::from_str::<String>(text).is_ok_and(|scope| scope == "global") {
+        // The one that there is.
+    } else if text.starts_with('"') {
+        fields.fault("scope", "unknown_value", "must be \"global\"");
+    } else {
+        fields.fault("scope", "wrong_type", "must be \"global\"");
+    }
+}
+
+/// Releases the kill switch. Answers once this gateway's gate has taken the new state.
+#[utoipa::path(
+    post, path = "/api/v1/kill-switch/disengage", tag = "controls", operation_id = "disengage_kill_switch",
+    request_body = DisengageDoc,
+    responses(
+        (status = 200, body = KillView, description = "Released"),
+        (status = "default", body = ProblemDoc, content_type = "application/problem+json", description = "Why not"),
+    )
+)]
+pub(super) async fn disengage(
+    request: HttpRequest,
+    payload: Payload,
+    gateway: Gateway,
+) -> Result<Json<KillView>, Problem> {
+    let by = body::caller(&request)?;
+    let bytes = body::read(&request, payload, &gateway).await?;
+    let mut fields = Fields::of_body(&bytes)?;
+    body::idempotency_key(&request)?;
+    fields.require("operator");
+    let operator = fields.words("operator", MAX_OPERATOR);
+    let notes = fields.words("notes", MAX_REASON);
+    let command = operator.map(|operator| Disengage { operator, notes, by });
+    let command = fields.finish(command).map_err(Problem::invalid)?;
+    gateway.takes_work()?;
+    let state = gateway.ask(&gateway.state.desk.disengage, command).await?;
+    Ok(Json(gateway.kill_view(state)))
+}
+
+/// The kill switch as this gateway knows it.
+#[utoipa::path(
+    get, path = "/api/v1/kill-switch/status", tag = "controls", operation_id = "get_kill_switch",
+    responses((status = 200, body = KillView, description = "The switch; `UNKNOWN` while it can't be read"))
+)]
+pub(super) async fn status(gateway: Gateway) -> Json<KillView> {
+    let state = gateway.state.health.kill();
+    Json(state.map_or_else(KillView::unknown, |state| gateway.kill_view(state)))
+}
+
+/// What was done to the kill switch, newest first.
+#[utoipa::path(
+    get, path = "/api/v1/kill-switch/history", tag = "controls", operation_id = "get_kill_switch_history",
+    params(("limit" = Option<u32>, Query, description = "1 to 1000, 100 if absent")),
+    responses(
+        (status = 200, body = Items<SwitchEventView>, description = "The last entries"),
+        (status = "default", body = ProblemDoc, content_type = "application/problem+json", description = "Why not"),
+    )
+)]
+pub(super) async fn history(request: HttpRequest, gateway: Gateway) -> Result<Json<Items<SwitchEventView>>, Problem> {
+    entries(&request, &gateway, "kill_switch").await
+}
+
+/// The history of a switch.
+pub(super) async fn entries(
+    request: &HttpRequest,
+    gateway: &Gateway,
+    switch: &str,
+) -> Result<Json<Items<SwitchEventView>>, Problem> {
+    let limit = queries::history(request.query_string())?;
+    let entries = gateway.state.store.switch_history(switch, limit).await;
+    let views = entries.map_err(refusals::store)?.into_iter().map(SwitchEventView::of);
+    Ok(Json(Items::all(views.collect())))
+}
+
+impl Shared {
+    /// The switch with the count of today, whichever day it was counted on.
+    fn kill_view(&self, mut state: KillState) -> KillView {
+        if state.counted_on != Some(self.today()) {
+            state.engagement_count_today = 0;
+        }
+        KillView::of(&state)
+    }
+}

@@ -1,0 +1,167 @@
+//! Single orders, and what parents, slices and single orders are asked for by their id.
+
+use actix_web::http::StatusCode;
+use actix_web::web::{Json, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use tranche_actors::commands::{CancelOrder, ResolveOrder, SubmitOrder};
+use tranche_actors::ports::store::AnyOrder;
+
+use super::documented::{ProblemDoc, ResolveOrderDoc, SingleOrderDoc};
+use super::fields::Fields;
+use super::problem::Problem;
+use super::queries::{self, ListQuery};
+use super::shapes::{AnyView, Items, OrderView};
+use super::{Gateway, body, parents, refusals, requests};
+
+/// Sends a single order.
+///
+/// Answers when the broker has, or after a short wait with the status that the order then has. Repeating the request is
+/// safe: the same order is the same id, and an `Idempotency-Key` or a `client_order_id` makes another one of it.
+#[utoipa::path(
+    post, path = "/api/v1/orders", tag = "orders", operation_id = "submit_order",
+    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 128 visible ASCII characters without '|', quoted or bare")),
+    request_body = SingleOrderDoc,
+    responses(
+        (status = 201, body = OrderView, description = "Taken"),
+        (status = 200, body = OrderView, description = "Taken before; the order as it now is"),
+        (status = "default", body = ProblemDoc, content_type = "application/problem+json", description = "Why not"),
+    )
+)]
+pub(super) async fn submit(request: HttpRequest, payload: Payload, gateway: Gateway) -> Result<HttpResponse, Problem> {
+    let by = body::caller(&request)?;
+    let bytes = body::read(&request, payload, &gateway).await?;
+    let fields = Fields::of_body(&bytes)?;
+    let key = body::idempotency_key(&request)?;
+    let order = requests::single(fields).map_err(Problem::invalid)?;
+    gateway.takes_work()?;
+    let command = SubmitOrder {
+        request: order,
+        by,
+        key,
+    };
+    let submitted = gateway.ask(&gateway.state.desk.submit_order, command).await?;
+    Ok(HttpResponse::build(taken(submitted.replayed)).json(OrderView::of(&submitted.order)))
+}
+
+/// 201 for the first time, 200 for a repetition.
+pub(super) const fn taken(replayed: bool) -> StatusCode {
+    if replayed { StatusCode::OK } else { StatusCode::CREATED }
+}
+
+/// One order with its place in a parent, or a parent with its progress.
+#[utoipa::path(
+    get, path = "/api/v1/orders/{id}", tag = "orders", operation_id = "get_order",
+    params(("id" = String, Path, description = "A client order id")),
+    responses(
+        (status = 200, body = AnyView, description = "What the id names"),
+        (status = "default", body = ProblemDoc, content_type = "application/problem+json", description = "Why not"),
+    )
+)]
+pub(super) async fn get(request: HttpRequest, gateway: Gateway) -> Result<Json<AnyView>, Problem> {
+    gateway.serves()?;
+    let id = body::order_id(&request)?;
+    match gateway.state.store.order(&id).await.map_err(refusals::store)? {
+        Some(AnyOrder::Parent(parent)) => Ok(Json(AnyView::Parent(Box::new(parents::view(&gateway, &parent).await?)))),
+        Some(AnyOrder::Order(order)) => Ok(Json(AnyView::Order(Box::new(OrderView::of(&order))))),
+        None => Err(Problem::no_order(id.as_str())),
+    }
+}
+
+/// Orders, newest first: single orders and slices, or parents with `kind=parent`.
+#[utoipa::path(
+    get, path = "/api/v1/orders", tag = "orders", operation_id = "list_orders",
+    params(
+        ("status" = Option<String>, Query, description = "A status of orders, or of parents"),
+        ("symbol" = Option<String>, Query),
+        ("strategy_id" = Option<String>, Query),
+        ("parent" = Option<String>, Query, description = "Slices of this parent"),
+        ("since" = Option<String>, Query, description = "Created at or after, as RFC 3339 has it"),
+        ("kind" = Option<String>, Query, description = "`parent`: parents"),
+        ("cursor" = Option<String>, Query, description = "The `next_cursor` of an earlier page"),
+        ("limit" = Option<u32>, Query, description = "1 to 500, 100 if absent"),
+    ),
+    responses(
+        (status = 200, body = Items<AnyView>, description = "One page"),
+        (status = "default", body = ProblemDoc, content_type = "application/problem+json", description = "Why not"),
+    )
+)]
+pub(super) async fn list(request: HttpRequest, gateway: Gateway) -> Result<Json<Items<AnyView>>, Problem> {
+    let query = queries::list(request.query_string())?;
+    gateway.serves()?;
+    let store = &gateway.state.store;
+    let (items, next) = match query {
+        ListQuery::Orders(filter) => {
+            let page = store.orders(&filter).await.map_err(refusals::store)?;
+            let views = page
+                .items
+                .iter()
+                .map(|order| AnyView::Order(Box::new(OrderView::of(order))));
+            (views.collect(), page.next)
+        }
+        ListQuery::Parents(filter) => {
+            let page = store.parents(&filter).await.map_err(refusals::store)?;
+            let mut views = Vec::with_capacity(page.items.len());
+            for parent in &page.items {
+                views.push(AnyView::Parent(Box::new(parents::view(&gateway, parent).await?)));
+            }
+            (views, page.next)
+        }
+    };
+    Ok(Json(Items {
+        items,
+        next_cursor: next.map(|cursor| cursor.to_string()),
+    }))
+}
+
+/// Asks for the end of a single order or a slice. One that has ended stays as it is.
+#[utoipa::path(
+    post, path = "/api/v1/orders/{id}/cancel", tag = "orders", operation_id = "cancel_order",
+    params(("id" = String, Path, description = "A client order id")),
+    responses(
+        (status = 200, body = OrderView, description = "The order as it now is"),
+        (status = "default", body = ProblemDoc, content_type = "application/problem+json", description = "Why not"),
+    )
+)]
+pub(super) async fn cancel(
+    request: HttpRequest,
+    payload: Payload,
+    gateway: Gateway,
+) -> Result<Json<OrderView>, Problem> {
+    let by = body::caller(&request)?;
+    let bytes = body::read(&request, payload, &gateway).await?;
+    body::nothing_said(&bytes)?;
+    body::idempotency_key(&request)?;
+    let id = body::order_id(&request)?;
+    gateway.takes_work()?;
+    let order = gateway
+        .ask(&gateway.state.desk.cancel_order, CancelOrder { id, by })
+        .await?;
+    Ok(Json(OrderView::of(&order)))
+}
+
+/// Settles an order that can't be resolved, by an operator's word.
+#[utoipa::path(
+    post, path = "/api/v1/orders/{id}/resolve", tag = "orders", operation_id = "resolve_order",
+    params(("id" = String, Path, description = "A client order id")),
+    request_body = ResolveOrderDoc,
+    responses(
+        (status = 200, body = OrderView, description = "The order as it now is"),
+        (status = "default", body = ProblemDoc, content_type = "application/problem+json", description = "Why not"),
+    )
+)]
+pub(super) async fn resolve(
+    request: HttpRequest,
+    payload: Payload,
+    gateway: Gateway,
+) -> Result<Json<OrderView>, Problem> {
+    let by = body::caller(&request)?;
+    let bytes = body::read(&request, payload, &gateway).await?;
+    let fields = Fields::of_body(&bytes)?;
+    body::idempotency_key(&request)?;
+    let resolution = requests::resolution(fields).map_err(Problem::invalid)?;
+    let id = body::order_id(&request)?;
+    gateway.takes_work()?;
+    let command = ResolveOrder { id, resolution, by };
+    let order = gateway.ask(&gateway.state.desk.resolve, command).await?;
+    Ok(Json(OrderView::of(&order)))
+}

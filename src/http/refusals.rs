@@ -1,0 +1,218 @@
+//! How refusals of the actors and of the store are told to a client.
+
+use actix::MailboxError;
+use chrono::{DateTime, Utc};
+use serde_json::json;
+use tranche_actors::commands::CommandError;
+use tranche_actors::domain::breaker::{MIN_RESET_REASON, ResetRefused};
+use tranche_actors::domain::fault::FieldError;
+use tranche_actors::domain::kill::KillState;
+use tranche_actors::gate::ShutReason;
+use tranche_actors::health::{Health, Part};
+use tranche_actors::ports::store::StoreError;
+
+use super::problem::{Code, Problem};
+use super::shapes::stamp;
+use super::switch_shapes::KillView;
+
+/// A refused command as an answer.
+pub(super) fn command(error: CommandError, health: &Health, now: DateTime<Utc>) -> Problem {
+    match error {
+        CommandError::Invalid(faults) => Problem::invalid(faults),
+        CommandError::KeyReused => Problem::new(
+            Code::IdempotencyKeyReused,
+            "this Idempotency-Key was sent with another request before: send that request again, or use a new key",
+        ),
+        CommandError::IdReused => Problem::new(
+            Code::OrderIdReused,
+            "this client_order_id names an order with other parameters: choose another id",
+        ),
+        CommandError::NotFound => Problem::new(Code::NotFound, "there is no such order: check the id"),
+        CommandError::ParentTerminal => Problem::new(
+            Code::ParentTerminal,
+            "the parent has ended, so there is nothing left to change",
+        ),
+        CommandError::NotResolvable(status) => Problem::new(
+            Code::NotResolvable,
+            format!("an order that is {status} can't be settled by hand"),
+        )
+        .with("order_status", status.as_str()),
+        CommandError::Conflict(detail) => Problem::new(Code::Conflict, detail),
+        CommandError::AlreadyEngaged(state) => engaged(&state),
+        CommandError::NotEngaged => not_engaged(health),
+        CommandError::Reset(ResetRefused::NotTripped) => {
+            Problem::new(Code::NotTripped, "there is nothing to reset: read the breaker's status")
+        }
+        CommandError::Reset(ResetRefused::ReasonTooShort) => {
+            let rule = format!("must have at least {MIN_RESET_REASON} characters");
+            Problem::invalid(vec![FieldError::new("reason", "too_short", rule)])
+        }
+        CommandError::Quarantined => Problem::new(
+            Code::SymbolQuarantined,
+            "the symbol is quarantined until an operator has cleared what was found at the broker",
+        ),
+        CommandError::Gate(reason) => shut(reason, health, now),
+        CommandError::Busy { what, retry_after } => {
+            Problem::new(Code::LimitReached, format!("{what} is full: try again a little later"))
+                .with("limit", what)
+                .retry_after(retry_after)
+        }
+        CommandError::StoreUnavailable => store_unavailable(),
+        CommandError::OutcomeUnknown => Problem::new(
+            Code::StoreUnavailable,
+            "whether this was stored is not known: send the same request again, which does nothing twice",
+        )
+        .with("outcome", "unknown"),
+    }
+}
+
+/// An actor that did not answer: it died, or took too long.
+pub(super) fn mailbox(error: MailboxError) -> Problem {
+    tracing::error!(%error, "a command was not answered");
+    let detail = match error {
+        MailboxError::Closed => "what carries this out has failed and is being rebuilt",
+        MailboxError::Timeout => "what carries this out did not answer in time",
+    };
+    Problem::new(
+        Code::OwnerUnavailable,
+        format!("{detail}; whether it was done is not known: look, or send the same request again"),
+    )
+    .with("outcome", "unknown")
+}
+
+/// A read that the store did not answer.
+pub(super) fn store(error: StoreError) -> Problem {
+    tracing::error!(%error, "a read failed");
+    match error {
+        StoreError::Corrupt { .. } => Problem::new(
+            Code::Internal,
+            "what is stored can't be read: the log says more, under this request's id",
+        ),
+        StoreError::Unavailable { .. }
+        | StoreError::Constraint { .. }
+        | StoreError::Deposed
+        | StoreError::OutcomeUnknown { .. } => store_unavailable(),
+    }
+}
+
+/// The gate is shut.
+pub(super) fn shut(reason: ShutReason, health: &Health, now: DateTime<Utc>) -> Problem {
+    let problem = Problem::new(Code::from(reason), explain(reason, health));
+    match reason {
+        ShutReason::KillSwitchEngaged => match health.kill() {
+            Some(kill) => problem
+                .with("engaged_by", json!(kill.engaged_by))
+                .with("reason", json!(kill.engagement_reason))
+                .with("engagement_id", json!(kill.engagement_id)),
+            None => problem,
+        },
+        ShutReason::CircuitBreakerTripped => match health.breaker() {
+            Some(breaker) => problem.with("reason", json!(breaker.trip_reason)),
+            None => problem,
+        },
+        ShutReason::CircuitBreakerQuiet => {
+            let left = health.breaker().and_then(|breaker| breaker.quiet_until);
+            match left.and_then(|until| (until - now).to_std().ok()) {
+                Some(wait) => problem.retry_after(wait),
+                None => problem,
+            }
+        }
+        ShutReason::KillSwitchUnknown
+        | ShutReason::CircuitBreakerUnknown
+        | ShutReason::Starting
+        | ShutReason::Draining
+        | ShutReason::StoreUnavailable
+        | ShutReason::BrokerUnavailable
+        | ShutReason::BrokerUnauthorised => problem,
+    }
+}
+
+/// Why the gate is shut and what to do about it, for a person.
+pub(super) fn explain(reason: ShutReason, health: &Health) -> String {
+    let because = |part| {
+        let detail = health.part(part).map(|part| part.detail).unwrap_or_default();
+        if detail.is_empty() {
+            detail
+        } else {
+            format!(" ({detail})")
+        }
+    };
+    match reason {
+        ShutReason::KillSwitchEngaged => {
+            let said = health
+                .kill()
+                .and_then(|kill| kill.engaged_by.zip(kill.engagement_reason));
+            match said {
+                Some((by, why)) => format!("{by} engaged the kill switch: {why}; an operator has to disengage it"),
+                None => "the kill switch is engaged; an operator has to disengage it".to_owned(),
+            }
+        }
+        ShutReason::CircuitBreakerTripped => {
+            let why = health.breaker().and_then(|breaker| breaker.trip_reason);
+            let why = why.map(|why| format!(": {why}")).unwrap_or_default();
+            format!("the circuit breaker tripped{why}; an operator has to reset it")
+        }
+        ShutReason::CircuitBreakerQuiet => {
+            let until = health.breaker().and_then(|breaker| breaker.quiet_until);
+            let until = until
+                .map(|until| format!(" until {}", stamp(until)))
+                .unwrap_or_default();
+            format!("the circuit breaker was reset, and entries stay blocked{until}")
+        }
+        ShutReason::KillSwitchUnknown => format!(
+            "the kill switch could not be read lately{}, so trading is stopped until it is",
+            because(Part::Switches)
+        ),
+        ShutReason::CircuitBreakerUnknown => format!(
+            "the circuit breaker could not be read{}, so trading is stopped until it is",
+            because(Part::Switches)
+        ),
+        ShutReason::Starting => "the gateway is starting or recovering: try again when /readyz says so".to_owned(),
+        ShutReason::Draining => "the gateway is shutting down and takes no new work: ask its successor".to_owned(),
+        ShutReason::StoreUnavailable => format!("the store does not commit{}", because(Part::Store)),
+        ShutReason::BrokerUnavailable => format!(
+            "the broker can't be reached, or its books were not compared with ours yet{}",
+            because(Part::Broker)
+        ),
+        ShutReason::BrokerUnauthorised => format!(
+            "the broker refuses the gateway's key{}: check the credentials",
+            because(Part::Broker)
+        ),
+    }
+}
+
+fn engaged(state: &KillState) -> Problem {
+    let by = state.engaged_by.as_deref().unwrap_or("somebody");
+    let view = KillView::of(state);
+    Problem::new(
+        Code::AlreadyEngaged,
+        format!("{by} engaged the kill switch before; nothing is sent, and there is nothing more to do"),
+    )
+    .with("state", view.state)
+    .with("engaged_at", json!(view.engaged_at))
+    .with("engaged_by", json!(view.engaged_by))
+    .with("reason", json!(view.engagement_reason))
+    .with("engagement_id", json!(view.engagement_id))
+    .with("mode", json!(view.mode))
+}
+
+fn not_engaged(health: &Health) -> Problem {
+    let view = health.kill().map(|state| KillView::of(&state));
+    Problem::new(
+        Code::NotEngaged,
+        "the kill switch is not engaged: if trading is stopped all the same, /readyz says why",
+    )
+    .with("state", view.as_ref().map_or("UNKNOWN", |view| view.state))
+    .with(
+        "disengaged_at",
+        json!(view.as_ref().and_then(|view| view.disengaged_at.clone())),
+    )
+    .with("disengaged_by", json!(view.and_then(|view| view.disengaged_by)))
+}
+
+fn store_unavailable() -> Problem {
+    Problem::new(
+        Code::StoreUnavailable,
+        "the store is unavailable, and nothing was changed: try again when /readyz says so",
+    )
+}

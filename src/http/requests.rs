@@ -1,0 +1,372 @@
+//! Bodies of requests, from their fields to the requests that the actors take.
+//!
+//! The structs that the documentation shows stand in [`super::documented`]; a test holds the two together.
+
+use std::num::NonZeroU32;
+
+use chrono::{DateTime, NaiveDate, SubsecRound, Timelike, Utc};
+use rust_decimal::Decimal;
+use tranche_actors::domain::fault::FieldError;
+use tranche_actors::domain::ids::DEFAULT_NAME;
+use tranche_actors::domain::ledger::Resolution;
+use tranche_actors::domain::money::{Price, Qty};
+use tranche_actors::domain::names::{self, AccountName, OrderId, StrategyId, Symbol};
+use tranche_actors::domain::plan::{MAX_DURATION_SECONDS, Randomize, Schedule, Span};
+use tranche_actors::domain::policy::{CatchUp, Completion};
+use tranche_actors::domain::request::{ParentRequest, SingleRequest};
+use tranche_actors::domain::status::OperatorEnd;
+use tranche_actors::domain::terms::{Instruction, OrderType, Side, Terms, TimeInForce};
+use tranche_actors::domain::text::BadText;
+
+use super::canonical::Canonical;
+use super::fields::{Choice, Fields};
+
+/// Longest text for people.
+pub(super) const MAX_REASON: usize = 500;
+/// Longest seed of a plan's jitter.
+const MAX_SEED: usize = 64;
+/// The interval of a plan that names none.
+const DEFAULT_INTERVAL: u32 = 60;
+/// What the path of slices is called, so no order may be.
+const PATH_WORD: &str = "slice";
+
+const SIDES: Choice<Side> = Choice {
+    all: Side::ALL,
+    word: Side::as_str,
+    designed: &[],
+};
+const ORDER_TYPES: Choice<OrderType> = Choice {
+    all: OrderType::ALL,
+    word: OrderType::as_str,
+    designed: &["trailing_stop"],
+};
+const TIMES_IN_FORCE: Choice<TimeInForce> = Choice {
+    all: TimeInForce::ALL,
+    word: TimeInForce::as_str,
+    designed: &["opg", "cls"],
+};
+const CATCH_UPS: Choice<CatchUp> = Choice {
+    all: CatchUp::ALL,
+    word: CatchUp::as_str,
+    designed: &["spread"],
+};
+const COMPLETIONS: Choice<Completion> = Choice {
+    all: Completion::ALL,
+    word: Completion::as_str,
+    designed: &["cross"],
+};
+const ENDS: Choice<OperatorEnd> = Choice {
+    all: OperatorEnd::ALL,
+    word: OperatorEnd::as_str,
+    designed: &[],
+};
+
+/// The body of `POST /orders/slice`.
+pub(super) fn parent(mut fields: Fields<'_>) -> Result<ParentRequest, Vec<FieldError>> {
+    let order = order(&mut fields);
+    let schedule = schedule(&mut fields);
+    let catch_up = fields.choice("catch_up", &CATCH_UPS).unwrap_or(CatchUp::Skip);
+    let completion = fields.choice("completion", &COMPLETIONS);
+    fields.unsupported("price_bound");
+    let request = order.zip(schedule).map(|(order, schedule)| {
+        let completion = completion.unwrap_or_else(|| Completion::of(order.instruction.time_in_force));
+        let request_hash = hash("slice", &order, Some((&schedule, catch_up, completion)));
+        ParentRequest {
+            instruction: order.instruction,
+            qty: order.qty,
+            schedule,
+            trade_date: order.trade_date,
+            strategy_id: order.strategy_id,
+            account: order.account,
+            client_order_id: order.client_order_id,
+            catch_up,
+            completion,
+            request_hash,
+        }
+    });
+    fields.finish(request)
+}
+
+/// The body of `POST /orders`.
+pub(super) fn single(mut fields: Fields<'_>) -> Result<SingleRequest, Vec<FieldError>> {
+    let order = order(&mut fields);
+    fields.unsupported("trail_price");
+    fields.unsupported("trail_percent");
+    let request = order.map(|order| {
+        let request_hash = hash("single", &order, None);
+        SingleRequest {
+            instruction: order.instruction,
+            qty: order.qty,
+            trade_date: order.trade_date,
+            strategy_id: order.strategy_id,
+            account: order.account,
+            client_order_id: order.client_order_id,
+            request_hash,
+        }
+    });
+    fields.finish(request)
+}
+
+/// The body of `POST /orders/{id}/resolve`.
+pub(super) fn resolution(mut fields: Fields<'_>) -> Result<Resolution, Vec<FieldError>> {
+    for name in ["as", "reason"] {
+        fields.require(name);
+    }
+    let end = fields.choice("as", &ENDS);
+    for name in ["filled_qty", "filled_avg_price"] {
+        match (end, fields.given(name)) {
+            (Some(OperatorEnd::Filled), false) => fields.fault(name, "missing", "is required of a filled order"),
+            (Some(OperatorEnd::Canceled | OperatorEnd::Rejected), true) => {
+                fields.fault(name, "wrong_combination", "is for filled orders only");
+            }
+            (Some(OperatorEnd::Filled), true)
+            | (Some(OperatorEnd::Canceled | OperatorEnd::Rejected), false)
+            | (None, _) => {}
+        }
+    }
+    let filled_qty = fields.qty("filled_qty").map(Qty::get);
+    let filled_avg_price = fields.price("filled_avg_price").map(Price::get);
+    let reason = fields.words("reason", MAX_REASON);
+    let resolution = end.zip(reason).map(|(end, reason)| Resolution {
+        end,
+        filled_qty,
+        filled_avg_price,
+        reason,
+    });
+    fields.finish(resolution)
+}
+
+/// What parents and single orders have in common.
+struct OrderFields {
+    instruction: Instruction,
+    qty: Qty,
+    trade_date: Option<NaiveDate>,
+    strategy_id: StrategyId,
+    account: AccountName,
+    client_order_id: Option<OrderId>,
+}
+
+fn order(fields: &mut Fields<'_>) -> Option<OrderFields> {
+    for name in ["symbol", "side", "qty", "order_type"] {
+        fields.require(name);
+    }
+    let symbol = fields.name("symbol", names::symbol);
+    let side = fields.choice("side", &SIDES);
+    let qty = fields.qty("qty");
+    let terms = terms(fields);
+    let trade_date = fields.name("trade_date", date);
+    let strategy_id = or_default(fields, "strategy_id", names::client_strategy);
+    let account = or_default(fields, "account", AccountName::parse);
+    let client_order_id = fields.name("client_order_id", own_id);
+    Some(OrderFields {
+        instruction: instruction(symbol, side, terms)?,
+        qty: qty?,
+        trade_date,
+        strategy_id: strategy_id?,
+        account: account?,
+        client_order_id,
+    })
+}
+
+fn instruction(symbol: Option<Symbol>, side: Option<Side>, terms: Option<OrderTerms>) -> Option<Instruction> {
+    let OrderTerms {
+        terms,
+        time_in_force,
+        extended_hours,
+    } = terms?;
+    Some(Instruction {
+        symbol: symbol?,
+        side: side?,
+        terms,
+        time_in_force,
+        extended_hours,
+    })
+}
+
+struct OrderTerms {
+    terms: Terms,
+    time_in_force: TimeInForce,
+    extended_hours: bool,
+}
+
+/// The type with the prices that it takes, and how long the order may live.
+fn terms(fields: &mut Fields<'_>) -> Option<OrderTerms> {
+    let order_type = fields.choice("order_type", &ORDER_TYPES);
+    let names_a_time = fields.given("time_in_force");
+    let time_in_force = fields.choice("time_in_force", &TIMES_IN_FORCE);
+    let time_in_force = if names_a_time {
+        time_in_force
+    } else {
+        Some(TimeInForce::Day)
+    };
+    if let Some(order_type) = order_type {
+        let (limit, stop) = match order_type {
+            OrderType::Market => (false, false),
+            OrderType::Limit => (true, false),
+            OrderType::Stop => (false, true),
+            OrderType::StopLimit => (true, true),
+        };
+        for (name, takes) in [("limit_price", limit), ("stop_price", stop)] {
+            match (takes, fields.given(name)) {
+                (true, false) => fields.fault(name, "missing", format!("is required of a {order_type} order")),
+                (false, true) => {
+                    fields.fault(
+                        name,
+                        "wrong_combination",
+                        format!("is not taken by a {order_type} order"),
+                    );
+                }
+                (true, true) | (false, false) => {}
+            }
+        }
+    }
+    let limit = fields.price("limit_price");
+    let stop = fields.price("stop_price");
+    let extended_hours = fields.boolean("extended_hours").unwrap_or(false);
+    if let (true, Some(order_type), Some(time_in_force)) = (extended_hours, order_type, time_in_force)
+        && (order_type != OrderType::Limit || time_in_force != TimeInForce::Day)
+    {
+        let rule = "is for limit orders with time_in_force day only";
+        fields.fault("extended_hours", "wrong_combination", rule);
+    }
+    Some(OrderTerms {
+        terms: Terms::new(order_type?, limit, stop)?,
+        time_in_force: time_in_force?,
+        extended_hours,
+    })
+}
+
+fn schedule(fields: &mut Fields<'_>) -> Option<Schedule> {
+    let span = span(fields);
+    let interval_seconds = fields
+        .integer("interval_seconds", 1, MAX_DURATION_SECONDS)
+        .unwrap_or(DEFAULT_INTERVAL);
+    let start_time = fields.name("start_time", time);
+    let max_slice_qty = fields.qty("max_slice_qty");
+    let randomize = randomize(fields);
+    Some(Schedule {
+        span: span?,
+        interval_seconds: NonZeroU32::new(interval_seconds)?,
+        start_time,
+        max_slice_qty,
+        randomize,
+    })
+}
+
+fn span(fields: &mut Fields<'_>) -> Option<Span> {
+    match (fields.given("duration_minutes"), fields.given("duration_seconds")) {
+        (false, false) => fields.fault("duration_minutes", "missing", "or duration_seconds is required"),
+        (true, true) => {
+            let rule = "and duration_minutes exclude each other: give one of them";
+            fields.fault("duration_seconds", "wrong_combination", rule);
+        }
+        (true, false) | (false, true) => {}
+    }
+    let minutes = fields.integer("duration_minutes", 1, MAX_DURATION_SECONDS / 60);
+    let seconds = fields.integer("duration_seconds", 1, MAX_DURATION_SECONDS);
+    match (minutes.and_then(NonZeroU32::new), seconds.and_then(NonZeroU32::new)) {
+        (Some(minutes), None) => Some(Span::Minutes(minutes)),
+        (None, Some(seconds)) => Some(Span::Seconds(seconds)),
+        (None, None) | (Some(_), Some(_)) => None,
+    }
+}
+
+/// Jitter of sizes, of times, or of both; the one that is not named is nought.
+fn randomize(fields: &mut Fields<'_>) -> Option<Randomize> {
+    let mut inner = fields.object("randomize")?;
+    if !inner.given("size_pct") && !inner.given("time_pct") {
+        inner.fault("size_pct", "missing", "or time_pct is required");
+    }
+    let size_pct = inner.percent("size_pct").unwrap_or(Decimal::ZERO);
+    let time_pct = inner.percent("time_pct").unwrap_or(Decimal::ZERO);
+    let seed = inner.words("seed", MAX_SEED);
+    let randomize = Randomize {
+        size_pct,
+        time_pct,
+        seed,
+    };
+    fields.join(inner, Some(randomize))
+}
+
+fn or_default<T>(fields: &mut Fields<'_>, name: &str, parse: fn(&str) -> Result<T, BadText>) -> Option<T> {
+    if fields.given(name) {
+        fields.name(name, parse)
+    } else {
+        parse(DEFAULT_NAME).ok()
+    }
+}
+
+fn own_id(text: &str) -> Result<OrderId, BadText> {
+    if text == PATH_WORD {
+        return Err(BadText {
+            rule: "must not be 'slice', which is a word of the paths",
+        });
+    }
+    names::client_order_id(text)
+}
+
+fn date(text: &str) -> Result<NaiveDate, BadText> {
+    let parsed = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok();
+    parsed
+        .filter(|date| text.len() == 10 && date.to_string() == text)
+        .ok_or(BadText {
+            rule: "must be a date as YYYY-MM-DD",
+        })
+}
+
+/// An instant, cut to microseconds.
+pub(super) fn time(text: &str) -> Result<DateTime<Utc>, BadText> {
+    // A leap second can't be counted on: it would be another instant once it is stored.
+    DateTime::parse_from_rfc3339(text)
+        .ok()
+        .filter(|time| time.nanosecond() < 1_000_000_000)
+        .map(|time| time.with_timezone(&Utc).trunc_subsecs(6))
+        .ok_or(BadText {
+            rule: "must be a time as RFC 3339 has it, such as 2026-11-23T14:30:00Z",
+        })
+}
+
+/// A hash over what was asked, the same however it was spelled. What is absent or at its default is left out, so that
+/// hashes stay as they are when requests get new fields.
+fn hash(kind: &str, order: &OrderFields, parent: Option<(&Schedule, CatchUp, Completion)>) -> String {
+    let mut form = Canonical::default();
+    form.put("kind", kind);
+    form.put("symbol", order.instruction.symbol.as_str());
+    form.put("side", order.instruction.side.as_str());
+    form.decimal("qty", Some(order.qty.get()));
+    form.put("order_type", order.instruction.terms.order_type().as_str());
+    form.decimal("limit_price", order.instruction.terms.limit_price().map(Price::get));
+    form.decimal("stop_price", order.instruction.terms.stop_price().map(Price::get));
+    form.put("time_in_force", order.instruction.time_in_force.as_str());
+    if order.instruction.extended_hours {
+        form.put("extended_hours", "true");
+    }
+    form.maybe("trade_date", order.trade_date.map(|date| date.to_string()));
+    form.put("strategy_id", order.strategy_id.as_str());
+    form.put("account", order.account.as_str());
+    form.maybe(
+        "client_order_id",
+        order.client_order_id.as_ref().map(OrderId::to_string),
+    );
+    if let Some((schedule, catch_up, completion)) = parent {
+        form.put(
+            schedule.span.field(),
+            &match schedule.span {
+                Span::Minutes(n) | Span::Seconds(n) => n.to_string(),
+            },
+        );
+        form.put("interval_seconds", &schedule.interval_seconds.to_string());
+        form.maybe("start_time", schedule.start_time.map(super::shapes::stamp));
+        form.decimal("max_slice_qty", schedule.max_slice_qty.map(Qty::get));
+        if let Some(jitter) = &schedule.randomize {
+            form.decimal("randomize.size_pct", Some(jitter.size_pct));
+            form.decimal("randomize.time_pct", Some(jitter.time_pct));
+            form.maybe("randomize.seed", jitter.seed.clone());
+        }
+        if catch_up != CatchUp::Skip {
+            form.put("catch_up", catch_up.as_str());
+        }
+        form.put("completion", completion.as_str());
+    }
+    form.hash()
+}

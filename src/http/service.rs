@@ -1,0 +1,208 @@
+//! The service itself: probes, metrics, and what it is.
+
+use std::collections::BTreeMap;
+
+use actix_web::http::header::{CONTENT_TYPE, HeaderValue};
+use actix_web::web::Json;
+use actix_web::{HttpResponse, Responder};
+use serde::Serialize;
+use tranche_actors::gate::{ShutReason, Verdict};
+use tranche_actors::health::{PartHealth, Phase};
+use utoipa::ToSchema;
+
+use super::documented::ProblemDoc;
+use super::{Gateway, Shared, refusals};
+
+/// The text format that metrics are rendered in.
+const METRICS_FORMAT: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+
+/// The process turns.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Alive)]
+pub(super) struct AliveView {
+    #[schema(example = "up")]
+    status: &'static str,
+}
+
+/// Whether the gateway serves, and whether orders may leave.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Readiness)]
+pub(super) struct ReadyView {
+    /// False while starting and draining only.
+    ready: bool,
+    /// Whether a new order sent here would be accepted now.
+    trading_allowed: bool,
+    /// `open` or `shut`.
+    gate: &'static str,
+    /// Why trading is not allowed, the weightiest first.
+    reasons: Vec<ReasonView>,
+    parts: BTreeMap<&'static str, PartView>,
+}
+
+/// One reason that trading is not allowed.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Reason)]
+pub(super) struct ReasonView {
+    /// The same codes as of 503 answers.
+    code: &'static str,
+    /// For a person: why, and what to do.
+    detail: String,
+}
+
+/// How a part is.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Part)]
+pub(super) struct PartView {
+    /// `up`, `down` or `unknown`.
+    status: &'static str,
+    /// Why; empty when up.
+    detail: String,
+}
+
+/// What the gateway is.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Status)]
+pub(super) struct StatusView {
+    version: &'static str,
+    /// How orders are sent.
+    mode: String,
+    broker: String,
+    instance: String,
+    /// `starting`, `ready` or `draining`.
+    phase: &'static str,
+    uptime_seconds: u64,
+    /// `open` or `shut`.
+    gate: &'static str,
+    trading_allowed: bool,
+    accounts: Vec<AccountView>,
+    /// How much waits, by the name of the queue.
+    queues: BTreeMap<&'static str, u64>,
+}
+
+/// Who owns an account.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Account)]
+pub(super) struct AccountView {
+    account: String,
+    owner: Option<String>,
+    term: Option<u64>,
+}
+
+/// Whether the process turns. Asks nothing else.
+#[utoipa::path(
+    get, path = "/livez", tag = "service", operation_id = "livez", security(()),
+    responses((status = 200, body = AliveView, description = "It does"))
+)]
+pub(super) async fn livez() -> Json<AliveView> {
+    Json(AliveView { status: "up" })
+}
+
+/// The same as `/livez`.
+#[utoipa::path(
+    get, path = "/healthz", tag = "service", operation_id = "healthz", security(()),
+    responses((status = 200, body = AliveView, description = "It does"))
+)]
+pub(super) async fn healthz() -> Json<AliveView> {
+    livez().await
+}
+
+/// Whether the gateway serves: 503 while starting and draining only, so that an operator always reaches it.
+#[utoipa::path(
+    get, path = "/readyz", tag = "service", operation_id = "readyz", security(()),
+    responses(
+        (status = 200, body = ReadyView, description = "It serves"),
+        (status = 503, body = ReadyView, description = "It starts, or shuts down"),
+    )
+)]
+pub(super) async fn readyz(gateway: Gateway) -> HttpResponse {
+    let view = gateway.readiness();
+    let mut answer = if view.ready {
+        HttpResponse::Ok()
+    } else {
+        HttpResponse::ServiceUnavailable()
+    };
+    answer.json(view)
+}
+
+/// Metrics in Prometheus's text format.
+#[utoipa::path(
+    get, path = "/metrics", tag = "service", operation_id = "metrics",
+    responses(
+        (status = 200, body = String, content_type = "text/plain", description = "Every metric"),
+        (status = "default", body = ProblemDoc, content_type = "application/problem+json", description = "Why not"),
+    )
+)]
+pub(super) async fn metrics(gateway: Gateway) -> impl Responder {
+    HttpResponse::Ok()
+        .insert_header((CONTENT_TYPE, METRICS_FORMAT))
+        .body(gateway.state.metrics.render())
+}
+
+/// What the gateway is, and how much waits in it.
+#[utoipa::path(
+    get, path = "/api/v1/status", tag = "service", operation_id = "get_status",
+    responses(
+        (status = 200, body = StatusView, description = "What it is"),
+        (status = "default", body = ProblemDoc, content_type = "application/problem+json", description = "Why not"),
+    )
+)]
+pub(super) async fn status(gateway: Gateway) -> Json<StatusView> {
+    let state = &gateway.state;
+    let live = (state.live)();
+    let readiness = gateway.readiness();
+    let accounts = live.accounts.into_iter().map(|account| AccountView {
+        account: account.account,
+        owner: account.owner,
+        term: account.term,
+    });
+    Json(StatusView {
+        version: env!("CARGO_PKG_VERSION"),
+        mode: state.about.mode.clone(),
+        broker: state.about.broker.clone(),
+        instance: state.about.instance.clone(),
+        phase: state.health.phase().as_str(),
+        uptime_seconds: state.clock.monotonic().saturating_sub(gateway.started).as_secs(),
+        gate: readiness.gate,
+        trading_allowed: readiness.trading_allowed,
+        accounts: accounts.collect(),
+        queues: live.queues,
+    })
+}
+
+impl Shared {
+    fn readiness(&self) -> ReadyView {
+        let state = &self.state;
+        let boottime = state.clock.boottime();
+        let mut reasons = state.gate.reasons(boottime);
+        let phase = state.health.phase();
+        let of_phase = match phase {
+            Phase::Starting => Some(ShutReason::Starting),
+            Phase::Draining => Some(ShutReason::Draining),
+            Phase::Ready => None,
+        };
+        reasons.extend(of_phase.filter(|reason| !reasons.contains(reason)));
+        let gate = match state.gate.verdict(boottime) {
+            Verdict::Open => "open",
+            Verdict::Shut(_) => "shut",
+        };
+        let explained = reasons.iter().map(|reason| ReasonView {
+            code: reason.as_str(),
+            detail: refusals::explain(*reason, &state.health),
+        });
+        ReadyView {
+            ready: of_phase.is_none(),
+            trading_allowed: reasons.is_empty(),
+            gate,
+            reasons: explained.collect(),
+            parts: state.health.parts().into_iter().map(part).collect(),
+        }
+    }
+}
+
+fn part((name, health): (&'static str, PartHealth)) -> (&'static str, PartView) {
+    let view = PartView {
+        status: health.status.as_str(),
+        detail: health.detail,
+    };
+    (name, view)
+}

@@ -1,0 +1,216 @@
+//! What the answers about the kill switch and the circuit breaker look like: the words and the fields of the stack's
+//! Redis protocol, and what the protocol has no field for.
+
+use serde::Serialize;
+use serde_json::Value;
+use tranche_actors::commands::EngageAnswer;
+use tranche_actors::domain::breaker::BreakerState;
+use tranche_actors::domain::kill::{KillMode, KillState};
+use tranche_actors::domain::ledger::SwitchEntry;
+use utoipa::ToSchema;
+
+use super::shapes::stamp;
+use super::words;
+
+/// The word of a switch that could not be read.
+const UNKNOWN: &str = "UNKNOWN";
+
+/// The kill switch.
+#[derive(Debug, Default, Serialize, ToSchema)]
+#[schema(as = KillSwitch)]
+pub(super) struct KillView {
+    /// `ACTIVE`: trading may go on. `ENGAGED`: it is stopped. `UNKNOWN`: the switch could not be read, and it is too.
+    #[schema(schema_with = words::kill_state)]
+    pub(super) state: &'static str,
+    #[schema(format = DateTime)]
+    pub(super) engaged_at: Option<String>,
+    pub(super) engaged_by: Option<String>,
+    pub(super) engagement_reason: Option<String>,
+    #[schema(schema_with = words::any_json)]
+    pub(super) engagement_details: Option<Value>,
+    #[schema(format = DateTime)]
+    pub(super) disengaged_at: Option<String>,
+    pub(super) disengaged_by: Option<String>,
+    pub(super) disengagement_notes: Option<String>,
+    /// In this trading day.
+    pub(super) engagement_count_today: u32,
+    /// Whether the switch could be read.
+    pub(super) known: bool,
+    /// The last engagement.
+    pub(super) engagement_id: Option<String>,
+    /// What is stopped: `global`, or nothing.
+    pub(super) scopes: Vec<&'static str>,
+    /// What the last engagement does: `halt` or `cancel`.
+    pub(super) mode: Option<&'static str>,
+}
+
+impl KillView {
+    /// A switch that was read.
+    pub(super) fn of(state: &KillState) -> Self {
+        let state = state.clone();
+        let is_engaged = state.is_engaged();
+        Self {
+            state: state.state.as_str(),
+            engaged_at: state.engaged_at.map(stamp),
+            engaged_by: state.engaged_by,
+            engagement_reason: state.engagement_reason,
+            engagement_details: state.engagement_details,
+            disengaged_at: state.disengaged_at.map(stamp),
+            disengaged_by: state.disengaged_by,
+            disengagement_notes: state.disengagement_notes,
+            engagement_count_today: state.engagement_count_today,
+            known: true,
+            engagement_id: state.engagement_id,
+            scopes: if is_engaged { vec!["global"] } else { Vec::new() },
+            mode: state.mode.map(KillMode::as_str),
+        }
+    }
+
+    /// A switch that could not be read.
+    pub(super) fn unknown() -> Self {
+        Self {
+            state: UNKNOWN,
+            ..Self::default()
+        }
+    }
+}
+
+/// What engaging came to. No byte of an order is written after it but of those listed in `unknown`.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Engaged)]
+pub(super) struct EngagedView {
+    #[serde(flatten)]
+    switch: KillView,
+    /// Orders that may be live without an answer.
+    unknown: Vec<String>,
+    /// Open orders that were asked to be cancelled.
+    cancel_requested: u32,
+    /// How many of these the broker confirmed in time.
+    cancel_confirmed: u32,
+    /// How many could not be asked yet; they are retried until confirmed.
+    cancel_failed: u32,
+    /// Orders that close positions.
+    flatten_orders: Vec<String>,
+    instances: Vec<InstanceView>,
+    /// Where the engagement is not durable yet: `database`, `redis`.
+    not_durable: Vec<&'static str>,
+    /// `all`, or `this_instance` when the database can't be read.
+    covers: &'static str,
+}
+
+/// How an instance stopped.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = InstanceOutcome)]
+pub(super) struct InstanceView {
+    id: String,
+    /// `confirmed` or `lapsed`.
+    outcome: &'static str,
+}
+
+impl EngagedView {
+    /// The answer as it is shown.
+    pub(super) fn of(answer: EngageAnswer) -> Self {
+        let texts = |ids: Vec<_>| ids.iter().map(ToString::to_string).collect();
+        Self {
+            switch: KillView {
+                engagement_id: Some(answer.engagement_id),
+                ..KillView::of(&answer.state)
+            },
+            unknown: answer.unknown.iter().map(ToString::to_string).collect(),
+            cancel_requested: answer.cancel_requested,
+            cancel_confirmed: answer.cancel_confirmed,
+            cancel_failed: answer.cancel_failed,
+            flatten_orders: texts(answer.flatten_orders),
+            instances: answer
+                .instances
+                .into_iter()
+                .map(|instance| InstanceView {
+                    id: instance.id,
+                    outcome: instance.outcome,
+                })
+                .collect(),
+            not_durable: answer.not_durable,
+            covers: answer.covers,
+        }
+    }
+}
+
+/// The circuit breaker.
+#[derive(Debug, Default, Serialize, ToSchema)]
+#[schema(as = CircuitBreaker)]
+pub(super) struct BreakerView {
+    /// `OPEN`: trading is allowed. `TRIPPED`: it is stopped. `QUIET_PERIOD`: reset a moment ago, and still stopped.
+    /// `UNKNOWN`: the breaker could not be read, and trading is stopped.
+    #[schema(schema_with = words::breaker_state)]
+    state: &'static str,
+    #[schema(format = DateTime)]
+    tripped_at: Option<String>,
+    trip_reason: Option<String>,
+    #[schema(schema_with = words::any_json)]
+    trip_details: Option<Value>,
+    #[schema(format = DateTime)]
+    reset_at: Option<String>,
+    reset_by: Option<String>,
+    /// In this trading day.
+    trip_count_today: u32,
+    /// When the quiet period ends.
+    #[schema(format = DateTime)]
+    quiet_until: Option<String>,
+    /// Whether the breaker could be read.
+    known: bool,
+}
+
+impl BreakerView {
+    /// A breaker that was read.
+    pub(super) fn of(state: &BreakerState) -> Self {
+        let state = state.clone();
+        Self {
+            state: state.state.as_str(),
+            tripped_at: state.tripped_at.map(stamp),
+            trip_reason: state.trip_reason,
+            trip_details: state.trip_details,
+            reset_at: state.reset_at.map(stamp),
+            reset_by: state.reset_by,
+            trip_count_today: state.trip_count_today,
+            quiet_until: state.quiet_until.map(stamp),
+            known: true,
+        }
+    }
+
+    /// A breaker that could not be read.
+    pub(super) fn unknown() -> Self {
+        Self {
+            state: UNKNOWN,
+            ..Self::default()
+        }
+    }
+}
+
+/// What was done to a switch.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = SwitchEvent)]
+pub(super) struct SwitchEventView {
+    /// `ENGAGED`, `DISENGAGED`, `TRIPPED`, `RESET`, …
+    event: String,
+    #[schema(format = DateTime)]
+    timestamp: String,
+    /// Who, as given.
+    operator: String,
+    /// Why, or the notes.
+    reason: Option<String>,
+    #[schema(schema_with = words::any_json)]
+    details: Option<Value>,
+}
+
+impl SwitchEventView {
+    /// An entry of a switch's history.
+    pub(super) fn of(entry: SwitchEntry) -> Self {
+        Self {
+            event: entry.event,
+            timestamp: stamp(entry.timestamp),
+            operator: entry.operator,
+            reason: entry.reason,
+            details: entry.details,
+        }
+    }
+}

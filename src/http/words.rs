@@ -1,0 +1,68 @@
+//! Schemas of words, so that the documentation lists just the words that there are.
+
+use tranche_actors::domain::breaker::BreakerWord;
+use tranche_actors::domain::kill::KillWord;
+use tranche_actors::domain::parent::ParentStatus;
+use tranche_actors::domain::status::OrderStatus;
+use tranche_actors::domain::terms::{OrderType, Side, TimeInForce};
+use utoipa::openapi::schema::{Object, ObjectBuilder, Schema, SchemaType, Type};
+
+fn words(words: impl IntoIterator<Item = &'static str>) -> Object {
+    ObjectBuilder::new()
+        .schema_type(SchemaType::Type(Type::String))
+        .enum_values(Some(words))
+        .build()
+}
+
+pub(super) fn order_kind() -> Object {
+    words(["single", "slice"])
+}
+
+pub(super) fn parent_kind() -> Object {
+    words(["parent"])
+}
+
+pub(super) fn order_status() -> Object {
+    words(OrderStatus::ALL.iter().map(|word| word.as_str()))
+}
+
+pub(super) fn parent_status() -> Object {
+    words(ParentStatus::ALL.iter().map(|word| word.as_str()))
+}
+
+pub(super) fn side() -> Object {
+    words(Side::ALL.iter().map(|word| word.as_str()))
+}
+
+pub(super) fn order_type() -> Object {
+    words(OrderType::ALL.iter().map(|word| word.as_str()))
+}
+
+pub(super) fn time_in_force() -> Object {
+    words(TimeInForce::ALL.iter().map(|word| word.as_str()))
+}
+
+pub(super) fn kill_state() -> Object {
+    words(KillWord::ALL.iter().map(|word| word.as_str()).chain(["UNKNOWN"]))
+}
+
+pub(super) fn breaker_state() -> Object {
+    words(BreakerWord::ALL.iter().map(|word| word.as_str()).chain(["UNKNOWN"]))
+}
+
+/// The codes of problems.
+pub(super) fn problem_code() -> Object {
+    words(super::problem::Code::WORDS.iter().copied())
+}
+
+/// Any JSON at all.
+pub(super) fn any_json() -> Schema {
+    Schema::Object(ObjectBuilder::new().schema_type(SchemaType::AnyValue).build())
+}
+
+/// A decimal of a request: a string, or a number of which every digit counts.
+pub(super) fn decimal() -> Object {
+    ObjectBuilder::new()
+        .schema_type(SchemaType::from_iter([Type::String, Type::Number]))
+        .build()
+}
