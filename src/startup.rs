@@ -16,7 +16,7 @@ use tranche_actors::domain::ids::DEFAULT_NAME;
 use tranche_actors::domain::names::AccountName;
 use tranche_actors::domain::request::PlanRules;
 use tranche_actors::domain::trading_day::DayEnd;
-use tranche_actors::ports::{Clock, Entropy, World};
+use tranche_actors::ports::{Clock, World};
 use tranche_actors::supervisor::{self, DrainAll, House};
 use tranche_actors::tuning::Tuning;
 

@@ -91,6 +91,7 @@ pub(super) fn store(error: StoreError) -> Problem {
         StoreError::Unavailable { .. }
         | StoreError::Constraint { .. }
         | StoreError::Deposed
+        | StoreError::Unusable { .. }
         | StoreError::OutcomeUnknown { .. } => store_unavailable(),
     }
 }

@@ -66,9 +66,9 @@ pub struct Changes {
 }
 
 /// The name of the kill switch in the store.
-pub(super) const KILL_SWITCH: &str = "kill_switch";
+pub const KILL_SWITCH: &str = "kill_switch";
 /// The name of the circuit breaker in the store.
-pub(super) const CIRCUIT_BREAKER: &str = "circuit_breaker";
+pub const CIRCUIT_BREAKER: &str = "circuit_breaker";
 /// Who causes what nobody asked for.
 pub(super) const GATEWAY: &str = "gateway";
 
