@@ -25,7 +25,7 @@ use crate::brokers::paper::{PaperError, PaperVenue};
 use crate::clock::{SystemClock, SystemEntropy};
 use crate::http::auth::{self, Access, AuthSetupError};
 use crate::http::{self, About, AccountOwner, HttpState, Limits, Live};
-use crate::settings::{AuthMode, OnShutdown, Settings};
+use crate::settings::{AuthMode, OpenOrders, Settings};
 use crate::storage::lock::{DataLock, LockError};
 use crate::storage::sqlite::{SqliteSettings, SqliteStore};
 
@@ -209,12 +209,12 @@ fn tuning(settings: &Settings, world: &World) -> Result<Tuning, StartupError> {
         kill_settle: settings.kill_switch.settle,
         quiet_period: settings.breaker.quiet_period,
         error_rule: error_rule(settings),
-        cancel_on_trip: false,
+        cancel_on_trip: settings.breaker.on_trip == OpenOrders::Cancel,
         commit_timeout: settings.persistence.commit_timeout,
         max_batch: settings.persistence.batch.get(),
         max_commits: settings.actors.mailbox.get(),
         drain: settings.actors.drain_timeout,
-        cancel_on_shutdown: execution.on_shutdown == OnShutdown::Cancel,
+        cancel_on_shutdown: execution.on_shutdown == OpenOrders::Cancel,
     })
 }
 

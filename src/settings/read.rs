@@ -14,7 +14,7 @@ use super::paper;
 use super::reader::Reader;
 use super::sections::{
     Actors, Auth, AuthMode, Breaker, Broker, BrokerErrors, Execution, Gate, Http, KillSwitch, Log, LogFormat,
-    OnShutdown, Persistence, Storage,
+    OpenOrders, Persistence, Storage,
 };
 use super::{Fault, Settings};
 
@@ -205,7 +205,7 @@ fn instruments(r: &mut Reader) -> BTreeMap<Symbol, Instrument> {
 }
 
 fn execution(r: &mut Reader) -> Execution {
-    let words = [("leave", OnShutdown::Leave), ("cancel", OnShutdown::Cancel)];
+    let words = [("leave", OpenOrders::Leave), ("cancel", OpenOrders::Cancel)];
     let settings = Execution {
         claim: r.time("execution.claim_seconds", DAY),
         misfire_grace: r.time_or_zero("execution.misfire_grace_seconds", DAY),
@@ -218,7 +218,7 @@ fn execution(r: &mut Reader) -> Execution {
         max_slices: count(r, "execution.max_slices", 1_000_000),
         max_open_parents: size(r, "execution.max_open_parents", 10_000_000),
         benchmark_every: r.time("execution.benchmark_seconds", 3_600),
-        on_shutdown: r.word("execution.on_shutdown", &words, &[], OnShutdown::Leave),
+        on_shutdown: r.word("execution.on_shutdown", &words, &[], OpenOrders::Leave),
     };
     r.rule(
         ["execution.stale_slice_seconds", "execution.misfire_grace_seconds"],
@@ -236,8 +236,10 @@ fn breaker(r: &mut Reader) -> Breaker {
         share_percent: count(r, "breaker.broker_errors.share_percent", 100),
         consecutive: NonZeroU32::new(r.whole("breaker.broker_errors.consecutive", 0..=1_000_000)),
     };
+    let words = [("keep", OpenOrders::Leave), ("cancel", OpenOrders::Cancel)];
     Breaker {
         quiet_period: r.time_or_zero("breaker.quiet_period_seconds", DAY),
+        on_trip: r.word("breaker.on_trip", &words, &[], OpenOrders::Leave),
         broker_errors: enabled.then_some(errors),
     }
 }
