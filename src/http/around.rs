@@ -2,12 +2,13 @@
 
 use std::panic::AssertUnwindSafe;
 
-use actix_web::HttpMessage;
 use actix_web::body::BoxBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::ConnectionType;
+use actix_web::error::InternalError;
+use actix_web::http::{ConnectionType, StatusCode};
 use actix_web::middleware::Next;
 use futures_util::FutureExt;
+use tracing::Instrument;
 use tranche_actors::health::Phase;
 
 use super::problem::{Code, Problem};
@@ -20,31 +21,29 @@ pub(super) async fn around(
     next: Next<BoxBody>,
 ) -> actix_web::Result<ServiceResponse<BoxBody>> {
     let id = RequestId::of(request.headers());
-    request.extensions_mut().insert(id.clone());
     let shared = request.app_data::<Gateway>().cloned();
     let watch = shared
         .as_ref()
         .map(|shared| metrics::Watch::start(request.method(), shared.state.clock.monotonic()));
+    let span =
+        tracing::info_span!("request", request_id = %id.as_str(), method = %request.method(), path = request.path());
     // The response is all that outlives a panic here, and nothing reads what was half done.
-    let answered = AssertUnwindSafe(next.call(request)).catch_unwind().await;
-    let failed = || {
-        let problem = Problem::new(
-            Code::Internal,
-            "the gateway failed: its log says more, under this request's id",
-        );
-        let mut answer = problem.render(id.as_str());
-        id.stamp(answer.headers_mut());
-        actix_web::error::InternalError::from_response("a handler failed", answer)
-    };
+    let answering = AssertUnwindSafe(next.call(request).instrument(span.clone()));
+    let answered = answering.catch_unwind().await;
+    let _in_request = span.entered();
     let mut response = match answered {
         Ok(Ok(response)) => response,
-        Ok(Err(error)) => {
-            tracing::error!(request_id = %id.as_str(), %error, "a request failed outside its handler");
-            return Err(failed().into());
-        }
-        Err(_) => {
-            tracing::error!(request_id = %id.as_str(), "a handler panicked");
-            return Err(failed().into());
+        broken => {
+            let why = match broken {
+                Ok(Err(error)) => error.to_string(),
+                Ok(Ok(_)) | Err(_) => "its handler panicked".to_owned(),
+            };
+            tracing::error!(why, "a request failed");
+            if let (Some(shared), Some(watch)) = (shared, watch) {
+                let now = shared.state.clock.monotonic();
+                watch.end(None, StatusCode::INTERNAL_SERVER_ERROR, now);
+            }
+            return Err(failed(&id).into());
         }
     };
     let problem = response.response_mut().extensions_mut().remove::<Problem>();
@@ -63,4 +62,12 @@ pub(super) async fn around(
         watch.end(route.as_deref(), response.status(), shared.state.clock.monotonic());
     }
     Ok(response)
+}
+
+/// The answer to a request that left none.
+fn failed(id: &RequestId) -> InternalError<&'static str> {
+    let detail = "the gateway failed: its log says more, under this request's id";
+    let mut answer = Problem::new(Code::Internal, detail).render(id.as_str());
+    id.stamp(answer.headers_mut());
+    InternalError::from_response("a request failed", answer)
 }
