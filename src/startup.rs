@@ -23,7 +23,7 @@ use tranche_actors::tuning::Tuning;
 use crate::brokers::paper::settings::PaperSettings;
 use crate::brokers::paper::{PaperError, PaperVenue};
 use crate::clock::{SystemClock, SystemEntropy};
-use crate::http::auth::{self, Access, AuthSetupError};
+use crate::http::auth::{self, AuthSetupError};
 use crate::http::{self, About, AccountOwner, HttpState, Limits, Live};
 use crate::settings::{AuthMode, OpenOrders, Settings};
 use crate::storage::lock::{DataLock, LockError};
@@ -246,12 +246,8 @@ fn http_state(
     house: &House,
     address: SocketAddr,
 ) -> Result<HttpState, StartupError> {
-    let key = settings.auth.admin_key.as_ref().map(|key| auth::AdminKey::new(key.expose_secret()));
-    let access = match (auth::decide(auth_mode(settings), key.is_some(), address.ip())?, key) {
-        (auth::Need::Key, Some(key)) => Access::Keyed(key),
-        (auth::Need::Key, None) => return Err(AuthSetupError::NoKey.into()),
-        (auth::Need::Nothing, _) => Access::Open,
-    };
+    let key = settings.auth.admin_key.as_ref().map(ExposeSecret::expose_secret);
+    let access = auth::access(auth_mode(settings), key, address.ip())?;
     Ok(HttpState {
         desk: house.desk.clone(),
         kill_switch: Arc::new(house.kill_switch.clone()),
