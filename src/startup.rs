@@ -83,14 +83,22 @@ pub enum StartupError {
 /// # Errors
 /// Why it did not start, or did not end well.
 pub async fn run(settings: Settings, on_listening: impl FnOnce(SocketAddr)) -> Result<(), StartupError> {
-    let (terminate, interrupt) = (listen_for(SignalKind::terminate())?, listen_for(SignalKind::interrupt())?);
+    let (terminate, interrupt) = (
+        listen_for(SignalKind::terminate())?,
+        listen_for(SignalKind::interrupt())?,
+    );
     let lock = Arc::new(DataLock::take(&settings.storage.folder)?);
     let listener = bind(settings.http.bind)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let (paper_settings, book) = paper(&settings)?;
     let venue = Arc::new(PaperVenue::open(&paper_settings, &book, Arc::clone(&clock)).await?);
     let store = Arc::new(SqliteStore::new(Arc::clone(&lock), sqlite(&settings)));
-    let world = World { store: store.clone(), venue: venue.clone(), clock, entropy: Arc::new(SystemEntropy) };
+    let world = World {
+        store: store.clone(),
+        venue: venue.clone(),
+        clock,
+        entropy: Arc::new(SystemEntropy),
+    };
     let tuning = tuning(&settings, &world)?;
     let (fatal, died) = oneshot::channel();
     let house = supervisor::start(world.clone(), tuning.clone(), fatal);
@@ -107,7 +115,10 @@ pub async fn run(settings: Settings, on_listening: impl FnOnce(SocketAddr)) -> R
         return Err(StartupError::SupervisorDied);
     }
     drain(&house, &handle).await;
-    serving.await.map_err(|error| StartupError::Server(error.into()))?.map_err(StartupError::Server)?;
+    serving
+        .await
+        .map_err(|error| StartupError::Server(error.into()))?
+        .map_err(StartupError::Server)?;
     drop((house, world));
     tracing::info!("stopped");
     Ok(())
@@ -163,7 +174,10 @@ fn paper(settings: &Settings) -> Result<(PaperSettings, PathBuf), StartupError> 
         latency_ms: millis(paper.latency),
         quote_interval_ms: millis(paper.quote_interval),
         slippage_bps: paper.slippage_bps,
-        fees: tranche_actors::market::fills::Fees { per_unit: paper.fee_per_unit, bps: paper.fee_bps },
+        fees: tranche_actors::market::fills::Fees {
+            per_unit: paper.fee_per_unit,
+            bps: paper.fee_bps,
+        },
         faults: serde_json::from_value(paper.faults.clone().into())?,
         event_buffer: paper.event_buffer.get(),
     };
@@ -299,7 +313,11 @@ fn live(house: &House, tuning: &Tuning) -> Arc<dyn Fn() -> Live + Send + Sync> {
         let term = health.term();
         let owner = term.map(|_| instance.clone());
         Live {
-            accounts: vec![AccountOwner { account: account.clone(), owner, term }],
+            accounts: vec![AccountOwner {
+                account: account.clone(),
+                owner,
+                term,
+            }],
             queues: BTreeMap::from([
                 ("in_flight", count(in_flight.len())),
                 ("unknown", count(doubtful.len())),

@@ -1,6 +1,7 @@
 //! What answers look like. Decimals are strings in their one canonical form, times RFC 3339 with `Z` and microseconds,
 //! and what is absent is null.
 
+use actix_web::http::StatusCode;
 use chrono::{DateTime, SecondsFormat, Utc};
 use rust_decimal::Decimal;
 use serde::Serialize;
@@ -10,7 +11,6 @@ use tranche_actors::domain::order::Order;
 use tranche_actors::ports::store::LedgerEvent;
 use utoipa::ToSchema;
 
-use super::plan_shapes::ParentView;
 use super::words;
 
 /// A time as every answer spells it.
@@ -21,6 +21,11 @@ pub(super) fn stamp(time: DateTime<Utc>) -> String {
 /// A decimal that may be absent.
 pub(super) fn decimal(value: Option<Decimal>) -> Option<String> {
     value.map(canonical)
+}
+
+/// 201 for the first time, 200 for a repetition.
+pub(super) const fn taken(replayed: bool) -> StatusCode {
+    if replayed { StatusCode::OK } else { StatusCode::CREATED }
 }
 
 /// A list, newest first but where it says otherwise.
@@ -131,17 +136,6 @@ impl OrderView {
             terminal_at: order.terminal_at.map(stamp),
         }
     }
-}
-
-/// What an id names.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = AnyOrder)]
-#[serde(untagged)]
-pub(super) enum AnyView {
-    /// A parent with its progress.
-    Parent(Box<ParentView>),
-    /// A single order or a slice.
-    Order(Box<OrderView>),
 }
 
 /// An event of the ledger.

@@ -7,7 +7,8 @@ use rust_decimal::Decimal;
 
 use super::book::{self, Book, BookOrder, BookState, Change};
 use super::fills::{self, Fees, Offer, Wish};
-use super::quotes::{Quotes, SizedQuote};
+use super::quotes::Quotes;
+use super::sized_quote::SizedQuote;
 use crate::domain::names::{BrokerOrderId, OrderId, Symbol};
 use crate::domain::terms::{Instruction, Side, Terms, TimeInForce};
 use crate::domain::venue::{NewOrder, Quote, VenueOrder, VenueStatus, VenueWords};
@@ -121,7 +122,8 @@ impl Engine {
     ) -> Result<Accepted, SubmitError> {
         let reserve_price = self.admissible(new, now)?;
         let seq = self.book.next_seq();
-        let broker_order_id = broker_order_id(seq, &new.client_order_id).ok_or_else(|| rejected("50010000", "no order id is left"))?;
+        let broker_order_id =
+            broker_order_id(seq, &new.client_order_id).ok_or_else(|| rejected("50010000", "no order id is left"))?;
         let Instruction {
             symbol, time_in_force, ..
         } = &new.instruction;
