@@ -26,6 +26,7 @@ use super::profiles::Role;
 use super::registry::{LEDGER, StoreSpec};
 
 mod cells;
+mod columns;
 mod commit;
 pub(crate) mod faults;
 mod load;

@@ -1,20 +1,21 @@
 //! What a batch has changed, saved by sets: one statement per table, whatever the number of rows.
 
-use serde::Serialize;
 use sqlx::query::Query;
 use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteConnection};
 use tranche_actors::domain::breaker::BreakerState;
 use tranche_actors::domain::kill::KillState;
 use tranche_actors::domain::ledger::{Books, CIRCUIT_BREAKER, KILL_SWITCH};
-use tranche_actors::domain::names::{BrokerOrderId, OrderId};
+use tranche_actors::domain::names::OrderId;
 use tranche_actors::domain::order::Order;
 use tranche_actors::domain::parent::Parent;
 use tranche_actors::ports::store::{Batch, PositionConflict, StoreError};
 
 use super::cells;
+use super::columns::{Columns, Line};
 use super::faults::classify;
 use super::rows::{
-    EventRow, ExecutionRow, OrderRow, ParentRow, PositionRow, ProgressRow, StateRow, SwitchEntryRow, json, time,
+    self, DifferenceRow, EventRow, ExecutionRow, PositionRow, ProgressRow, QuarantineRow, StateRow, SwitchEntryRow,
+    json, time,
 };
 
 pub(super) mod sql;
@@ -40,38 +41,34 @@ async fn orders(connection: &mut SqliteConnection, books: &Books) -> Result<(), 
         .new_orders
         .iter()
         .filter_map(|id| books.orders.get(id))
-        .map(OrderRow::of);
-    let new_parents = changes
-        .new_parents
-        .iter()
-        .filter_map(|id| books.parents.get(id))
-        .map(OrderRow::of_parent);
-    rows(
-        connection,
-        sql::INSERT_ORDERS,
-        &new.chain(new_parents).collect::<Vec<_>>(),
-    )
-    .await?;
+        .map(rows::order);
+    let new = new
+        .chain(new_parents(books).map(rows::parent_order))
+        .map(Line)
+        .collect::<Vec<_>>();
+    write(connection, &sql::INSERT_ORDERS, &new).await?;
     let changed = changed_orders(books).map(StateRow::of);
-    let changed_parents = changed_parents(books).map(StateRow::of_parent);
-    rows(
-        connection,
-        sql::UPDATE_ORDERS,
-        &changed.chain(changed_parents).collect::<Vec<_>>(),
-    )
-    .await
+    let changed = changed
+        .chain(changed_parents(books).map(StateRow::of_parent))
+        .map(Line)
+        .collect::<Vec<_>>();
+    write(connection, &sql::UPDATE_ORDERS, &changed).await
 }
 
 async fn parents(connection: &mut SqliteConnection, books: &Books) -> Result<(), StoreError> {
-    let new = books
-        .changes
-        .new_parents
-        .iter()
-        .filter_map(|id| books.parents.get(id))
-        .map(ParentRow::of);
-    rows(connection, sql::INSERT_PARENTS, &new.collect::<Result<Vec<_>, _>>()?).await?;
-    let changed = changed_parents(books).map(ProgressRow::of).collect::<Vec<_>>();
-    rows(connection, sql::UPDATE_PARENTS, &changed).await
+    let new = new_parents(books)
+        .map(|parent| rows::parent(parent).map(Line))
+        .collect::<Result<Vec<_>, _>>()?;
+    write(connection, &sql::INSERT_PARENTS, &new).await?;
+    let changed = changed_parents(books)
+        .map(ProgressRow::of)
+        .map(Line)
+        .collect::<Vec<_>>();
+    write(connection, &sql::UPDATE_PARENTS, &changed).await
+}
+
+fn new_parents(books: &Books) -> impl Iterator<Item = &Parent> {
+    books.changes.new_parents.iter().filter_map(|id| books.parents.get(id))
 }
 
 /// What is new is inserted as it is at the end of the batch, and needs no update.
@@ -88,7 +85,7 @@ fn changed_parents(books: &Books) -> impl Iterator<Item = &Parent> {
 async fn executions(connection: &mut SqliteConnection, books: &Books) -> Result<(), StoreError> {
     let new = books.changes.executions.iter();
     let new = new.filter_map(|(id, execution)| Some(ExecutionRow::of(books.orders.get(id)?, execution)));
-    rows(connection, sql::INSERT_EXECUTIONS, &new.collect::<Vec<_>>()).await
+    write(connection, &sql::INSERT_EXECUTIONS, &new.map(Line).collect::<Vec<_>>()).await
 }
 
 async fn positions(connection: &mut SqliteConnection, books: &Books, batch: &Batch) -> Result<(), StoreError> {
@@ -97,18 +94,15 @@ async fn positions(connection: &mut SqliteConnection, books: &Books, batch: &Bat
         .positions
         .iter()
         .filter_map(|key| books.positions.get_key_value(key));
-    let changed = changed.map(|((account, symbol), position)| PositionRow::of(account, symbol, position));
     let changed = changed.collect::<Vec<_>>();
     if changed.is_empty() {
         return Ok(());
     }
-    let changed_json = json(&changed)?;
-    let conflict = sqlx::query(sql::CONFLICT)
-        .bind(&changed_json)
-        .fetch_optional(&mut *connection)
-        .await
-        .map_err(classify)?;
-    if let Some(row) = conflict {
+    let expected = changed
+        .iter()
+        .map(|((account, symbol), position)| (account, symbol, position.version.saturating_sub(1)));
+    let conflict = sqlx::query(sql::CONFLICT).bind(json(&expected.collect::<Vec<_>>())?);
+    if let Some(row) = conflict.fetch_optional(&mut *connection).await.map_err(classify)? {
         let conflict = PositionConflict {
             symbol: cells::cell(&row, "symbol", cells::symbol)?,
             expected: cells::number(&row, "expected")?,
@@ -118,14 +112,14 @@ async fn positions(connection: &mut SqliteConnection, books: &Books, batch: &Bat
             detail: conflict.to_string(),
         });
     }
-    written(
-        connection,
-        sqlx::query(sql::WRITE_POSITIONS)
-            .bind(changed_json)
-            .bind(time(batch.at)),
-        changed.len(),
-    )
-    .await
+    let lines = changed
+        .iter()
+        .map(|((account, symbol), position)| Line(PositionRow::of(account, symbol, position)));
+    let lines = json(&lines.collect::<Vec<_>>())?;
+    let query = sqlx::query(sql::WRITE_POSITIONS.as_str())
+        .bind(lines)
+        .bind(time(batch.at));
+    written(connection, query, changed.len()).await
 }
 
 async fn findings(
@@ -134,32 +128,26 @@ async fn findings(
     batch: &Batch,
     account: &str,
 ) -> Result<(), StoreError> {
-    let changes = &books.changes;
-    if !changes.quarantines.is_empty() {
-        let quarantines = changes.quarantines.iter();
-        let quarantines = quarantines.map(|(symbol, reason, broker_order_id, data)| {
-            (
-                symbol,
-                reason,
-                broker_order_id.as_ref().map(BrokerOrderId::as_str),
-                data.to_string(),
-            )
-        });
-        let rows = json(&quarantines.collect::<Vec<_>>())?;
-        let query = sqlx::query(sql::QUARANTINE)
-            .bind(rows)
+    let quarantines = books.changes.quarantines.iter();
+    let quarantines = quarantines
+        .map(|(symbol, reason, order, data)| Line(QuarantineRow::of(symbol, reason, order.as_ref(), data)))
+        .collect::<Vec<_>>();
+    if !quarantines.is_empty() {
+        let query = sqlx::query(sql::QUARANTINE.as_str())
+            .bind(json(&quarantines)?)
             .bind(account)
             .bind(time(batch.at));
         query.execute(&mut *connection).await.map_err(classify)?;
     }
-    if !changes.differences.is_empty() {
-        let query = sqlx::query(sql::DIFFERENCES)
-            .bind(json(&changes.differences)?)
-            .bind(account)
-            .bind(time(batch.at));
-        query.execute(&mut *connection).await.map_err(classify)?;
+    let differences = books.changes.differences.iter();
+    let differences = differences
+        .map(|(symbol, ours, theirs)| Line(DifferenceRow::of(symbol, *ours, *theirs)))
+        .collect::<Vec<_>>();
+    if differences.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    let query = sqlx::query(sql::INSERT_DIFFERENCES.as_str()).bind(json(&differences)?);
+    written(connection, query.bind(account).bind(time(batch.at)), differences.len()).await
 }
 
 async fn switches(connection: &mut SqliteConnection, books: &Books, batch: &Batch) -> Result<(), StoreError> {
@@ -175,8 +163,8 @@ async fn switches(connection: &mut SqliteConnection, books: &Books, batch: &Batc
     let entries = changes
         .switch_entries
         .iter()
-        .map(|(name, entry)| SwitchEntryRow::of(name, entry));
-    rows(connection, sql::INSERT_SWITCH_ENTRIES, &entries.collect::<Vec<_>>()).await
+        .map(|(name, entry)| Line(SwitchEntryRow::of(name, entry)));
+    write(connection, &sql::INSERT_SWITCH_ENTRIES, &entries.collect::<Vec<_>>()).await
 }
 
 /// Writes the events from the account's next number on, and moves that number behind them.
@@ -187,30 +175,33 @@ pub(super) async fn save_events(
     account: &str,
     first: i64,
 ) -> Result<(), StoreError> {
-    let events = books.changes.events.iter().map(EventRow::of).collect::<Vec<_>>();
+    let events = books
+        .changes
+        .events
+        .iter()
+        .map(EventRow::of)
+        .map(Line)
+        .collect::<Vec<_>>();
     if events.is_empty() {
         return Ok(());
     }
-    let insert = sqlx::query(sql::INSERT_EVENTS)
-        .bind(json(&events)?)
-        .bind(account)
-        .bind(first)
-        .bind(time(batch.at));
+    let insert = sqlx::query(sql::INSERT_EVENTS.as_str()).bind(json(&events)?);
+    let insert = insert.bind(account).bind(time(batch.at)).bind(first);
     written(connection, insert, events.len()).await?;
     let count = i64::try_from(events.len()).unwrap_or(i64::MAX);
     let next = sqlx::query("UPDATE accounts SET next_event = ?1 WHERE account = ?2");
     written(connection, next.bind(first.saturating_add(count)).bind(account), 1).await
 }
 
-async fn rows<T: Serialize>(
+async fn write<T: Columns>(
     connection: &mut SqliteConnection,
     sql: &'static str,
-    rows: &[T],
+    lines: &[Line<T>],
 ) -> Result<(), StoreError> {
-    if rows.is_empty() {
+    if lines.is_empty() {
         return Ok(());
     }
-    written(connection, sqlx::query(sql).bind(json(&rows)?), rows.len()).await
+    written(connection, sqlx::query(sql).bind(json(&lines)?), lines.len()).await
 }
 
 /// Runs a statement that has to write so many rows, or the books and the tables have come apart.

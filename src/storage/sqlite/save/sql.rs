@@ -1,199 +1,73 @@
-//! The statements that save a batch.
-//!
-//! The rows of a statement come as one JSON array, unpacked once into binary JSON: without `MATERIALIZED` SQLite would
-//! parse the row again for each of its columns.
+//! The statements that save a batch, made once from the names of the rows' columns.
 
-/// `INSERT` of a JSON array's objects, whose fields are named like the columns.
-macro_rules! insert {
-    ($table:literal, $first:literal $(, $column:literal)* $(,)?) => {
-        concat!(
-            "WITH r (v) AS MATERIALIZED (SELECT value FROM jsonb_each(?1)) INSERT INTO ", $table,
-            " (", $first, $(", ", $column,)* ") SELECT v ->> '", $first, "'", $(", v ->> '", $column, "'",)* " FROM r"
-        )
-    };
-}
+use std::sync::LazyLock;
 
-/// `UPDATE` of the rows that a JSON array's objects name by their client order id.
-macro_rules! update {
-    ($table:literal, $first:literal $(, $column:literal)* $(,)?) => {
-        concat!(
-            "WITH r (v) AS MATERIALIZED (SELECT value FROM jsonb_each(?1)) UPDATE ", $table,
-            " SET ", $first, " = v ->> '", $first, "'", $(", ", $column, " = v ->> '", $column, "'",)*
-            " FROM r WHERE client_order_id = v ->> 'client_order_id'"
-        )
-    };
-}
+use super::super::columns::{Columns, insert, update};
+use super::super::rows::{
+    DifferenceRow, EventRow, ExecutionRow, OrderRow, ParentRow, PositionRow, ProgressRow, QuarantineRow, StateRow,
+    SwitchEntryRow,
+};
 
-pub(super) const INSERT_ORDERS: &str = insert!(
-    "orders",
-    "client_order_id",
-    "kind",
-    "strategy_id",
-    "account",
-    "symbol",
-    "side",
-    "qty",
-    "order_type",
-    "limit_price",
-    "stop_price",
-    "time_in_force",
-    "extended_hours",
-    "status",
-    "venue_status",
-    "broker_order_id",
-    "parent_order_id",
-    "plan_version",
-    "slice_num",
-    "total_slices",
-    "scheduled_time",
-    "attempt",
-    "tries",
-    "claimed_at",
-    "absent_at",
-    "cancel_requested_at",
-    "at_venue",
-    "filled_qty",
-    "filled_cost",
-    "filled_avg_price",
-    "reason_code",
-    "error_message",
-    "caller",
-    "idempotency_key",
-    "request_hash",
-    "created_at",
-    "updated_at",
-    "submitted_at",
-    "terminal_at",
-);
+type Sql = LazyLock<String>;
 
-pub(super) const UPDATE_ORDERS: &str = update!(
-    "orders",
-    "status",
-    "venue_status",
-    "broker_order_id",
-    "plan_version",
-    "attempt",
-    "tries",
-    "claimed_at",
-    "absent_at",
-    "cancel_requested_at",
-    "at_venue",
-    "filled_qty",
-    "filled_cost",
-    "filled_avg_price",
-    "reason_code",
-    "error_message",
-    "updated_at",
-    "submitted_at",
-    "terminal_at",
-);
+pub(super) static INSERT_ORDERS: Sql = Sql::new(|| insert::<OrderRow<'_>>("orders", &[]));
+pub(super) static UPDATE_ORDERS: Sql = Sql::new(|| update::<StateRow<'_>>("orders"));
+pub(super) static INSERT_PARENTS: Sql = Sql::new(|| insert::<ParentRow<'_>>("parents", &[]));
+pub(super) static UPDATE_PARENTS: Sql = Sql::new(|| update::<ProgressRow<'_>>("parents"));
+pub(super) static INSERT_EXECUTIONS: Sql = Sql::new(|| insert::<ExecutionRow<'_>>("executions", &[]));
+pub(super) static INSERT_SWITCH_ENTRIES: Sql = Sql::new(|| insert::<SwitchEntryRow<'_>>("switch_history", &[]));
 
-pub(super) const INSERT_PARENTS: &str = insert!(
-    "parents",
-    "client_order_id",
-    "schedule",
-    "interval_seconds",
-    "start_at",
-    "end_at",
-    "trade_date",
-    "catch_up",
-    "completion",
-    "working_qty",
-    "unknown_qty",
-    "pending_qty",
-    "unexecuted_qty",
-    "open_slices",
-    "rejected_slices",
-    "failed_slices",
-    "arrival_price",
-    "benchmark_area",
-    "benchmark_seconds",
-    "warnings",
-);
+/// `?2` is the account, `?3` the time.
+pub(super) static INSERT_DIFFERENCES: Sql =
+    Sql::new(|| insert::<DifferenceRow<'_>>("position_differences", &[("account", "?2"), ("at", "?3")]));
 
-pub(super) const UPDATE_PARENTS: &str = update!(
-    "parents",
-    "working_qty",
-    "unknown_qty",
-    "pending_qty",
-    "unexecuted_qty",
-    "open_slices",
-    "rejected_slices",
-    "failed_slices",
-    "benchmark_area",
-    "benchmark_seconds",
-);
-
-pub(super) const INSERT_EXECUTIONS: &str = insert!(
-    "executions",
-    "broker_order_id",
-    "cum_qty",
-    "client_order_id",
-    "execution_id",
-    "account",
-    "symbol",
-    "side",
-    "qty",
-    "price",
-    "fee",
-    "at",
-);
-
-pub(super) const INSERT_SWITCH_ENTRIES: &str = insert!(
-    "switch_history",
-    "switch",
-    "event",
-    "timestamp",
-    "operator",
-    "reason",
-    "details",
-);
-
-/// `?2` is the account, `?3` the number of the first event, `?4` the time.
-pub(super) const INSERT_EVENTS: &str = "
-WITH r (k, v) AS MATERIALIZED (SELECT key, value FROM jsonb_each(?1))
-INSERT INTO order_events (account, number, client_order_id, event, old_status, new_status, data, actor, at)
-SELECT ?2, ?3 + k, v ->> 'client_order_id', v ->> 'event', v ->> 'old_status', v ->> 'new_status', v ->> 'data',
-    v ->> 'actor', ?4
-FROM r";
-
-/// A position replaces the version before, and no other.
-pub(super) const WRITE_POSITIONS: &str = "
-WITH r (v) AS MATERIALIZED (SELECT value FROM jsonb_each(?1))
-INSERT INTO portfolio_positions
-    (account, symbol, qty, cost, avg_price, realised_pnl, fees, last_price, last_at, version, updated_at)
-SELECT v ->> 'account', v ->> 'symbol', v ->> 'qty', v ->> 'cost', v ->> 'avg_price', v ->> 'realised_pnl',
-    v ->> 'fees', v ->> 'last_price', v ->> 'last_at', v ->> 'version', ?2
-FROM r WHERE true
-ON CONFLICT (account, symbol) DO UPDATE SET
-    qty = excluded.qty, cost = excluded.cost, avg_price = excluded.avg_price, realised_pnl = excluded.realised_pnl,
-    fees = excluded.fees, last_price = excluded.last_price, last_at = excluded.last_at, version = excluded.version,
-    updated_at = excluded.updated_at
-WHERE portfolio_positions.version = excluded.version - 1";
-
-/// A position that is not at the version that was read; one that is missing is at version 0.
-pub(super) const CONFLICT: &str = "
-SELECT v ->> 'symbol' AS symbol, (v ->> 'version') - 1 AS expected, coalesce(p.version, 0) AS found
-FROM (SELECT value AS v FROM jsonb_each(?1)) LEFT JOIN portfolio_positions AS p
-    ON p.account = v ->> 'account' AND p.symbol = v ->> 'symbol'
-WHERE coalesce(p.version, 0) <> (v ->> 'version') - 1 LIMIT 1";
+/// `?2` is the account, `?3` the time, `?4` the number of the first event.
+pub(super) static INSERT_EVENTS: Sql = Sql::new(|| {
+    let fixed = [("account", "?2"), ("at", "?3"), ("number", "?4 + k")];
+    insert::<EventRow<'_>>("order_events", &fixed)
+});
 
 /// A symbol that is in quarantine stays there for the reason that it came for; one that was cleared comes back.
-pub(super) const QUARANTINE: &str = "
-INSERT INTO quarantine (account, symbol, reason, broker_order_id, data, since)
-SELECT ?2, value ->> 0, value ->> 1, value ->> 2, value ->> 3, ?3 FROM json_each(?1) WHERE true
-ON CONFLICT (account, symbol) DO UPDATE SET reason = excluded.reason, broker_order_id = excluded.broker_order_id,
-    data = excluded.data, since = excluded.since, cleared_at = NULL, cleared_by = NULL
-WHERE cleared_at IS NOT NULL";
+/// `?2` is the account, `?3` the time.
+pub(super) static QUARANTINE: Sql = Sql::new(|| {
+    let rows = insert::<QuarantineRow<'_>>("quarantine", &[("account", "?2"), ("since", "?3")]);
+    format!(
+        "{rows} ON CONFLICT (account, symbol) DO UPDATE SET reason = excluded.reason,
+            broker_order_id = excluded.broker_order_id, data = excluded.data, since = excluded.since,
+            cleared_at = NULL, cleared_by = NULL
+        WHERE cleared_at IS NOT NULL"
+    )
+});
 
-pub(super) const DIFFERENCES: &str = "
-INSERT INTO position_differences (account, symbol, ours, theirs, at)
-SELECT ?2, value ->> 0, value ->> 1, value ->> 2, ?3 FROM json_each(?1)";
+/// A position replaces the version before, and no other. `?2` is the time.
+pub(super) static WRITE_POSITIONS: Sql = Sql::new(|| {
+    let rows = insert::<PositionRow<'_>>("portfolio_positions", &[("updated_at", "?2")]);
+    let set = PositionRow::names();
+    let set = set
+        .iter()
+        .chain(&["updated_at"])
+        .map(|name| format!("{name} = excluded.{name}"));
+    format!(
+        "{rows} ON CONFLICT (account, symbol) DO UPDATE SET {}
+        WHERE portfolio_positions.version = excluded.version - 1",
+        set.collect::<Vec<_>>().join(", ")
+    )
+});
+
+/// A position that is not at the version that was read, of arrays of account, symbol and that version; one that is
+/// missing is at version 0.
+pub(super) const CONFLICT: &str = "
+SELECT v ->> 1 AS symbol, v ->> 2 AS expected, coalesce(p.version, 0) AS found
+FROM (SELECT value AS v FROM jsonb_each(?1)) LEFT JOIN portfolio_positions AS p
+    ON p.account = v ->> 0 AND p.symbol = v ->> 1
+WHERE coalesce(p.version, 0) <> v ->> 2 LIMIT 1";
 
 pub(super) const SWITCH: &str = "
 INSERT INTO switches (switch, state, updated_at) VALUES (?1, ?2, ?3)
 ON CONFLICT (switch) DO UPDATE SET state = excluded.state, updated_at = excluded.updated_at";
 
-/// The statements above that look something up, for the test of their plans.
+/// The statements that look something up, for the test of their plans.
 #[cfg(test)]
-pub(in crate::storage) const ALL: &[&str] = &[UPDATE_ORDERS, UPDATE_PARENTS, WRITE_POSITIONS, CONFLICT];
+pub(in crate::storage) fn all() -> [&'static str; 4] {
+    [&UPDATE_ORDERS, &UPDATE_PARENTS, &WRITE_POSITIONS, CONFLICT]
+}

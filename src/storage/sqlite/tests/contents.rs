@@ -231,7 +231,7 @@ async fn no_statement_of_a_batch_looks_through_a_table() {
     let mut beside = place.beside().await;
     for sql in crate::storage::sqlite::load::ALL
         .iter()
-        .chain(crate::storage::sqlite::save::sql::ALL)
+        .chain(&crate::storage::sqlite::save::sql::all())
         .chain(crate::storage::sqlite::reads::ALL)
     {
         let plan = sqlx::query(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}")));
