@@ -13,7 +13,11 @@
     reason = "a test that can't go on has to stop, and this one runs on the system's own clock"
 )]
 
+mod chance;
 mod house;
 mod report;
 
+mod crash;
+mod doubt;
+mod replayed;
 mod tour;
