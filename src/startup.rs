@@ -54,7 +54,7 @@ pub enum StartupError {
     #[error(transparent)]
     Folder(#[from] LockError),
     /// The paper broker can't start.
-    #[error("the paper broker can't start")]
+    #[error(transparent)]
     Paper(#[from] PaperError),
     /// Its settings contradict its rules.
     #[error("the paper broker's settings are not right")]
@@ -84,6 +84,9 @@ pub enum StartupError {
 /// Why it did not start, or did not end well.
 pub async fn run(settings: Settings, on_listening: impl FnOnce(SocketAddr)) -> Result<(), StartupError> {
     let (terminate, interrupt) = (listen_for(SignalKind::terminate())?, listen_for(SignalKind::interrupt())?);
+    // A write beyond a limit on file sizes has to fail like one to a full disk, not to end the process. Once somebody
+    // has listened for a signal, it never ends the process any more.
+    drop(listen_for(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?);
     let lock = Arc::new(DataLock::take(&settings.storage.folder)?);
     let listener = bind(settings.http.bind)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
