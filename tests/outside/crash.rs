@@ -12,8 +12,8 @@ use crate::report::{assert_adds_up, assert_books_agree, text};
 /// What takes minutes in life takes seconds here.
 const SCALED_DOWN: &[(&str, &str)] = &[
     ("execution.claim_seconds", "1"),
-    ("execution.misfire_grace_seconds", "3"),
-    ("execution.single_grace_seconds", "2"),
+    ("execution.misfire_grace_seconds", "6"),
+    ("execution.single_grace_seconds", "5"),
     ("execution.unknown_settle_ms", "100"),
     ("execution.absent_settle_s", "2"),
     ("execution.reconcile_seconds", "1"),

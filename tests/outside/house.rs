@@ -66,24 +66,6 @@ impl Drop for Folder {
     }
 }
 
-/// A command of the program, without anything of the caller's own set-up.
-pub(crate) fn program(folder: &Path) -> Command {
-    let mut command = Command::new(PROGRAM);
-    settle_in(&mut command, folder);
-    command
-}
-
-/// Makes a command run in a folder, without anything of the caller's own set-up.
-pub(crate) fn settle_in(command: &mut Command, folder: &Path) {
-    for (name, _) in std::env::vars_os() {
-        let name = name.to_string_lossy().into_owned();
-        if name.starts_with("TRANCHE") || name.starts_with("RUST_") || name.to_lowercase().ends_with("_proxy") {
-            command.env_remove(name);
-        }
-    }
-    command.current_dir(folder).stdin(Stdio::null());
-}
-
 /// What a command came to.
 #[derive(Debug)]
 pub(crate) struct Outcome {
@@ -153,9 +135,23 @@ impl House {
 
     /// The program with the settings of this house.
     pub(crate) fn program(&self) -> Command {
-        let mut command = program(self.path());
-        command.envs(self.settings.iter().cloned());
+        let mut command = Command::new(PROGRAM);
+        self.settle_in(&mut command);
         command
+    }
+
+    /// Makes a command run in this house: in its folder, with its settings, and with nothing of the caller's own set-up.
+    pub(crate) fn settle_in(&self, command: &mut Command) {
+        for (name, _) in std::env::vars_os() {
+            let text = name.to_string_lossy();
+            if text.starts_with("TRANCHE") || text.starts_with("RUST_") || text.to_lowercase().ends_with("_proxy") {
+                command.env_remove(&name);
+            }
+        }
+        command
+            .envs(self.settings.iter().cloned())
+            .current_dir(self.path())
+            .stdin(Stdio::null());
     }
 
     /// A server, as soon as it listens.
@@ -260,17 +256,24 @@ impl Server {
                 return found;
             }
             let left = deadline.saturating_duration_since(Instant::now());
-            assert!(
-                !left.is_zero() && !lines.1,
-                "no line {message:?} in the log:\n{}",
-                lines.0.join("\n")
-            );
+            if left.is_zero() || lines.1 {
+                drop(lines);
+                panic!("no line {message:?} in the log:\n{}", self.log());
+            }
             lines = self.log.grew.wait_timeout(lines, left).unwrap().0;
         }
     }
 
     pub(crate) fn log(&self) -> String {
         self.log.lines.lock().unwrap().0.join("\n")
+    }
+
+    /// Waits until it serves, whether or not it may trade.
+    pub(crate) async fn until_ready(&self) {
+        eventually("the server is ready", SOON, async || {
+            (self.api.get("/readyz").await.0 == 200).then_some(())
+        })
+        .await;
     }
 
     pub(crate) async fn until_trading(&self) {

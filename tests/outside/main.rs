@@ -19,5 +19,8 @@ mod report;
 
 mod crash;
 mod doubt;
+mod order_of_things;
 mod replayed;
+mod stop;
+mod store_down;
 mod tour;
