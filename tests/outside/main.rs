@@ -18,8 +18,12 @@ mod house;
 mod report;
 
 mod crash;
+mod described;
 mod doubt;
+mod ending;
+mod load;
 mod order_of_things;
+mod refusals;
 mod replayed;
 mod stop;
 mod store_down;
