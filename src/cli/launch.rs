@@ -54,6 +54,7 @@ pub(super) async fn run(settings: Settings, on_ready: impl FnOnce(SocketAddr) + 
         | StartupError::Folder(LockError::Folder { .. })
         | StartupError::Paper(_)
         | StartupError::PaperSettings(_)
+        | StartupError::Store(_)
         | StartupError::Auth(_)
         | StartupError::Account
         | StartupError::Metrics(_)

@@ -207,16 +207,19 @@ async fn a_ledger_of_a_newer_program_stops_the_start_with_the_reason() {
         .await
         .unwrap();
     ledger.close().await.unwrap();
-    let server = house.listen();
-    let (status, ready) = eventually("it says why it doesn't trade", SOON, async || {
-        let (status, ready) = server.api.get("/readyz").await;
-        (ready["parts"]["store"]["status"] == "down").then_some((status, ready))
-    })
-    .await;
+    let told = refused(&mut house.program(), 1);
     assert!(
-        ready["parts"]["store"]["detail"].as_str().unwrap().contains("9000"),
-        "{status} {ready}"
+        told.contains("9000") && told.contains("newer than this program"),
+        "{told}"
     );
+}
+
+#[tokio::test]
+async fn pending_migrations_that_may_not_run_unasked_stop_the_start() {
+    let house = House::new(&[("storage.migrate_on_start", "false")]);
+    let told = refused(&mut house.program(), 1);
+    assert!(told.contains("migrat"), "{told}");
+    assert_eq!(Outcome::of(house.program().args(["config", "check"])).code, 0);
 }
 
 /// A demo with what it prints, killed when the value goes.
