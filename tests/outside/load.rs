@@ -102,20 +102,21 @@ async fn a_rate_limit_paces_what_is_due_at_once_in_the_order_of_its_due_times_an
     let slices = usize::try_from(number("OUTSIDE_PACED").unwrap_or(60)).unwrap();
     let house = House::new(&[("broker.rate_limit_per_minute", "600")]);
     let server = house.serve().await;
-    let (start, due) = seconds_from_now(4 + i64::try_from(slices / 50).unwrap());
+    let (start, due) = seconds_from_now(5 + i64::try_from(slices / 50).unwrap());
     let spelled = |late_by: usize| {
         let late_by = chrono::TimeDelta::milliseconds(i64::try_from(late_by).unwrap());
         let at = start.parse::<chrono::DateTime<chrono::Utc>>().unwrap() + late_by;
         at.to_rfc3339_opts(chrono::SecondsFormat::Millis, true)
     };
-    for number in 0..slices {
+    let submitted = stream::iter(0..slices).map(async |number| {
         // Due in the reverse of the order in which they were stored: that is what must not matter.
         let body = json!({
             "symbol": "AAPL", "side": "buy", "qty": "1", "order_type": "market", "client_order_id": format!("p{number}"),
             "start_time": spelled(slices - number), "duration_seconds": 1, "interval_seconds": 1,
         });
         server.api.slice(body).await;
-    }
+    });
+    submitted.buffer_unordered(16).collect::<Vec<_>>().await;
     assert!(now_micros() < due, "they are not due at once");
     // A process before may have spent the budget of this minute, so the next one begins with nothing.
     server.kill();

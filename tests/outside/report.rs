@@ -13,7 +13,7 @@ pub(crate) fn dec(value: &Value) -> Decimal {
     match value {
         Value::Null => Decimal::ZERO,
         Value::String(text) => text.parse().unwrap(),
-        other => panic!("{other} is no decimal"),
+        Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => panic!("{value} is no decimal"),
     }
 }
 
