@@ -16,6 +16,7 @@ use tranche_actors::domain::ids::DEFAULT_NAME;
 use tranche_actors::domain::names::AccountName;
 use tranche_actors::domain::request::PlanRules;
 use tranche_actors::domain::trading_day::DayEnd;
+use tranche_actors::ports::store::{Store, StoreError};
 use tranche_actors::ports::{Clock, World};
 use tranche_actors::supervisor::{self, DrainAll, House};
 use tranche_actors::tuning::Tuning;
@@ -54,11 +55,14 @@ pub enum StartupError {
     #[error(transparent)]
     Folder(#[from] LockError),
     /// The paper broker can't start.
-    #[error("the paper broker can't start")]
+    #[error(transparent)]
     Paper(#[from] PaperError),
     /// Its settings contradict its rules.
     #[error("the paper broker's settings are not right")]
     PaperSettings(#[from] serde_json::Error),
+    /// The store needs a person: it is newer than this program, or has migrations pending that may not run unasked.
+    #[error(transparent)]
+    Store(StoreError),
     /// Nobody may, or everybody.
     #[error(transparent)]
     Auth(#[from] AuthSetupError),
@@ -87,6 +91,9 @@ pub async fn run(settings: Settings, on_listening: impl FnOnce(SocketAddr)) -> R
         listen_for(SignalKind::terminate())?,
         listen_for(SignalKind::interrupt())?,
     );
+    // A write beyond a limit on file sizes has to fail like one to a full disk, not to end the process. Once somebody
+    // has listened for a signal, it never ends the process any more.
+    drop(listen_for(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?);
     let lock = Arc::new(DataLock::take(&settings.storage.folder)?);
     let listener = bind(settings.http.bind)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -110,9 +117,9 @@ pub async fn run(settings: Settings, on_listening: impl FnOnce(SocketAddr)) -> R
     tracing::info!(%address, instance = %tuning.instance, "listening");
     on_listening(address);
 
-    let died = until_told(terminate, interrupt, died).await;
-    if died {
-        return Err(StartupError::SupervisorDied);
+    tokio::select! {
+        told = until_told(terminate, interrupt, died) => told?,
+        error = unusable(&*world.store) => return Err(StartupError::Store(error)),
     }
     drain(&house, &handle).await;
     serving
@@ -135,12 +142,28 @@ fn bind(address: SocketAddr) -> Result<TcpListener, StartupError> {
     })
 }
 
-/// Waits for a signal; `true` if the supervisor died instead. After the first signal a second one ends the process.
-async fn until_told(mut terminate: Signal, mut interrupt: Signal, mut died: oneshot::Receiver<()>) -> bool {
+/// Why the store can't be used, if a person has to decide about it. What passes by itself the supervisor waits for,
+/// with everything else at work.
+async fn unusable(store: &dyn Store) -> StoreError {
+    loop {
+        match store.open().await {
+            Ok(()) => std::future::pending::<()>().await,
+            Err(error @ StoreError::Unusable { .. }) => return error,
+            Err(_) => tokio::time::sleep(Duration::from_secs(1)).await,
+        }
+    }
+}
+
+/// Waits for a signal. After the first one a second one ends the process.
+async fn until_told(
+    mut terminate: Signal,
+    mut interrupt: Signal,
+    mut died: oneshot::Receiver<()>,
+) -> Result<(), StartupError> {
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
-        Ok(()) = &mut died => return true,
+        Ok(()) = &mut died => return Err(StartupError::SupervisorDied),
     }
     actix_web::rt::spawn(async move {
         tokio::select! {
@@ -150,7 +173,7 @@ async fn until_told(mut terminate: Signal, mut interrupt: Signal, mut died: ones
         tracing::warn!("a second signal: ending at once; the next start recovers");
         std::process::exit(1);
     });
-    false
+    Ok(())
 }
 
 /// New work is refused first, then what is under way ends, and only then the connections.

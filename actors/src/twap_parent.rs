@@ -142,7 +142,8 @@ impl TwapParent {
     fn loaded(&mut self, read: Result<Vec<DueSlice>, StoreError>, ctx: &mut Context<Self>) {
         match read {
             Ok(slices) => {
-                self.all_near = slices.is_empty();
+                // A page that isn't full is the last one: no read for nothing just when the last slice is due.
+                self.all_near = u32::try_from(slices.len()).is_ok_and(|read| read < NEAR);
                 if let Some(last) = slices.last() {
                     self.last_taken = Some((last.due, last.slice_num));
                 }

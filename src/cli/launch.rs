@@ -32,8 +32,8 @@ pub(super) enum LaunchError {
         detail: String,
     },
     /// Anything else.
-    #[error("the server failed")]
-    Failed(#[source] Box<dyn Error + Send + Sync>),
+    #[error(transparent)]
+    Failed(Box<dyn Error + Send + Sync>),
 }
 
 /// Runs the server until it has been told to stop and has drained. `on_ready` gets the address that it listens on, as
@@ -58,6 +58,7 @@ pub(super) async fn run(settings: Settings, on_ready: impl FnOnce(SocketAddr) + 
         | StartupError::Folder(LockError::Folder { .. })
         | StartupError::Paper(_)
         | StartupError::PaperSettings(_)
+        | StartupError::Store(_)
         | StartupError::Auth(_)
         | StartupError::Account
         | StartupError::Metrics(_)

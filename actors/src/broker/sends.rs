@@ -125,10 +125,11 @@ impl Broker {
         );
     }
 
-    const fn limits(&self, began: Duration) -> Limits {
+    fn limits(&self, began: Duration) -> Limits {
         Limits {
             began,
             claim: self.tuning.claim,
+            token: self.tuning.requests_per_minute.map(|_| TOKEN_LIFE),
             timeout: self.tuning.send_timeout,
         }
     }
@@ -273,6 +274,8 @@ struct Limits {
     /// When its token was taken and its claim begun, on the clock that counts suspended time.
     began: Duration,
     claim: Duration,
+    /// Without a rate budget there are no tokens that could run out.
+    token: Option<Duration>,
     timeout: Duration,
 }
 
@@ -291,7 +294,7 @@ async fn send(
     if now > limits.began + limits.claim {
         return (Sent::HeldBack("claim_ran_out"), ticket);
     }
-    if now > limits.began + TOKEN_LIFE {
+    if limits.token.is_some_and(|life| now > limits.began + life) {
         return (Sent::HeldBack("token_ran_out"), ticket);
     }
     if let Verdict::Shut(reason) = gate.verdict(now) {

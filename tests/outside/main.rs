@@ -1,0 +1,30 @@
+//! The whole program from outside: the built binary, its HTTP interface, its command line, its files.
+//!
+//! Every test starts its own server in a folder of its own, on a port that the system picks, and ends it whatever
+//! happens. What a test waits for it asks for until it is there, and gives up after a bound.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::as_conversions,
+    clippy::disallowed_methods,
+    clippy::too_many_lines,
+    reason = "a test that can't go on has to stop, and this one runs on the system's own clock"
+)]
+
+mod chance;
+mod house;
+mod report;
+
+mod crash;
+mod described;
+mod doubt;
+mod ending;
+mod load;
+mod order_of_things;
+mod refusals;
+mod replayed;
+mod stop;
+mod store_down;
+mod tour;
