@@ -172,7 +172,7 @@ impl Rig {
         while !is_so() {
             let waited = began.elapsed();
             assert!(waited < seconds(600), "it took too long until {what}");
-            sleep(if waited < millis(200) { millis(1) } else { millis(20) }).await;
+            sleep(if waited < seconds(5) { millis(1) } else { millis(20) }).await;
         }
     }
 

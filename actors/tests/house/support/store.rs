@@ -47,10 +47,12 @@ pub(crate) struct MemoryStore {
 
 impl MemoryStore {
     pub(crate) fn new() -> Self {
+        let calls = Calls::default();
+        calls.delay("commit", Duration::from_millis(3));
         Self {
             ledger: Mutex::default(),
             planned: Mutex::default(),
-            calls: Calls::default(),
+            calls,
         }
     }
 
