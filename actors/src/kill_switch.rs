@@ -74,7 +74,10 @@ impl Latch {
     fn first(&self, engage: &Engage) -> Option<Remembered> {
         let (key, _) = engage.key.as_ref()?;
         let answered = lock(&self.answered);
-        answered.iter().find(|first| first.by == engage.by && first.key == *key).cloned()
+        answered
+            .iter()
+            .find(|first| first.by == engage.by && first.key == *key)
+            .cloned()
     }
 
     fn remember(&self, engage: &Engage, answer: Option<EngageAnswer>) {

@@ -66,10 +66,11 @@ pub(crate) enum CompareError {
 #[rtype(result = "()")]
 pub(crate) struct StopComparing;
 
-/// A difference counts when it was seen twice with no fill between; these are what was seen once.
+/// A difference counts when it was seen twice with no fill between, and is written down once.
 #[derive(Default)]
-struct SeenOnce {
+struct Seen {
     orphans: BTreeSet<BrokerOrderId>,
+    recorded: BTreeSet<BrokerOrderId>,
     positions: BTreeMap<Symbol, (Decimal, Decimal)>,
     reported: BTreeMap<Symbol, (Decimal, Decimal)>,
 }
@@ -80,7 +81,7 @@ pub(crate) struct Reconciler {
     tuning: Tuning,
     health: Health,
     lines: ReconcilerLines,
-    seen: SeenOnce,
+    seen: Seen,
     /// A comparison that nobody waits for is under way; another one is wanted after it.
     comparing: bool,
     compare_again: bool,
@@ -98,7 +99,7 @@ impl Reconciler {
             tuning,
             health,
             lines,
-            seen: SeenOnce::default(),
+            seen: Seen::default(),
             comparing: false,
             compare_again: false,
             _sentinel: sentinel,
@@ -180,10 +181,8 @@ impl Reconciler {
                 orders: found.open.unknown,
                 complete: recovering,
             };
-            let (adopted, sent) = futures_util::join!(
-                lines.adopt.ask(adopt),
-                lines.dispatch.ask(Dispatch(found.open.waiting)),
-            );
+            let (adopted, sent) =
+                futures_util::join!(lines.adopt.ask(adopt), lines.dispatch.ask(Dispatch(found.open.waiting)),);
             if adopted.is_err() || sent.is_err() {
                 tracing::error!("the broker's actor is down; it is rebuilt, and the books compared again");
             }
@@ -206,7 +205,8 @@ impl Reconciler {
         let before = std::mem::take(&mut self.seen.orphans);
         let mut writes = Vec::new();
         for orphan in orphans {
-            if before.contains(&orphan.broker_order_id) {
+            let twice = before.contains(&orphan.broker_order_id);
+            if twice && self.seen.recorded.insert(orphan.broker_order_id.clone()) {
                 tracing::error!(broker_order_id = %orphan.broker_order_id, symbol = %orphan.instruction.symbol, "the broker has an order that we don't know");
                 metrics::counter!("tranche_orphans_total").increment(1);
                 writes.push(Write::Quarantine {
@@ -218,6 +218,7 @@ impl Reconciler {
             }
             self.seen.orphans.insert(orphan.broker_order_id);
         }
+        self.seen.recorded.retain(|id| self.seen.orphans.contains(id));
         self.write(writes, ctx);
     }
 
@@ -320,7 +321,11 @@ async fn in_time<T>(tuning: &Tuning, asked: impl Future<Output = Result<T, Venue
 }
 
 /// The venue's orders: all that are open, and of every status since the oldest claim that is open with us.
-async fn pages(world: &World, tuning: &Tuning, ours: &[Order]) -> Result<BTreeMap<BrokerOrderId, VenueOrder>, VenueError> {
+async fn pages(
+    world: &World,
+    tuning: &Tuning,
+    ours: &[Order],
+) -> Result<BTreeMap<BrokerOrderId, VenueOrder>, VenueError> {
     let keyed = |order: VenueOrder| (order.broker_order_id.clone(), order);
     let mut theirs = in_time(tuning, world.venue.open_orders())
         .await?

@@ -195,7 +195,9 @@ impl Broker {
             Some(Err(refusal)) => {
                 tracing::error!(client_order_id = %id, %refusal, "the venue's order of this id can't be adopted");
                 act.ask_later(&id);
-                let Some(unknown) = act.unknowns.get_mut(&id) else { return };
+                let Some(unknown) = act.unknowns.get_mut(&id) else {
+                    return;
+                };
                 unknown.wait = HOPELESS_WAIT;
                 if !std::mem::replace(&mut unknown.quarantined, true) {
                     act.quarantine_id(&id, "not_what_was_sent", ctx);
@@ -251,7 +253,9 @@ impl Broker {
         unknown.asking = true;
         let recorded = async move { persist_surely(&line, vec![write]).await.pop() };
         ctx.spawn(recorded.into_actor(self).map(move |result, act, ctx| {
-            let Some(unknown) = act.unknowns.get_mut(&id) else { return };
+            let Some(unknown) = act.unknowns.get_mut(&id) else {
+                return;
+            };
             unknown.asking = false;
             if matches!(result, Some(Ok(_))) {
                 unknown.absent_since = Some(now);

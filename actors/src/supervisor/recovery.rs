@@ -12,8 +12,8 @@ use crate::gate::ShutReason;
 use crate::health::{Part, PartStatus, Phase};
 use crate::kill_switch::ResumeCancels;
 use crate::ports::store::{AnyOrder, StoreError};
-use crate::watch::Role;
 use crate::reconciler::{Compare, CompareSoon};
+use crate::watch::Role;
 
 const RETRY: Duration = Duration::from_secs(1);
 

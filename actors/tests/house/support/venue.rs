@@ -173,7 +173,8 @@ impl EngineVenue {
     }
 
     pub(crate) fn in_book(&self, id: &OrderId) -> Option<VenueOrder> {
-        self.book().into_iter().find(|order| order.client_order_id == *id)
+        self.settle();
+        self.desk.lock().unwrap().engine.book().find(id).map(shown)
     }
 
     pub(crate) fn holds(&self, symbol: &Symbol) -> Decimal {
