@@ -112,6 +112,11 @@ impl Actor for Persistence {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(self.tuning.max_commits.max(16));
+        if self.ownership.is_some() {
+            // Rebuilt: whether the store commits is not known before it did.
+            self.is_down = true;
+            self.probe(ctx);
+        }
     }
 }
 
@@ -179,11 +184,11 @@ impl Persistence {
         let (world, began) = (self.world.clone(), self.world.clock.monotonic());
         let size = batch.writes.len();
         let commit = async move { write(&world, batch, waiting).await };
-        ctx.spawn(commit.into_actor(self).map(move |(result, waiting), act, ctx| {
+        ctx.spawn(commit.into_actor(self).map(move |written, act, ctx| {
             let took = act.world.clock.monotonic().saturating_sub(began);
             metrics::histogram!("tranche_commit_duration_seconds").record(took);
             metrics::histogram!("tranche_commit_batch_writes").record(u32::try_from(size).unwrap_or(u32::MAX));
-            act.done(result, waiting, ctx);
+            act.done(written, ctx);
         }));
     }
 
@@ -212,20 +217,18 @@ impl Persistence {
         }));
     }
 
-    fn done(&mut self, result: Result<Vec<Results>, StoreError>, waiting: Vec<Waiting>, ctx: &mut Context<Self>) {
+    fn done(&mut self, written: Written, ctx: &mut Context<Self>) {
         if let Some(watchdog) = self.watchdog.take() {
             ctx.cancel_future(watchdog);
         }
-        match result {
-            Ok(results) => {
-                self.publish(&results, ctx);
-                for (one, results) in waiting.into_iter().zip(results) {
-                    answer(one, Ok(results));
-                }
-                self.turn_up(ctx);
-            }
-            Err(error) => {
-                for one in waiting.into_iter().chain(self.queue.drain(..)) {
+        self.publish(written.done.iter().map(|(_, results)| results), ctx);
+        for (one, results) in written.done {
+            answer(one, Ok(results));
+        }
+        match written.failed {
+            None => self.turn_up(ctx),
+            Some(error) => {
+                for one in written.undone.into_iter().chain(self.queue.drain(..)) {
                     answer(one, Err(PersistError::Unavailable));
                 }
                 self.turn_down(error.to_string(), ctx);
@@ -278,12 +281,12 @@ impl Persistence {
         ctx.spawn(async move { line.ask(turned).await }.into_actor(self).map(|_, _, _| ()));
     }
 
-    fn publish(&self, results: &[Results], ctx: &mut Context<Self>) {
+    fn publish<'a>(&self, results: impl Iterator<Item = &'a Results>, ctx: &mut Context<Self>) {
         let mut committed = Committed {
             parents: Vec::new(),
             singles: Vec::new(),
         };
-        for applied in results.iter().flatten().flatten() {
+        for applied in results.flatten().flatten() {
             let news = applied
                 .parents
                 .iter()
@@ -314,46 +317,79 @@ fn answer(waiting: Waiting, result: Result<Results, PersistError>) {
     }
 }
 
-/// Commits a batch; a write that the store itself refuses fails alone, and a doubtful commit is settled first.
-async fn write(world: &World, batch: Batch, waiting: Vec<Waiting>) -> (Result<Vec<Results>, StoreError>, Vec<Waiting>) {
-    match commit(world, &batch).await {
-        Ok(results) => {
-            let mut results = results.into_iter();
-            let shares = waiting
-                .iter()
-                .map(|one| results.by_ref().take(one.writes.len()).collect())
-                .collect();
-            (Ok(shares), waiting)
-        }
-        Err(StoreError::Constraint { .. }) => {
-            let mut shares = Vec::new();
-            for one in &waiting {
-                match one_by_one(world, &batch, &one.writes).await {
-                    Ok(results) => shares.push(results),
-                    Err(error) => return (Err(error), waiting),
-                }
-            }
-            (Ok(shares), waiting)
-        }
-        Err(error) => (Err(error), waiting),
-    }
+/// What a batch came to, sender by sender.
+struct Written {
+    done: Vec<(Waiting, Results)>,
+    /// Certainly not written, none of it, because of `failed`.
+    undone: Vec<Waiting>,
+    failed: Option<StoreError>,
 }
 
-async fn one_by_one(world: &World, batch: &Batch, writes: &[Write]) -> Result<Results, StoreError> {
-    let mut results = Vec::new();
-    for write in writes {
-        let alone = Batch {
-            nonce: world.entropy.bits(),
-            writes: vec![write.clone()],
-            ..batch.clone()
-        };
-        match commit(world, &alone).await {
+/// Commits a batch. Where the store refuses one of its writes, each sender's writes are committed alone, so that the
+/// refused one disturbs no other; a doubtful commit is settled first.
+async fn write(world: &World, batch: Batch, waiting: Vec<Waiting>) -> Written {
+    let failed = match commit(world, &batch).await {
+        Ok(results) => {
+            let mut results = results.into_iter();
+            let share = |one: Waiting| {
+                let share = results.by_ref().take(one.writes.len()).collect();
+                (one, share)
+            };
+            return Written {
+                done: waiting.into_iter().map(share).collect(),
+                undone: Vec::new(),
+                failed: None,
+            };
+        }
+        Err(StoreError::Constraint { .. }) => None,
+        Err(error) => Some(error),
+    };
+    let mut written = Written {
+        done: Vec::new(),
+        undone: Vec::new(),
+        failed,
+    };
+    for one in waiting {
+        if written.failed.is_some() {
+            written.undone.push(one);
+            continue;
+        }
+        match alone(world, &batch, &one.writes).await {
+            Ok(results) => written.done.push((one, results)),
+            Err(error) => {
+                written.failed = Some(error);
+                written.undone.push(one);
+            }
+        }
+    }
+    written
+}
+
+/// Commits one sender's writes: together, or one by one where the store refuses one of them.
+async fn alone(world: &World, batch: &Batch, writes: &[Write]) -> Result<Results, StoreError> {
+    let of = |writes: &[Write]| Batch {
+        nonce: world.entropy.bits(),
+        writes: writes.to_vec(),
+        ..batch.clone()
+    };
+    match commit(world, &of(writes)).await {
+        Err(StoreError::Constraint { .. }) => {}
+        known => return known,
+    }
+    let mut results = Results::new();
+    while let Some(write) = writes.get(results.len()) {
+        match commit(world, &of(std::slice::from_ref(write))).await {
             Ok(result) => results.extend(result),
             Err(StoreError::Constraint { detail }) => {
                 tracing::error!(%detail, "the store refused a write");
                 results.push(Err(Refusal::Constraint(detail)));
             }
-            Err(error) => return Err(error),
+            Err(error) if results.iter().all(Result::is_err) => return Err(error),
+            // What is half written has to be written to its end: its sender can be told neither yes nor no.
+            Err(error) => {
+                tracing::error!(%error, "the store failed between two writes of one sender; trying on");
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
         }
     }
     Ok(results)

@@ -14,7 +14,7 @@ use crate::broker::{Adopt, Dispatch, Due};
 use crate::domain::ledger::{Refusal, Report, Write};
 use crate::domain::names::{BrokerOrderId, Symbol};
 use crate::domain::order::Order;
-use crate::domain::status::{OrderStatus, Share};
+use crate::domain::status::Share;
 use crate::domain::venue::{Execution, VenueOrder};
 use crate::health::{Health, Part, PartStatus};
 use crate::line::Line;
@@ -31,7 +31,7 @@ const MARGIN: TimeDelta = TimeDelta::minutes(1);
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "Result<(), CompareError>")]
 pub(crate) struct Compare {
-    /// The account sends nothing yet: whatever is claimed was claimed by a process that is gone.
+    /// The account sends nothing meanwhile.
     pub(crate) recovering: bool,
 }
 
@@ -66,10 +66,11 @@ pub(crate) enum CompareError {
 #[rtype(result = "()")]
 pub(crate) struct StopComparing;
 
-/// A difference counts when it was seen twice with no fill between; these are what was seen once.
+/// A difference counts when it was seen twice with no fill between, and is written down once.
 #[derive(Default)]
-struct SeenOnce {
+struct Seen {
     orphans: BTreeSet<BrokerOrderId>,
+    recorded: BTreeSet<BrokerOrderId>,
     positions: BTreeMap<Symbol, (Decimal, Decimal)>,
     reported: BTreeMap<Symbol, (Decimal, Decimal)>,
 }
@@ -80,7 +81,10 @@ pub(crate) struct Reconciler {
     tuning: Tuning,
     health: Health,
     lines: ReconcilerLines,
-    seen: SeenOnce,
+    seen: Seen,
+    /// A comparison that nobody waits for is under way; another one is wanted after it.
+    comparing: bool,
+    compare_again: bool,
     _sentinel: Sentinel,
 }
 
@@ -95,7 +99,9 @@ impl Reconciler {
             tuning,
             health,
             lines,
-            seen: SeenOnce::default(),
+            seen: Seen::default(),
+            comparing: false,
+            compare_again: false,
             _sentinel: sentinel,
         }
     }
@@ -105,9 +111,7 @@ impl Actor for Reconciler {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.run_interval(self.tuning.reconcile, |act, ctx| {
-            ctx.spawn(act.compare(false).map(|compared, act, _| act.note(&compared)));
-        });
+        ctx.run_interval(self.tuning.reconcile, Self::compare_in_passing);
     }
 }
 
@@ -119,6 +123,19 @@ impl Handler<Compare> for Reconciler {
             act.note(&compared);
             compared
         }))
+    }
+}
+
+/// Events may be missing: compares the books soon.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct CompareSoon;
+
+impl Handler<CompareSoon> for Reconciler {
+    type Result = ();
+
+    fn handle(&mut self, _: CompareSoon, ctx: &mut Self::Context) {
+        self.compare_in_passing(ctx);
     }
 }
 
@@ -141,14 +158,31 @@ impl Reconciler {
         }
     }
 
+    /// However often it is asked for, one comparison runs at a time.
+    fn compare_in_passing(&mut self, ctx: &mut Context<Self>) {
+        if std::mem::replace(&mut self.comparing, true) {
+            self.compare_again = true;
+            return;
+        }
+        ctx.spawn(self.compare(false).map(|compared, act, ctx| {
+            act.note(&compared);
+            act.comparing = false;
+            if std::mem::take(&mut act.compare_again) {
+                act.compare_in_passing(ctx);
+            }
+        }));
+    }
+
     fn compare(&self, recovering: bool) -> ResponseActFuture<Self, Result<(), CompareError>> {
         let (world, tuning, lines) = (self.world.clone(), self.tuning.clone(), self.lines.clone());
         let compared = async move {
             let found = compare(&world, &tuning, &lines.persist, recovering).await?;
-            let (adopted, sent) = futures_util::join!(
-                lines.adopt.ask(Adopt(found.open.unknown)),
-                lines.dispatch.ask(Dispatch(found.open.waiting)),
-            );
+            let adopt = Adopt {
+                orders: found.open.unknown,
+                complete: recovering,
+            };
+            let (adopted, sent) =
+                futures_util::join!(lines.adopt.ask(adopt), lines.dispatch.ask(Dispatch(found.open.waiting)),);
             if adopted.is_err() || sent.is_err() {
                 tracing::error!("the broker's actor is down; it is rebuilt, and the books compared again");
             }
@@ -171,7 +205,8 @@ impl Reconciler {
         let before = std::mem::take(&mut self.seen.orphans);
         let mut writes = Vec::new();
         for orphan in orphans {
-            if before.contains(&orphan.broker_order_id) {
+            let twice = before.contains(&orphan.broker_order_id);
+            if twice && self.seen.recorded.insert(orphan.broker_order_id.clone()) {
                 tracing::error!(broker_order_id = %orphan.broker_order_id, symbol = %orphan.instruction.symbol, "the broker has an order that we don't know");
                 metrics::counter!("tranche_orphans_total").increment(1);
                 writes.push(Write::Quarantine {
@@ -183,6 +218,7 @@ impl Reconciler {
             }
             self.seen.orphans.insert(orphan.broker_order_id);
         }
+        self.seen.recorded.retain(|id| self.seen.orphans.contains(id));
         self.write(writes, ctx);
     }
 
@@ -232,8 +268,8 @@ async fn compare(
     recovering: bool,
 ) -> Result<Found, CompareError> {
     let ours = world.store.open_orders(&tuning.account).await?;
-    let theirs = pages(world, &ours).await?;
-    let mut executions = executions(world, &ours).await?;
+    let theirs = pages(world, tuning, &ours).await?;
+    let mut executions = executions(world, tuning, &ours).await?;
     let mut orphans = Vec::new();
     let mut reports = Vec::new();
     let listed = theirs.keys().cloned().collect::<BTreeSet<_>>();
@@ -265,7 +301,7 @@ async fn compare(
     }
     // Our books again, after the pages: what has happened meanwhile is no difference.
     let ours = world.store.open_orders(&tuning.account).await?;
-    let open = sort(ours, &listed, tuning, persist, recovering).await;
+    let open = sort(ours, &listed, tuning, recovering);
     let positions = positions(world, tuning).await?;
     Ok(Found {
         open,
@@ -274,12 +310,24 @@ async fn compare(
     })
 }
 
+/// A venue that never answers must not hold up a recovery for ever.
+async fn in_time<T>(tuning: &Tuning, asked: impl Future<Output = Result<T, VenueError>>) -> Result<T, VenueError> {
+    let late = || VenueError::Unavailable {
+        detail: "no answer in time".to_owned(),
+    };
+    tokio::time::timeout(tuning.send_timeout, asked)
+        .await
+        .unwrap_or_else(|_| Err(late()))
+}
+
 /// The venue's orders: all that are open, and of every status since the oldest claim that is open with us.
-async fn pages(world: &World, ours: &[Order]) -> Result<BTreeMap<BrokerOrderId, VenueOrder>, VenueError> {
+async fn pages(
+    world: &World,
+    tuning: &Tuning,
+    ours: &[Order],
+) -> Result<BTreeMap<BrokerOrderId, VenueOrder>, VenueError> {
     let keyed = |order: VenueOrder| (order.broker_order_id.clone(), order);
-    let mut theirs = world
-        .venue
-        .open_orders()
+    let mut theirs = in_time(tuning, world.venue.open_orders())
         .await?
         .into_iter()
         .map(keyed)
@@ -287,7 +335,7 @@ async fn pages(world: &World, ours: &[Order]) -> Result<BTreeMap<BrokerOrderId, 
     let Some(since) = oldest(ours) else { return Ok(theirs) };
     let mut after = None;
     loop {
-        let page = world.venue.orders_since(since, after.as_ref()).await?;
+        let page = in_time(tuning, world.venue.orders_since(since, after.as_ref())).await?;
         let Some(last) = page.last() else { return Ok(theirs) };
         after = Some(last.broker_order_id.clone());
         theirs.extend(page.into_iter().map(keyed));
@@ -301,10 +349,14 @@ fn oldest(ours: &[Order]) -> Option<DateTime<Utc>> {
         .map(|claimed| claimed - MARGIN)
 }
 
-async fn executions(world: &World, ours: &[Order]) -> Result<BTreeMap<BrokerOrderId, Vec<Execution>>, VenueError> {
+async fn executions(
+    world: &World,
+    tuning: &Tuning,
+    ours: &[Order],
+) -> Result<BTreeMap<BrokerOrderId, Vec<Execution>>, VenueError> {
     let mut by_order: BTreeMap<BrokerOrderId, Vec<Execution>> = BTreeMap::new();
     if let Some(since) = oldest(ours) {
-        for execution in world.venue.executions_since(since).await? {
+        for execution in in_time(tuning, world.venue.executions_since(since)).await? {
             by_order
                 .entry(execution.broker_order_id.clone())
                 .or_default()
@@ -315,13 +367,7 @@ async fn executions(world: &World, ours: &[Order]) -> Result<BTreeMap<BrokerOrde
 }
 
 /// What is left to be looked up, and what was never sent. The silence of a page is not *absent*.
-async fn sort(
-    ours: Vec<Order>,
-    listed: &BTreeSet<BrokerOrderId>,
-    tuning: &Tuning,
-    persist: &Line<Persist>,
-    recovering: bool,
-) -> Open {
+fn sort(ours: Vec<Order>, listed: &BTreeSet<BrokerOrderId>, tuning: &Tuning, recovering: bool) -> Open {
     let mut open = Open::default();
     for order in ours {
         let grace = if order.slice.is_some() {
@@ -338,41 +384,19 @@ async fn sort(
         };
         match order.status.share() {
             Share::Pending if recovering && order.slice.is_none() => open.waiting.push(due),
-            Share::Unknown if recovering && order.status == OrderStatus::Submitting => {
-                if let Some(order) = declare_unknown(persist, &order).await {
-                    open.unknown.push((order, due));
-                }
-            }
-            Share::Unknown if recovering => open.unknown.push((order, due)),
+            // The broker's actor knows which of these are in its own hands.
+            Share::Unknown => open.unknown.push((order, due)),
             Share::Working if order.broker_order_id.as_ref().is_none_or(|id| !listed.contains(id)) => {
                 open.unknown.push((order, due));
             }
-            Share::Pending | Share::Unknown | Share::Working | Share::Unexecuted => {}
+            Share::Pending | Share::Working | Share::Unexecuted => {}
         }
     }
     open
 }
 
-/// A crash between claim and answer: the order may be live.
-async fn declare_unknown(persist: &Line<Persist>, order: &Order) -> Option<Order> {
-    let write = Write::OutcomeUnknown {
-        id: order.id.clone(),
-        attempt: order.attempt,
-        detail: "the gateway ended between its claim and the answer".to_owned(),
-        at_venue: false,
-    };
-    match persist_surely(persist, vec![write]).await.pop() {
-        Some(Ok(mut applied)) => applied.orders.pop(),
-        Some(Err(refusal)) => {
-            tracing::info!(client_order_id = %order.id, %refusal, "a claimed order was settled meanwhile");
-            None
-        }
-        None => None,
-    }
-}
-
 async fn positions(world: &World, tuning: &Tuning) -> Result<BTreeMap<Symbol, (Decimal, Decimal)>, CompareError> {
-    let theirs = world.venue.positions().await?;
+    let theirs = in_time(tuning, world.venue.positions()).await?;
     let ours = world.store.positions(&tuning.account).await?;
     let mut both: BTreeMap<Symbol, (Decimal, Decimal)> = BTreeMap::new();
     for held in ours {

@@ -1,0 +1,26 @@
+//! The whole house: the supervisor and all actors on one arbiter under paused time, over a store and a venue in memory
+//! whose faults a test decides.
+#![cfg(not(feature = "loom"))]
+#![allow(
+    missing_docs,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that meets the unexpected has to fail"
+)]
+
+mod support;
+
+mod breakers;
+mod budgets;
+mod cancels;
+mod crashes;
+mod deaths;
+mod drains;
+mod fills;
+mod kills;
+mod retries;
+mod troubles;
+mod unknowns;
+mod whole;

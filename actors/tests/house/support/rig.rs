@@ -1,0 +1,230 @@
+//! The world of one test, and the houses that live in it one after the other.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::task::LocalSet;
+use tokio::time::{Instant, sleep};
+use tranche_actors::commands::{CommandError, Engage, EngageAnswer, SubmitOrder, SubmitParent, SubmittedParent};
+use tranche_actors::domain::breaker::ErrorRule;
+use tranche_actors::domain::kill::KillMode;
+use tranche_actors::domain::names::OrderId;
+use tranche_actors::domain::order::Order;
+use tranche_actors::domain::parent::Parent;
+use tranche_actors::domain::request::PlanRules;
+use tranche_actors::domain::status::OrderStatus;
+use tranche_actors::gate::{ShutReason, Verdict};
+use tranche_actors::health::Phase;
+use tranche_actors::ports::{Clock, World};
+use tranche_actors::supervisor::{House, start};
+use tranche_actors::tuning::Tuning;
+
+use super::clock::{Seeded, VirtualClock};
+use super::orders::{account, caller};
+use super::store::MemoryStore;
+use super::venue::EngineVenue;
+
+/// Store, venue, clock and chance: what survives a house.
+pub(crate) struct Rig {
+    pub(crate) clock: Arc<VirtualClock>,
+    pub(crate) store: Arc<MemoryStore>,
+    pub(crate) venue: Arc<EngineVenue>,
+    pub(crate) entropy: Arc<Seeded>,
+    pub(crate) tuning: Tuning,
+}
+
+/// A house that runs, and what it says when its supervisor dies.
+pub(crate) struct Running {
+    pub(crate) house: House,
+    pub(crate) fatal: oneshot::Receiver<()>,
+}
+
+/// Runs a test on one arbiter whose time is paused: it jumps to the next timer when nothing else is left to do.
+pub(crate) fn run<F: Future>(test: impl FnOnce(Rig) -> F) -> F::Output {
+    run_seeded(1, test)
+}
+
+/// The same with other luck.
+pub(crate) fn run_seeded<F: Future>(seed: u64, test: impl FnOnce(Rig) -> F) -> F::Output {
+    let paused = || {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        runtime.enable_time().start_paused(true).build().unwrap()
+    };
+    actix::System::with_tokio_rt(paused).block_on(async { test(Rig::new(seed)).await })
+}
+
+pub(crate) fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+pub(crate) fn millis(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+fn tuning() -> Tuning {
+    Tuning {
+        account: account(),
+        instance: "seam".to_owned(),
+        plan_rules: PlanRules {
+            instruments: [].into(),
+            accounts: vec![account()],
+            max_slices: 25_000,
+            orders_per_minute: None,
+        },
+        max_open_parents: 1_000,
+        claim: seconds(10),
+        grace: seconds(60),
+        single_grace: seconds(5),
+        unknown_settle: seconds(2),
+        absent_settle: seconds(120),
+        reconcile: seconds(60),
+        submit_wait: seconds(1),
+        benchmark: seconds(10),
+        max_tries: 3,
+        send_timeout: seconds(5),
+        max_in_flight: 64,
+        max_queue: 20_000,
+        requests_per_minute: None,
+        gate_poll: millis(50),
+        gate_open: millis(500),
+        kill_settle: seconds(2),
+        quiet_period: seconds(300),
+        error_rule: ErrorRule {
+            enabled: false,
+            window: seconds(60),
+            min_count: 10,
+            share_percent: 50,
+            consecutive: 5,
+        },
+        cancel_on_trip: false,
+        commit_timeout: seconds(1),
+        max_batch: 512,
+        max_commits: 4_096,
+        drain: seconds(10),
+        cancel_on_shutdown: false,
+    }
+}
+
+impl Rig {
+    fn new(seed: u64) -> Self {
+        let clock = Arc::new(VirtualClock::new());
+        Self {
+            store: Arc::new(MemoryStore::new()),
+            venue: Arc::new(EngineVenue::new(Arc::clone(&clock))),
+            entropy: Arc::new(Seeded::new(seed)),
+            clock,
+            tuning: tuning(),
+        }
+    }
+
+    pub(crate) fn limit(&mut self, per_minute: u32) {
+        self.tuning.requests_per_minute = NonZeroU32::new(per_minute);
+    }
+
+    fn world(&self) -> World {
+        World {
+            store: Arc::clone(&self.store) as _,
+            venue: Arc::clone(&self.venue) as _,
+            clock: Arc::clone(&self.clock) as _,
+            entropy: Arc::clone(&self.entropy) as _,
+        }
+    }
+
+    /// Starts a house, and doesn't wait for it.
+    pub(crate) fn start(&self) -> Running {
+        let (fatal, died) = oneshot::channel();
+        Running {
+            house: start(self.world(), self.tuning.clone(), fatal),
+            fatal: died,
+        }
+    }
+
+    /// Starts a house, and waits until it trades.
+    pub(crate) async fn open(&self) -> Running {
+        let running = self.start();
+        self.until("the gate opens", || self.verdict(&running) == Verdict::Open)
+            .await;
+        assert_eq!(running.house.health.phase(), Phase::Ready);
+        running
+    }
+
+    /// Runs a house until its story ends, and then crashes it: every actor is gone in the middle of what it did.
+    pub(crate) async fn live<T>(&self, story: impl AsyncFnOnce(&Self) -> T) -> T {
+        let life = LocalSet::new();
+        let told = life.run_until(story(self)).await;
+        drop(life);
+        told
+    }
+
+    pub(crate) fn verdict(&self, running: &Running) -> Verdict {
+        running.house.gate.verdict(self.clock.boottime())
+    }
+
+    pub(crate) fn reasons(&self, running: &Running) -> Vec<ShutReason> {
+        running.house.gate.reasons(self.clock.boottime())
+    }
+
+    /// Waits until something is so, ten minutes at the longest.
+    pub(crate) async fn until(&self, what: &str, is_so: impl Fn() -> bool) {
+        let began = Instant::now();
+        while !is_so() {
+            let waited = began.elapsed();
+            assert!(waited < seconds(600), "it took too long until {what}");
+            sleep(if waited < seconds(5) { millis(1) } else { millis(20) }).await;
+        }
+    }
+
+    pub(crate) fn parent(&self, id: &OrderId) -> Parent {
+        self.store.look(|ledger| ledger.parent(id))
+    }
+
+    pub(crate) fn order(&self, id: &OrderId) -> Order {
+        self.store.look(|ledger| ledger.order(id))
+    }
+
+    pub(crate) fn slices(&self, parent: &OrderId) -> Vec<Order> {
+        self.store.look(|ledger| ledger.slices(parent))
+    }
+
+    pub(crate) fn statuses(&self, parent: &OrderId) -> Vec<OrderStatus> {
+        self.slices(parent).iter().map(|slice| slice.status).collect()
+    }
+
+    /// Waits until every parent has ended.
+    pub(crate) async fn until_all_ended(&self) {
+        self.until("every parent has ended", || {
+            self.store
+                .look(|ledger| ledger.parents().all(|parent| parent.status.is_terminal()))
+        })
+        .await;
+    }
+}
+
+impl Running {
+    pub(crate) async fn submit(&self, submit: SubmitParent) -> SubmittedParent {
+        self.house.desk.submit_parent.send(submit).await.unwrap().unwrap()
+    }
+
+    pub(crate) async fn send(&self, submit: SubmitOrder) -> Order {
+        self.house.desk.submit_order.send(submit).await.unwrap().unwrap().order
+    }
+
+    pub(crate) async fn engage(&self, mode: KillMode) -> Result<EngageAnswer, CommandError> {
+        self.house.kill_switch.engage(engage(mode)).await
+    }
+}
+
+/// What an operator says to stop trading.
+pub(crate) fn engage(mode: KillMode) -> Engage {
+    Engage {
+        operator: "ops".to_owned(),
+        reason: "a test".to_owned(),
+        details: None,
+        mode,
+        settle: None,
+        by: caller(),
+        key: None,
+    }
+}
