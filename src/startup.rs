@@ -93,7 +93,9 @@ pub async fn run(settings: Settings, on_listening: impl FnOnce(SocketAddr)) -> R
     );
     // A write beyond a limit on file sizes has to fail like one to a full disk, not to end the process. Once somebody
     // has listened for a signal, it never ends the process any more.
-    drop(listen_for(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?);
+    drop(listen_for(SignalKind::from_raw(
+        rustix::process::Signal::XFSZ.as_raw(),
+    ))?);
     let lock = Arc::new(DataLock::take(&settings.storage.folder)?);
     let listener = bind(settings.http.bind)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);

@@ -15,7 +15,7 @@ use crate::domain::names::OrderId;
 use crate::domain::status::OwnEnd;
 use crate::doubt::Doubtful;
 use crate::gate::{Gate, InFlight, Verdict};
-use crate::line::Line;
+use crate::line::{Line, Unanswered};
 use crate::persistence::Persist;
 use crate::ports::World;
 use crate::tuning::Tuning;
@@ -24,7 +24,7 @@ use crate::watch::Sentinel;
 use budget::{Budget, Lane};
 use unknowns::Unknown;
 
-pub(crate) use cancels::{CancelEverything, CancelMarked, CancelTally};
+pub(crate) use cancels::CancelMarked;
 pub(crate) use stream::Listen;
 pub(crate) use unknowns::Adopt;
 
@@ -39,10 +39,25 @@ const GATE_RETRY: Duration = Duration::from_millis(20);
 
 /// An order whose time has come.
 ///
-/// Idempotent: an order that waits already, or that was claimed since, is not sent twice.
+/// Idempotent: an order that waits already, or that was claimed since, is not sent twice. All of it is taken, or nothing.
 #[derive(Clone, Debug, Message)]
-#[rtype(result = "()")]
+#[rtype(result = "Result<(), QueueFull>")]
 pub(crate) struct Dispatch(pub(crate) Vec<Due>);
+
+/// As many orders wait as may. They wait in the store as well: bring them again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct QueueFull;
+
+/// Brings orders to the broker, again and again while its queue is full.
+///
+/// # Errors
+/// When nobody answers: whoever rebuilds the broker brings what waits in the store.
+pub(crate) async fn dispatch(line: &Line<Dispatch>, due: Vec<Due>) -> Result<(), Unanswered> {
+    while let Err(QueueFull) = line.ask(Dispatch(due.clone())).await? {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    Ok(())
+}
 
 /// What the queue knows of an order; everything else is read when it is claimed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -156,13 +171,17 @@ impl Actor for Broker {
 }
 
 impl Handler<Dispatch> for Broker {
-    type Result = ();
+    type Result = Result<(), QueueFull>;
 
-    fn handle(&mut self, Dispatch(due): Dispatch, ctx: &mut Self::Context) {
+    fn handle(&mut self, Dispatch(due): Dispatch, ctx: &mut Self::Context) -> Self::Result {
+        if !self.queue.is_empty() && self.queue.len() + due.len() > self.tuning.max_queue {
+            return Err(QueueFull);
+        }
         for one in due {
             self.enqueue(one);
         }
         self.pump(ctx);
+        Ok(())
     }
 }
 

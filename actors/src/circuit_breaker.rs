@@ -8,7 +8,7 @@ use actix::{
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 
-use crate::broker::CancelEverything;
+use crate::cancel_all::CancelEverything;
 use crate::commands::{CommandError, Reset, Trip};
 use crate::domain::breaker::{BROKER_ERRORS, BreakerState, BreakerWord, ErrorWindow};
 use crate::domain::ledger::{SwitchEntry, Write};

@@ -8,7 +8,7 @@ use actix::{
 };
 use chrono::{DateTime, Utc};
 
-use crate::broker::{CancelEverything, CancelTally};
+use crate::cancel_all::{CancelEverything, CancelTally};
 use crate::commands::{CommandError, Disengage, Engage, EngageAnswer, InstanceOutcome};
 use crate::domain::kill::{EngageOrder, Engaged, KillMode, KillState, KillWord};
 use crate::domain::ledger::{SwitchEntry, Write};

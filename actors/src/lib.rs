@@ -13,6 +13,7 @@ pub mod supervisor;
 pub mod tuning;
 
 mod broker;
+mod cancel_all;
 mod circuit_breaker;
 mod doubt;
 mod line;

@@ -10,7 +10,7 @@ use rust_decimal::Decimal;
 use serde_json::json;
 use thiserror::Error;
 
-use crate::broker::{Adopt, Dispatch, Due};
+use crate::broker::{Adopt, Dispatch, Due, dispatch};
 use crate::domain::ledger::{Refusal, Report, Write};
 use crate::domain::names::{BrokerOrderId, Symbol};
 use crate::domain::order::Order;
@@ -182,7 +182,7 @@ impl Reconciler {
                 complete: recovering,
             };
             let (adopted, sent) =
-                futures_util::join!(lines.adopt.ask(adopt), lines.dispatch.ask(Dispatch(found.open.waiting)),);
+                futures_util::join!(lines.adopt.ask(adopt), dispatch(&lines.dispatch, found.open.waiting),);
             if adopted.is_err() || sent.is_err() {
                 tracing::error!("the broker's actor is down; it is rebuilt, and the books compared again");
             }

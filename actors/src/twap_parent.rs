@@ -10,7 +10,7 @@ use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler,
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 
-use crate::broker::{CancelMarked, Dispatch, Due};
+use crate::broker::{CancelMarked, Dispatch, Due, dispatch};
 use crate::domain::ledger::Write;
 use crate::domain::names::{OrderId, Symbol};
 use crate::domain::parent::{Benchmark, Parent, ParentStatus};
@@ -206,7 +206,7 @@ impl TwapParent {
         }
         if !due.is_empty() {
             let (line, id) = (self.lines.dispatch.clone(), self.id.clone());
-            let sent = async move { line.ask(Dispatch(due)).await };
+            let sent = async move { dispatch(&line, due).await };
             ctx.spawn(sent.into_actor(self).map(move |sent, _, _| {
                 if sent.is_err() {
                     // Whoever rebuilds the broker rebuilds its parents too, from the store, where the slices wait.

@@ -7,6 +7,7 @@ use futures_util::future::join_all;
 
 use super::Broker;
 use super::budget::Lane;
+use crate::cancel_all::{CancelEverything, CancelTally};
 use crate::domain::ledger::{Refusal, Report, Write};
 use crate::domain::names::{BrokerOrderId, OrderId};
 use crate::domain::order::Order;
@@ -23,25 +24,6 @@ const LONGEST_WAIT: Duration = Duration::from_secs(5);
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) struct CancelMarked;
-
-/// Cancels everything that is open, from the venue's own list, so that it works without the store; what is ours gets
-/// the mark too, and is retried until confirmed.
-#[derive(Clone, Debug, Message)]
-#[rtype(result = "CancelTally")]
-pub(crate) struct CancelEverything {
-    /// How long to wait for the venue to confirm.
-    pub(crate) within: Duration,
-    /// Orders of unknown outcome: they get the mark, and are cancelled when they are found.
-    pub(crate) also: Vec<OrderId>,
-}
-
-/// What cancelling everything came to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, actix::MessageResponse)]
-pub(crate) struct CancelTally {
-    pub(crate) requested: u32,
-    pub(crate) confirmed: u32,
-    pub(crate) failed: u32,
-}
 
 /// A cancel that is not confirmed yet.
 pub(super) struct Trying {

@@ -113,6 +113,10 @@ impl Broker {
                 return;
             }
         };
+        if order.status != OrderStatus::Submitting {
+            tracing::warn!(client_order_id = %due.id, status = %order.status, "a due order ended unsent");
+            return;
+        }
         let late = self.world.clock.now() - due.due;
         metrics::histogram!("tranche_slice_lateness_seconds").record(late.to_std().unwrap_or_default());
         self.unknowns.remove(&due.id);

@@ -291,6 +291,8 @@ pub struct Keys {
     pub executions_of: BTreeSet<BrokerOrderId>,
     /// Orders whose positions are needed.
     pub positions_of: BTreeSet<OrderId>,
+    /// Whether the account's quarantined symbols are needed.
+    pub quarantine: bool,
 }
 
 impl Write {
@@ -298,8 +300,11 @@ impl Write {
     pub fn add_keys(&self, keys: &mut Keys) {
         match self {
             Self::Submit(submission) => submission.add_keys(keys),
-            Self::Claim { id, .. }
-            | Self::NeverLeft { id, .. }
+            Self::Claim { id, .. } => {
+                keys.orders.insert(id.clone());
+                keys.quarantine = true;
+            }
+            Self::NeverLeft { id, .. }
             | Self::OutcomeUnknown { id, .. }
             | Self::Refused { id, .. }
             | Self::Absent { id, .. }

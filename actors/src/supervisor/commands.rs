@@ -6,7 +6,7 @@ use actix::{ActorFutureExt, AsyncContext, Context, Handler, ResponseActFuture, R
 use tokio::sync::oneshot;
 
 use super::Supervisor;
-use crate::broker::{CancelMarked, Dispatch, Due};
+use crate::broker::{CancelMarked, Due, dispatch};
 use crate::commands::{
     CancelOrder, CancelParent, CanceledParent, CommandError, Disengage, Reset, ResolveOrder, SubmitOrder, SubmitParent,
     SubmittedOrder, SubmittedParent, Trip,
@@ -376,7 +376,7 @@ impl Supervisor {
                 absent_since: None,
             };
             let (line, id) = (self.lines.dispatch.clone(), order.id.clone());
-            ctx.spawn(async move { line.ask(Dispatch(vec![due])).await }.into_actor(self).map(move |sent, _, _| {
+            ctx.spawn(async move { dispatch(&line, vec![due]).await }.into_actor(self).map(move |sent, _, _| {
                 if sent.is_err() {
                     tracing::error!(client_order_id = %id, "a single order found no broker; the recovery takes it up");
                 }

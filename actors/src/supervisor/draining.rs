@@ -5,7 +5,8 @@ use std::time::Duration;
 use actix::{ActorFutureExt, Addr, AsyncContext, Handler, Message, ResponseActFuture, WrapFuture};
 
 use super::Supervisor;
-use crate::broker::{Broker, CancelEverything, Drain};
+use crate::broker::{Broker, Drain};
+use crate::cancel_all::CancelEverything;
 use crate::domain::ledger::Write;
 use crate::gate::ShutReason;
 use crate::health::Phase;

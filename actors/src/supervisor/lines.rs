@@ -3,7 +3,8 @@
 use actix::Addr;
 
 use super::Supervisor;
-use crate::broker::{Adopt, Broker, BrokerLines, BrokerTurned, CancelEverything, CancelMarked, Dispatch};
+use crate::broker::{Adopt, Broker, BrokerLines, BrokerTurned, CancelMarked, Dispatch};
+use crate::cancel_all::CancelEverything;
 use crate::circuit_breaker::{BrokerAnswered, CircuitBreaker};
 use crate::commands::{Disengage, Engage, Reset, Trip};
 use crate::kill_switch::{KillLines, KillSwitch, ResumeCancels};

@@ -11,6 +11,7 @@ use tranche_actors::ports::store::{Batch, StoreError};
 
 use super::cells;
 use super::faults::classify;
+use super::reads::QUARANTINED;
 use super::rows::{json, kind};
 
 const BY_KEY: &str = "
@@ -69,6 +70,12 @@ pub(super) async fn load(connection: &mut SqliteConnection, batch: &Batch) -> Re
         let execution = cells::execution(&row)?;
         let key = (execution.broker_order_id.clone(), execution.cum_qty);
         books.executions.insert(key, execution);
+    }
+    if let (true, Some(owner)) = (keys.quarantine, &batch.ownership) {
+        let question = sqlx::query(QUARANTINED).bind(owner.account.as_str());
+        for row in question.fetch_all(&mut *connection).await.map_err(classify)? {
+            books.quarantined.insert(cells::cell(&row, "symbol", cells::symbol)?);
+        }
     }
     let positions = positions_of(&books, &keys);
     for row in fetch(connection, POSITIONS, &positions).await? {

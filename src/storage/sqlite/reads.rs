@@ -54,7 +54,8 @@ const SWITCHES: &str = "SELECT switch, state FROM switches";
 
 const HISTORY: &str = "SELECT * FROM switch_history WHERE switch = ?1 ORDER BY id DESC LIMIT ?2";
 
-const QUARANTINED: &str = "SELECT symbol FROM quarantine WHERE account = ?1 AND cleared_at IS NULL ORDER BY symbol";
+pub(super) const QUARANTINED: &str =
+    "SELECT symbol FROM quarantine WHERE account = ?1 AND cleared_at IS NULL ORDER BY symbol";
 
 const POSITIONS: &str = "SELECT * FROM portfolio_positions WHERE account = ?1 ORDER BY symbol";
 

@@ -30,6 +30,8 @@ pub struct Books {
     pub positions: BTreeMap<(AccountName, Symbol), Position>,
     /// Executions by broker order id and cumulative quantity.
     pub executions: BTreeMap<(BrokerOrderId, Decimal), Execution>,
+    /// Symbols of the account that take no new entries.
+    pub quarantined: BTreeSet<Symbol>,
     /// What the callers' keys name.
     pub keys: BTreeMap<(Caller, IdempotencyKey), OrderId>,
     /// What the writes have changed so far.
@@ -82,6 +84,7 @@ impl Books {
             parents: BTreeMap::new(),
             positions: BTreeMap::new(),
             executions: BTreeMap::new(),
+            quarantined: BTreeSet::new(),
             keys: BTreeMap::new(),
             changes: Changes {
                 new_orders: BTreeSet::new(),
@@ -174,6 +177,7 @@ impl Books {
         cause: Option<&BrokerOrderId>,
         found: &Value,
     ) -> Applied {
+        self.quarantined.insert(symbol.clone());
         self.changes
             .quarantines
             .push((symbol.clone(), reason, cause.cloned(), found.clone()));

@@ -11,7 +11,8 @@ use crate::domain::status::{OperatorEnd, OrderEvent, OrderStatus, OwnEnd};
 use crate::domain::venue::VenueWords;
 
 impl Books {
-    /// The claim: what keeps a slice from being sent twice, or after somebody stopped it.
+    /// The claim: what keeps a slice from being sent twice, or after somebody stopped it. In a quarantined symbol it ends
+    /// the order instead.
     pub(super) fn claim(&mut self, id: &OrderId, plan_version: Option<u32>) -> Result<Applied, Refusal> {
         let order = self.order(id)?;
         if !order.is_claimable() {
@@ -25,6 +26,14 @@ impl Books {
             if plan_version != Some(parent.plan_version) || slice.plan_version != parent.plan_version {
                 return Err(Refusal::GuardLost("the plan has changed"));
             }
+        }
+        if self.quarantined.contains(&order.instruction.symbol) && order.status == OrderStatus::PendingNew {
+            return self.end(
+                id,
+                OwnEnd::BlockedRisk,
+                "symbol_quarantined",
+                "an operator has to look at the symbol first",
+            );
         }
         let at = self.at;
         self.change(id, OrderEvent::Claim, EventKind::Claimed, |order| {

@@ -150,6 +150,9 @@ impl Ledger {
                 books.executions.insert(key.clone(), execution.clone());
             }
         }
+        if keys.quarantine {
+            books.quarantined.extend(self.quarantined());
+        }
         books
     }
 
