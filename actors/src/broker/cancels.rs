@@ -9,7 +9,7 @@ use super::Broker;
 use super::budget::Lane;
 use crate::cancel_all::{CancelEverything, CancelTally};
 use crate::domain::ledger::{Refusal, Report, Write};
-use crate::domain::names::{BrokerOrderId, OrderId};
+use crate::domain::names::BrokerOrderId;
 use crate::domain::order::Order;
 use crate::domain::status::{OrderStatus, Share};
 use crate::domain::venue::VenueOrder;
