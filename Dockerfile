@@ -14,11 +14,12 @@ WORKDIR /build
 # toolchain, so that rust-toolchain.toml stays out.
 COPY Cargo.toml Cargo.lock ./
 COPY actors/Cargo.toml actors/
-RUN mkdir src actors/src \
-    && echo 'fn main() {}' > src/main.rs \
+RUN mkdir benches src actors/src \
+    && echo 'fn main() {}' | tee benches/gateway.rs > src/main.rs \
     && touch src/lib.rs actors/src/lib.rs \
     && cargo build --release --locked
 COPY actors/src actors/src
+COPY benches benches
 COPY config config
 COPY migrations migrations
 COPY src src
