@@ -6,14 +6,11 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::TcpListener;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::body::BoxBody;
-use actix_web::dev::{Server, ServiceRequest, ServiceResponse};
-use actix_web::http::ConnectionType;
-use actix_web::middleware::{Next, from_fn};
+use actix_web::dev::Server;
+use actix_web::middleware::from_fn;
 use actix_web::{App, HttpServer, web};
 use async_trait::async_trait;
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -26,13 +23,14 @@ use tranche_actors::kill_switch::KillSwitchHandle;
 use tranche_actors::ports::Clock;
 use tranche_actors::ports::store::Store;
 
+use self::around::around;
 use self::auth::Access;
-use self::problem::{Code, Problem};
-use self::request_id::RequestId;
+use self::problem::Problem;
 
 pub mod auth;
 pub mod metrics;
 
+mod around;
 mod body;
 mod canonical;
 mod circuit_breaker;
@@ -44,12 +42,14 @@ mod kill_switch;
 mod openapi;
 mod orders;
 mod parents;
+mod plan_shapes;
 mod problem;
 mod queries;
 mod refusals;
 mod request_id;
 mod requests;
 mod routes;
+mod schedules;
 mod service;
 mod shapes;
 mod switch_shapes;
@@ -183,7 +183,11 @@ macro_rules! app {
     };
 }
 
-/// Starts the server on a listener that is bound already. It takes no signals: whoever has its handle stops it.
+#[cfg(test)]
+use app;
+
+/// Starts the server on a listener that is bound already. It takes no signals: whoever has its handle stops it. Call it
+/// within a running actix system.
 ///
 /// # Errors
 /// When the listener can't be served.
@@ -239,10 +243,15 @@ impl Shared {
 
     /// Refuses new work at both ends of the process's life.
     fn takes_work(&self) -> Result<(), Problem> {
+        self.serves()?;
+        self.is_staying()
+    }
+
+    /// Refuses what a process that is about to end would leave half done.
+    fn is_staying(&self) -> Result<(), Problem> {
         match self.state.health.phase() {
-            Phase::Starting => Err(self.shut(ShutReason::Starting)),
             Phase::Draining => Err(self.shut(ShutReason::Draining)),
-            Phase::Ready => Ok(()),
+            Phase::Starting | Phase::Ready => Ok(()),
         }
     }
 
@@ -268,55 +277,4 @@ impl Shared {
     fn refusal(&self, error: CommandError) -> Problem {
         refusals::command(error, &self.state.health, self.state.clock.now())
     }
-}
-
-/// Around every answer: its request id, its problem document, its place in the metrics; and a panic becomes an answer.
-async fn around(request: ServiceRequest, next: Next<BoxBody>) -> actix_web::Result<ServiceResponse<BoxBody>> {
-    use actix_web::HttpMessage;
-    use futures_util::FutureExt;
-
-    let id = RequestId::of(request.headers());
-    request.extensions_mut().insert(id.clone());
-    let shared = request.app_data::<Gateway>().cloned();
-    let watch = shared
-        .as_ref()
-        .map(|shared| metrics::Watch::start(request.method(), shared.state.clock.monotonic()));
-    // The response is all that outlives a panic here, and nothing reads what was half done.
-    let answered = AssertUnwindSafe(next.call(request)).catch_unwind().await;
-    let failed = || {
-        let problem = Problem::new(
-            Code::Internal,
-            "the gateway failed: its log says more, under this request's id",
-        );
-        let mut answer = problem.render(id.as_str());
-        id.stamp(answer.headers_mut());
-        actix_web::error::InternalError::from_response("a handler failed", answer)
-    };
-    let mut response = match answered {
-        Ok(Ok(response)) => response,
-        Ok(Err(error)) => {
-            tracing::error!(request_id = %id.as_str(), %error, "a request failed outside its handler");
-            return Err(failed().into());
-        }
-        Err(_) => {
-            tracing::error!(request_id = %id.as_str(), "a handler panicked");
-            return Err(failed().into());
-        }
-    };
-    let problem = response.response_mut().extensions_mut().remove::<Problem>();
-    if let Some(problem) = problem {
-        response = response.into_response(problem.render(id.as_str()));
-    }
-    id.stamp(response.headers_mut());
-    if let (Some(shared), Some(watch)) = (shared, watch) {
-        if shared.state.health.phase() == Phase::Draining {
-            response
-                .response_mut()
-                .head_mut()
-                .set_connection_type(ConnectionType::Close);
-        }
-        let route = response.request().match_pattern();
-        watch.end(route.as_deref(), response.status(), shared.state.clock.monotonic());
-    }
-    Ok(response)
 }

@@ -21,7 +21,7 @@ use tranche_actors::domain::terms::Instrument;
 pub use layers::Inputs;
 pub use sections::{
     Actors, Auth, AuthMode, Breaker, Broker, BrokerErrors, Execution, Gate, Http, KillSwitch, Log, LogFormat,
-    OnShutdown, Paper, Persistence, Storage,
+    OpenOrders, Paper, Persistence, Storage,
 };
 
 /// All settings, each within its bounds and fitting the others.

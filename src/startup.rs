@@ -24,9 +24,9 @@ use tranche_actors::tuning::Tuning;
 use crate::brokers::paper::settings::PaperSettings;
 use crate::brokers::paper::{PaperError, PaperVenue};
 use crate::clock::{SystemClock, SystemEntropy};
-use crate::http::auth::{self, Access, AuthSetupError};
+use crate::http::auth::{self, AuthSetupError};
 use crate::http::{self, About, AccountOwner, HttpState, Limits, Live};
-use crate::settings::{AuthMode, OnShutdown, Settings};
+use crate::settings::{AuthMode, OpenOrders, Settings};
 use crate::storage::lock::{DataLock, LockError};
 use crate::storage::sqlite::{SqliteSettings, SqliteStore};
 
@@ -87,17 +87,27 @@ pub enum StartupError {
 /// # Errors
 /// Why it did not start, or did not end well.
 pub async fn run(settings: Settings, on_listening: impl FnOnce(SocketAddr)) -> Result<(), StartupError> {
-    let (terminate, interrupt) = (listen_for(SignalKind::terminate())?, listen_for(SignalKind::interrupt())?);
+    let (terminate, interrupt) = (
+        listen_for(SignalKind::terminate())?,
+        listen_for(SignalKind::interrupt())?,
+    );
     // A write beyond a limit on file sizes has to fail like one to a full disk, not to end the process. Once somebody
     // has listened for a signal, it never ends the process any more.
-    drop(listen_for(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?);
+    drop(listen_for(SignalKind::from_raw(
+        rustix::process::Signal::XFSZ.as_raw(),
+    ))?);
     let lock = Arc::new(DataLock::take(&settings.storage.folder)?);
     let listener = bind(settings.http.bind)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let (paper_settings, book) = paper(&settings)?;
     let venue = Arc::new(PaperVenue::open(&paper_settings, &book, Arc::clone(&clock)).await?);
     let store = Arc::new(SqliteStore::new(Arc::clone(&lock), sqlite(&settings)));
-    let world = World { store: store.clone(), venue: venue.clone(), clock, entropy: Arc::new(SystemEntropy) };
+    let world = World {
+        store: store.clone(),
+        venue: venue.clone(),
+        clock,
+        entropy: Arc::new(SystemEntropy),
+    };
     let tuning = tuning(&settings, &world)?;
     let (fatal, died) = oneshot::channel();
     let house = supervisor::start(world.clone(), tuning.clone(), fatal);
@@ -114,7 +124,10 @@ pub async fn run(settings: Settings, on_listening: impl FnOnce(SocketAddr)) -> R
         error = unusable(&*world.store) => return Err(StartupError::Store(error)),
     }
     drain(&house, &handle).await;
-    serving.await.map_err(|error| StartupError::Server(error.into()))?.map_err(StartupError::Server)?;
+    serving
+        .await
+        .map_err(|error| StartupError::Server(error.into()))?
+        .map_err(StartupError::Server)?;
     drop((house, world));
     tracing::info!("stopped");
     Ok(())
@@ -186,7 +199,10 @@ fn paper(settings: &Settings) -> Result<(PaperSettings, PathBuf), StartupError> 
         latency_ms: millis(paper.latency),
         quote_interval_ms: millis(paper.quote_interval),
         slippage_bps: paper.slippage_bps,
-        fees: tranche_actors::market::fills::Fees { per_unit: paper.fee_per_unit, bps: paper.fee_bps },
+        fees: tranche_actors::market::fills::Fees {
+            per_unit: paper.fee_per_unit,
+            bps: paper.fee_bps,
+        },
         faults: serde_json::from_value(paper.faults.clone().into())?,
         event_buffer: paper.event_buffer.get(),
     };
@@ -232,12 +248,12 @@ fn tuning(settings: &Settings, world: &World) -> Result<Tuning, StartupError> {
         kill_settle: settings.kill_switch.settle,
         quiet_period: settings.breaker.quiet_period,
         error_rule: error_rule(settings),
-        cancel_on_trip: false,
+        cancel_on_trip: settings.breaker.on_trip == OpenOrders::Cancel,
         commit_timeout: settings.persistence.commit_timeout,
         max_batch: settings.persistence.batch.get(),
         max_commits: settings.actors.mailbox.get(),
         drain: settings.actors.drain_timeout,
-        cancel_on_shutdown: execution.on_shutdown == OnShutdown::Cancel,
+        cancel_on_shutdown: execution.on_shutdown == OpenOrders::Cancel,
     })
 }
 
@@ -269,12 +285,8 @@ fn http_state(
     house: &House,
     address: SocketAddr,
 ) -> Result<HttpState, StartupError> {
-    let key = settings.auth.admin_key.as_ref().map(|key| auth::AdminKey::new(key.expose_secret()));
-    let access = match (auth::decide(auth_mode(settings), key.is_some(), address.ip())?, key) {
-        (auth::Need::Key, Some(key)) => Access::Keyed(key),
-        (auth::Need::Key, None) => return Err(AuthSetupError::NoKey.into()),
-        (auth::Need::Nothing, _) => Access::Open,
-    };
+    let key = settings.auth.admin_key.as_ref().map(ExposeSecret::expose_secret);
+    let access = auth::access(auth_mode(settings), key, address.ip())?;
     Ok(HttpState {
         desk: house.desk.clone(),
         kill_switch: Arc::new(house.kill_switch.clone()),
@@ -326,7 +338,11 @@ fn live(house: &House, tuning: &Tuning) -> Arc<dyn Fn() -> Live + Send + Sync> {
         let term = health.term();
         let owner = term.map(|_| instance.clone());
         Live {
-            accounts: vec![AccountOwner { account: account.clone(), owner, term }],
+            accounts: vec![AccountOwner {
+                account: account.clone(),
+                owner,
+                term,
+            }],
             queues: BTreeMap::from([
                 ("in_flight", count(in_flight.len())),
                 ("unknown", count(doubtful.len())),

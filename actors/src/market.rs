@@ -8,5 +8,6 @@ pub mod fills;
 pub mod quotes;
 pub mod replay;
 pub mod session;
+pub mod sized_quote;
 pub mod spelling;
 pub mod walk;

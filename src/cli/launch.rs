@@ -46,10 +46,14 @@ pub(super) async fn run(settings: Settings, on_ready: impl FnOnce(SocketAddr) + 
         StartupError::AddressInUse { address } => LaunchError::AddressInUse { address },
         StartupError::Folder(held @ LockError::Held { .. }) => {
             let detail = held.to_string();
-            let LockError::Held { folder, .. } = held else { return LaunchError::Failed(detail.into()) };
+            let LockError::Held { folder, .. } = held else {
+                return LaunchError::Failed(detail.into());
+            };
             LaunchError::FolderInUse { folder, detail }
         }
-        StartupError::SupervisorDied => LaunchError::GaveUp { detail: error.to_string() },
+        StartupError::SupervisorDied => LaunchError::GaveUp {
+            detail: error.to_string(),
+        },
         other @ (StartupError::Listen { .. }
         | StartupError::Folder(LockError::Folder { .. })
         | StartupError::Paper(_)

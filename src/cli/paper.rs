@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use tranche_actors::domain::money::canonical;
 
-use super::{CliError, client};
 use super::output::{self, Out, in_full};
 use super::serve::SettingsArgs;
 use super::views::{clock, number};
+use super::{CliError, client};
 use crate::brokers::paper::book_file;
 use crate::brokers::paper::rows::PaperBook;
 use crate::settings::Settings;
@@ -44,7 +44,11 @@ pub(super) fn run(args: &PaperArgs, out: &mut Out) -> Result<(), CliError> {
     client::block_on(async {
         let book = book_file::read(&path).await;
         let book = book.map_err(|error| CliError::Failed(in_full(&error)))?;
-        if *json { out.json(&book)? } else { out.line(&as_table(&book))? }
+        if *json {
+            out.json(&book)?
+        } else {
+            out.line(&as_table(&book))?
+        }
         Ok(())
     })
 }

@@ -54,6 +54,25 @@ pub enum AuthSetupError {
         "TRANCHE__AUTH__MODE asks for keys, and there is none: set TRANCHE__AUTH__ADMIN_KEY_FILE to a file that holds one"
     )]
     NoKey,
+    /// A key of nothing would let everybody in.
+    #[error("the admin key is empty: write one into the file that TRANCHE__AUTH__ADMIN_KEY_FILE names")]
+    EmptyKey,
+}
+
+/// Decides how requests are let in, with the admin key if there is one; white space around it doesn't count.
+///
+/// # Errors
+/// When other machines could trade without a key, or nobody could with one.
+pub fn access(mode: Mode, key: Option<&str>, bind: IpAddr) -> Result<Access, AuthSetupError> {
+    let key = key.map(str::trim);
+    if key.is_some_and(str::is_empty) {
+        return Err(AuthSetupError::EmptyKey);
+    }
+    match (decide(mode, key.is_some(), bind)?, key) {
+        (Need::Key, Some(key)) => Ok(Access::Keyed(AdminKey::new(key))),
+        (Need::Key, None) => Err(AuthSetupError::NoKey),
+        (Need::Nothing, _) => Ok(Access::Open),
+    }
 }
 
 /// Decides what requests need.
@@ -85,10 +104,8 @@ pub enum Access {
 pub struct AdminKey([u8; 32]);
 
 impl AdminKey {
-    /// Takes the key as its file holds it; white space around it doesn't count.
-    #[must_use]
-    pub fn new(secret: &str) -> Self {
-        Self(Sha256::digest(secret.trim().as_bytes()).into())
+    pub(super) fn new(secret: &str) -> Self {
+        Self(Sha256::digest(secret.as_bytes()).into())
     }
 
     fn opens(&self, sent: &[u8]) -> bool {
@@ -216,12 +233,25 @@ mod tests {
 
     #[test]
     fn a_key_opens_only_whole() {
-        let key = AdminKey::new("s3cret\n");
+        let key = AdminKey::new("s3cret");
         assert!(key.opens(b"s3cret"));
         for wrong in ["", "s3cre", "s3cret ", "S3cret"] {
             assert!(!key.opens(wrong.as_bytes()), "{wrong:?}");
         }
         assert!(!format!("{key:?}").contains("s3cret"));
+    }
+
+    #[test]
+    fn a_key_of_nothing_is_refused_and_white_space_around_one_is_not_part_of_it() {
+        for blank in ["", " ", "\n"] {
+            let refused = access(Mode::Auto, Some(blank), ip("127.0.0.1"));
+            assert!(matches!(refused, Err(AuthSetupError::EmptyKey)), "{blank:?}");
+        }
+        let Ok(Access::Keyed(key)) = access(Mode::Auto, Some(" s3cret\n"), ip("0.0.0.0")) else {
+            panic!("there is a key")
+        };
+        assert!(key.opens(b"s3cret"));
+        assert!(matches!(access(Mode::Auto, None, ip("::1")), Ok(Access::Open)));
     }
 
     fn headers(pairs: &[(&str, &str)]) -> HeaderMap {

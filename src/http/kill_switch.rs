@@ -1,4 +1,4 @@
-//! The kill switch. Engaging it waits for no store and no phase of the process's life.
+//! The kill switch. It can be used from the first moment on, and engaging it waits for no phase of the process's life.
 
 use std::time::Duration;
 
@@ -128,7 +128,7 @@ pub(super) async fn disengage(
     let notes = fields.words("notes", MAX_REASON);
     let command = operator.map(|operator| Disengage { operator, notes, by });
     let command = fields.finish(command).map_err(Problem::invalid)?;
-    gateway.takes_work()?;
+    gateway.is_staying()?;
     let state = gateway.ask(&gateway.state.desk.disengage, command).await?;
     Ok(Json(gateway.kill_view(state)))
 }

@@ -75,11 +75,13 @@ impl Watch {
 
     /// Counts the answer. A path that is no route of ours counts as `unmatched`, so that labels stay few.
     pub(super) fn end(self, route: Option<&str>, status: StatusCode, now: Duration) {
-        let route = route.unwrap_or("unmatched").to_owned();
-        let elapsed = now.saturating_sub(self.started);
-        histogram!(DURATION, "method" => self.method, "route" => route.clone()).record(elapsed.as_secs_f64());
-        counter!(REQUESTS, "method" => self.method, "route" => route, "status" => status.as_u16().to_string())
-            .increment(1);
+        let labels = [
+            ("method", self.method.to_owned()),
+            ("route", route.unwrap_or("unmatched").to_owned()),
+            ("status", status.as_u16().to_string()),
+        ];
+        histogram!(DURATION, &labels).record(now.saturating_sub(self.started).as_secs_f64());
+        counter!(REQUESTS, &labels).increment(1);
     }
 }
 

@@ -4,7 +4,7 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{Modify, OpenApi};
 
-use super::{circuit_breaker, documented, events, kill_switch, orders, parents, service, shapes, switch_shapes};
+use super::{circuit_breaker, documented, events, kill_switch, orders, parents, plan_shapes, service, switch_shapes};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -20,7 +20,7 @@ use super::{circuit_breaker, documented, events, kill_switch, orders, parents, s
         service::status, service::livez, service::healthz, service::readyz, service::metrics,
     ),
     components(schemas(
-        documented::RandomizeDoc, documented::FieldErrorDoc, shapes::PlanHead, shapes::SliceView, shapes::LimitsView,
+        documented::RandomizeDoc, documented::FieldErrorDoc, plan_shapes::PlanHead, plan_shapes::SliceView, plan_shapes::LimitsView,
         switch_shapes::InstanceView, service::ReasonView, service::PartView, service::AccountView,
     )),
     tags(

@@ -1,17 +1,30 @@
 //! Single orders, and what parents, slices and single orders are asked for by their id.
 
-use actix_web::http::StatusCode;
 use actix_web::web::{Json, Payload};
 use actix_web::{HttpRequest, HttpResponse};
+use serde::Serialize;
 use tranche_actors::commands::{CancelOrder, ResolveOrder, SubmitOrder};
 use tranche_actors::ports::store::AnyOrder;
+use utoipa::ToSchema;
 
 use super::documented::{ProblemDoc, ResolveOrderDoc, SingleOrderDoc};
 use super::fields::Fields;
+use super::plan_shapes::ParentView;
 use super::problem::Problem;
 use super::queries::{self, ListQuery};
-use super::shapes::{AnyView, Items, OrderView};
+use super::shapes::{Items, OrderView, taken};
 use super::{Gateway, body, parents, refusals, requests};
+
+/// What an id names.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = AnyOrder)]
+#[serde(untagged)]
+pub(super) enum AnyView {
+    /// A parent with its progress.
+    Parent(Box<ParentView>),
+    /// A single order or a slice.
+    Order(Box<OrderView>),
+}
 
 /// Sends a single order.
 ///
@@ -41,11 +54,6 @@ pub(super) async fn submit(request: HttpRequest, payload: Payload, gateway: Gate
     };
     let submitted = gateway.ask(&gateway.state.desk.submit_order, command).await?;
     Ok(HttpResponse::build(taken(submitted.replayed)).json(OrderView::of(&submitted.order)))
-}
-
-/// 201 for the first time, 200 for a repetition.
-pub(super) const fn taken(replayed: bool) -> StatusCode {
-    if replayed { StatusCode::OK } else { StatusCode::CREATED }
 }
 
 /// One order with its place in a parent, or a parent with its progress.

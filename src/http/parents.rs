@@ -9,9 +9,9 @@ use tranche_actors::domain::terms::Instrument;
 
 use super::documented::{ParentOrderDoc, ProblemDoc};
 use super::fields::Fields;
-use super::orders::taken;
+use super::plan_shapes::{CancelView, ParentView, PlanView, PreviewView};
 use super::problem::Problem;
-use super::shapes::{CancelView, OrderView, ParentView, PlanView, PreviewView};
+use super::shapes::{OrderView, taken};
 use super::{Gateway, body, refusals, requests};
 
 /// Plans, stores and starts a parent.

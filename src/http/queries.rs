@@ -11,7 +11,7 @@ use tranche_actors::domain::text::BadText;
 use tranche_actors::ports::store::{OrderFilter, ParentFilter};
 
 use super::problem::{Code, Problem};
-use super::requests::time;
+use super::schedules::time;
 
 /// Most rows of a page of orders.
 pub(super) const MAX_LIMIT: u32 = 500;

@@ -27,7 +27,10 @@ pub(super) fn command(error: CommandError, health: &Health, now: DateTime<Utc>) 
             Code::OrderIdReused,
             "this client_order_id names an order with other parameters: choose another id",
         ),
-        CommandError::NotFound => Problem::new(Code::NotFound, "there is no such order: check the id"),
+        CommandError::NotFound => Problem::new(
+            Code::NotFound,
+            "there is no such order, or it is of another kind: check the id",
+        ),
         CommandError::ParentTerminal => Problem::new(
             Code::ParentTerminal,
             "the parent has ended, so there is nothing left to change",

@@ -1,16 +1,13 @@
 //! What answers look like. Decimals are strings in their one canonical form, times RFC 3339 with `Z` and microseconds,
 //! and what is absent is null.
 
+use actix_web::http::StatusCode;
 use chrono::{DateTime, SecondsFormat, Utc};
 use rust_decimal::Decimal;
 use serde::Serialize;
 use serde_json::Value;
-use tranche_actors::domain::ids;
-use tranche_actors::domain::ledger::CancelCounts;
 use tranche_actors::domain::money::{Price, canonical};
 use tranche_actors::domain::order::Order;
-use tranche_actors::domain::parent::Parent;
-use tranche_actors::domain::terms::{Instrument, Side};
 use tranche_actors::ports::store::LedgerEvent;
 use utoipa::ToSchema;
 
@@ -21,8 +18,14 @@ pub(super) fn stamp(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Micros, true)
 }
 
-fn decimal(value: Option<Decimal>) -> Option<String> {
+/// A decimal that may be absent.
+pub(super) fn decimal(value: Option<Decimal>) -> Option<String> {
     value.map(canonical)
+}
+
+/// 201 for the first time, 200 for a repetition.
+pub(super) const fn taken(replayed: bool) -> StatusCode {
+    if replayed { StatusCode::OK } else { StatusCode::CREATED }
 }
 
 /// A list, newest first but where it says otherwise.
@@ -131,245 +134,6 @@ impl OrderView {
             updated_at: stamp(order.updated_at),
             submitted_at: order.submitted_at.map(stamp),
             terminal_at: order.terminal_at.map(stamp),
-        }
-    }
-}
-
-/// What a plan and a parent have in common.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = PlanHead)]
-pub(super) struct PlanHead {
-    parent_order_id: String,
-    /// The scheme's name, which is part of the id.
-    #[schema(example = "twap_parent_5m_60s")]
-    parent_strategy_id: String,
-    /// The client's name.
-    strategy_id: String,
-    account: String,
-    symbol: String,
-    #[schema(schema_with = words::side)]
-    side: &'static str,
-    #[schema(example = "103")]
-    total_qty: String,
-    total_slices: u32,
-    /// Null where the duration is no whole number of minutes.
-    duration_minutes: Option<u64>,
-    duration_seconds: u64,
-    /// The interval that the plan came to.
-    interval_seconds: u32,
-    #[schema(schema_with = words::parent_status)]
-    status: &'static str,
-    /// What a person should know about the plan.
-    warnings: Vec<String>,
-}
-
-impl PlanHead {
-    fn of(parent: &Parent) -> Self {
-        Self {
-            parent_order_id: parent.id.to_string(),
-            parent_strategy_id: ids::parent_strategy(&parent.schedule).to_string(),
-            strategy_id: parent.strategy_id.to_string(),
-            account: parent.account.to_string(),
-            symbol: parent.instruction.symbol.to_string(),
-            side: Side::as_str(parent.instruction.side),
-            total_qty: canonical(parent.qty.get()),
-            total_slices: parent.total_slices,
-            duration_minutes: parent.schedule.span.whole_minutes(),
-            duration_seconds: parent.schedule.span.seconds(),
-            interval_seconds: parent.interval_seconds,
-            status: parent.status.as_str(),
-            warnings: parent.warnings.clone(),
-        }
-    }
-}
-
-/// One slice of a plan.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = PlannedSlice)]
-pub(super) struct SliceView {
-    /// The first is 0.
-    slice_num: u32,
-    #[schema(example = "21")]
-    qty: String,
-    #[schema(format = DateTime)]
-    scheduled_time: String,
-    client_order_id: String,
-    /// The scheme's name, which is part of the id.
-    strategy_id: String,
-    #[schema(schema_with = words::order_status)]
-    status: &'static str,
-}
-
-/// A plan: the answer to a new parent, to its repetition, and to a preview.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Plan)]
-pub(super) struct PlanView {
-    #[serde(flatten)]
-    head: PlanHead,
-    /// In the order of their times.
-    slices: Vec<SliceView>,
-}
-
-impl PlanView {
-    /// A parent with its slices as they now are.
-    pub(super) fn of(parent: &Parent, slices: &[Order]) -> Self {
-        let number = |order: &Order| order.slice.as_ref().map_or(0, |slice| slice.slice_num);
-        Self {
-            head: PlanHead::of(parent),
-            slices: slices
-                .iter()
-                .map(|order| SliceView {
-                    slice_num: number(order),
-                    qty: canonical(order.qty.get()),
-                    scheduled_time: stamp(order.scheduled_time),
-                    client_order_id: order.id.to_string(),
-                    strategy_id: order.strategy_id.to_string(),
-                    status: order.status.as_str(),
-                })
-                .collect(),
-        }
-    }
-}
-
-/// The limits that a plan is held to.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = PlanLimits)]
-pub(super) struct LimitsView {
-    /// Quantities are multiples of this.
-    lot: String,
-    /// No slice is larger, as requested.
-    max_slice_qty: Option<String>,
-    /// Most slices of a plan.
-    max_slices: u32,
-    /// New orders that the broker takes in a minute; null: no limit.
-    orders_per_minute: Option<u32>,
-}
-
-/// A plan that was not stored, with the limits that it is held to and its end.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Preview)]
-pub(super) struct PreviewView {
-    #[serde(flatten)]
-    plan: PlanView,
-    /// When the schedule ends.
-    #[schema(format = DateTime)]
-    ends_at: String,
-    limits: LimitsView,
-}
-
-impl PreviewView {
-    /// A parent that was planned under these limits.
-    pub(super) fn of(
-        (parent, slices): &(Parent, Vec<Order>),
-        instrument: Instrument,
-        max_slices: u32,
-        orders_per_minute: Option<u32>,
-    ) -> Self {
-        Self {
-            plan: PlanView::of(parent, slices),
-            ends_at: stamp(parent.end_at),
-            limits: LimitsView {
-                lot: canonical(instrument.lot.get()),
-                max_slice_qty: parent.schedule.max_slice_qty.map(|qty| canonical(qty.get())),
-                max_slices,
-                orders_per_minute,
-            },
-        }
-    }
-}
-
-/// A parent with its progress.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Parent)]
-pub(super) struct ParentView {
-    #[serde(flatten)]
-    head: PlanHead,
-    #[schema(schema_with = words::parent_kind)]
-    kind: &'static str,
-    /// Traded.
-    filled_qty: String,
-    /// Live at the broker.
-    working_qty: String,
-    /// Perhaps live: sent, and not answered.
-    unknown_qty: String,
-    /// Not sent yet.
-    pending_qty: String,
-    /// Won't be executed.
-    unexecuted_qty: String,
-    filled_avg_price: Option<String>,
-    /// The mid price when it was accepted.
-    arrival_price: Option<String>,
-    /// The mid price over the time in which it was worked.
-    interval_twap: Option<String>,
-    /// When the next slice is due.
-    #[schema(format = DateTime)]
-    next_slice_at: Option<String>,
-    #[schema(format = DateTime)]
-    created_at: String,
-    #[schema(format = DateTime)]
-    ended_at: Option<String>,
-}
-
-impl ParentView {
-    /// A parent, and when its next slice is due.
-    pub(super) fn of(parent: &Parent, next_slice_at: Option<DateTime<Utc>>) -> Self {
-        let progress = &parent.progress;
-        Self {
-            head: PlanHead::of(parent),
-            kind: "parent",
-            filled_qty: canonical(progress.filled_qty),
-            working_qty: canonical(progress.working_qty),
-            unknown_qty: canonical(progress.unknown_qty),
-            pending_qty: canonical(progress.pending_qty),
-            unexecuted_qty: canonical(progress.unexecuted_qty),
-            filled_avg_price: decimal(progress.filled_avg_price()),
-            arrival_price: decimal(parent.arrival_price),
-            interval_twap: decimal(parent.benchmark.interval_twap()),
-            next_slice_at: next_slice_at.map(stamp),
-            created_at: stamp(parent.created_at),
-            ended_at: parent.ended_at.map(stamp),
-        }
-    }
-}
-
-/// What an id names.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = AnyOrder)]
-#[serde(untagged)]
-pub(super) enum AnyView {
-    /// A parent with its progress.
-    Parent(Box<ParentView>),
-    /// A single order or a slice.
-    Order(Box<OrderView>),
-}
-
-/// What the cancel of a parent met.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = CanceledParent)]
-pub(super) struct CancelView {
-    parent_order_id: String,
-    #[schema(schema_with = words::parent_status)]
-    status: &'static str,
-    /// Slices that ended at once.
-    pending_canceled: u32,
-    /// Slices whose cancel was asked of the broker.
-    open_cancel_requested: u32,
-    /// Slices that had ended before.
-    already_terminal: u32,
-    /// Slices on their way or of unknown outcome: cancelled as soon as they are found.
-    in_flight: u32,
-}
-
-impl CancelView {
-    /// A parent whose cancel was taken.
-    pub(super) fn of(parent: &Parent, counts: CancelCounts) -> Self {
-        Self {
-            parent_order_id: parent.id.to_string(),
-            status: parent.status.as_str(),
-            pending_canceled: counts.pending_canceled,
-            open_cancel_requested: counts.open_cancel_requested,
-            already_terminal: counts.already_terminal,
-            in_flight: counts.in_flight,
         }
     }
 }

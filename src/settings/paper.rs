@@ -6,7 +6,6 @@ use rust_decimal::Decimal;
 use serde_json::{Map, Value};
 use tranche_actors::domain::names::Symbol;
 
-use super::read::size;
 use super::reader::Reader;
 use super::sections::Paper;
 
@@ -40,7 +39,7 @@ pub(super) fn read(r: &mut Reader, folder: &Path) -> Paper {
         latency: r.time_or_zero("broker.paper.latency_ms", 60_000),
         quote_interval: r.time("broker.paper.quote_interval_ms", DAY_MS),
         slippage_bps: r.decimal("broker.paper.slippage_bps", zero, thousand),
-        event_buffer: size(r, "broker.paper.event_buffer", 1_000_000),
+        event_buffer: r.size("broker.paper.event_buffer", 1_000_000),
         fee_per_unit: r.decimal("broker.paper.fees.per_unit", zero, thousand),
         fee_bps: r.decimal("broker.paper.fees.bps", zero, thousand),
         faults: faults(r),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::num::{NonZeroU32, NonZeroUsize};
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 use secrecy::ExposeSecret;
@@ -14,7 +14,7 @@ use super::paper;
 use super::reader::Reader;
 use super::sections::{
     Actors, Auth, AuthMode, Breaker, Broker, BrokerErrors, Execution, Gate, Http, KillSwitch, Log, LogFormat,
-    OnShutdown, Persistence, Storage,
+    OpenOrders, Persistence, Storage,
 };
 use super::{Fault, Settings};
 
@@ -68,8 +68,8 @@ fn http(r: &mut Reader) -> Http {
         header_timeout: r.time("http.header_timeout_ms", HOUR_MS),
         request_timeout: r.time("http.request_timeout_ms", HOUR_MS),
         keep_alive: r.time_or_zero("http.keep_alive_seconds", DAY),
-        max_connections: size(r, "http.max_connections", 1_000_000),
-        workers: size(r, "http.workers", 1_024),
+        max_connections: r.size("http.max_connections", 1_000_000),
+        workers: r.size("http.workers", 1_024),
     };
     r.rule(
         ["http.header_timeout_ms", "http.request_timeout_ms"],
@@ -132,7 +132,7 @@ fn storage(r: &mut Reader) -> Storage {
             PathBuf::new()
         }),
         migrate_on_start: r.flag("storage.migrate_on_start"),
-        readers: count(r, "storage.readers", 64),
+        readers: r.count("storage.readers", 64),
     }
 }
 
@@ -164,7 +164,7 @@ fn calendar(r: &mut Reader) {
 
 fn persistence(r: &mut Reader) -> Persistence {
     Persistence {
-        batch: size(r, "persistence.batch", 100_000),
+        batch: r.size("persistence.batch", 100_000),
         commit_timeout: r.time("persistence.commit_ms", 60_000),
         probe_every: r.time("persistence.probe_ms", 60_000),
     }
@@ -172,7 +172,7 @@ fn persistence(r: &mut Reader) -> Persistence {
 
 fn actors(r: &mut Reader) -> Actors {
     Actors {
-        mailbox: size(r, "actors.mailbox", 10_000_000),
+        mailbox: r.size("actors.mailbox", 10_000_000),
         heartbeat_every: r.time("actors.heartbeat_ms", 60_000),
         drain_timeout: r.time("actors.drain_ms", HOUR_MS),
     }
@@ -183,7 +183,7 @@ fn broker(r: &mut Reader, folder: &Path) -> Broker {
     Broker {
         rate_limit_per_minute: NonZeroU32::new(r.whole("broker.rate_limit_per_minute", 0..=1_000_000)),
         timeout: r.time("broker.timeout_ms", HOUR_MS),
-        max_in_flight: size(r, "broker.max_in_flight", 100_000),
+        max_in_flight: r.size("broker.max_in_flight", 100_000),
         paper: paper::read(r, folder),
     }
 }
@@ -205,7 +205,7 @@ fn instruments(r: &mut Reader) -> BTreeMap<Symbol, Instrument> {
 }
 
 fn execution(r: &mut Reader) -> Execution {
-    let words = [("leave", OnShutdown::Leave), ("cancel", OnShutdown::Cancel)];
+    let words = [("leave", OpenOrders::Leave), ("cancel", OpenOrders::Cancel)];
     let settings = Execution {
         claim: r.time("execution.claim_seconds", DAY),
         misfire_grace: r.time_or_zero("execution.misfire_grace_seconds", DAY),
@@ -215,10 +215,10 @@ fn execution(r: &mut Reader) -> Execution {
         absent_settle: r.time_or_zero("execution.absent_settle_s", DAY),
         reconcile_every: r.time("execution.reconcile_seconds", DAY),
         submit_wait: r.time_or_zero("execution.submit_wait_ms", HOUR_MS),
-        max_slices: count(r, "execution.max_slices", 1_000_000),
-        max_open_parents: size(r, "execution.max_open_parents", 10_000_000),
+        max_slices: r.count("execution.max_slices", 1_000_000),
+        max_open_parents: r.size("execution.max_open_parents", 10_000_000),
         benchmark_every: r.time("execution.benchmark_seconds", 3_600),
-        on_shutdown: r.word("execution.on_shutdown", &words, &[], OnShutdown::Leave),
+        on_shutdown: r.word("execution.on_shutdown", &words, &[], OpenOrders::Leave),
     };
     r.rule(
         ["execution.stale_slice_seconds", "execution.misfire_grace_seconds"],
@@ -232,12 +232,14 @@ fn breaker(r: &mut Reader) -> Breaker {
     let enabled = r.flag("breaker.broker_errors.enabled");
     let errors = BrokerErrors {
         window: r.time("breaker.broker_errors.window_seconds", DAY),
-        min_count: count(r, "breaker.broker_errors.min_count", 1_000_000),
-        share_percent: count(r, "breaker.broker_errors.share_percent", 100),
+        min_count: r.count("breaker.broker_errors.min_count", 1_000_000),
+        share_percent: r.count("breaker.broker_errors.share_percent", 100),
         consecutive: NonZeroU32::new(r.whole("breaker.broker_errors.consecutive", 0..=1_000_000)),
     };
+    let words = [("keep", OpenOrders::Leave), ("cancel", OpenOrders::Cancel)];
     Breaker {
         quiet_period: r.time_or_zero("breaker.quiet_period_seconds", DAY),
+        on_trip: r.word("breaker.on_trip", &words, &[], OpenOrders::Leave),
         broker_errors: enabled.then_some(errors),
     }
 }
@@ -271,15 +273,7 @@ fn warnings(settings: &Settings) -> Vec<String> {
             all.push("the admin key is shorter than 32 characters: it can be guessed".to_owned());
         }
         Some(_) => {}
-        None => all.push("no API key is set: whoever reaches this machine's own address may trade".to_owned()),
+        None => {}
     }
     all
-}
-
-fn count(r: &mut Reader, key: &str, most: u64) -> NonZeroU32 {
-    NonZeroU32::new(r.whole(key, 1..=most)).unwrap_or(NonZeroU32::MIN)
-}
-
-pub(super) fn size(r: &mut Reader, key: &str, most: u64) -> NonZeroUsize {
-    NonZeroUsize::new(r.whole(key, 1..=most)).unwrap_or(NonZeroUsize::MIN)
 }

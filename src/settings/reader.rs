@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -173,6 +174,16 @@ impl Reader {
                 .filter(|number| range.contains(number))
                 .and_then(|number| N::try_from(number).ok())
         })
+    }
+
+    /// A whole number above zero.
+    pub(super) fn count(&mut self, key: &str, most: u64) -> NonZeroU32 {
+        NonZeroU32::new(self.whole(key, 1..=most)).unwrap_or(NonZeroU32::MIN)
+    }
+
+    /// A whole number above zero, of things in memory.
+    pub(super) fn size(&mut self, key: &str, most: u64) -> NonZeroUsize {
+        NonZeroUsize::new(self.whole(key, 1..=most)).unwrap_or(NonZeroUsize::MIN)
     }
 
     /// Yes or no.

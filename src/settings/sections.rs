@@ -151,12 +151,12 @@ pub struct Execution {
     /// How often the market is sampled for the interval's TWAP.
     pub benchmark_every: Duration,
     /// What becomes of open orders when the program ends.
-    pub on_shutdown: OnShutdown,
+    pub on_shutdown: OpenOrders,
 }
 
-/// What becomes of open orders when the program ends.
+/// What becomes of open orders when the program ends, or the breaker trips.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnShutdown {
+pub enum OpenOrders {
     /// They stay at the broker.
     Leave,
     /// They are cancelled.
@@ -175,6 +175,8 @@ pub struct KillSwitch {
 pub struct Breaker {
     /// How long entries stay blocked after a reset; zero: not at all.
     pub quiet_period: Duration,
+    /// What a trip does to open orders.
+    pub on_trip: OpenOrders,
     /// When failures of the broker trip it; none: never.
     pub broker_errors: Option<BrokerErrors>,
 }

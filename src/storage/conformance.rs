@@ -133,6 +133,7 @@ macro_rules! suite {
             reading::what_is_open_marked_or_unknown_is_found,
             reading::lists_are_filtered_and_come_in_pages_newest_first,
             reading::parents_are_listed_like_orders,
+            reading::parents_are_filtered,
         );
     };
     (@ $place:expr; $($module:ident::$case:ident),+ $(,)?) => {

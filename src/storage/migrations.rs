@@ -286,7 +286,7 @@ mod tests {
     async fn open(folder: &Folder) -> SqliteConnection {
         let file = folder.path().join("m.db");
         let options = Profile::Ledger.options(&file, Role::Writer, Duration::from_secs(1));
-        options.connect().await.unwrap()
+        options.create_if_missing(true).connect().await.unwrap()
     }
 
     async fn texts(connection: &mut SqliteConnection, sql: &'static str) -> Vec<String> {

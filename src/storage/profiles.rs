@@ -42,6 +42,10 @@ const LEDGER: &[Pragma] = &[
     pragma("foreign_keys", "ON", "PRAGMA foreign_keys", "1"),
 ];
 
+/// In KiB. A batch touches a page per order, ids being hashes: what the default of 2 MB can't hold is written to the log
+/// before its time, and again.
+const WRITER: Pragma = pragma("cache_size", "-16384", "PRAGMA cache_size", "-16384");
+
 const READER: Pragma = pragma("query_only", "ON", "PRAGMA query_only", "1");
 
 const fn pragma(name: &'static str, value: &'static str, read: &'static str, reads_as: &'static str) -> Pragma {
@@ -60,12 +64,11 @@ impl Profile {
         }
     }
 
-    /// How a file of this profile is opened; only a writer makes one that doesn't exist.
+    /// How a file of this profile is opened; it has to exist.
     #[must_use]
     pub fn options(self, file: &Path, role: Role, busy_timeout: Duration) -> SqliteConnectOptions {
         let options = SqliteConnectOptions::new()
             .filename(file)
-            .create_if_missing(role == Role::Writer)
             .busy_timeout(busy_timeout)
             .row_buffer_size(ROW_BUFFER)
             .disable_statement_logging();
@@ -92,11 +95,11 @@ impl Profile {
     }
 
     fn of(self, role: Role) -> impl Iterator<Item = &'static Pragma> {
-        let reader = match role {
-            Role::Writer => None,
-            Role::Reader => Some(&READER),
+        let of_role = match role {
+            Role::Writer => &WRITER,
+            Role::Reader => &READER,
         };
-        self.pragmas().iter().chain(reader)
+        self.pragmas().iter().chain([of_role])
     }
 }
 
@@ -127,7 +130,8 @@ mod tests {
     const BUSY: Duration = Duration::from_millis(5_000);
 
     async fn open(file: &Path, role: Role) -> SqliteConnection {
-        Profile::Ledger.options(file, role, BUSY).connect().await.unwrap()
+        let options = Profile::Ledger.options(file, role, BUSY);
+        options.create_if_missing(role == Role::Writer).connect().await.unwrap()
     }
 
     #[tokio::test]

@@ -26,6 +26,7 @@ use super::profiles::Role;
 use super::registry::{LEDGER, StoreSpec};
 
 mod cells;
+mod columns;
 mod commit;
 pub(crate) mod faults;
 mod load;
@@ -96,17 +97,24 @@ impl SqliteStore {
         self.folder.folder().join(self.spec.sqlite_file)
     }
 
-    async fn connect(&self) -> Result<SqliteConnection, StoreError> {
+    /// Only the first connection makes a file: one that vanished while we ran must not come back empty.
+    async fn connect(&self, create: bool) -> Result<SqliteConnection, StoreError> {
         let (profile, wait) = (self.spec.profile, self.settings.busy_timeout);
-        let options = profile.options(&self.file(), Role::Writer, wait);
+        let options = profile
+            .options(&self.file(), Role::Writer, wait)
+            .create_if_missing(create);
         let mut connection = options.connect().await.map_err(classify)?;
         profile.check(&mut connection, Role::Writer, wait).await?;
         Ok(connection)
     }
 
-    /// One reader is opened and checked at once, so that a store which can't be read doesn't count as open.
+    /// One reader is opened and checked before the pool, which would only try again, and say nothing of the reason.
     async fn connect_readers(&self) -> Result<SqlitePool, StoreError> {
         let (profile, wait) = (self.spec.profile, self.settings.busy_timeout);
+        let options = profile.options(&self.file(), Role::Reader, wait);
+        let mut first = options.connect().await.map_err(classify)?;
+        profile.check(&mut first, Role::Reader, wait).await?;
+        close(first).await;
         SqlitePoolOptions::new()
             .max_connections(self.settings.readers.max(1))
             .min_connections(1)
@@ -120,7 +128,7 @@ impl SqliteStore {
                     checked.map_err(|error| sqlx::Error::Configuration(error.to_string().into()))
                 })
             })
-            .connect_with(profile.options(&self.file(), Role::Reader, wait))
+            .connect_with(options)
             .await
             .map_err(classify)
     }
@@ -131,7 +139,7 @@ impl SqliteStore {
 
     /// What is known of a batch whose commit failed, from a connection that had no part in it.
     async fn after_failed_commit(&self, batch: &Batch, detail: String, then: Commit) -> Result<Commit, StoreError> {
-        let answer = match self.connect().await {
+        let answer = match self.connect(false).await {
             Ok(mut connection) => commit::is_last(&mut connection, batch).await,
             Err(error) => Err(error),
         };
@@ -156,7 +164,7 @@ impl Writer {
     async fn take(&mut self, store: &SqliteStore) -> Result<SqliteConnection, StoreError> {
         match self.idle.take() {
             Some(connection) => Ok(connection),
-            None => store.connect().await,
+            None => store.connect(false).await,
         }
     }
 
@@ -183,7 +191,7 @@ impl Store for SqliteStore {
         if writer.is_some() {
             return Ok(());
         }
-        let mut connection = self.connect().await?;
+        let mut connection = self.connect(true).await?;
         migrate(
             &mut connection,
             self.spec.sqlite_migrations,

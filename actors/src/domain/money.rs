@@ -93,7 +93,9 @@ pub fn parse_decimal(text: &str) -> Result<Decimal, BadText> {
     if text.is_empty() || text.len() > 64 || !text.bytes().all(|b| b.is_ascii_digit() || b"+-.eE".contains(&b)) {
         return Err(RULE);
     }
-    if text.contains(['e', 'E']) {
+    if let Some((digits, _)) = text.split_once(['e', 'E']) {
+        // What reads exponents would round the digits before it in silence.
+        Decimal::from_str_exact(digits).map_err(|_| RULE)?;
         let value = Decimal::from_scientific(text).map_err(|_| RULE)?;
         return Ok(value.normalize());
     }
@@ -146,6 +148,7 @@ mod tests {
             "١",
             "1_000",
             "0.00000000000000000000000000001",
+            "1.00000000000000000000000000001e0",
             "--1",
         ] {
             assert!(parse_decimal(bad).is_err(), "{bad:?}");

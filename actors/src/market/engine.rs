@@ -7,8 +7,9 @@ use rust_decimal::Decimal;
 
 use super::book::{self, Book, BookOrder, BookState, Change};
 use super::fills::{self, Fees, Offer, Wish};
-use super::quotes::{Quotes, SizedQuote};
-use crate::domain::names::{BrokerOrderId, Symbol};
+use super::quotes::Quotes;
+use super::sized_quote::SizedQuote;
+use crate::domain::names::{BrokerOrderId, OrderId, Symbol};
 use crate::domain::terms::{Instruction, Side, Terms, TimeInForce};
 use crate::domain::venue::{NewOrder, Quote, VenueOrder, VenueStatus, VenueWords};
 use crate::ports::{CancelError, SubmitError};
@@ -121,7 +122,8 @@ impl Engine {
     ) -> Result<Accepted, SubmitError> {
         let reserve_price = self.admissible(new, now)?;
         let seq = self.book.next_seq();
-        let broker_order_id = broker_order_id(seq).ok_or_else(|| rejected("50010000", "no order id is left"))?;
+        let broker_order_id =
+            broker_order_id(seq, &new.client_order_id).ok_or_else(|| rejected("50010000", "no order id is left"))?;
         let Instruction {
             symbol, time_in_force, ..
         } = &new.instruction;
@@ -322,8 +324,11 @@ impl Engine {
     }
 }
 
-fn broker_order_id(seq: u64) -> Option<BrokerOrderId> {
-    BrokerOrderId::parse(&format!("paper-{seq:06}")).ok()
+/// A broker's ids are unique over all its lives: a book that begins anew counts from one again, so a part of the client's
+/// id goes in.
+fn broker_order_id(seq: u64, client: &OrderId) -> Option<BrokerOrderId> {
+    let part = client.as_str().chars().take(8).collect::<String>();
+    BrokerOrderId::parse(&format!("paper-{seq:06}-{part}")).ok()
 }
 
 fn words(code: &str, message: &str) -> VenueWords {

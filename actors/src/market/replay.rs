@@ -6,7 +6,7 @@ use rust_decimal::prelude::ToPrimitive;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-use super::quotes::SizedQuote;
+use super::sized_quote::SizedQuote;
 use crate::domain::money::{Price, canonical};
 
 /// One recorded quote.

@@ -10,7 +10,7 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use rust_decimal::Decimal;
 use sha2::{Digest, Sha256};
 
-use super::quotes::SizedQuote;
+use super::sized_quote::SizedQuote;
 use crate::domain::money::Price;
 use crate::domain::names::Symbol;
 

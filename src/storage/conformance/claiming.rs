@@ -16,11 +16,11 @@ pub(crate) async fn a_claim_takes_a_slice_once(place: &dyn Place) {
     desk.write(submit_parent(parent("p", 2))).await.unwrap();
     let applied = desk.write(claim("p-0")).await.unwrap();
     let kept = order(&*desk.store, "p-0").await;
-    assert_eq!(applied.orders, [kept.clone()]);
+    assert_eq!(applied.orders, std::slice::from_ref(&kept));
     assert_eq!((kept.status, kept.attempt), (OrderStatus::Submitting, 1));
     assert_eq!(kept.claimed_at, Some(kept.updated_at));
     let whole = parent_now(&*desk.store, "p").await;
-    assert_eq!(applied.parents, [whole.clone()]);
+    assert_eq!(applied.parents, std::slice::from_ref(&whole));
     assert_eq!(
         (whole.progress.pending_qty, whole.progress.unknown_qty),
         (Decimal::TEN, Decimal::TEN)
@@ -118,7 +118,7 @@ pub(crate) async fn what_never_left_goes_back_until_its_tries_are_used_up(place:
         desk.write(claim("p-0")).await.unwrap();
         let applied = desk.write(never_left("p-0", attempt, tries)).await.unwrap();
         let kept = order(&*desk.store, "p-0").await;
-        assert_eq!(applied.orders, [kept.clone()]);
+        assert_eq!(applied.orders, std::slice::from_ref(&kept));
         assert_eq!((kept.status, kept.attempt), (status, attempt));
     }
     let whole = parent_now(&*desk.store, "p").await;

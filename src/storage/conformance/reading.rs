@@ -152,15 +152,8 @@ pub(crate) async fn lists_are_filtered_and_come_in_pages_newest_first(place: &dy
 pub(crate) async fn parents_are_listed_like_orders(place: &dyn Place) {
     let desk = Desk::at(place).await;
     for n in 0..5 {
-        let mut whole = parent(&format!("p{n}"), 1);
-        whole.0.created_at = start() + TimeDelta::hours(n);
-        desk.write(submit_parent(whole)).await.unwrap();
+        desk.write(submit_parent(parent(&format!("p{n}"), 1))).await.unwrap();
     }
-    let cancel = Write::CancelParent {
-        id: id("p3"),
-        by: caller("admin"),
-    };
-    desk.write(cancel).await.unwrap();
     let two = ParentFilter {
         limit: 2,
         ..ParentFilter::default()
@@ -186,49 +179,56 @@ pub(crate) async fn parents_are_listed_like_orders(place: &dyn Place) {
         .await
         .unwrap();
     assert_eq!((last.items.len(), last.next), (1, None));
+}
 
+pub(crate) async fn parents_are_filtered(place: &dyn Place) {
+    let desk = Desk::at(place).await;
+    for n in 0..3 {
+        let mut whole = parent(&format!("p{n}"), 1);
+        whole.0.created_at = start() + TimeDelta::hours(n);
+        if n == 1 {
+            whole.0.strategy_id = StrategyId::parse("beta").unwrap();
+            whole.0.instruction.symbol = Symbol::parse("MSFT").unwrap();
+        }
+        desk.write(submit_parent(whole)).await.unwrap();
+    }
+    let cancel = Write::CancelParent {
+        id: id("p2"),
+        by: caller("admin"),
+    };
+    desk.write(cancel).await.unwrap();
+    let all = ParentFilter {
+        limit: 500,
+        ..ParentFilter::default()
+    };
+    let canceled = ParentFilter {
+        status: Some(ParentStatus::Canceled),
+        ..all.clone()
+    };
+    let working = ParentFilter {
+        status: Some(ParentStatus::Working),
+        ..all.clone()
+    };
+    let since = ParentFilter {
+        since: Some(start() + TimeDelta::hours(1)),
+        ..all.clone()
+    };
+    let symbol = ParentFilter {
+        symbol: Some(Symbol::parse("MSFT").unwrap()),
+        ..all.clone()
+    };
+    let strategy = ParentFilter {
+        strategy_id: Some(StrategyId::parse("beta").unwrap()),
+        ..all
+    };
     for (filter, expected) in [
-        (
-            ParentFilter {
-                status: Some(ParentStatus::Canceled),
-                ..ParentFilter::default()
-            },
-            vec!["p3"],
-        ),
-        (
-            ParentFilter {
-                since: Some(start() + TimeDelta::hours(4)),
-                ..ParentFilter::default()
-            },
-            vec!["p4"],
-        ),
-        (
-            ParentFilter {
-                symbol: Some(Symbol::parse("MSFT").unwrap()),
-                ..ParentFilter::default()
-            },
-            vec![],
-        ),
-        (
-            ParentFilter {
-                strategy_id: Some(StrategyId::parse("beta").unwrap()),
-                ..ParentFilter::default()
-            },
-            vec![],
-        ),
-        (
-            ParentFilter {
-                status: Some(ParentStatus::Working),
-                ..ParentFilter::default()
-            },
-            vec!["p0", "p1", "p2", "p4"],
-        ),
+        (canceled, vec!["p2"]),
+        (working, vec!["p0", "p1"]),
+        (since, vec!["p1", "p2"]),
+        (symbol, vec!["p1"]),
+        (strategy, vec!["p1"]),
     ] {
-        let page = desk
-            .store
-            .parents(&ParentFilter { limit: 500, ..filter })
-            .await
-            .unwrap();
+        let page = desk.store.parents(&filter).await.unwrap();
         assert_eq!(names(page.items.iter().map(|parent| &parent.id)), expected);
     }
 }

@@ -30,7 +30,7 @@ pub(crate) async fn a_parent_is_kept_with_its_slices_and_one_event(place: &dyn P
     assert_eq!(applied.outcome, Outcome::Done);
 
     let kept = parent_now(&*desk.store, "p").await;
-    assert_eq!(applied.parents, [kept.clone()]);
+    assert_eq!(applied.parents, std::slice::from_ref(&kept));
     assert_eq!(
         (kept.status, kept.progress.pending_qty),
         (ParentStatus::Working, Decimal::from(30))
@@ -205,7 +205,7 @@ pub(crate) async fn every_field_comes_back_as_it_was(place: &dyn Place) {
         .await
         .unwrap();
     let kept = parent_now(&*desk.store, "p").await;
-    assert_eq!(applied.parents, [kept.clone()]);
+    assert_eq!(applied.parents, std::slice::from_ref(&kept));
     assert_eq!((kept.schedule, kept.instruction), (whole.schedule, whole.instruction));
     assert_eq!(
         (kept.completion, kept.arrival_price, kept.warnings),

@@ -39,17 +39,13 @@ fn result_code(error: &sqlx::Error) -> Option<i64> {
     error.as_database_error()?.code()?.parse().ok()
 }
 
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "sqlx keeps the right to add kinds of errors"
-)]
 const fn is_decoding(error: &sqlx::Error) -> bool {
-    match error {
+    matches!(
+        error,
         sqlx::Error::ColumnDecode { .. }
-        | sqlx::Error::Decode(_)
-        | sqlx::Error::ColumnNotFound(_)
-        | sqlx::Error::ColumnIndexOutOfBounds { .. }
-        | sqlx::Error::TypeNotFound { .. } => true,
-        _ => false,
-    }
+            | sqlx::Error::Decode(_)
+            | sqlx::Error::ColumnNotFound(_)
+            | sqlx::Error::ColumnIndexOutOfBounds { .. }
+            | sqlx::Error::TypeNotFound { .. }
+    )
 }

@@ -33,6 +33,10 @@ const POSITIONS: &str = "
 SELECT portfolio_positions.* FROM json_each(?1) AS named
 JOIN portfolio_positions ON account = named.value ->> 0 AND symbol = named.value ->> 1";
 
+/// Every statement above, for the test of their plans.
+#[cfg(test)]
+pub(super) const ALL: &[&str] = &[BY_KEY, ORDERS, OPEN_CHILDREN, PARENTS, EXECUTIONS, POSITIONS];
+
 /// The books of a batch, before its writes.
 pub(super) async fn load(connection: &mut SqliteConnection, batch: &Batch) -> Result<Books, StoreError> {
     let mut keys = Keys::default();

@@ -25,6 +25,7 @@ const SLICES: &str = "SELECT * FROM orders WHERE parent_order_id = ?1 ORDER BY s
 
 const EVENTS: &str = "SELECT * FROM order_events WHERE client_order_id = ?1 ORDER BY account, number";
 
+/// The words of a parent's status that are not final: so the index on status and account finds them.
 const OPEN_PARENTS: &str = "
 SELECT * FROM orders JOIN parents USING (client_order_id)
 WHERE status IN ('pending', 'working', 'paused', 'canceling') AND account = ?1 AND kind = 'parent'
@@ -35,8 +36,9 @@ SELECT client_order_id, slice_num, scheduled_time FROM orders
 WHERE parent_order_id = ?1 AND (scheduled_time, slice_num) > (?2, ?3) AND status = 'pending_new'
 ORDER BY scheduled_time, slice_num LIMIT ?4";
 
+/// The index holds just what has not ended; left to itself SQLite would walk the whole table, which is in order already.
 const OPEN: &str = "
-SELECT * FROM orders WHERE terminal_at IS NULL AND account = ?1
+SELECT * FROM orders INDEXED BY idx_orders_open WHERE terminal_at IS NULL AND account = ?1
     AND (kind = 'single' OR (kind = 'child' AND status <> 'pending_new'))
 ORDER BY rowid";
 
@@ -55,6 +57,22 @@ const HISTORY: &str = "SELECT * FROM switch_history WHERE switch = ?1 ORDER BY i
 const QUARANTINED: &str = "SELECT symbol FROM quarantine WHERE account = ?1 AND cleared_at IS NULL ORDER BY symbol";
 
 const POSITIONS: &str = "SELECT * FROM portfolio_positions WHERE account = ?1 ORDER BY symbol";
+
+/// The statements above over tables that grow, for the test of their plans.
+#[cfg(test)]
+pub(super) const ALL: &[&str] = &[
+    BY_ID,
+    BY_KEY,
+    SLICES,
+    EVENTS,
+    OPEN_PARENTS,
+    DUE,
+    OPEN,
+    MARKED,
+    UNKNOWN,
+    HISTORY,
+    POSITIONS,
+];
 
 /// The largest page.
 const MAX_PAGE: u32 = 500;
@@ -282,4 +300,22 @@ async fn page<T>(
         items: shown.iter().map(read).collect::<Result<_, _>>()?,
         next,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use tranche_actors::domain::parent::ParentStatus;
+
+    use super::*;
+
+    #[test]
+    fn open_parents_are_of_every_status_that_is_not_final() {
+        for status in ParentStatus::ALL {
+            assert_eq!(
+                OPEN_PARENTS.contains(&format!("'{status}'")),
+                !status.is_terminal(),
+                "{status}"
+            );
+        }
+    }
 }

@@ -1,18 +1,22 @@
-//! Rows as they are written: each one object of a JSON array, its fields named like the columns.
+//! Rows as they are written; their fields are the columns.
 //!
 //! Decimals and times are strings there, since a JSON number would become a float.
 
 use chrono::{DateTime, SecondsFormat, Utc};
+use rust_decimal::Decimal;
 use serde::Serialize;
+use serde_json::Value;
 use tranche_actors::domain::ledger::{Event, SwitchEntry};
 use tranche_actors::domain::money::canonical;
-use tranche_actors::domain::names::{AccountName, BrokerOrderId, IdempotencyKey, OrderId, Symbol};
+use tranche_actors::domain::names::{AccountName, BrokerOrderId, OrderId, Symbol};
 use tranche_actors::domain::order::{Order, Origin};
 use tranche_actors::domain::parent::Parent;
 use tranche_actors::domain::position::Position;
 use tranche_actors::domain::terms::Instruction;
 use tranche_actors::domain::venue::{Execution, VenueStatus};
 use tranche_actors::ports::store::StoreError;
+
+use super::columns::row;
 
 /// The kind of a row of `orders`.
 pub(super) mod kind {
@@ -21,70 +25,89 @@ pub(super) mod kind {
     pub(in crate::storage) const SINGLE: &str = "single";
 }
 
-/// What never changes of a row of `orders`, and what does.
-#[derive(Serialize)]
-pub(super) struct OrderRow<'a> {
-    kind: &'static str,
-    strategy_id: &'a str,
-    account: &'a str,
-    qty: String,
-    parent_order_id: Option<&'a str>,
-    slice_num: Option<u32>,
-    total_slices: Option<u32>,
-    scheduled_time: String,
-    created_at: String,
-    #[serde(flatten)]
-    instruction: InstructionRow<'a>,
-    #[serde(flatten)]
-    origin: Option<OriginRow<'a>>,
-    #[serde(flatten)]
-    state: StateRow<'a>,
+row!(
+    /// What never changes of a row of `orders`.
+    PlacedRow<'a> {
+        kind: &'static str,
+        strategy_id: &'a str,
+        account: &'a str,
+        qty: String,
+        parent_order_id: Option<&'a str>,
+        slice_num: Option<u32>,
+        total_slices: Option<u32>,
+        scheduled_time: String,
+        created_at: String,
+    }
+);
+
+row!(
+    /// The same, as far as the venue is told.
+    InstructionRow<'a> {
+        symbol: &'a str,
+        side: &'static str,
+        order_type: &'static str,
+        limit_price: Option<String>,
+        stop_price: Option<String>,
+        time_in_force: &'static str,
+        extended_hours: bool,
+    }
+);
+
+row!(
+    /// The same, of who asked for it.
+    OriginRow<'a> {
+        caller: Option<&'a str>,
+        idempotency_key: Option<&'a str>,
+        request_hash: Option<&'a str>,
+    }
+);
+
+row!(
+    /// What changes of a row of `orders`, behind its id.
+    StateRow<'a> {
+        client_order_id: &'a str,
+        status: &'static str,
+        venue_status: Option<&'static str>,
+        broker_order_id: Option<&'a str>,
+        plan_version: Option<u32>,
+        attempt: u32,
+        tries: u32,
+        claimed_at: Option<String>,
+        absent_at: Option<String>,
+        cancel_requested_at: Option<String>,
+        at_venue: bool,
+        filled_qty: String,
+        filled_cost: String,
+        filled_avg_price: Option<String>,
+        reason_code: Option<&'a str>,
+        error_message: Option<&'a str>,
+        updated_at: String,
+        submitted_at: Option<String>,
+        terminal_at: Option<String>,
+    }
+);
+
+/// A whole row of `orders`.
+pub(super) type OrderRow<'a> = ((PlacedRow<'a>, InstructionRow<'a>), (OriginRow<'a>, StateRow<'a>));
+
+/// A single order or a slice.
+pub(super) fn order(order: &Order) -> OrderRow<'_> {
+    let placed = PlacedRow::of(order);
+    let instruction = InstructionRow::of(&order.instruction);
+    let origin = OriginRow::of(order.origin.as_ref());
+    ((placed, instruction), (origin, StateRow::of(order)))
 }
 
-#[derive(Serialize)]
-struct InstructionRow<'a> {
-    symbol: &'a str,
-    side: &'static str,
-    order_type: &'static str,
-    limit_price: Option<String>,
-    stop_price: Option<String>,
-    time_in_force: &'static str,
-    extended_hours: bool,
+/// A parent's row among the orders.
+pub(super) fn parent_order(parent: &Parent) -> OrderRow<'_> {
+    let placed = PlacedRow::of_parent(parent);
+    let instruction = InstructionRow::of(&parent.instruction);
+    let origin = OriginRow::of(Some(&parent.origin));
+    ((placed, instruction), (origin, StateRow::of_parent(parent)))
 }
 
-#[derive(Serialize)]
-struct OriginRow<'a> {
-    caller: &'a str,
-    idempotency_key: Option<&'a str>,
-    request_hash: &'a str,
-}
-
-/// What changes of a row of `orders`, with its id.
-#[derive(Serialize)]
-pub(super) struct StateRow<'a> {
-    client_order_id: &'a str,
-    status: &'static str,
-    venue_status: Option<&'static str>,
-    broker_order_id: Option<&'a str>,
-    plan_version: Option<u32>,
-    attempt: u32,
-    tries: u32,
-    claimed_at: Option<String>,
-    absent_at: Option<String>,
-    cancel_requested_at: Option<String>,
-    at_venue: bool,
-    filled_qty: String,
-    filled_cost: String,
-    filled_avg_price: Option<String>,
-    reason_code: Option<&'a str>,
-    error_message: Option<&'a str>,
-    updated_at: String,
-    submitted_at: Option<String>,
-    terminal_at: Option<String>,
-}
-
-impl<'a> OrderRow<'a> {
-    pub(super) fn of(order: &'a Order) -> Self {
+impl<'a> PlacedRow<'a> {
+    fn of(order: &'a Order) -> Self {
         let slice = order.slice.as_ref();
         Self {
             kind: if slice.is_some() { kind::CHILD } else { kind::SINGLE },
@@ -96,13 +119,10 @@ impl<'a> OrderRow<'a> {
             total_slices: slice.map(|slice| slice.total_slices),
             scheduled_time: time(order.scheduled_time),
             created_at: time(order.created_at),
-            instruction: InstructionRow::of(&order.instruction),
-            origin: order.origin.as_ref().map(OriginRow::of),
-            state: StateRow::of(order),
         }
     }
 
-    pub(super) fn of_parent(parent: &'a Parent) -> Self {
+    fn of_parent(parent: &'a Parent) -> Self {
         Self {
             kind: kind::PARENT,
             strategy_id: parent.strategy_id.as_str(),
@@ -113,9 +133,6 @@ impl<'a> OrderRow<'a> {
             total_slices: Some(parent.total_slices),
             scheduled_time: time(parent.start_at),
             created_at: time(parent.created_at),
-            instruction: InstructionRow::of(&parent.instruction),
-            origin: Some(OriginRow::of(&parent.origin)),
-            state: StateRow::of_parent(parent),
         }
     }
 }
@@ -136,11 +153,11 @@ impl<'a> InstructionRow<'a> {
 }
 
 impl<'a> OriginRow<'a> {
-    fn of(origin: &'a Origin) -> Self {
+    fn of(origin: Option<&'a Origin>) -> Self {
         Self {
-            caller: origin.caller.as_str(),
-            idempotency_key: origin.key.as_ref().map(IdempotencyKey::as_str),
-            request_hash: &origin.request_hash,
+            caller: origin.map(|origin| origin.caller.as_str()),
+            idempotency_key: origin.and_then(|origin| Some(origin.key.as_ref()?.as_str())),
+            request_hash: origin.map(|origin| origin.request_hash.as_str()),
         }
     }
 }
@@ -195,52 +212,54 @@ impl<'a> StateRow<'a> {
     }
 }
 
-/// What never changes of a row of `parents`, and what does.
-#[derive(Serialize)]
-pub(super) struct ParentRow<'a> {
-    schedule: String,
-    interval_seconds: u32,
-    start_at: String,
-    end_at: String,
-    trade_date: String,
-    catch_up: &'static str,
-    completion: &'static str,
-    arrival_price: Option<String>,
-    warnings: String,
-    #[serde(flatten)]
-    progress: ProgressRow<'a>,
-}
-
-/// What changes of a row of `parents`, with its id.
-#[derive(Serialize)]
-pub(super) struct ProgressRow<'a> {
-    client_order_id: &'a str,
-    working_qty: String,
-    unknown_qty: String,
-    pending_qty: String,
-    unexecuted_qty: String,
-    open_slices: u32,
-    rejected_slices: u32,
-    failed_slices: u32,
-    benchmark_area: String,
-    benchmark_seconds: String,
-}
-
-impl<'a> ParentRow<'a> {
-    pub(super) fn of(parent: &'a Parent) -> Result<Self, StoreError> {
-        Ok(Self {
-            schedule: json(&parent.schedule)?,
-            interval_seconds: parent.interval_seconds,
-            start_at: time(parent.start_at),
-            end_at: time(parent.end_at),
-            trade_date: parent.trade_date.to_string(),
-            catch_up: parent.catch_up.as_str(),
-            completion: parent.completion.as_str(),
-            arrival_price: parent.arrival_price.map(canonical),
-            warnings: json(&parent.warnings)?,
-            progress: ProgressRow::of(parent),
-        })
+row!(
+    /// What never changes of a row of `parents`.
+    PlanRow<'a> {
+        schedule: String,
+        interval_seconds: u32,
+        start_at: String,
+        end_at: String,
+        trade_date: String,
+        catch_up: &'a str,
+        completion: &'a str,
+        arrival_price: Option<String>,
+        warnings: String,
     }
+);
+
+row!(
+    /// What changes of a row of `parents`, behind its id.
+    ProgressRow<'a> {
+        client_order_id: &'a str,
+        working_qty: String,
+        unknown_qty: String,
+        pending_qty: String,
+        unexecuted_qty: String,
+        open_slices: u32,
+        rejected_slices: u32,
+        failed_slices: u32,
+        benchmark_area: String,
+        benchmark_seconds: String,
+    }
+);
+
+/// A whole row of `parents`.
+pub(super) type ParentRow<'a> = (PlanRow<'a>, ProgressRow<'a>);
+
+/// What only a parent has.
+pub(super) fn parent(parent: &Parent) -> Result<ParentRow<'_>, StoreError> {
+    let plan = PlanRow {
+        schedule: json(&parent.schedule)?,
+        interval_seconds: parent.interval_seconds,
+        start_at: time(parent.start_at),
+        end_at: time(parent.end_at),
+        trade_date: parent.trade_date.to_string(),
+        catch_up: parent.catch_up.as_str(),
+        completion: parent.completion.as_str(),
+        arrival_price: parent.arrival_price.map(canonical),
+        warnings: json(&parent.warnings)?,
+    };
+    Ok((plan, ProgressRow::of(parent)))
 }
 
 impl<'a> ProgressRow<'a> {
@@ -261,16 +280,17 @@ impl<'a> ProgressRow<'a> {
     }
 }
 
-/// A row of `order_events`; account, number and time are the batch's.
-#[derive(Serialize)]
-pub(super) struct EventRow<'a> {
-    client_order_id: Option<&'a str>,
-    event: &'static str,
-    old_status: Option<&'static str>,
-    new_status: Option<&'static str>,
-    data: String,
-    actor: &'a str,
-}
+row!(
+    /// A row of `order_events`; account, number and time are the batch's.
+    EventRow<'a> {
+        client_order_id: Option<&'a str>,
+        event: &'static str,
+        old_status: Option<&'static str>,
+        new_status: Option<&'static str>,
+        data: String,
+        actor: &'a str,
+    }
+);
 
 impl<'a> EventRow<'a> {
     pub(super) fn of(event: &'a Event) -> Self {
@@ -285,21 +305,22 @@ impl<'a> EventRow<'a> {
     }
 }
 
-/// A row of `executions`.
-#[derive(Serialize)]
-pub(super) struct ExecutionRow<'a> {
-    broker_order_id: &'a str,
-    cum_qty: String,
-    client_order_id: &'a str,
-    execution_id: &'a str,
-    account: &'a str,
-    symbol: &'a str,
-    side: &'static str,
-    qty: String,
-    price: String,
-    fee: String,
-    at: String,
-}
+row!(
+    /// A row of `executions`.
+    ExecutionRow<'a> {
+        broker_order_id: &'a str,
+        cum_qty: String,
+        client_order_id: &'a str,
+        execution_id: &'a str,
+        account: &'a str,
+        symbol: &'a str,
+        side: &'static str,
+        qty: String,
+        price: String,
+        fee: String,
+        at: String,
+    }
+);
 
 impl<'a> ExecutionRow<'a> {
     pub(super) fn of(order: &'a Order, execution: &'a Execution) -> Self {
@@ -319,20 +340,21 @@ impl<'a> ExecutionRow<'a> {
     }
 }
 
-/// A row of `portfolio_positions`.
-#[derive(Serialize)]
-pub(super) struct PositionRow<'a> {
-    account: &'a str,
-    symbol: &'a str,
-    qty: String,
-    cost: String,
-    avg_price: Option<String>,
-    realised_pnl: String,
-    fees: String,
-    last_price: Option<String>,
-    last_at: Option<String>,
-    version: u64,
-}
+row!(
+    /// A row of `portfolio_positions`.
+    PositionRow<'a> {
+        account: &'a str,
+        symbol: &'a str,
+        qty: String,
+        cost: String,
+        avg_price: Option<String>,
+        realised_pnl: String,
+        fees: String,
+        last_price: Option<String>,
+        last_at: Option<String>,
+        version: u64,
+    }
+);
 
 impl<'a> PositionRow<'a> {
     pub(super) fn of(account: &'a AccountName, symbol: &'a Symbol, position: &Position) -> Self {
@@ -351,16 +373,17 @@ impl<'a> PositionRow<'a> {
     }
 }
 
-/// A row of `switch_history`.
-#[derive(Serialize)]
-pub(super) struct SwitchEntryRow<'a> {
-    switch: &'static str,
-    event: &'a str,
-    timestamp: String,
-    operator: &'a str,
-    reason: Option<&'a str>,
-    details: Option<String>,
-}
+row!(
+    /// A row of `switch_history`.
+    SwitchEntryRow<'a> {
+        switch: &'static str,
+        event: &'a str,
+        timestamp: String,
+        operator: &'a str,
+        reason: Option<&'a str>,
+        details: Option<String>,
+    }
+);
 
 impl<'a> SwitchEntryRow<'a> {
     pub(super) fn of(switch: &'static str, entry: &'a SwitchEntry) -> Self {
@@ -371,6 +394,46 @@ impl<'a> SwitchEntryRow<'a> {
             operator: &entry.operator,
             reason: entry.reason.as_deref(),
             details: entry.details.as_ref().map(ToString::to_string),
+        }
+    }
+}
+
+row!(
+    /// A row of `quarantine`; account and time are the batch's.
+    QuarantineRow<'a> {
+        symbol: &'a str,
+        reason: &'a str,
+        broker_order_id: Option<&'a str>,
+        data: String,
+    }
+);
+
+impl<'a> QuarantineRow<'a> {
+    pub(super) fn of(symbol: &'a Symbol, reason: &'a str, order: Option<&'a BrokerOrderId>, data: &Value) -> Self {
+        Self {
+            symbol: symbol.as_str(),
+            reason,
+            broker_order_id: order.map(BrokerOrderId::as_str),
+            data: data.to_string(),
+        }
+    }
+}
+
+row!(
+    /// A row of `position_differences`; account and time are the batch's.
+    DifferenceRow<'a> {
+        symbol: &'a str,
+        ours: String,
+        theirs: String,
+    }
+);
+
+impl<'a> DifferenceRow<'a> {
+    pub(super) fn of(symbol: &'a Symbol, ours: Decimal, theirs: Decimal) -> Self {
+        Self {
+            symbol: symbol.as_str(),
+            ours: canonical(ours),
+            theirs: canonical(theirs),
         }
     }
 }

@@ -1,215 +1,24 @@
 //! What a batch has changed, saved by sets: one statement per table, whatever the number of rows.
-//!
-//! The rows of a statement come as one JSON array, unpacked once into binary JSON: without `MATERIALIZED` SQLite would
-//! parse the row again for each of its columns.
 
-use serde::Serialize;
 use sqlx::query::Query;
 use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteConnection};
 use tranche_actors::domain::breaker::BreakerState;
 use tranche_actors::domain::kill::KillState;
 use tranche_actors::domain::ledger::{Books, CIRCUIT_BREAKER, KILL_SWITCH};
-use tranche_actors::domain::names::{BrokerOrderId, OrderId};
+use tranche_actors::domain::names::OrderId;
 use tranche_actors::domain::order::Order;
 use tranche_actors::domain::parent::Parent;
 use tranche_actors::ports::store::{Batch, PositionConflict, StoreError};
 
 use super::cells;
+use super::columns::{Columns, Line};
 use super::faults::classify;
 use super::rows::{
-    EventRow, ExecutionRow, OrderRow, ParentRow, PositionRow, ProgressRow, StateRow, SwitchEntryRow, json, time,
+    self, DifferenceRow, EventRow, ExecutionRow, PositionRow, ProgressRow, QuarantineRow, StateRow, SwitchEntryRow,
+    json, time,
 };
 
-/// `INSERT` of a JSON array's objects, whose fields are named like the columns.
-macro_rules! insert {
-    ($table:literal, $first:literal $(, $column:literal)* $(,)?) => {
-        concat!(
-            "WITH r (v) AS MATERIALIZED (SELECT value FROM jsonb_each(?1)) INSERT INTO ", $table,
-            " (", $first, $(", ", $column,)* ") SELECT v ->> '", $first, "'", $(", v ->> '", $column, "'",)* " FROM r"
-        )
-    };
-}
-
-/// `UPDATE` of the rows that a JSON array's objects name by their client order id.
-macro_rules! update {
-    ($table:literal, $first:literal $(, $column:literal)* $(,)?) => {
-        concat!(
-            "WITH r (v) AS MATERIALIZED (SELECT value FROM jsonb_each(?1)) UPDATE ", $table,
-            " SET ", $first, " = v ->> '", $first, "'", $(", ", $column, " = v ->> '", $column, "'",)*
-            " FROM r WHERE client_order_id = v ->> 'client_order_id'"
-        )
-    };
-}
-
-const INSERT_ORDERS: &str = insert!(
-    "orders",
-    "client_order_id",
-    "kind",
-    "strategy_id",
-    "account",
-    "symbol",
-    "side",
-    "qty",
-    "order_type",
-    "limit_price",
-    "stop_price",
-    "time_in_force",
-    "extended_hours",
-    "status",
-    "venue_status",
-    "broker_order_id",
-    "parent_order_id",
-    "plan_version",
-    "slice_num",
-    "total_slices",
-    "scheduled_time",
-    "attempt",
-    "tries",
-    "claimed_at",
-    "absent_at",
-    "cancel_requested_at",
-    "at_venue",
-    "filled_qty",
-    "filled_cost",
-    "filled_avg_price",
-    "reason_code",
-    "error_message",
-    "caller",
-    "idempotency_key",
-    "request_hash",
-    "created_at",
-    "updated_at",
-    "submitted_at",
-    "terminal_at",
-);
-
-const UPDATE_ORDERS: &str = update!(
-    "orders",
-    "status",
-    "venue_status",
-    "broker_order_id",
-    "plan_version",
-    "attempt",
-    "tries",
-    "claimed_at",
-    "absent_at",
-    "cancel_requested_at",
-    "at_venue",
-    "filled_qty",
-    "filled_cost",
-    "filled_avg_price",
-    "reason_code",
-    "error_message",
-    "updated_at",
-    "submitted_at",
-    "terminal_at",
-);
-
-const INSERT_PARENTS: &str = insert!(
-    "parents",
-    "client_order_id",
-    "schedule",
-    "interval_seconds",
-    "start_at",
-    "end_at",
-    "trade_date",
-    "catch_up",
-    "completion",
-    "working_qty",
-    "unknown_qty",
-    "pending_qty",
-    "unexecuted_qty",
-    "open_slices",
-    "rejected_slices",
-    "failed_slices",
-    "arrival_price",
-    "benchmark_area",
-    "benchmark_seconds",
-    "warnings",
-);
-
-const UPDATE_PARENTS: &str = update!(
-    "parents",
-    "working_qty",
-    "unknown_qty",
-    "pending_qty",
-    "unexecuted_qty",
-    "open_slices",
-    "rejected_slices",
-    "failed_slices",
-    "benchmark_area",
-    "benchmark_seconds",
-);
-
-const INSERT_EXECUTIONS: &str = insert!(
-    "executions",
-    "broker_order_id",
-    "cum_qty",
-    "client_order_id",
-    "execution_id",
-    "account",
-    "symbol",
-    "side",
-    "qty",
-    "price",
-    "fee",
-    "at",
-);
-
-const INSERT_SWITCH_ENTRIES: &str = insert!(
-    "switch_history",
-    "switch",
-    "event",
-    "timestamp",
-    "operator",
-    "reason",
-    "details",
-);
-
-/// `?2` is the account, `?3` the number of the first event, `?4` the time.
-const INSERT_EVENTS: &str = "
-WITH r (k, v) AS MATERIALIZED (SELECT key, value FROM jsonb_each(?1))
-INSERT INTO order_events (account, number, client_order_id, event, old_status, new_status, data, actor, at)
-SELECT ?2, ?3 + k, v ->> 'client_order_id', v ->> 'event', v ->> 'old_status', v ->> 'new_status', v ->> 'data',
-    v ->> 'actor', ?4
-FROM r";
-
-/// A position replaces the version before, and no other.
-const WRITE_POSITIONS: &str = "
-WITH r (v) AS MATERIALIZED (SELECT value FROM jsonb_each(?1))
-INSERT INTO portfolio_positions
-    (account, symbol, qty, cost, avg_price, realised_pnl, fees, last_price, last_at, version, updated_at)
-SELECT v ->> 'account', v ->> 'symbol', v ->> 'qty', v ->> 'cost', v ->> 'avg_price', v ->> 'realised_pnl',
-    v ->> 'fees', v ->> 'last_price', v ->> 'last_at', v ->> 'version', ?2
-FROM r WHERE true
-ON CONFLICT (account, symbol) DO UPDATE SET
-    qty = excluded.qty, cost = excluded.cost, avg_price = excluded.avg_price, realised_pnl = excluded.realised_pnl,
-    fees = excluded.fees, last_price = excluded.last_price, last_at = excluded.last_at, version = excluded.version,
-    updated_at = excluded.updated_at
-WHERE portfolio_positions.version = excluded.version - 1";
-
-/// A position that is not at the version that was read; one that is missing is at version 0.
-const CONFLICT: &str = "
-SELECT v ->> 'symbol' AS symbol, (v ->> 'version') - 1 AS expected, coalesce(p.version, 0) AS found
-FROM (SELECT value AS v FROM jsonb_each(?1)) LEFT JOIN portfolio_positions AS p
-    ON p.account = v ->> 'account' AND p.symbol = v ->> 'symbol'
-WHERE coalesce(p.version, 0) <> (v ->> 'version') - 1 LIMIT 1";
-
-/// A symbol that is in quarantine stays there for the reason that it came for; one that was cleared comes back.
-const QUARANTINE: &str = "
-INSERT INTO quarantine (account, symbol, reason, broker_order_id, data, since)
-SELECT ?2, value ->> 0, value ->> 1, value ->> 2, value ->> 3, ?3 FROM json_each(?1) WHERE true
-ON CONFLICT (account, symbol) DO UPDATE SET reason = excluded.reason, broker_order_id = excluded.broker_order_id,
-    data = excluded.data, since = excluded.since, cleared_at = NULL, cleared_by = NULL
-WHERE cleared_at IS NOT NULL";
-
-const DIFFERENCES: &str = "
-INSERT INTO position_differences (account, symbol, ours, theirs, at)
-SELECT ?2, value ->> 0, value ->> 1, value ->> 2, ?3 FROM json_each(?1)";
-
-const SWITCH: &str = "
-INSERT INTO switches (switch, state, updated_at) VALUES (?1, ?2, ?3)
-ON CONFLICT (switch) DO UPDATE SET state = excluded.state, updated_at = excluded.updated_at";
+pub(super) mod sql;
 
 /// Writes everything but the events.
 pub(super) async fn save(
@@ -232,33 +41,34 @@ async fn orders(connection: &mut SqliteConnection, books: &Books) -> Result<(), 
         .new_orders
         .iter()
         .filter_map(|id| books.orders.get(id))
-        .map(OrderRow::of);
-    let new_parents = changes
-        .new_parents
-        .iter()
-        .filter_map(|id| books.parents.get(id))
-        .map(OrderRow::of_parent);
-    rows(connection, INSERT_ORDERS, &new.chain(new_parents).collect::<Vec<_>>()).await?;
+        .map(rows::order);
+    let new = new
+        .chain(new_parents(books).map(rows::parent_order))
+        .map(Line)
+        .collect::<Vec<_>>();
+    write(connection, &sql::INSERT_ORDERS, &new).await?;
     let changed = changed_orders(books).map(StateRow::of);
-    let changed_parents = changed_parents(books).map(StateRow::of_parent);
-    rows(
-        connection,
-        UPDATE_ORDERS,
-        &changed.chain(changed_parents).collect::<Vec<_>>(),
-    )
-    .await
+    let changed = changed
+        .chain(changed_parents(books).map(StateRow::of_parent))
+        .map(Line)
+        .collect::<Vec<_>>();
+    write(connection, &sql::UPDATE_ORDERS, &changed).await
 }
 
 async fn parents(connection: &mut SqliteConnection, books: &Books) -> Result<(), StoreError> {
-    let new = books
-        .changes
-        .new_parents
-        .iter()
-        .filter_map(|id| books.parents.get(id))
-        .map(ParentRow::of);
-    rows(connection, INSERT_PARENTS, &new.collect::<Result<Vec<_>, _>>()?).await?;
-    let changed = changed_parents(books).map(ProgressRow::of).collect::<Vec<_>>();
-    rows(connection, UPDATE_PARENTS, &changed).await
+    let new = new_parents(books)
+        .map(|parent| rows::parent(parent).map(Line))
+        .collect::<Result<Vec<_>, _>>()?;
+    write(connection, &sql::INSERT_PARENTS, &new).await?;
+    let changed = changed_parents(books)
+        .map(ProgressRow::of)
+        .map(Line)
+        .collect::<Vec<_>>();
+    write(connection, &sql::UPDATE_PARENTS, &changed).await
+}
+
+fn new_parents(books: &Books) -> impl Iterator<Item = &Parent> {
+    books.changes.new_parents.iter().filter_map(|id| books.parents.get(id))
 }
 
 /// What is new is inserted as it is at the end of the batch, and needs no update.
@@ -275,7 +85,7 @@ fn changed_parents(books: &Books) -> impl Iterator<Item = &Parent> {
 async fn executions(connection: &mut SqliteConnection, books: &Books) -> Result<(), StoreError> {
     let new = books.changes.executions.iter();
     let new = new.filter_map(|(id, execution)| Some(ExecutionRow::of(books.orders.get(id)?, execution)));
-    rows(connection, INSERT_EXECUTIONS, &new.collect::<Vec<_>>()).await
+    write(connection, &sql::INSERT_EXECUTIONS, &new.map(Line).collect::<Vec<_>>()).await
 }
 
 async fn positions(connection: &mut SqliteConnection, books: &Books, batch: &Batch) -> Result<(), StoreError> {
@@ -284,18 +94,15 @@ async fn positions(connection: &mut SqliteConnection, books: &Books, batch: &Bat
         .positions
         .iter()
         .filter_map(|key| books.positions.get_key_value(key));
-    let changed = changed.map(|((account, symbol), position)| PositionRow::of(account, symbol, position));
     let changed = changed.collect::<Vec<_>>();
     if changed.is_empty() {
         return Ok(());
     }
-    let changed_json = json(&changed)?;
-    let conflict = sqlx::query(CONFLICT)
-        .bind(&changed_json)
-        .fetch_optional(&mut *connection)
-        .await
-        .map_err(classify)?;
-    if let Some(row) = conflict {
+    let expected = changed
+        .iter()
+        .map(|((account, symbol), position)| (account, symbol, position.version.saturating_sub(1)));
+    let conflict = sqlx::query(sql::CONFLICT).bind(json(&expected.collect::<Vec<_>>())?);
+    if let Some(row) = conflict.fetch_optional(&mut *connection).await.map_err(classify)? {
         let conflict = PositionConflict {
             symbol: cells::cell(&row, "symbol", cells::symbol)?,
             expected: cells::number(&row, "expected")?,
@@ -305,12 +112,14 @@ async fn positions(connection: &mut SqliteConnection, books: &Books, batch: &Bat
             detail: conflict.to_string(),
         });
     }
-    written(
-        connection,
-        sqlx::query(WRITE_POSITIONS).bind(changed_json).bind(time(batch.at)),
-        changed.len(),
-    )
-    .await
+    let lines = changed
+        .iter()
+        .map(|((account, symbol), position)| Line(PositionRow::of(account, symbol, position)));
+    let lines = json(&lines.collect::<Vec<_>>())?;
+    let query = sqlx::query(sql::WRITE_POSITIONS.as_str())
+        .bind(lines)
+        .bind(time(batch.at));
+    written(connection, query, changed.len()).await
 }
 
 async fn findings(
@@ -319,29 +128,26 @@ async fn findings(
     batch: &Batch,
     account: &str,
 ) -> Result<(), StoreError> {
-    let changes = &books.changes;
-    if !changes.quarantines.is_empty() {
-        let quarantines = changes.quarantines.iter();
-        let quarantines = quarantines.map(|(symbol, reason, broker_order_id, data)| {
-            (
-                symbol,
-                reason,
-                broker_order_id.as_ref().map(BrokerOrderId::as_str),
-                data.to_string(),
-            )
-        });
-        let rows = json(&quarantines.collect::<Vec<_>>())?;
-        let query = sqlx::query(QUARANTINE).bind(rows).bind(account).bind(time(batch.at));
-        query.execute(&mut *connection).await.map_err(classify)?;
-    }
-    if !changes.differences.is_empty() {
-        let query = sqlx::query(DIFFERENCES)
-            .bind(json(&changes.differences)?)
+    let quarantines = books.changes.quarantines.iter();
+    let quarantines = quarantines
+        .map(|(symbol, reason, order, data)| Line(QuarantineRow::of(symbol, reason, order.as_ref(), data)))
+        .collect::<Vec<_>>();
+    if !quarantines.is_empty() {
+        let query = sqlx::query(sql::QUARANTINE.as_str())
+            .bind(json(&quarantines)?)
             .bind(account)
             .bind(time(batch.at));
         query.execute(&mut *connection).await.map_err(classify)?;
     }
-    Ok(())
+    let differences = books.changes.differences.iter();
+    let differences = differences
+        .map(|(symbol, ours, theirs)| Line(DifferenceRow::of(symbol, *ours, *theirs)))
+        .collect::<Vec<_>>();
+    if differences.is_empty() {
+        return Ok(());
+    }
+    let query = sqlx::query(sql::INSERT_DIFFERENCES.as_str()).bind(json(&differences)?);
+    written(connection, query.bind(account).bind(time(batch.at)), differences.len()).await
 }
 
 async fn switches(connection: &mut SqliteConnection, books: &Books, batch: &Batch) -> Result<(), StoreError> {
@@ -350,15 +156,15 @@ async fn switches(connection: &mut SqliteConnection, books: &Books, batch: &Batc
     let breaker = changes.breaker.as_ref().map(json::<BreakerState>).transpose()?;
     for (name, state) in [(KILL_SWITCH, kill), (CIRCUIT_BREAKER, breaker)] {
         if let Some(state) = state {
-            let query = sqlx::query(SWITCH).bind(name).bind(state).bind(time(batch.at));
+            let query = sqlx::query(sql::SWITCH).bind(name).bind(state).bind(time(batch.at));
             query.execute(&mut *connection).await.map_err(classify)?;
         }
     }
     let entries = changes
         .switch_entries
         .iter()
-        .map(|(name, entry)| SwitchEntryRow::of(name, entry));
-    rows(connection, INSERT_SWITCH_ENTRIES, &entries.collect::<Vec<_>>()).await
+        .map(|(name, entry)| Line(SwitchEntryRow::of(name, entry)));
+    write(connection, &sql::INSERT_SWITCH_ENTRIES, &entries.collect::<Vec<_>>()).await
 }
 
 /// Writes the events from the account's next number on, and moves that number behind them.
@@ -369,30 +175,33 @@ pub(super) async fn save_events(
     account: &str,
     first: i64,
 ) -> Result<(), StoreError> {
-    let events = books.changes.events.iter().map(EventRow::of).collect::<Vec<_>>();
+    let events = books
+        .changes
+        .events
+        .iter()
+        .map(EventRow::of)
+        .map(Line)
+        .collect::<Vec<_>>();
     if events.is_empty() {
         return Ok(());
     }
-    let insert = sqlx::query(INSERT_EVENTS)
-        .bind(json(&events)?)
-        .bind(account)
-        .bind(first)
-        .bind(time(batch.at));
+    let insert = sqlx::query(sql::INSERT_EVENTS.as_str()).bind(json(&events)?);
+    let insert = insert.bind(account).bind(time(batch.at)).bind(first);
     written(connection, insert, events.len()).await?;
     let count = i64::try_from(events.len()).unwrap_or(i64::MAX);
     let next = sqlx::query("UPDATE accounts SET next_event = ?1 WHERE account = ?2");
     written(connection, next.bind(first.saturating_add(count)).bind(account), 1).await
 }
 
-async fn rows<T: Serialize>(
+async fn write<T: Columns>(
     connection: &mut SqliteConnection,
     sql: &'static str,
-    rows: &[T],
+    lines: &[Line<T>],
 ) -> Result<(), StoreError> {
-    if rows.is_empty() {
+    if lines.is_empty() {
         return Ok(());
     }
-    written(connection, sqlx::query(sql).bind(json(&rows)?), rows.len()).await
+    written(connection, sqlx::query(sql).bind(json(&lines)?), lines.len()).await
 }
 
 /// Runs a statement that has to write so many rows, or the books and the tables have come apart.

@@ -2,6 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
+use tranche_actors::domain::names::OrderId;
+
+mod broken;
+mod conforms;
+mod contents;
+
 /// A folder that goes with its test.
 pub(crate) struct Folder(PathBuf);
 
@@ -26,45 +32,6 @@ pub(crate) fn folder() -> Folder {
     Folder(path)
 }
 
-mod conforms {
-    use std::sync::Arc;
-    use std::time::Duration;
-
-    use async_trait::async_trait;
-    use tokio::sync::Mutex;
-    use tranche_actors::ports::store::Store;
-
-    use super::{Folder, folder};
-    use crate::storage::conformance::{Place, suite};
-    use crate::storage::lock::DataLock;
-    use crate::storage::sqlite::{SqliteSettings, SqliteStore};
-
-    struct File {
-        folder: Folder,
-        lock: Mutex<Option<Arc<DataLock>>>,
-    }
-
-    impl File {
-        fn new() -> Self {
-            Self {
-                folder: folder(),
-                lock: Mutex::new(None),
-            }
-        }
-    }
-
-    #[async_trait]
-    impl Place for File {
-        async fn store(&self) -> Box<dyn Store> {
-            let mut held = self.lock.lock().await;
-            let lock = held.get_or_insert_with(|| Arc::new(DataLock::take(self.folder.path()).unwrap()));
-            let settings = SqliteSettings {
-                busy_timeout: Duration::from_secs(1),
-                ..SqliteSettings::default()
-            };
-            Box::new(SqliteStore::new(lock.clone(), settings))
-        }
-    }
-
-    suite!(File::new());
+fn id(text: &str) -> OrderId {
+    OrderId::parse(text).unwrap()
 }

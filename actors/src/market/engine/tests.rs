@@ -401,7 +401,9 @@ fn play(seed: u64, acts: &[Act]) -> (Engine, Vec<Change>) {
                 Err(err) => assert!(matches!(err, SubmitError::Rejected(_)) && !taken.contains(&order.client_order_id)),
             },
             Act::Cancel(seq, pending) => {
-                let id = broker_order_id(*seq).unwrap();
+                let taken = engine.book().orders_after(*seq - 1).next();
+                let unknown = || BrokerOrderId::parse("no-such-order").unwrap();
+                let id = taken.map_or_else(unknown, |held| held.order.broker_order_id.clone());
                 let live = engine
                     .book()
                     .get(&id)

@@ -1,0 +1,534 @@
+//! Actors, a store and clocks that note what they are asked, and answer as they are told.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use actix::{Actor, Context, Handler, Message};
+use actix_web::web;
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use rust_decimal::Decimal;
+use serde_json::json;
+use tranche_actors::commands::{
+    CancelOrder, CancelParent, CanceledParent, CommandError, Desk, Disengage, Engage, EngageAnswer, InstanceOutcome,
+    Reset, ResolveOrder, SubmitOrder, SubmitParent, SubmittedOrder, SubmittedParent, Trip,
+};
+use tranche_actors::domain::breaker::BreakerState;
+use tranche_actors::domain::kill::{EngageOrder, Engaged, KillState};
+use tranche_actors::domain::ledger::{CancelCounts, SwitchEntry};
+use tranche_actors::domain::names::{AccountName, Caller, IdempotencyKey, OrderId, Symbol};
+use tranche_actors::domain::order::Order;
+use tranche_actors::domain::parent::{Parent, ParentStatus};
+use tranche_actors::domain::request::{Asked, PlanRules};
+use tranche_actors::domain::status::OrderStatus;
+use tranche_actors::domain::trading_day::DayEnd;
+use tranche_actors::gate::{Gate, GateWriters, ShutReason};
+use tranche_actors::health::{Health, Phase};
+use tranche_actors::ports::Clock;
+use tranche_actors::ports::store::{
+    AnyOrder, Batch, Commit, DueSlice, HeldPosition, LedgerEvent, OrderFilter, Ownership, Page, ParentFilter, Store,
+    StoreError, Switches,
+};
+
+use crate::http::auth::Access;
+use crate::http::{About, AccountOwner, HttpState, Limits, Live, Shared, StopTrading, metrics};
+
+pub(super) fn now() -> DateTime<Utc> {
+    "2026-11-21T14:30:00.123456Z".parse().unwrap()
+}
+
+pub(super) fn rules() -> PlanRules {
+    PlanRules {
+        instruments: BTreeMap::new(),
+        accounts: vec![AccountName::parse("default").unwrap()],
+        max_slices: 25_000,
+        orders_per_minute: None,
+    }
+}
+
+struct StillClock;
+
+impl Clock for StillClock {
+    fn now(&self) -> DateTime<Utc> {
+        now()
+    }
+
+    fn monotonic(&self) -> Duration {
+        Duration::from_secs(5)
+    }
+
+    fn boottime(&self) -> Duration {
+        Duration::from_secs(5)
+    }
+}
+
+/// What was sent to the desk and to the switch, and what they are told to answer.
+#[derive(Clone, Default)]
+pub(super) struct Notes(Arc<Mutex<Noted>>);
+
+#[derive(Default)]
+struct Noted {
+    sent: Vec<String>,
+    hashes: Vec<String>,
+    refuse_with: Option<CommandError>,
+    orders: HashMap<OrderId, AnyOrder>,
+    slices: HashMap<OrderId, Vec<Order>>,
+    events: Vec<LedgerEvent>,
+    filters: Vec<String>,
+    store_is_down: bool,
+}
+
+impl Notes {
+    fn with<T>(&self, change: impl FnOnce(&mut Noted) -> T) -> T {
+        change(&mut self.0.lock().unwrap())
+    }
+
+    pub(super) fn sent(&self) -> Vec<String> {
+        self.with(|noted| noted.sent.clone())
+    }
+
+    pub(super) fn hashes(&self) -> Vec<String> {
+        self.with(|noted| noted.hashes.clone())
+    }
+
+    pub(super) fn filters(&self) -> Vec<String> {
+        self.with(|noted| noted.filters.clone())
+    }
+
+    pub(super) fn refuse_with(&self, error: CommandError) {
+        self.with(|noted| noted.refuse_with = Some(error));
+    }
+
+    pub(super) fn store_is_down(&self) {
+        self.with(|noted| noted.store_is_down = true);
+    }
+
+    pub(super) fn keep_event(&self, event: LedgerEvent) {
+        self.with(|noted| noted.events.push(event));
+    }
+
+    pub(super) fn keep_order(&self, order: Order) {
+        self.with(|noted| noted.orders.insert(order.id.clone(), AnyOrder::Order(Box::new(order))));
+    }
+
+    fn take(&self, message: &impl std::fmt::Debug) -> Result<(), CommandError> {
+        self.with(|noted| {
+            noted.sent.push(format!("{message:?}"));
+            noted.refuse_with.clone().map_or(Ok(()), Err)
+        })
+    }
+
+    fn read<T>(&self, read: impl FnOnce(&mut Noted) -> T) -> Result<T, StoreError> {
+        self.with(|noted| {
+            if noted.store_is_down {
+                return Err(StoreError::Unavailable {
+                    detail: "SELECT secret FROM nowhere".to_owned(),
+                });
+            }
+            Ok(read(noted))
+        })
+    }
+}
+
+struct Clerk(Notes);
+
+impl Actor for Clerk {
+    type Context = Context<Self>;
+}
+
+fn asked(by: Caller, key: Option<IdempotencyKey>) -> Asked {
+    Asked { by, key, at: now() }
+}
+
+impl Handler<SubmitParent> for Clerk {
+    type Result = Result<SubmittedParent, CommandError>;
+
+    fn handle(&mut self, message: SubmitParent, _: &mut Context<Self>) -> Self::Result {
+        self.0.take(&message)?;
+        self.0
+            .with(|noted| noted.hashes.push(message.request.request_hash.clone()));
+        let planned = message.request.plan(&rules(), &asked(message.by, message.key));
+        let (mut parent, slices) = planned.map_err(CommandError::Invalid)?;
+        parent.status = ParentStatus::Working;
+        parent.progress.pending_qty = parent.qty.get();
+        let replayed = self.0.with(|noted| {
+            noted.slices.insert(parent.id.clone(), slices.clone());
+            let any = AnyOrder::Parent(Box::new(parent.clone()));
+            noted.orders.insert(parent.id.clone(), any).is_some()
+        });
+        Ok(SubmittedParent {
+            replayed,
+            parent,
+            slices,
+        })
+    }
+}
+
+impl Handler<SubmitOrder> for Clerk {
+    type Result = Result<SubmittedOrder, CommandError>;
+
+    fn handle(&mut self, message: SubmitOrder, _: &mut Context<Self>) -> Self::Result {
+        self.0.take(&message)?;
+        self.0
+            .with(|noted| noted.hashes.push(message.request.request_hash.clone()));
+        let order = message.request.order(&rules(), &asked(message.by, message.key));
+        let order = order.map_err(CommandError::Invalid)?;
+        let any = AnyOrder::Order(Box::new(order.clone()));
+        let replayed = self
+            .0
+            .with(|noted| noted.orders.insert(order.id.clone(), any).is_some());
+        Ok(SubmittedOrder { replayed, order })
+    }
+}
+
+impl Clerk {
+    fn order(&self, id: &OrderId) -> Result<Order, CommandError> {
+        match self.0.with(|noted| noted.orders.get(id).cloned()) {
+            Some(AnyOrder::Order(order)) => Ok(*order),
+            Some(AnyOrder::Parent(_)) | None => Err(CommandError::NotFound),
+        }
+    }
+}
+
+impl Handler<CancelParent> for Clerk {
+    type Result = Result<CanceledParent, CommandError>;
+
+    fn handle(&mut self, message: CancelParent, _: &mut Context<Self>) -> Self::Result {
+        self.0.take(&message)?;
+        match self.0.with(|noted| noted.orders.get(&message.id).cloned()) {
+            Some(AnyOrder::Parent(parent)) => Ok(CanceledParent {
+                parent: Parent {
+                    status: ParentStatus::Canceling,
+                    ..*parent
+                },
+                counts: CancelCounts {
+                    pending_canceled: 3,
+                    open_cancel_requested: 1,
+                    already_terminal: 1,
+                    in_flight: 0,
+                },
+            }),
+            Some(AnyOrder::Order(_)) | None => Err(CommandError::NotFound),
+        }
+    }
+}
+
+impl Handler<CancelOrder> for Clerk {
+    type Result = Result<Order, CommandError>;
+
+    fn handle(&mut self, message: CancelOrder, _: &mut Context<Self>) -> Self::Result {
+        self.0.take(&message)?;
+        self.order(&message.id)
+    }
+}
+
+impl Handler<ResolveOrder> for Clerk {
+    type Result = Result<Order, CommandError>;
+
+    fn handle(&mut self, message: ResolveOrder, _: &mut Context<Self>) -> Self::Result {
+        self.0.take(&message)?;
+        self.order(&message.id)
+    }
+}
+
+impl Handler<Disengage> for Clerk {
+    type Result = Result<KillState, CommandError>;
+
+    fn handle(&mut self, message: Disengage, _: &mut Context<Self>) -> Self::Result {
+        self.0.take(&message)?;
+        let released = engaged().disengage(&message.operator, message.notes.as_deref(), now());
+        released.ok_or(CommandError::NotEngaged)
+    }
+}
+
+impl Handler<Trip> for Clerk {
+    type Result = Result<BreakerState, CommandError>;
+
+    fn handle(&mut self, message: Trip, _: &mut Context<Self>) -> Self::Result {
+        self.0.take(&message)?;
+        let today = DayEnd::new_york().trading_day(now());
+        let tripped = BreakerState::default().trip(&message.reason, message.details, now(), today);
+        Ok(tripped.unwrap())
+    }
+}
+
+impl Handler<Reset> for Clerk {
+    type Result = Result<BreakerState, CommandError>;
+
+    fn handle(&mut self, message: Reset, _: &mut Context<Self>) -> Self::Result {
+        self.0.take(&message)?;
+        let tripped = BreakerState::default()
+            .trip("MANUAL", None, now(), now().date_naive())
+            .unwrap();
+        Ok(tripped.reset(
+            &message.operator,
+            &message.reason,
+            now(),
+            chrono::TimeDelta::seconds(300),
+        )?)
+    }
+}
+
+/// A switch that somebody engaged.
+pub(super) fn engaged() -> KillState {
+    let order = EngageOrder {
+        operator: "ops".to_owned(),
+        reason: "prices look wrong".to_owned(),
+        details: Some(json!({"ticket": 7})),
+        mode: tranche_actors::domain::kill::KillMode::Cancel,
+    };
+    let today = DayEnd::new_york().trading_day(now());
+    match KillState::default().engage(&order, "e-1", now(), today) {
+        Engaged::New(state) | Engaged::Escalated(state) => state,
+        Engaged::Already => panic!("the default is not engaged"),
+    }
+}
+
+struct Lever(Notes);
+
+#[async_trait(?Send)]
+impl StopTrading for Lever {
+    async fn engage(&self, engage: Engage) -> Result<EngageAnswer, CommandError> {
+        self.0.take(&engage)?;
+        Ok(EngageAnswer {
+            state: engaged(),
+            engagement_id: "e-1".to_owned(),
+            unknown: vec![OrderId::parse("abc").unwrap()],
+            cancel_requested: 2,
+            cancel_confirmed: 1,
+            cancel_failed: 1,
+            flatten_orders: Vec::new(),
+            instances: vec![InstanceOutcome {
+                id: "one".to_owned(),
+                outcome: "confirmed",
+            }],
+            not_durable: vec!["database"],
+            covers: "all",
+        })
+    }
+}
+
+#[async_trait]
+impl Store for Notes {
+    async fn order(&self, id: &OrderId) -> Result<Option<AnyOrder>, StoreError> {
+        self.read(|noted| noted.orders.get(id).cloned())
+    }
+
+    async fn slices(&self, parent: &OrderId) -> Result<Vec<Order>, StoreError> {
+        self.read(|noted| noted.slices.get(parent).cloned().unwrap_or_default())
+    }
+
+    async fn orders(&self, filter: &OrderFilter) -> Result<Page<Order>, StoreError> {
+        self.read(|noted| {
+            noted.filters.push(format!("{filter:?}"));
+            let singles = noted.orders.values().filter_map(|any| match any {
+                AnyOrder::Order(order) => Some(*order.clone()),
+                AnyOrder::Parent(_) => None,
+            });
+            Page {
+                items: singles.collect(),
+                next: Some(17),
+            }
+        })
+    }
+
+    async fn parents(&self, filter: &ParentFilter) -> Result<Page<Parent>, StoreError> {
+        self.read(|noted| {
+            noted.filters.push(format!("{filter:?}"));
+            let parents = noted.orders.values().filter_map(|any| match any {
+                AnyOrder::Parent(parent) => Some(*parent.clone()),
+                AnyOrder::Order(_) => None,
+            });
+            Page {
+                items: parents.collect(),
+                next: None,
+            }
+        })
+    }
+
+    async fn events(&self, id: &OrderId) -> Result<Vec<LedgerEvent>, StoreError> {
+        self.read(|noted| {
+            let of_it = |event: &&LedgerEvent| event.order.as_ref() == Some(id);
+            noted.events.iter().filter(of_it).cloned().collect()
+        })
+    }
+
+    async fn due_slices(
+        &self,
+        parent: &OrderId,
+        _: Option<(DateTime<Utc>, u32)>,
+        _: u32,
+    ) -> Result<Vec<DueSlice>, StoreError> {
+        self.read(|noted| {
+            let slices = noted.slices.get(parent).into_iter().flatten();
+            let due = slices
+                .filter(|order| order.status == OrderStatus::PendingNew)
+                .map(|order| DueSlice {
+                    id: order.id.clone(),
+                    slice_num: order.slice.as_ref().unwrap().slice_num,
+                    due: order.scheduled_time,
+                });
+            due.take(1).collect()
+        })
+    }
+
+    async fn switch_history(&self, switch: &str, limit: u32) -> Result<Vec<SwitchEntry>, StoreError> {
+        self.read(|noted| {
+            noted.filters.push(format!("{switch} {limit}"));
+            vec![SwitchEntry {
+                event: "ENGAGED".to_owned(),
+                timestamp: now(),
+                operator: "ops".to_owned(),
+                reason: Some("prices look wrong".to_owned()),
+                details: Some(json!({"ticket": 7})),
+            }]
+        })
+    }
+
+    async fn open(&self) -> Result<(), StoreError> {
+        unimplemented!("not HTTP's to ask")
+    }
+
+    async fn acquire(&self, _: &AccountName, _: &str) -> Result<Ownership, StoreError> {
+        unimplemented!("not HTTP's to ask")
+    }
+
+    async fn commit(&self, _: &Batch) -> Result<Commit, StoreError> {
+        unimplemented!("not HTTP's to ask")
+    }
+
+    async fn settle(&self, _: &Batch) -> Result<bool, StoreError> {
+        unimplemented!("not HTTP's to ask")
+    }
+
+    async fn by_key(&self, _: &Caller, _: &IdempotencyKey) -> Result<Option<AnyOrder>, StoreError> {
+        unimplemented!("not HTTP's to ask")
+    }
+
+    async fn open_parents(&self, _: &AccountName) -> Result<Vec<Parent>, StoreError> {
+        unimplemented!("not HTTP's to ask")
+    }
+
+    async fn open_orders(&self, _: &AccountName) -> Result<Vec<Order>, StoreError> {
+        unimplemented!("not HTTP's to ask")
+    }
+
+    async fn marked_orders(&self, _: &AccountName) -> Result<Vec<Order>, StoreError> {
+        unimplemented!("not HTTP's to ask")
+    }
+
+    async fn unknown_orders(&self) -> Result<Vec<OrderId>, StoreError> {
+        unimplemented!("not HTTP's to ask")
+    }
+
+    async fn switches(&self) -> Result<Switches, StoreError> {
+        unimplemented!("not HTTP's to ask")
+    }
+
+    async fn quarantined(&self, _: &AccountName) -> Result<Vec<Symbol>, StoreError> {
+        unimplemented!("not HTTP's to ask")
+    }
+
+    async fn positions(&self, _: &AccountName) -> Result<Vec<HeldPosition>, StoreError> {
+        unimplemented!("not HTTP's to ask")
+    }
+
+    async fn close(&self) {}
+}
+
+/// A gateway that serves, open to its own machine.
+pub(super) struct Fixture {
+    pub(super) notes: Notes,
+    pub(super) state: HttpState,
+    pub(super) gate: GateWriters,
+}
+
+impl Fixture {
+    /// Needs an actor system.
+    pub(super) fn ready() -> Self {
+        let notes = Notes::default();
+        let clerk = Clerk(notes.clone()).start();
+        fn to<M>(clerk: &actix::Addr<Clerk>) -> actix::Recipient<M>
+        where
+            M: Message + Send + 'static,
+            M::Result: Send,
+            Clerk: Handler<M>,
+            <Clerk as Actor>::Context: actix::dev::ToEnvelope<Clerk, M>,
+        {
+            clerk.clone().recipient()
+        }
+        let (gate, writers) = Gate::new();
+        writers.kill_switch.clear(ShutReason::KillSwitchUnknown);
+        writers.breaker.clear(ShutReason::CircuitBreakerUnknown);
+        for reason in [ShutReason::Starting, ShutReason::BrokerUnavailable] {
+            writers.supervisor.clear(reason);
+        }
+        writers.kill_switch.renew(Duration::from_secs(60));
+        let health = Health::default();
+        health.enter(Phase::Ready);
+        health.set_kill(Some(KillState::default()));
+        health.set_breaker(Some(BreakerState::default()));
+        let state = HttpState {
+            desk: Desk {
+                submit_parent: to(&clerk),
+                submit_order: to(&clerk),
+                cancel_parent: to(&clerk),
+                cancel_order: to(&clerk),
+                resolve: to(&clerk),
+                disengage: to(&clerk),
+                trip: to(&clerk),
+                reset: to(&clerk),
+            },
+            kill_switch: Arc::new(Lever(notes.clone())),
+            store: Arc::new(notes.clone()),
+            health,
+            gate,
+            clock: Arc::new(StillClock),
+            plan_rules: Arc::new(rules()),
+            day_end: DayEnd::new_york(),
+            access: Access::Open,
+            metrics_public: false,
+            metrics: metrics::install().unwrap(),
+            limits: Limits::default(),
+            about: About {
+                mode: "paper".to_owned(),
+                broker: "paper".to_owned(),
+                instance: "one".to_owned(),
+            },
+            live: Arc::new(|| Live {
+                accounts: vec![AccountOwner {
+                    account: "default".to_owned(),
+                    owner: Some("one".to_owned()),
+                    term: Some(3),
+                }],
+                queues: BTreeMap::from([("persistence", 2)]),
+            }),
+        };
+        Self {
+            notes,
+            state,
+            gate: writers,
+        }
+    }
+
+    pub(super) fn shared(&self) -> web::Data<Shared> {
+        web::Data::new(Shared::new(self.state.clone()))
+    }
+}
+
+/// An order that has traded, with every field that can be there.
+pub(super) fn traded(order: &Order) -> Order {
+    Order {
+        status: OrderStatus::Filled,
+        broker_order_id: tranche_actors::domain::names::BrokerOrderId::parse("B-1").ok(),
+        attempt: 1,
+        filled_qty: order.qty.get(),
+        filled_cost: order.qty.get() * Decimal::new(1_001_250, 4),
+        reason_code: Some("why".to_owned()),
+        error_message: Some("because".to_owned()),
+        submitted_at: Some(now()),
+        terminal_at: Some(now()),
+        ..order.clone()
+    }
+}

@@ -1,0 +1,73 @@
+//! The statements that save a batch, made once from the names of the rows' columns.
+
+use std::sync::LazyLock;
+
+use super::super::columns::{Columns, insert, update};
+use super::super::rows::{
+    DifferenceRow, EventRow, ExecutionRow, OrderRow, ParentRow, PositionRow, ProgressRow, QuarantineRow, StateRow,
+    SwitchEntryRow,
+};
+
+type Sql = LazyLock<String>;
+
+pub(super) static INSERT_ORDERS: Sql = Sql::new(|| insert::<OrderRow<'_>>("orders", &[]));
+pub(super) static UPDATE_ORDERS: Sql = Sql::new(|| update::<StateRow<'_>>("orders"));
+pub(super) static INSERT_PARENTS: Sql = Sql::new(|| insert::<ParentRow<'_>>("parents", &[]));
+pub(super) static UPDATE_PARENTS: Sql = Sql::new(|| update::<ProgressRow<'_>>("parents"));
+pub(super) static INSERT_EXECUTIONS: Sql = Sql::new(|| insert::<ExecutionRow<'_>>("executions", &[]));
+pub(super) static INSERT_SWITCH_ENTRIES: Sql = Sql::new(|| insert::<SwitchEntryRow<'_>>("switch_history", &[]));
+
+/// `?2` is the account, `?3` the time.
+pub(super) static INSERT_DIFFERENCES: Sql =
+    Sql::new(|| insert::<DifferenceRow<'_>>("position_differences", &[("account", "?2"), ("at", "?3")]));
+
+/// `?2` is the account, `?3` the time, `?4` the number of the first event.
+pub(super) static INSERT_EVENTS: Sql = Sql::new(|| {
+    let fixed = [("account", "?2"), ("at", "?3"), ("number", "?4 + k")];
+    insert::<EventRow<'_>>("order_events", &fixed)
+});
+
+/// A symbol that is in quarantine stays there for the reason that it came for; one that was cleared comes back.
+/// `?2` is the account, `?3` the time.
+pub(super) static QUARANTINE: Sql = Sql::new(|| {
+    let rows = insert::<QuarantineRow<'_>>("quarantine", &[("account", "?2"), ("since", "?3")]);
+    format!(
+        "{rows} ON CONFLICT (account, symbol) DO UPDATE SET reason = excluded.reason,
+            broker_order_id = excluded.broker_order_id, data = excluded.data, since = excluded.since,
+            cleared_at = NULL, cleared_by = NULL
+        WHERE cleared_at IS NOT NULL"
+    )
+});
+
+/// A position replaces the version before, and no other. `?2` is the time.
+pub(super) static WRITE_POSITIONS: Sql = Sql::new(|| {
+    let rows = insert::<PositionRow<'_>>("portfolio_positions", &[("updated_at", "?2")]);
+    let set = PositionRow::names();
+    let set = set
+        .iter()
+        .chain(&["updated_at"])
+        .map(|name| format!("{name} = excluded.{name}"));
+    format!(
+        "{rows} ON CONFLICT (account, symbol) DO UPDATE SET {}
+        WHERE portfolio_positions.version = excluded.version - 1",
+        set.collect::<Vec<_>>().join(", ")
+    )
+});
+
+/// A position that is not at the version that was read, of arrays of account, symbol and that version; one that is
+/// missing is at version 0.
+pub(super) const CONFLICT: &str = "
+SELECT v ->> 1 AS symbol, v ->> 2 AS expected, coalesce(p.version, 0) AS found
+FROM (SELECT value AS v FROM jsonb_each(?1)) LEFT JOIN portfolio_positions AS p
+    ON p.account = v ->> 0 AND p.symbol = v ->> 1
+WHERE coalesce(p.version, 0) <> v ->> 2 LIMIT 1";
+
+pub(super) const SWITCH: &str = "
+INSERT INTO switches (switch, state, updated_at) VALUES (?1, ?2, ?3)
+ON CONFLICT (switch) DO UPDATE SET state = excluded.state, updated_at = excluded.updated_at";
+
+/// The statements that look something up, for the test of their plans.
+#[cfg(test)]
+pub(in crate::storage) fn all() -> [&'static str; 4] {
+    [&UPDATE_ORDERS, &UPDATE_PARENTS, &WRITE_POSITIONS, CONFLICT]
+}
