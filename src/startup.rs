@@ -138,9 +138,12 @@ fn listen_for(kind: SignalKind) -> Result<Signal, StartupError> {
 }
 
 fn bind(address: SocketAddr) -> Result<TcpListener, StartupError> {
-    TcpListener::bind(address).map_err(|source| match source.kind() {
-        std::io::ErrorKind::AddrInUse => StartupError::AddressInUse { address },
-        _ => StartupError::Listen { address, source },
+    TcpListener::bind(address).map_err(|source| {
+        if source.kind() == std::io::ErrorKind::AddrInUse {
+            StartupError::AddressInUse { address }
+        } else {
+            StartupError::Listen { address, source }
+        }
     })
 }
 

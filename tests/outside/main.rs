@@ -21,6 +21,7 @@ mod crash;
 mod described;
 mod doubt;
 mod ending;
+mod hand;
 mod load;
 mod order_of_things;
 mod refusals;
