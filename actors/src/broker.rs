@@ -74,9 +74,9 @@ pub(crate) enum BrokerTurned {
 #[rtype(result = "()")]
 pub(crate) struct StopWork;
 
-/// No new sends from now on.
+/// No new sends from now on; the answer is whether everything that was sent before has come to its end.
 #[derive(Clone, Copy, Debug, Message)]
-#[rtype(result = "()")]
+#[rtype(result = "bool")]
 pub(crate) struct Drain;
 
 /// The lines that the broker's actor speaks on.
@@ -87,7 +87,8 @@ pub(crate) struct BrokerLines {
     pub(crate) turned: Line<BrokerTurned>,
 }
 
-/// Owns an account's way to the venue. An order is in at most one of `queue`, the in-flight set and `unknowns`.
+/// Owns an account's way to the venue. An order that may be live without an answer is in `sending` or in `unknowns`, and
+/// an absent one that is to be sent again in `queue` too.
 pub(crate) struct Broker {
     world: World,
     tuning: Tuning,
@@ -101,8 +102,8 @@ pub(crate) struct Broker {
     sequence: u64,
     /// Claims are on their way to the store.
     claiming: bool,
-    /// Sends whose outcome is not durable yet.
-    sending: usize,
+    /// Claimed, and what came of it is not durable yet.
+    sending: BTreeSet<OrderId>,
     draining: bool,
     retry: Option<SpawnHandle>,
     unknowns: BTreeMap<OrderId, Unknown>,
@@ -132,7 +133,7 @@ impl Broker {
             queued: BTreeSet::new(),
             sequence: 0,
             claiming: false,
-            sending: 0,
+            sending: BTreeSet::new(),
             draining: false,
             retry: None,
             unknowns: BTreeMap::new(),
@@ -174,10 +175,11 @@ impl Handler<StopWork> for Broker {
 }
 
 impl Handler<Drain> for Broker {
-    type Result = ();
+    type Result = bool;
 
-    fn handle(&mut self, _: Drain, _: &mut Self::Context) {
+    fn handle(&mut self, _: Drain, _: &mut Self::Context) -> bool {
         self.draining = true;
+        !self.claiming && self.sending.is_empty()
     }
 }
 
@@ -191,7 +193,7 @@ enum Fate {
 
 impl Broker {
     fn enqueue(&mut self, due: Due) {
-        if !self.queued.insert(due.id.clone()) || self.in_flight.contains(&due.id) {
+        if self.sending.contains(&due.id) || !self.queued.insert(due.id.clone()) {
             return;
         }
         self.sequence += 1;
@@ -209,7 +211,7 @@ impl Broker {
             if train.len() + ends.len() >= self.tuning.max_batch {
                 break;
             }
-            let room = self.sending + train.len() < self.tuning.max_in_flight;
+            let room = self.sending.len() + train.len() < self.tuning.max_in_flight;
             let fate = fate(head.get_mut(), &self.world, &self.gate, &mut self.budget, room);
             match fate {
                 Fate::Goes => train.push(head.remove()),
@@ -234,6 +236,11 @@ impl Broker {
             act.retry = None;
             act.pump(ctx);
         }));
+    }
+
+    /// Whether this actor has an order in its hands: on its way, or looked up.
+    fn has(&self, id: &OrderId) -> bool {
+        self.queued.contains(id) || self.sending.contains(id) || self.unknowns.contains_key(id)
     }
 
     /// Puts an order back that certainly never left.

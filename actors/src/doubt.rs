@@ -33,6 +33,10 @@ impl Doubtful {
         lock(&self.0).insert(id.clone());
     }
 
+    pub(crate) fn retain(&self, is_open: impl Fn(&OrderId) -> bool) {
+        lock(&self.0).retain(is_open);
+    }
+
     pub(crate) fn remove(&self, id: &OrderId) {
         lock(&self.0).remove(id);
     }

@@ -5,17 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use actix::{
     Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Message, ResponseActFuture, WrapFuture,
 };
-use chrono::{DateTime, TimeDelta, Utc};
 use rust_decimal::Decimal;
 use serde_json::json;
 use thiserror::Error;
 
-use crate::broker::{Adopt, Dispatch, Due};
-use crate::domain::ledger::{Refusal, Report, Write};
+use crate::broker::{Adopt, Dispatch};
+use crate::domain::ledger::Write;
 use crate::domain::names::{BrokerOrderId, Symbol};
-use crate::domain::order::Order;
-use crate::domain::status::{OrderStatus, Share};
-use crate::domain::venue::{Execution, VenueOrder};
+use crate::domain::venue::VenueOrder;
 use crate::health::{Health, Part, PartStatus};
 use crate::line::Line;
 use crate::persistence::{Persist, persist_surely};
@@ -24,24 +21,16 @@ use crate::ports::{VenueError, World};
 use crate::tuning::Tuning;
 use crate::watch::Sentinel;
 
-/// How far before the oldest open claim the venue's pages begin: clocks differ.
-const MARGIN: TimeDelta = TimeDelta::minutes(1);
+use comparing::compare;
+
+mod comparing;
 
 /// Compares the books now, takes over what the venue says, and hands the broker what has to be looked up or sent.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "Result<(), CompareError>")]
 pub(crate) struct Compare {
-    /// The account sends nothing yet: whatever is claimed was claimed by a process that is gone.
+    /// The account sends nothing meanwhile.
     pub(crate) recovering: bool,
-}
-
-/// What a comparison leaves to the broker.
-#[derive(Default)]
-struct Open {
-    /// Orders of unknown outcome, and live ones that the venue's pages lacked: to be looked up one by one.
-    unknown: Vec<(Order, Due)>,
-    /// Single orders that were never sent, and whose time may have passed.
-    waiting: Vec<Due>,
 }
 
 /// The lines that the reconciler speaks on.
@@ -66,10 +55,11 @@ pub(crate) enum CompareError {
 #[rtype(result = "()")]
 pub(crate) struct StopComparing;
 
-/// A difference counts when it was seen twice with no fill between; these are what was seen once.
+/// A difference counts when it was seen twice with no fill between, and is written down once.
 #[derive(Default)]
-struct SeenOnce {
+struct Seen {
     orphans: BTreeSet<BrokerOrderId>,
+    recorded: BTreeSet<BrokerOrderId>,
     positions: BTreeMap<Symbol, (Decimal, Decimal)>,
     reported: BTreeMap<Symbol, (Decimal, Decimal)>,
 }
@@ -80,7 +70,10 @@ pub(crate) struct Reconciler {
     tuning: Tuning,
     health: Health,
     lines: ReconcilerLines,
-    seen: SeenOnce,
+    seen: Seen,
+    /// A comparison that nobody waits for is under way; another one is wanted after it.
+    comparing: bool,
+    compare_again: bool,
     _sentinel: Sentinel,
 }
 
@@ -95,7 +88,9 @@ impl Reconciler {
             tuning,
             health,
             lines,
-            seen: SeenOnce::default(),
+            seen: Seen::default(),
+            comparing: false,
+            compare_again: false,
             _sentinel: sentinel,
         }
     }
@@ -105,9 +100,7 @@ impl Actor for Reconciler {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.run_interval(self.tuning.reconcile, |act, ctx| {
-            ctx.spawn(act.compare(false).map(|compared, act, _| act.note(&compared)));
-        });
+        ctx.run_interval(self.tuning.reconcile, Self::compare_in_passing);
     }
 }
 
@@ -119,6 +112,19 @@ impl Handler<Compare> for Reconciler {
             act.note(&compared);
             compared
         }))
+    }
+}
+
+/// Events may be missing: compares the books soon.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct CompareSoon;
+
+impl Handler<CompareSoon> for Reconciler {
+    type Result = ();
+
+    fn handle(&mut self, _: CompareSoon, ctx: &mut Self::Context) {
+        self.compare_in_passing(ctx);
     }
 }
 
@@ -141,14 +147,31 @@ impl Reconciler {
         }
     }
 
+    /// However often it is asked for, one comparison runs at a time.
+    fn compare_in_passing(&mut self, ctx: &mut Context<Self>) {
+        if std::mem::replace(&mut self.comparing, true) {
+            self.compare_again = true;
+            return;
+        }
+        ctx.spawn(self.compare(false).map(|compared, act, ctx| {
+            act.note(&compared);
+            act.comparing = false;
+            if std::mem::take(&mut act.compare_again) {
+                act.compare_in_passing(ctx);
+            }
+        }));
+    }
+
     fn compare(&self, recovering: bool) -> ResponseActFuture<Self, Result<(), CompareError>> {
         let (world, tuning, lines) = (self.world.clone(), self.tuning.clone(), self.lines.clone());
         let compared = async move {
             let found = compare(&world, &tuning, &lines.persist, recovering).await?;
-            let (adopted, sent) = futures_util::join!(
-                lines.adopt.ask(Adopt(found.open.unknown)),
-                lines.dispatch.ask(Dispatch(found.open.waiting)),
-            );
+            let adopt = Adopt {
+                orders: found.open.unknown,
+                complete: recovering,
+            };
+            let (adopted, sent) =
+                futures_util::join!(lines.adopt.ask(adopt), lines.dispatch.ask(Dispatch(found.open.waiting)),);
             if adopted.is_err() || sent.is_err() {
                 tracing::error!("the broker's actor is down; it is rebuilt, and the books compared again");
             }
@@ -171,7 +194,8 @@ impl Reconciler {
         let before = std::mem::take(&mut self.seen.orphans);
         let mut writes = Vec::new();
         for orphan in orphans {
-            if before.contains(&orphan.broker_order_id) {
+            let twice = before.contains(&orphan.broker_order_id);
+            if twice && self.seen.recorded.insert(orphan.broker_order_id.clone()) {
                 tracing::error!(broker_order_id = %orphan.broker_order_id, symbol = %orphan.instruction.symbol, "the broker has an order that we don't know");
                 metrics::counter!("tranche_orphans_total").increment(1);
                 writes.push(Write::Quarantine {
@@ -183,6 +207,7 @@ impl Reconciler {
             }
             self.seen.orphans.insert(orphan.broker_order_id);
         }
+        self.seen.recorded.retain(|id| self.seen.orphans.contains(id));
         self.write(writes, ctx);
     }
 
@@ -217,170 +242,4 @@ impl Reconciler {
                 .map(|_, _, _| ()),
         );
     }
-}
-
-struct Found {
-    open: Open,
-    orphans: Vec<VenueOrder>,
-    positions: BTreeMap<Symbol, (Decimal, Decimal)>,
-}
-
-async fn compare(
-    world: &World,
-    tuning: &Tuning,
-    persist: &Line<Persist>,
-    recovering: bool,
-) -> Result<Found, CompareError> {
-    let ours = world.store.open_orders(&tuning.account).await?;
-    let theirs = pages(world, &ours).await?;
-    let mut executions = executions(world, &ours).await?;
-    let mut orphans = Vec::new();
-    let mut reports = Vec::new();
-    let listed = theirs.keys().cloned().collect::<BTreeSet<_>>();
-    for order in theirs.into_values() {
-        let trades = executions.remove(&order.broker_order_id).unwrap_or_default();
-        reports.push(Report {
-            order,
-            executions: trades,
-            corrects: false,
-        });
-    }
-    let writes = reports
-        .iter()
-        .cloned()
-        .map(|report| Write::Report(Box::new(report)))
-        .collect::<Vec<_>>();
-    for (report, result) in reports.into_iter().zip(persist_surely(persist, writes).await) {
-        match result {
-            Ok(_) => {}
-            Err(Refusal::NotFound) => orphans.push(report.order),
-            Err(Refusal::NotOurs) => {
-                tracing::error!(client_order_id = %report.order.client_order_id, "the broker's order of this id is not what was sent");
-                orphans.push(report.order);
-            }
-            Err(refusal) => {
-                tracing::warn!(client_order_id = %report.order.client_order_id, %refusal, "the broker's order was not taken over");
-            }
-        }
-    }
-    // Our books again, after the pages: what has happened meanwhile is no difference.
-    let ours = world.store.open_orders(&tuning.account).await?;
-    let open = sort(ours, &listed, tuning, persist, recovering).await;
-    let positions = positions(world, tuning).await?;
-    Ok(Found {
-        open,
-        orphans,
-        positions,
-    })
-}
-
-/// The venue's orders: all that are open, and of every status since the oldest claim that is open with us.
-async fn pages(world: &World, ours: &[Order]) -> Result<BTreeMap<BrokerOrderId, VenueOrder>, VenueError> {
-    let keyed = |order: VenueOrder| (order.broker_order_id.clone(), order);
-    let mut theirs = world
-        .venue
-        .open_orders()
-        .await?
-        .into_iter()
-        .map(keyed)
-        .collect::<BTreeMap<_, _>>();
-    let Some(since) = oldest(ours) else { return Ok(theirs) };
-    let mut after = None;
-    loop {
-        let page = world.venue.orders_since(since, after.as_ref()).await?;
-        let Some(last) = page.last() else { return Ok(theirs) };
-        after = Some(last.broker_order_id.clone());
-        theirs.extend(page.into_iter().map(keyed));
-    }
-}
-
-fn oldest(ours: &[Order]) -> Option<DateTime<Utc>> {
-    ours.iter()
-        .filter_map(|order| order.claimed_at)
-        .min()
-        .map(|claimed| claimed - MARGIN)
-}
-
-async fn executions(world: &World, ours: &[Order]) -> Result<BTreeMap<BrokerOrderId, Vec<Execution>>, VenueError> {
-    let mut by_order: BTreeMap<BrokerOrderId, Vec<Execution>> = BTreeMap::new();
-    if let Some(since) = oldest(ours) {
-        for execution in world.venue.executions_since(since).await? {
-            by_order
-                .entry(execution.broker_order_id.clone())
-                .or_default()
-                .push(execution);
-        }
-    }
-    Ok(by_order)
-}
-
-/// What is left to be looked up, and what was never sent. The silence of a page is not *absent*.
-async fn sort(
-    ours: Vec<Order>,
-    listed: &BTreeSet<BrokerOrderId>,
-    tuning: &Tuning,
-    persist: &Line<Persist>,
-    recovering: bool,
-) -> Open {
-    let mut open = Open::default();
-    for order in ours {
-        let grace = if order.slice.is_some() {
-            tuning.grace
-        } else {
-            tuning.single_grace
-        };
-        let due = Due {
-            id: order.id.clone(),
-            plan_version: order.slice.as_ref().map(|slice| slice.plan_version),
-            due: order.scheduled_time,
-            latest: order.scheduled_time + grace,
-            absent_since: None,
-        };
-        match order.status.share() {
-            Share::Pending if recovering && order.slice.is_none() => open.waiting.push(due),
-            Share::Unknown if recovering && order.status == OrderStatus::Submitting => {
-                if let Some(order) = declare_unknown(persist, &order).await {
-                    open.unknown.push((order, due));
-                }
-            }
-            Share::Unknown if recovering => open.unknown.push((order, due)),
-            Share::Working if order.broker_order_id.as_ref().is_none_or(|id| !listed.contains(id)) => {
-                open.unknown.push((order, due));
-            }
-            Share::Pending | Share::Unknown | Share::Working | Share::Unexecuted => {}
-        }
-    }
-    open
-}
-
-/// A crash between claim and answer: the order may be live.
-async fn declare_unknown(persist: &Line<Persist>, order: &Order) -> Option<Order> {
-    let write = Write::OutcomeUnknown {
-        id: order.id.clone(),
-        attempt: order.attempt,
-        detail: "the gateway ended between its claim and the answer".to_owned(),
-        at_venue: false,
-    };
-    match persist_surely(persist, vec![write]).await.pop() {
-        Some(Ok(mut applied)) => applied.orders.pop(),
-        Some(Err(refusal)) => {
-            tracing::info!(client_order_id = %order.id, %refusal, "a claimed order was settled meanwhile");
-            None
-        }
-        None => None,
-    }
-}
-
-async fn positions(world: &World, tuning: &Tuning) -> Result<BTreeMap<Symbol, (Decimal, Decimal)>, CompareError> {
-    let theirs = world.venue.positions().await?;
-    let ours = world.store.positions(&tuning.account).await?;
-    let mut both: BTreeMap<Symbol, (Decimal, Decimal)> = BTreeMap::new();
-    for held in ours {
-        both.entry(held.symbol).or_default().0 = held.position.qty;
-    }
-    for held in theirs {
-        both.entry(held.symbol).or_default().1 = held.qty;
-    }
-    both.retain(|_, (ours, theirs)| ours != theirs);
-    Ok(both)
 }

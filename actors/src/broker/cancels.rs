@@ -176,7 +176,7 @@ impl Broker {
             let answer = tokio::time::timeout(timeout, cancel)
                 .await
                 .unwrap_or_else(|_| Err(late()));
-            follow_cancel(&world, &line, &order, answer).await
+            follow_cancel(&world, &line, timeout, &order, answer).await
         };
         ctx.spawn(asked.into_actor(self).map(|orders, act, _| act.settled(&orders)));
     }
@@ -186,14 +186,15 @@ impl Broker {
 async fn follow_cancel(
     world: &World,
     line: &Line<Persist>,
+    timeout: Duration,
     order: &Order,
     answer: Result<(), CancelError>,
 ) -> Vec<Order> {
     match answer {
         Ok(()) if order.status == OrderStatus::PendingCancel => Vec::new(),
         Ok(()) => write(line, Write::CancelTaken { id: order.id.clone() }).await,
-        Err(CancelError::NotCancelable) => match world.venue.find(&order.id).await {
-            Ok(Some(venue)) => {
+        Err(CancelError::NotCancelable) => match tokio::time::timeout(timeout, world.venue.find(&order.id)).await {
+            Ok(Ok(Some(venue))) => {
                 let is_live = !venue.status.is_terminal();
                 let report = Report {
                     order: venue,
@@ -206,7 +207,7 @@ async fn follow_cancel(
                 }
                 changed
             }
-            Ok(None) | Err(_) => {
+            Ok(Ok(None) | Err(_)) | Err(_) => {
                 tracing::error!(client_order_id = %order.id, "an order is neither cancelable nor found; asking again");
                 Vec::new()
             }

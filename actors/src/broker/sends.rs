@@ -10,6 +10,7 @@ use crate::domain::ledger::{Applied, Refusal, Report, Write};
 use crate::domain::order::Order;
 use crate::domain::status::{OrderStatus, OwnEnd};
 use crate::domain::venue::VenueOrder;
+use crate::doubt::Doubtful;
 use crate::gate::{Gate, InFlight, Verdict};
 use crate::persistence::{Persist, persist_surely};
 use crate::ports::{SubmitError, World};
@@ -27,6 +28,23 @@ enum Sent {
     HeldBack(&'static str),
     /// The time ran out, or it was cut off.
     CutOff(&'static str),
+}
+
+impl Sent {
+    /// Whether it is known what became of the order.
+    const fn is_certain(&self) -> bool {
+        match self {
+            Self::Answered(_) | Self::HeldBack(_) => true,
+            Self::CutOff(_) => false,
+            Self::Failed(error) => match error {
+                SubmitError::NeverLeft { .. }
+                | SubmitError::NotNow { .. }
+                | SubmitError::Rejected(_)
+                | SubmitError::Unauthorised { .. } => true,
+                SubmitError::DuplicateId | SubmitError::Unknown { .. } => false,
+            },
+        }
+    }
 }
 
 impl Broker {
@@ -98,29 +116,16 @@ impl Broker {
         let late = self.world.clock.now() - due.due;
         metrics::histogram!("tranche_slice_lateness_seconds").record(late.to_std().unwrap_or_default());
         self.unknowns.remove(&due.id);
-        self.sending += 1;
+        self.sending.insert(due.id.clone());
         let send = send(
             self.world.clone(),
             self.gate.clone(),
-            self.in_flight.clone(),
+            (self.in_flight.clone(), self.doubtful.clone()),
             order.clone(),
             self.limits(began),
         );
-        let (doubtful, id) = (self.doubtful.clone(), order.id.clone());
-        let sent = async move {
-            let (sent, ticket) = send.await;
-            if matches!(
-                sent,
-                Sent::CutOff(_) | Sent::Failed(SubmitError::Unknown { .. } | SubmitError::DuplicateId)
-            ) {
-                // Into the one set before it leaves the other: whoever engages the switch sees it in one of them.
-                doubtful.insert(&id);
-            }
-            drop(ticket);
-            sent
-        };
         ctx.spawn(
-            sent.into_actor(self)
+            send.into_actor(self)
                 .map(move |sent, act, ctx| act.record(due, order, sent, ctx)),
         );
     }
@@ -181,14 +186,16 @@ impl Broker {
         let line = self.lines.persist.clone();
         let recorded = async move { persist_surely(&line, vec![write]).await };
         ctx.spawn(recorded.into_actor(self).map(move |mut results, act, ctx| {
-            act.sending = act.sending.saturating_sub(1);
+            act.sending.remove(&due.id);
             match results.pop() {
                 Some(Ok(applied)) => act.follow_up(due, applied, ctx),
-                Some(Err(Refusal::NotOurs)) => act.quarantine(&order, "not_what_was_sent", ctx),
-                // An event of the venue, or an operator, was faster.
                 Some(Err(refusal)) => {
-                    act.doubtful.remove(&due.id);
-                    tracing::info!(client_order_id = %due.id, %refusal, "the outcome of a send was known already");
+                    // An event of the venue, or an operator, was faster; or the venue has something else of this id.
+                    tracing::info!(client_order_id = %due.id, %refusal, "the outcome of a send was not taken");
+                    if refusal == Refusal::NotOurs {
+                        act.quarantine(&order, "not_what_was_sent", ctx);
+                    }
+                    act.read_again(due, ctx);
                 }
                 None => tracing::error!(client_order_id = %due.id, "the outcome of a send has no result"),
             }
@@ -201,6 +208,7 @@ impl Broker {
         let Some(order) = applied.orders.pop() else { return };
         match order.status {
             OrderStatus::PendingNew => {
+                self.doubtful.remove(&order.id);
                 let wait = if order.reason_code.as_deref() == Some("never_left") {
                     self.back_off(order.tries)
                 } else {
@@ -277,26 +285,30 @@ struct Limits {
 }
 
 /// Sends one claimed order: enters the in-flight set, *then* checks claim and gate, then hands it to the venue.
+///
+/// Whoever engages the switch sees the order in the in-flight set or among the doubtful: it is doubtful from before its
+/// first byte until it is certain, also where this future ends in a panic or is dropped.
 async fn send(
     world: World,
     gate: Gate,
-    in_flight: InFlight,
+    (in_flight, doubtful): (InFlight, Doubtful),
     order: Order,
     limits: Limits,
-) -> (Sent, crate::gate::Ticket) {
+) -> Sent {
     let (ticket, is_cut) = in_flight.enter(&order.id);
     let new_order = order.to_send();
     let timeout = tokio::time::sleep(limits.timeout);
     let now = world.clock.boottime();
     if now > limits.began + limits.claim {
-        return (Sent::HeldBack("claim_ran_out"), ticket);
+        return Sent::HeldBack("claim_ran_out");
     }
     if now > limits.began + TOKEN_LIFE {
-        return (Sent::HeldBack("token_ran_out"), ticket);
+        return Sent::HeldBack("token_ran_out");
     }
     if let Verdict::Shut(reason) = gate.verdict(now) {
-        return (Sent::HeldBack(reason.as_str()), ticket);
+        return Sent::HeldBack(reason.as_str());
     }
+    doubtful.insert(&order.id);
     let sent = tokio::select! {
         biased;
         answer = world.venue.submit(&new_order) => match answer {
@@ -308,5 +320,10 @@ async fn send(
     };
     let took = world.clock.boottime().saturating_sub(now);
     metrics::histogram!("tranche_submit_to_ack_seconds").record(took);
-    (sent, ticket)
+    // What was absent before this send stays doubtful until its outcome is written down.
+    if sent.is_certain() && order.absent_at.is_none() {
+        doubtful.remove(&order.id);
+    }
+    drop(ticket);
+    sent
 }

@@ -1,5 +1,7 @@
 //! The venue's events: each written down once, in any order, before anybody hears of it.
 
+use std::time::Duration;
+
 use actix::{ActorFutureExt, AsyncContext, Context, Handler, Message, Recipient, ResponseActFuture, WrapFuture};
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
@@ -7,7 +9,7 @@ use futures_util::stream::BoxStream;
 use super::{Broker, BrokerTurned};
 use crate::domain::ledger::{Applied, Refusal, Report, Write};
 use crate::domain::names::OrderId;
-use crate::domain::venue::VenueEvent;
+use crate::domain::venue::{VenueEvent, VenueOrder};
 use crate::line::Line;
 use crate::persistence::{Persist, persist_surely};
 use crate::ports::{VenueError, World};
@@ -29,12 +31,19 @@ impl Handler<Listen> for Broker {
     type Result = ResponseActFuture<Self, Result<(), VenueError>>;
 
     fn handle(&mut self, _: Listen, _: &mut Self::Context) -> Self::Result {
-        let venue = self.world.venue.clone();
-        let subscribed = async move { venue.events().await };
-        Box::pin(subscribed.into_actor(self).map(|events, act, ctx| {
+        let (venue, timeout) = (self.world.venue.clone(), self.tuning.send_timeout);
+        let subscribed = async move {
+            let late = || VenueError::Unavailable {
+                detail: "no answer in time".to_owned(),
+            };
+            tokio::time::timeout(timeout, venue.events())
+                .await
+                .unwrap_or_else(|_| Err(late()))
+        };
+        Box::pin(subscribed.into_actor(self).map(move |events, act, ctx| {
             let events = events?;
             let hear = hear(
-                act.world.clone(),
+                (act.world.clone(), timeout),
                 events,
                 act.lines.persist.clone(),
                 act.lines.turned.clone(),
@@ -70,10 +79,18 @@ impl Handler<Heard> for Broker {
     }
 }
 
+/// The order that was corrected; an answer that doesn't come must not hold up the stream.
+async fn look_up(world: &World, timeout: Duration, id: &OrderId) -> Option<VenueOrder> {
+    match tokio::time::timeout(timeout, world.venue.find(id)).await {
+        Ok(Ok(found)) => found,
+        Ok(Err(_)) | Err(_) => None,
+    }
+}
+
 /// Writes events down one handful after the other; what the store can't take yet waits here, and the venue's stream
 /// says when it had to drop what we left waiting.
 async fn hear(
-    world: World,
+    (world, timeout): (World, Duration),
     events: BoxStream<'static, VenueEvent>,
     persist: Line<Persist>,
     turned: Line<BrokerTurned>,
@@ -89,13 +106,13 @@ async fn hear(
                     executions: execution.into_iter().collect(),
                     corrects: false,
                 },
-                VenueEvent::Corrected { client_order_id } => match world.venue.find(&client_order_id).await {
-                    Ok(Some(order)) => Report {
+                VenueEvent::Corrected { client_order_id } => match look_up(&world, timeout, &client_order_id).await {
+                    Some(order) => Report {
                         order,
                         executions: Vec::new(),
                         corrects: true,
                     },
-                    Ok(None) | Err(_) => {
+                    None => {
                         gap = true;
                         continue;
                     }

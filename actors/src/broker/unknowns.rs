@@ -1,5 +1,6 @@
 //! Sends of unknown outcome: looked up by client order id until found or absent, and never resent blind.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use actix::{ActorFutureExt, AsyncContext, Context, Handler, Message, WrapFuture};
@@ -14,6 +15,7 @@ use crate::domain::status::{OrderStatus, OwnEnd, Share};
 use crate::domain::venue::VenueOrder;
 use crate::persistence::persist_surely;
 use crate::ports::VenueError;
+use crate::ports::store::AnyOrder;
 
 /// How often the look-ups that are due are started.
 pub(super) const TICK: Duration = Duration::from_millis(50);
@@ -22,10 +24,15 @@ const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// How often an order is looked up that the venue must have but is not what we sent: an operator has to settle it.
 const HOPELESS_WAIT: Duration = Duration::from_secs(60);
 
-/// Orders that may be live and whose claims were not made by this actor: the clock of their claims starts now.
+/// Orders that our books leave open without an answer, or as live where the venue's pages lacked them. Those that this
+/// actor has in its hands already stay there; of all others the claims were not made by it, and their clock starts now.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
-pub(crate) struct Adopt(pub(crate) Vec<(Order, Due)>);
+pub(crate) struct Adopt {
+    pub(crate) orders: Vec<(Order, Due)>,
+    /// Nothing is sent while this is found out, so what is not among these orders is not in doubt.
+    pub(crate) complete: bool,
+}
 
 /// What is known of an order of unknown outcome. All instants are of the clock that counts suspended time.
 pub(super) struct Unknown {
@@ -39,14 +46,27 @@ pub(super) struct Unknown {
     next: Duration,
     wait: Duration,
     asking: bool,
+    /// It is not what was sent, and its symbol is quarantined for it.
+    quarantined: bool,
 }
 
 impl Handler<Adopt> for Broker {
     type Result = ();
 
-    fn handle(&mut self, Adopt(orders): Adopt, ctx: &mut Self::Context) {
-        for (order, due) in orders {
-            self.doubt(&order, due);
+    fn handle(&mut self, adopt: Adopt, ctx: &mut Self::Context) {
+        if adopt.complete {
+            let open = adopt.orders.iter().map(|(order, _)| &order.id).collect::<BTreeSet<_>>();
+            self.doubtful.retain(|id| open.contains(id) || self.has(id));
+        }
+        for (order, due) in adopt.orders {
+            if self.has(&order.id) {
+                continue;
+            }
+            if order.status == OrderStatus::Submitting {
+                self.declare_unknown(&order, due, ctx);
+            } else {
+                self.doubt(&order, due);
+            }
         }
         self.look_up_due(ctx);
     }
@@ -61,7 +81,7 @@ impl Broker {
         let absent_since = absent_since.or_else(|| order.absent_at.map(|_| now));
         let unknown = Unknown {
             attempt: order.attempt,
-            at_venue: order.at_venue,
+            at_venue: order.at_venue || order.broker_order_id.is_some(),
             due,
             claim_over: now + self.tuning.claim,
             first_miss: None,
@@ -69,8 +89,52 @@ impl Broker {
             next: now,
             wait: FIRST_WAIT,
             asking: false,
+            quarantined: false,
         };
         self.unknowns.insert(order.id.clone(), unknown);
+    }
+
+    /// Whoever claimed it is gone, and left no word of what came of it: the order may be live.
+    fn declare_unknown(&mut self, order: &Order, due: Due, ctx: &mut Context<Self>) {
+        self.doubtful.insert(&order.id);
+        self.sending.insert(order.id.clone());
+        let write = Write::OutcomeUnknown {
+            id: order.id.clone(),
+            attempt: order.attempt,
+            detail: "whoever sent it was gone before the answer".to_owned(),
+            at_venue: false,
+        };
+        let line = self.lines.persist.clone();
+        let declared = async move { persist_surely(&line, vec![write]).await.pop() };
+        ctx.spawn(declared.into_actor(self).map(move |result, act, ctx| {
+            act.sending.remove(&due.id);
+            match result.map(|result| result.map(|mut applied| applied.orders.pop())) {
+                Some(Ok(Some(order))) => act.doubt(&order, due),
+                Some(Ok(None) | Err(_)) | None => act.read_again(due, ctx),
+            }
+        }));
+    }
+
+    /// Our books moved on while an order was in our hands: goes by what they say now.
+    pub(super) fn read_again(&self, due: Due, ctx: &mut Context<Self>) {
+        let (store, asked) = (self.world.store.clone(), due.id.clone());
+        let read = async move {
+            loop {
+                match store.order(&asked).await {
+                    Ok(Some(AnyOrder::Order(order))) => return Some(*order),
+                    Ok(Some(AnyOrder::Parent(_)) | None) => return None,
+                    Err(_) => tokio::time::sleep(LONGEST_WAIT).await,
+                }
+            }
+        };
+        ctx.spawn(read.into_actor(self).map(move |order, act, _| {
+            let Some(order) = order else { return };
+            if order.status != OrderStatus::SubmittedUnconfirmed {
+                act.settled(&[order]);
+            } else if !act.has(&order.id) {
+                act.doubt(&order, due);
+            }
+        }));
     }
 
     /// Starts the look-ups that are due, within the rate budget.
@@ -131,10 +195,13 @@ impl Broker {
             Some(Err(refusal)) => {
                 tracing::error!(client_order_id = %id, %refusal, "the venue's order of this id can't be adopted");
                 act.ask_later(&id);
-                if let Some(unknown) = act.unknowns.get_mut(&id) {
-                    unknown.wait = HOPELESS_WAIT;
+                let Some(unknown) = act.unknowns.get_mut(&id) else {
+                    return;
+                };
+                unknown.wait = HOPELESS_WAIT;
+                if !std::mem::replace(&mut unknown.quarantined, true) {
+                    act.quarantine_id(&id, "not_what_was_sent", ctx);
                 }
-                act.quarantine_id(&id, "not_what_was_sent", ctx);
             }
             None => act.ask_later(&id),
         }));
@@ -156,7 +223,13 @@ impl Broker {
         let Some(unknown) = self.unknowns.get_mut(id) else {
             return;
         };
-        if unknown.at_venue || now < unknown.claim_over {
+        if unknown.at_venue {
+            // Only the venue's word or an operator's ends it: has somebody spoken meanwhile?
+            let due = unknown.due.clone();
+            self.read_again(due, ctx);
+            return;
+        }
+        if now < unknown.claim_over {
             return;
         }
         if let Some(since) = unknown.absent_since {
@@ -180,14 +253,18 @@ impl Broker {
         unknown.asking = true;
         let recorded = async move { persist_surely(&line, vec![write]).await.pop() };
         ctx.spawn(recorded.into_actor(self).map(move |result, act, ctx| {
-            if let Some(unknown) = act.unknowns.get_mut(&id) {
-                unknown.asking = false;
-                if matches!(result, Some(Ok(_))) {
-                    unknown.absent_since = Some(now);
-                    unknown.due.absent_since = Some(now);
-                }
+            let Some(unknown) = act.unknowns.get_mut(&id) else {
+                return;
+            };
+            unknown.asking = false;
+            if matches!(result, Some(Ok(_))) {
+                unknown.absent_since = Some(now);
+                unknown.due.absent_since = Some(now);
+                act.send_again(&id, ctx);
+            } else {
+                let due = unknown.due.clone();
+                act.read_again(due, ctx);
             }
-            act.send_again(&id, ctx);
         }));
     }
 
@@ -208,7 +285,7 @@ impl Broker {
         }
         let ended = async move {
             let canceled = match store.order(&asked).await {
-                Ok(Some(crate::ports::store::AnyOrder::Order(order))) => order.cancel_requested_at.is_some(),
+                Ok(Some(AnyOrder::Order(order))) => order.cancel_requested_at.is_some(),
                 Ok(_) | Err(_) => false,
             };
             let (end, reason) = if canceled {
@@ -230,13 +307,17 @@ impl Broker {
             .pop()
         };
         let id = id.clone();
-        ctx.spawn(ended.into_actor(self).map(move |result, act, _| match result {
-            Some(Ok(_)) => {
+        ctx.spawn(ended.into_actor(self).map(move |result, act, ctx| {
+            if matches!(result, Some(Ok(_))) {
                 tracing::warn!(client_order_id = %id, "an absent order was given up");
                 act.unknowns.remove(&id);
                 act.doubtful.remove(&id);
+                return;
             }
-            Some(Err(_)) | None => act.ask_later(&id),
+            act.ask_later(&id);
+            if let Some(due) = act.unknowns.get(&id).map(|unknown| unknown.due.clone()) {
+                act.read_again(due, ctx);
+            }
         }));
     }
 
@@ -261,7 +342,7 @@ impl Broker {
         let (store, id) = (self.world.store.clone(), id.clone());
         let read = async move { store.order(&id).await };
         ctx.spawn(read.into_actor(self).map(move |read, act, ctx| match read {
-            Ok(Some(crate::ports::store::AnyOrder::Order(order))) => {
+            Ok(Some(AnyOrder::Order(order))) => {
                 if order.status == OrderStatus::SubmittedUnconfirmed || order.broker_order_id.is_some() {
                     act.quarantine(&order, reason, ctx);
                 }
