@@ -13,9 +13,13 @@ use crate::domain::order::Order;
 use crate::domain::parent::ParentStatus;
 use crate::line::Line;
 use crate::ports::World;
-use crate::ports::store::{Batch, Commit as Results, Ownership, StoreError};
+use crate::ports::store::{Batch, Commit as Results, Ownership};
 use crate::tuning::Tuning;
 use crate::watch::Sentinel;
+
+use writing::{Written, write};
+
+mod writing;
 
 /// Makes writes durable, together; answers each after the commit.
 #[derive(Clone, Debug, Message)]
@@ -112,6 +116,11 @@ impl Actor for Persistence {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(self.tuning.max_commits.max(16));
+        if self.ownership.is_some() {
+            // Rebuilt: whether the store commits is not known before it did.
+            self.is_down = true;
+            self.probe(ctx);
+        }
     }
 }
 
@@ -179,11 +188,11 @@ impl Persistence {
         let (world, began) = (self.world.clone(), self.world.clock.monotonic());
         let size = batch.writes.len();
         let commit = async move { write(&world, batch, waiting).await };
-        ctx.spawn(commit.into_actor(self).map(move |(result, waiting), act, ctx| {
+        ctx.spawn(commit.into_actor(self).map(move |written, act, ctx| {
             let took = act.world.clock.monotonic().saturating_sub(began);
             metrics::histogram!("tranche_commit_duration_seconds").record(took);
             metrics::histogram!("tranche_commit_batch_writes").record(u32::try_from(size).unwrap_or(u32::MAX));
-            act.done(result, waiting, ctx);
+            act.done(written, ctx);
         }));
     }
 
@@ -212,20 +221,18 @@ impl Persistence {
         }));
     }
 
-    fn done(&mut self, result: Result<Vec<Results>, StoreError>, waiting: Vec<Waiting>, ctx: &mut Context<Self>) {
+    fn done(&mut self, written: Written, ctx: &mut Context<Self>) {
         if let Some(watchdog) = self.watchdog.take() {
             ctx.cancel_future(watchdog);
         }
-        match result {
-            Ok(results) => {
-                self.publish(&results, ctx);
-                for (one, results) in waiting.into_iter().zip(results) {
-                    answer(one, Ok(results));
-                }
-                self.turn_up(ctx);
-            }
-            Err(error) => {
-                for one in waiting.into_iter().chain(self.queue.drain(..)) {
+        self.publish(written.done.iter().map(|(_, results)| results), ctx);
+        for (one, results) in written.done {
+            answer(one, Ok(results));
+        }
+        match written.failed {
+            None => self.turn_up(ctx),
+            Some(error) => {
+                for one in written.undone.into_iter().chain(self.queue.drain(..)) {
                     answer(one, Err(PersistError::Unavailable));
                 }
                 self.turn_down(error.to_string(), ctx);
@@ -278,12 +285,12 @@ impl Persistence {
         ctx.spawn(async move { line.ask(turned).await }.into_actor(self).map(|_, _, _| ()));
     }
 
-    fn publish(&self, results: &[Results], ctx: &mut Context<Self>) {
+    fn publish<'a>(&self, results: impl Iterator<Item = &'a Results>, ctx: &mut Context<Self>) {
         let mut committed = Committed {
             parents: Vec::new(),
             singles: Vec::new(),
         };
-        for applied in results.iter().flatten().flatten() {
+        for applied in results.flatten().flatten() {
             let news = applied
                 .parents
                 .iter()
@@ -311,68 +318,6 @@ impl Persistence {
 fn answer(waiting: Waiting, result: Result<Results, PersistError>) {
     if waiting.answer.send(result).is_err() {
         tracing::debug!("a commit was answered after its sender had gone");
-    }
-}
-
-/// Commits a batch; a write that the store itself refuses fails alone, and a doubtful commit is settled first.
-async fn write(world: &World, batch: Batch, waiting: Vec<Waiting>) -> (Result<Vec<Results>, StoreError>, Vec<Waiting>) {
-    match commit(world, &batch).await {
-        Ok(results) => {
-            let mut results = results.into_iter();
-            let shares = waiting
-                .iter()
-                .map(|one| results.by_ref().take(one.writes.len()).collect())
-                .collect();
-            (Ok(shares), waiting)
-        }
-        Err(StoreError::Constraint { .. }) => {
-            let mut shares = Vec::new();
-            for one in &waiting {
-                match one_by_one(world, &batch, &one.writes).await {
-                    Ok(results) => shares.push(results),
-                    Err(error) => return (Err(error), waiting),
-                }
-            }
-            (Ok(shares), waiting)
-        }
-        Err(error) => (Err(error), waiting),
-    }
-}
-
-async fn one_by_one(world: &World, batch: &Batch, writes: &[Write]) -> Result<Results, StoreError> {
-    let mut results = Vec::new();
-    for write in writes {
-        let alone = Batch {
-            nonce: world.entropy.bits(),
-            writes: vec![write.clone()],
-            ..batch.clone()
-        };
-        match commit(world, &alone).await {
-            Ok(result) => results.extend(result),
-            Err(StoreError::Constraint { detail }) => {
-                tracing::error!(%detail, "the store refused a write");
-                results.push(Err(Refusal::Constraint(detail)));
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(results)
-}
-
-/// A commit whose outcome is known in the end, however long that takes: the watchdog has shut the gate by then.
-async fn commit(world: &World, batch: &Batch) -> Result<Results, StoreError> {
-    let (detail, then) = match world.store.commit(batch).await {
-        Err(StoreError::OutcomeUnknown { detail, then }) => (detail, then),
-        known => return known,
-    };
-    tracing::error!(%detail, "the outcome of a commit is unknown: reading the account's row back");
-    loop {
-        match world.store.settle(batch).await {
-            Ok(true) => return Ok(then),
-            Ok(false) => return Err(StoreError::Unavailable { detail }),
-            Err(StoreError::Deposed) => return Err(StoreError::Deposed),
-            Err(_) => tokio::time::sleep(Duration::from_secs(1)).await,
-        }
     }
 }
 
