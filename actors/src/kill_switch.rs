@@ -1,6 +1,5 @@
 //! The kill switch: manual, latched, durable. It owns the latch, and the lease on the gate's openness.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use actix::{
@@ -8,84 +7,35 @@ use actix::{
 };
 use chrono::{DateTime, Utc};
 
-use crate::broker::{CancelEverything, CancelTally};
-use crate::commands::{CommandError, Disengage, Engage, EngageAnswer, InstanceOutcome};
+use crate::broker::CancelEverything;
+use crate::commands::{CommandError, Disengage, Engage, EngageAnswer};
 use crate::domain::kill::{EngageOrder, Engaged, KillMode, KillState, KillWord};
 use crate::domain::ledger::{SwitchEntry, Write};
-use crate::domain::names::{IdempotencyKey, OrderId};
 use crate::domain::trading_day::DayEnd;
 use crate::doubt::Doubtful;
-use crate::gate::{GateWriter, InFlight, ShutReason};
+use crate::gate::{InFlight, ShutReason};
 use crate::health::{Health, Part, PartStatus};
 use crate::line::Line;
 use crate::persistence::{Persist, PersistError};
 use crate::ports::World;
-use crate::sync::{Arc, Mutex, lock};
+use crate::sync::lock;
 use crate::tuning::Tuning;
 use crate::watch::Sentinel;
 
-/// How many engage requests are remembered by their idempotency keys.
-const REMEMBERED: usize = 64;
+use engaging::{Duties, carry_out, stop_sends};
 
-/// The way to the kill switch that waits for nothing: not for a mailbox, the store or the rate budget.
-#[derive(Clone, Debug)]
-pub struct KillSwitchHandle {
-    latch: Latch,
-    line: Line<Engage>,
-}
+pub(crate) use latch::Latch;
 
-/// What was asked for and has to hold, also if the actor dies before it could take note.
-#[derive(Clone, Debug)]
-pub(crate) struct Latch {
-    pen: GateWriter,
-    asked: Arc<Mutex<Option<Engage>>>,
-}
+pub use latch::KillSwitchHandle;
 
-impl Latch {
-    pub(crate) fn new(pen: GateWriter) -> Self {
-        Self {
-            pen,
-            asked: Arc::new(Mutex::new(None)),
-        }
-    }
-
-    /// The actor died: until it is rebuilt and has read the switch again, the switch is unknown.
-    pub(crate) fn lose(&self) {
-        self.pen.shut(ShutReason::KillSwitchUnknown);
-    }
-}
-
-impl KillSwitchHandle {
-    pub(crate) const fn new(latch: Latch, line: Line<Engage>) -> Self {
-        Self { latch, line }
-    }
-
-    /// Shuts the gate at once, then has the engagement carried out and answers what it met.
-    ///
-    /// Idempotent on (caller, key): a repetition returns the first answer.
-    ///
-    /// # Errors
-    /// [`CommandError::AlreadyEngaged`] where it is so already, once nothing of ours is in flight any more;
-    /// [`CommandError::OutcomeUnknown`] when the actor is down: the gate is shut all the same, and the engagement is
-    /// carried out as soon as it is back.
-    pub async fn engage(&self, engage: Engage) -> Result<EngageAnswer, CommandError> {
-        self.latch.pen.shut(ShutReason::KillSwitchEngaged);
-        *lock(&self.latch.asked) = Some(engage.clone());
-        self.line.ask(engage).await.unwrap_or(Err(CommandError::OutcomeUnknown))
-    }
-}
+mod engaging;
+mod latch;
 
 /// The lines that the kill switch speaks on.
 #[derive(Clone, Default)]
 pub(crate) struct KillLines {
     pub(crate) persist: Line<Persist>,
     pub(crate) cancel: Line<CancelEverything>,
-}
-
-struct Remembered {
-    key: IdempotencyKey,
-    hash: String,
-    answer: EngageAnswer,
 }
 
 /// Owns the latch. `state` is `None` while the switch is unknown, and then the gate is shut.
@@ -100,7 +50,6 @@ pub(crate) struct KillSwitch {
     state: Option<KillState>,
     /// Grows with every engagement, so that a disengage in progress notices that it was overtaken.
     epoch: u64,
-    answered: VecDeque<Remembered>,
     reading: bool,
     _sentinel: Sentinel,
 }
@@ -123,7 +72,6 @@ impl KillSwitch {
             doubtful,
             state: None,
             epoch: 0,
-            answered: VecDeque::new(),
             reading: false,
             _sentinel: sentinel,
         }
@@ -144,9 +92,6 @@ impl Handler<Engage> for KillSwitch {
 
     fn handle(&mut self, engage: Engage, ctx: &mut Self::Context) -> Self::Result {
         self.latch.pen.shut(ShutReason::KillSwitchEngaged);
-        if let Some(first) = self.first_answer(&engage) {
-            return Box::pin(async { first }.into_actor(self));
-        }
         let settle = engage.settle.unwrap_or(self.tuning.kill_settle);
         let order = EngageOrder {
             operator: engage.operator.clone(),
@@ -159,6 +104,9 @@ impl Handler<Engage> for KillSwitch {
         let known = self.state.clone().unwrap_or_default();
         let (state, event) = match known.engage(&order, &id, now, DayEnd::new_york().trading_day(now)) {
             Engaged::Already => {
+                // It overtakes a release that is on its way.
+                self.epoch += 1;
+                self.latch.take_note(known.mode);
                 let stopped = stop_sends(self.in_flight.clone(), settle);
                 return Box::pin(
                     async move {
@@ -172,14 +120,16 @@ impl Handler<Engage> for KillSwitch {
             Engaged::Escalated(state) => (state, "ESCALATED"),
         };
         self.epoch += 1;
-        self.hold(Some(state.clone()));
+        self.hold(state.clone());
+        self.latch.take_note(state.mode);
+        self.latch.remember(&engage, None);
         metrics::counter!("tranche_kill_switch_engagements_total").increment(1);
         tracing::warn!(operator = %engage.operator, reason = %engage.reason, mode = %engage.mode, "the kill switch is engaged");
         let entry = entry(event, now, &engage);
         let durable = self.save(state.clone(), entry, ctx);
         let carried_out = carry_out(self.duties(), state, settle, durable);
         Box::pin(carried_out.into_actor(self).map(move |answer, act, _| {
-            act.remember(&engage, &answer);
+            act.latch.remember(&engage, Some(answer.clone()));
             Ok(answer)
         }))
     }
@@ -219,15 +169,18 @@ impl Handler<Disengage> for KillSwitch {
                 })
                 .await
         };
-        Box::pin(saved.into_actor(self).map(move |saved, act, _| match saved {
+        Box::pin(saved.into_actor(self).map(move |saved, act, ctx| match saved {
             // Released only once that is durable; until then everything stays as it is.
-            Ok(Ok(_)) if act.epoch == epoch => {
+            Ok(Ok(_)) if act.epoch == epoch && lock(&act.latch.asked).is_none() => {
                 act.release(state.clone());
                 Ok(state)
             }
-            Ok(Ok(_)) => Err(CommandError::Conflict(
-                "the kill switch was engaged again meanwhile".to_owned(),
-            )),
+            Ok(Ok(_)) => {
+                act.save_again(ctx);
+                Err(CommandError::Conflict(
+                    "the kill switch was engaged again meanwhile".to_owned(),
+                ))
+            }
             Ok(Err(PersistError::Unavailable)) => Err(CommandError::StoreUnavailable),
             Ok(Err(PersistError::Unknown)) | Err(_) => Err(CommandError::OutcomeUnknown),
         }))
@@ -300,50 +253,58 @@ impl KillSwitch {
             return;
         }
         let remembered = self.health.kill().filter(KillState::is_engaged);
+        match remembered {
+            Some(held) if !read.is_engaged() || read.mode < held.mode => {
+                self.hold(held);
+                self.save_again(ctx);
+            }
+            Some(_) | None => self.hold(read),
+        }
+        if self.state.as_ref().is_some_and(KillState::is_engaged) {
+            // Whoever carried the engagement out may have died over it.
+            ctx.notify(ResumeCancels);
+        }
         let asked = lock(&self.latch.asked).clone();
-        match (read.is_engaged(), remembered, asked) {
-            (true, _, _) | (false, None, None) => self.hold(Some(read)),
-            (false, Some(engaged), _) => {
-                let entry = SwitchEntry {
-                    event: "ENGAGED".to_owned(),
-                    timestamp: self.world.clock.now(),
-                    operator: engaged.engaged_by.clone().unwrap_or_default(),
-                    reason: engaged.engagement_reason.clone(),
-                    details: engaged.engagement_details.clone(),
-                };
-                self.hold(Some(engaged.clone()));
-                drop(self.save(engaged, entry, ctx));
-            }
-            (false, None, Some(asked)) => {
-                self.state = Some(read);
-                let engaging = <Self as Handler<Engage>>::handle(self, asked, ctx);
-                ctx.spawn(engaging.map(|answer, _, _| {
-                    if let Err(error) = answer {
-                        tracing::error!(%error, "an engagement that was asked for could not be carried out");
-                    }
-                }));
-            }
+        if let Some(asked) = asked {
+            let engaging = <Self as Handler<Engage>>::handle(self, asked, ctx);
+            ctx.spawn(engaging.map(|answer, _, _| {
+                if let Err(error) = answer {
+                    tracing::warn!(%error, "an engagement that was asked for was in force already");
+                }
+            }));
         }
     }
 
+    /// Makes the engagement in force durable anew, where the store may say something milder.
+    fn save_again(&self, ctx: &mut Context<Self>) {
+        let Some(held) = self.state.clone().filter(KillState::is_engaged) else {
+            return;
+        };
+        let entry = SwitchEntry {
+            event: "ENGAGED".to_owned(),
+            timestamp: self.world.clock.now(),
+            operator: held.engaged_by.clone().unwrap_or_default(),
+            reason: held.engagement_reason.clone(),
+            details: held.engagement_details.clone(),
+        };
+        drop(self.save(held, entry, ctx));
+    }
+
     /// Takes a state over into memory: gate, health and lease follow together.
-    fn hold(&mut self, state: Option<KillState>) {
-        if state.as_ref().is_none_or(KillState::is_engaged) {
+    fn hold(&mut self, state: KillState) {
+        if state.is_engaged() {
             self.latch.pen.shut(ShutReason::KillSwitchEngaged);
         } else if lock(&self.latch.asked).is_none() {
             self.latch.pen.clear(ShutReason::KillSwitchEngaged);
         }
-        if state.is_some() {
-            self.latch.pen.clear(ShutReason::KillSwitchUnknown);
-            self.health.set(Part::Switches, PartStatus::Up, "");
-        }
-        self.health.set_kill(state.clone());
-        self.state = state;
+        self.latch.pen.clear(ShutReason::KillSwitchUnknown);
+        self.health.set(Part::Switches, PartStatus::Up, "");
+        self.health.set_kill(Some(state.clone()));
+        self.state = Some(state);
     }
 
     fn release(&mut self, state: KillState) {
-        *lock(&self.latch.asked) = None;
-        self.hold(Some(state));
+        self.hold(state);
         self.latch
             .pen
             .renew(self.world.clock.boottime() + self.tuning.gate_open);
@@ -358,7 +319,7 @@ impl KillSwitch {
         ctx: &mut Context<Self>,
     ) -> tokio::sync::oneshot::Receiver<()> {
         let (told, durable) = tokio::sync::oneshot::channel();
-        let (persist, latch) = (self.lines.persist.clone(), self.latch.clone());
+        let persist = self.lines.persist.clone();
         let write = Write::Kill {
             state: Box::new(state.clone()),
             entry,
@@ -376,14 +337,11 @@ impl KillSwitch {
                     Ok(Ok(_)) => break,
                     Ok(Err(_)) | Err(_) => tokio::time::sleep(Duration::from_millis(500)).await,
                 }
-                let held = health
-                    .kill()
-                    .is_some_and(|now| now.engagement_id == state.engagement_id && now.is_engaged());
+                let held = health.kill().as_ref() == Some(&state);
                 if !held {
                     return;
                 }
             }
-            *lock(&latch.asked) = None;
             if told.send(()).is_err() {
                 tracing::info!("the engagement is durable now");
             }
@@ -401,28 +359,6 @@ impl KillSwitch {
             doubtful: self.doubtful.clone(),
         }
     }
-
-    fn first_answer(&self, engage: &Engage) -> Option<Result<EngageAnswer, CommandError>> {
-        let (key, hash) = engage.key.as_ref()?;
-        let first = self.answered.iter().find(|first| first.key == *key)?;
-        Some(if first.hash == *hash {
-            Ok(first.answer.clone())
-        } else {
-            Err(CommandError::KeyReused)
-        })
-    }
-
-    fn remember(&mut self, engage: &Engage, answer: &EngageAnswer) {
-        let Some((key, hash)) = engage.key.clone() else { return };
-        if self.answered.len() >= REMEMBERED {
-            self.answered.pop_front();
-        }
-        self.answered.push_back(Remembered {
-            key,
-            hash,
-            answer: answer.clone(),
-        });
-    }
 }
 
 fn entry(event: &str, at: DateTime<Utc>, engage: &Engage) -> SwitchEntry {
@@ -432,80 +368,5 @@ fn entry(event: &str, at: DateTime<Utc>, engage: &Engage) -> SwitchEntry {
         operator: engage.operator.clone(),
         reason: Some(engage.reason.clone()),
         details: engage.details.clone(),
-    }
-}
-
-/// What engaging works with once the gate is shut.
-struct Duties {
-    world: World,
-    instance: String,
-    lines: KillLines,
-    in_flight: InFlight,
-    doubtful: Doubtful,
-}
-
-/// Waits for the sends in flight and cuts off what is left: after this nothing is being written.
-async fn stop_sends(in_flight: InFlight, settle: Duration) -> Vec<OrderId> {
-    let deadline = tokio::time::Instant::now() + settle;
-    while !in_flight.is_empty() && tokio::time::Instant::now() < deadline {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    let left = in_flight.ids();
-    in_flight.cut_all();
-    left
-}
-
-/// Steps 2 to 6 of engaging, the gate being shut: durable, sends stopped, open orders cancelled, answered.
-async fn carry_out(
-    duties: Duties,
-    state: KillState,
-    settle: Duration,
-    durable: tokio::sync::oneshot::Receiver<()>,
-) -> EngageAnswer {
-    let saved = tokio::time::timeout(Duration::from_secs(1), durable);
-    let (saved, cut) = futures_util::join!(saved, stop_sends(duties.in_flight.clone(), settle));
-    let from_store = tokio::time::timeout(Duration::from_secs(1), duties.world.store.unknown_orders()).await;
-    let mut unknown = duties.doubtful.ids();
-    unknown.extend(cut);
-    let covers = match from_store {
-        Ok(Ok(ids)) => {
-            unknown.extend(ids);
-            "all"
-        }
-        Ok(Err(_)) | Err(_) => "this_instance",
-    };
-    unknown.sort();
-    unknown.dedup();
-    let tally = if state.mode == Some(KillMode::Cancel) {
-        let everything = CancelEverything {
-            within: settle,
-            also: unknown.clone(),
-        };
-        let within = settle + Duration::from_millis(500);
-        match tokio::time::timeout(within, duties.lines.cancel.ask(everything)).await {
-            Ok(Ok(tally)) => tally,
-            Ok(Err(_)) | Err(_) => CancelTally::default(),
-        }
-    } else {
-        CancelTally::default()
-    };
-    EngageAnswer {
-        engagement_id: state.engagement_id.clone().unwrap_or_default(),
-        state,
-        unknown,
-        cancel_requested: tally.requested,
-        cancel_confirmed: tally.confirmed,
-        cancel_failed: tally.failed,
-        flatten_orders: Vec::new(),
-        instances: vec![InstanceOutcome {
-            id: duties.instance,
-            outcome: "confirmed",
-        }],
-        not_durable: if matches!(saved, Ok(Ok(()))) {
-            Vec::new()
-        } else {
-            vec!["database"]
-        },
-        covers,
     }
 }
