@@ -175,11 +175,26 @@ impl CircuitBreaker {
                     act.reading = false;
                     // While it can't be read, or is missing, the gate stays shut; the kill switch reports on the store.
                     if let Ok(Some(state)) = read.map(|switches| switches.breaker) {
-                        let remembered = act.health.breaker().filter(|last| last.state == BreakerWord::Tripped);
-                        act.hold(remembered.unwrap_or(state), ctx);
+                        act.learn(state, ctx);
                     }
                 }),
         );
+    }
+
+    /// The first good read. A trip that could not be made durable before the actor died stays one.
+    fn learn(&mut self, read: BreakerState, ctx: &mut Context<Self>) {
+        if self.state.is_some() {
+            return;
+        }
+        let remembered = self.health.breaker().filter(|last| last.state == BreakerWord::Tripped);
+        match remembered {
+            Some(tripped) if read.state != BreakerWord::Tripped => {
+                self.hold(tripped.clone(), ctx);
+                let (reason, details) = (tripped.trip_reason.clone(), tripped.trip_details.clone());
+                drop(self.save(tripped, "TRIPPED", "gateway", reason, details, ctx));
+            }
+            Some(_) | None => self.hold(read, ctx),
+        }
     }
 
     /// The one place where `state` changes: gate, health and the quiet period's timer follow together.
