@@ -32,6 +32,7 @@ words!(
         CircuitBreaker = "circuit_breaker",
         Persistence = "persistence",
         Reconciler = "reconciler",
+        Parents = "parents",
     }
 );
 

@@ -1,9 +1,11 @@
 //! The root: spawns all actors, routes commands, watches, and rebuilds what died from the store.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, WrapFuture};
+use actix::{
+    Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, SpawnHandle, WrapFuture,
+};
 use futures_util::stream;
 use tokio::sync::{mpsc, oneshot};
 
@@ -76,13 +78,18 @@ pub struct Supervisor {
     broker: Option<Addr<Broker>>,
     reconciler: Option<Addr<Reconciler>>,
     parents: BTreeMap<OrderId, Addr<TwapParent>>,
+    /// Submissions of parents on their way.
+    accepting: usize,
     /// Rebuilds of late, by role, on the monotonic clock.
     rebuilds: BTreeMap<Role, VecDeque<Duration>>,
+    /// Parts that died too often to be rebuilt.
+    given_up: BTreeSet<Role>,
     /// Requests that wait for a single order's venue.
     waiting: BTreeMap<OrderId, Vec<oneshot::Sender<Order>>>,
     /// A recovery is under way; another one is wanted after it.
     recovering: bool,
     recover_again: bool,
+    retry: Option<SpawnHandle>,
     phase: Phase,
     _last_word: LastWord,
 }
@@ -127,10 +134,13 @@ pub fn start(world: World, tuning: Tuning, fatal: oneshot::Sender<()>) -> House 
         broker: None,
         reconciler: None,
         parents: BTreeMap::new(),
+        accepting: 0,
         rebuilds: BTreeMap::new(),
+        given_up: BTreeSet::new(),
         waiting: BTreeMap::new(),
         recovering: false,
         recover_again: false,
+        retry: None,
         phase: Phase::Starting,
         _last_word: last_word,
     }
@@ -186,7 +196,10 @@ impl Handler<Died> for Supervisor {
     type Result = ();
 
     fn handle(&mut self, Died(role): Died, ctx: &mut Self::Context) {
-        self.bury(role, ctx);
+        // Where the heartbeat was faster, whoever has the role now was rebuilt since.
+        if !self.is_alive(&role) {
+            self.bury(role, ctx);
+        }
     }
 }
 
@@ -287,10 +300,23 @@ impl Supervisor {
         for role in dead {
             self.bury(role, ctx);
         }
+        // What panicked is reported; what is left closed here has ended with its parent.
+        self.parents.retain(|_, parent| parent.connected());
         let reasons = self.gate.reasons(self.world.clock.boottime());
         metrics::gauge!("tranche_gate_open").set(u32::from(reasons.is_empty()));
         metrics::gauge!("tranche_unknown_orders").set(u32::try_from(self.doubtful.len()).unwrap_or(u32::MAX));
         metrics::gauge!("tranche_orders_in_flight").set(u32::try_from(self.in_flight.len()).unwrap_or(u32::MAX));
+    }
+
+    fn is_alive(&self, role: &Role) -> bool {
+        match role {
+            Role::KillSwitch => self.kill_switch.as_ref().is_some_and(Addr::connected),
+            Role::CircuitBreaker => self.breaker.as_ref().is_some_and(Addr::connected),
+            Role::Persistence => self.persistence.as_ref().is_some_and(Addr::connected),
+            Role::Broker => self.broker.as_ref().is_some_and(Addr::connected),
+            Role::Reconciler => self.reconciler.as_ref().is_some_and(Addr::connected),
+            Role::Parent(id) => self.parents.get(id).is_some_and(Addr::connected),
+        }
     }
 
     /// Hands a single order's state to the requests that wait for it, once the venue has it or it has ended.

@@ -18,7 +18,7 @@ use crate::domain::policy::Completion;
 use crate::line::Line;
 use crate::persistence::{Persist, persist, persist_surely};
 use crate::ports::World;
-use crate::ports::store::{DueSlice, StoreError};
+use crate::ports::store::{AnyOrder, DueSlice, StoreError};
 use crate::tuning::Tuning;
 use crate::watch::Sentinel;
 
@@ -143,6 +143,9 @@ impl TwapParent {
         match read {
             Ok(slices) => {
                 self.all_near = slices.is_empty();
+                if slices.is_empty() {
+                    self.look_for_end(ctx);
+                }
                 if let Some(last) = slices.last() {
                     self.last_taken = Some((last.due, last.slice_num));
                 }
@@ -154,6 +157,19 @@ impl TwapParent {
                 ctx.run_later(Duration::from_millis(500), Self::load);
             }
         }
+    }
+
+    /// A parent that ended between its submission and the start of this actor is never told so.
+    fn look_for_end(&self, ctx: &mut Context<Self>) {
+        let (store, id) = (self.world.store.clone(), self.id.clone());
+        let read = async move { store.order(&id).await };
+        ctx.spawn(read.into_actor(self).map(|read, _, ctx| {
+            if let Ok(Some(AnyOrder::Parent(parent))) = read
+                && parent.status.is_terminal()
+            {
+                ctx.stop();
+            }
+        }));
     }
 
     /// Arms the timer for the next slice. The due time is the plan's, whenever the last one fired.

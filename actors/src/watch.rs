@@ -19,6 +19,16 @@ pub(crate) enum Role {
     Parent(OrderId),
 }
 
+impl Role {
+    /// Whether the account's recovery needs it.
+    pub(crate) const fn serves_the_account(&self) -> bool {
+        match self {
+            Self::Persistence | Self::Broker | Self::Reconciler => true,
+            Self::KillSwitch | Self::CircuitBreaker | Self::Parent(_) => false,
+        }
+    }
+}
+
 /// A field of every actor below the supervisor: it reports the actor's panic.
 #[derive(Debug)]
 pub(crate) struct Sentinel {

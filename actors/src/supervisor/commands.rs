@@ -40,7 +40,8 @@ impl Handler<SubmitParent> for Supervisor {
             .request
             .plan(&self.tuning.plan_rules, &asked)
             .map_err(CommandError::Invalid);
-        let is_full = self.parents.len() >= self.tuning.max_open_parents;
+        let is_full = self.parents.len() + self.accepting >= self.tuning.max_open_parents;
+        self.accepting += 1;
         let intake = self.intake();
         let submitted = async move {
             let (mut parent, slices) = planned?;
@@ -72,6 +73,7 @@ impl Handler<SubmitParent> for Supervisor {
             }
         };
         Box::pin(submitted.into_actor(self).map(|submitted, act, _| {
+            act.accepting = act.accepting.saturating_sub(1);
             if let Ok(SubmittedParent {
                 replayed: false,
                 parent,
@@ -346,7 +348,7 @@ impl Supervisor {
     }
 
     /// A parent that is durable gets its actor; while the account is being recovered, the recovery sees to that.
-    fn adopt_parent(&mut self, parent: &Parent) {
+    pub(super) fn adopt_parent(&mut self, parent: &Parent) {
         let is_worked = self.broker.is_some() && !self.is_draining();
         if is_worked && !parent.status.is_terminal() && !self.parents.contains_key(&parent.id) {
             self.spawn_parent(parent);

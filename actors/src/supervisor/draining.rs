@@ -2,15 +2,18 @@
 
 use std::time::Duration;
 
-use actix::{ActorFutureExt, AsyncContext, Handler, Message, ResponseActFuture, WrapFuture};
+use actix::{ActorFutureExt, Addr, AsyncContext, Handler, Message, ResponseActFuture, WrapFuture};
 
 use super::Supervisor;
-use crate::broker::{CancelEverything, Drain};
+use crate::broker::{Broker, CancelEverything, Drain};
 use crate::domain::ledger::Write;
 use crate::gate::ShutReason;
 use crate::health::Phase;
 use crate::persistence::persist;
 use crate::twap_parent::Rest;
+
+/// How long the last writes may take.
+const FLUSH: Duration = Duration::from_secs(1);
 
 /// Shuts the house down; the answer comes when nothing is in flight any more, or the time for that is over, and
 /// everything is written.
@@ -41,14 +44,15 @@ impl Handler<DrainAll> for Supervisor {
         );
         let cancel_open = self.tuning.cancel_on_shutdown;
         let drained = async move {
-            if let Some(broker) = broker
-                && broker.send(Drain).await.is_err()
-            {
-                tracing::error!("the broker's actor was down when the shutdown began");
-            }
             let deadline = tokio::time::Instant::now() + within;
-            while !in_flight.is_empty() && tokio::time::Instant::now() < deadline {
-                tokio::time::sleep(Duration::from_millis(10)).await;
+            if let Some(broker) = &broker {
+                settle(broker, deadline).await;
+            }
+            if !in_flight.is_empty() {
+                in_flight.cut_all();
+                if let Some(broker) = broker {
+                    settle(&broker, deadline + FLUSH).await;
+                }
             }
             if cancel_open
                 && cancel
@@ -62,12 +66,26 @@ impl Handler<DrainAll> for Supervisor {
                 tracing::error!("open orders could not be cancelled on shutdown");
             }
             // Whatever was sent to the writer before this is committed when this is.
-            let flushed = tokio::time::timeout_at(deadline, persist(&persisting, Write::Probe)).await;
+            let flushed = tokio::time::timeout(FLUSH, persist(&persisting, Write::Probe)).await;
             if !matches!(flushed, Ok(Ok(_))) {
                 tracing::error!("the last writes could not be confirmed; the next start recovers what they were about");
             }
             store.close().await;
         };
         Box::pin(drained.into_actor(self).map(|(), act, ctx| act.stop_all(ctx)))
+    }
+}
+
+/// Waits until all that was sent has come to its end, or the time for that is over.
+async fn settle(broker: &Addr<Broker>, deadline: tokio::time::Instant) {
+    while tokio::time::Instant::now() < deadline {
+        match broker.send(Drain).await {
+            Ok(true) => return,
+            Ok(false) => tokio::time::sleep(Duration::from_millis(10)).await,
+            Err(_) => {
+                tracing::error!("the broker's actor died during the shutdown; the next start recovers what it sent");
+                return;
+            }
+        }
     }
 }

@@ -9,7 +9,7 @@ use crate::commands::{Disengage, Engage, Reset, Trip};
 use crate::kill_switch::{KillLines, KillSwitch, ResumeCancels};
 use crate::line::Line;
 use crate::persistence::{Committed, Persist, Persistence, StoreTurned};
-use crate::reconciler::{Compare, Reconciler, ReconcilerLines};
+use crate::reconciler::{Compare, CompareSoon, Reconciler, ReconcilerLines};
 use crate::twap_parent::ParentLines;
 
 /// Every line of the house.
@@ -30,6 +30,7 @@ pub(super) struct Lines {
     pub(super) cancel_marked: Line<CancelMarked>,
     pub(super) cancel_everything: Line<CancelEverything>,
     pub(super) compare: Line<Compare>,
+    pub(super) compare_soon: Line<CompareSoon>,
 }
 
 impl Lines {
@@ -64,6 +65,7 @@ impl Lines {
 
     pub(super) fn connect_reconciler(&self, addr: &Addr<Reconciler>) {
         self.compare.connect(addr);
+        self.compare_soon.connect(addr);
     }
 
     pub(super) fn disconnect_account(&self) {
@@ -72,6 +74,7 @@ impl Lines {
         self.cancel_marked.disconnect();
         self.cancel_everything.disconnect();
         self.compare.disconnect();
+        self.compare_soon.disconnect();
     }
 
     pub(super) fn disconnect(&self) {

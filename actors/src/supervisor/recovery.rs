@@ -12,7 +12,8 @@ use crate::gate::ShutReason;
 use crate::health::{Part, PartStatus, Phase};
 use crate::kill_switch::ResumeCancels;
 use crate::ports::store::{AnyOrder, StoreError};
-use crate::reconciler::Compare;
+use crate::reconciler::{Compare, CompareSoon};
+use crate::watch::Role;
 
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -49,12 +50,15 @@ impl Supervisor {
     /// Recovers the account: events subscribed, books compared, parents armed; only then may it send. What fails is
     /// tried again, while reads and switches work.
     pub(super) fn recover(&mut self, ctx: &mut Context<Self>) {
-        if self.is_draining() {
+        if self.is_draining() || self.given_up.iter().any(Role::serves_the_account) {
             return;
         }
         if std::mem::replace(&mut self.recovering, true) {
             self.recover_again = true;
             return;
+        }
+        if let Some(retry) = self.retry.take() {
+            ctx.cancel_future(retry);
         }
         self.pens.supervisor.shut(ShutReason::BrokerUnavailable);
         if self.broker.is_none() || self.reconciler.is_none() {
@@ -123,7 +127,10 @@ impl Supervisor {
         tracing::error!(reason = %why, "the account can't be recovered yet: nothing is sent");
         self.health.set(Part::Broker, PartStatus::Down, why);
         self.become_ready();
-        ctx.run_later(RETRY, Self::recover);
+        if let Some(retry) = self.retry.take() {
+            ctx.cancel_future(retry);
+        }
+        self.retry = Some(ctx.run_later(RETRY, Self::recover));
     }
 
     /// Ready once the first try at recovery has ended, well or not: an operator always reaches a stopped system.
@@ -131,6 +138,7 @@ impl Supervisor {
         if self.phase == Phase::Starting {
             self.phase = Phase::Ready;
             self.health.enter(Phase::Ready);
+            self.health.set(Part::Parents, PartStatus::Up, "");
             self.pens.supervisor.clear(ShutReason::Starting);
         }
     }
@@ -140,7 +148,7 @@ impl Supervisor {
         let (store, asked) = (self.world.store.clone(), id.clone());
         let read = async move { store.order(&asked).await };
         ctx.spawn(read.into_actor(self).map(move |read, act, ctx| match read {
-            Ok(Some(AnyOrder::Parent(parent))) if !parent.status.is_terminal() => act.spawn_parent(&parent),
+            Ok(Some(AnyOrder::Parent(parent))) if !parent.status.is_terminal() => act.adopt_parent(&parent),
             Ok(_) => {}
             Err(error) => act.retry_parent(id, &error, ctx),
         }));
@@ -153,9 +161,9 @@ impl Supervisor {
 
     /// Events may be missing: compare the books, with the gate as it is.
     pub(super) fn compare_books(&mut self, ctx: &mut Context<Self>) {
-        let line = self.lines.compare.clone();
+        let line = self.lines.compare_soon.clone();
         ctx.spawn(
-            async move { line.ask(Compare { recovering: false }).await }
+            async move { line.ask(CompareSoon).await }
                 .into_actor(self)
                 .map(|asked, _, _| {
                     if asked.is_err() {

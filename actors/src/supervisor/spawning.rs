@@ -16,8 +16,8 @@ use crate::reconciler::{Reconciler, StopComparing};
 use crate::twap_parent::{Rest, TwapParent};
 use crate::watch::{Role, Sentinel};
 
-/// So many rebuilds of one part within [`WINDOW`] are enough: whatever kills it is still there.
-const MOST_REBUILDS: usize = 3;
+/// So many deaths of one part within [`WINDOW`] are enough: whatever kills it is still there.
+const MOST_DEATHS: usize = 3;
 const WINDOW: Duration = Duration::from_secs(60);
 
 impl Supervisor {
@@ -123,8 +123,7 @@ impl Supervisor {
             }
             Role::Broker | Role::Reconciler => {
                 self.pens.supervisor.shut(ShutReason::BrokerUnavailable);
-                self.health
-                    .set(Part::Broker, PartStatus::Down, format!("{role:?} died"));
+                self.health.set(part_of(&role), PartStatus::Down, "it died");
                 self.stop_account(ctx);
             }
             Role::Parent(id) => {
@@ -134,10 +133,34 @@ impl Supervisor {
         if self.may_rebuild(&role) {
             self.rebuild(role, ctx);
         } else {
-            let detail = format!("{role:?} died {MOST_REBUILDS} times within a minute and is not rebuilt any more");
-            tracing::error!(detail, "giving up: the gate stays shut");
-            self.health.set(part_of(&role), PartStatus::Down, detail);
+            self.give_up(role, ctx);
         }
+    }
+
+    /// A part that keeps dying leaves the gate shut for good. A parent leaves it alone, since it would stop all others:
+    /// it rests for a while and is tried again.
+    fn give_up(&mut self, role: Role, ctx: &mut Context<Self>) {
+        let often = format!("{role:?} died {MOST_DEATHS} times within a minute");
+        if let Role::Parent(id) = role {
+            tracing::error!(parent_order_id = %id, "{often} and is left alone for a minute");
+            self.health.set(
+                Part::Parents,
+                PartStatus::Down,
+                format!("{often} and is left alone for a minute"),
+            );
+            ctx.run_later(WINDOW, move |act, ctx| {
+                act.health.set(Part::Parents, PartStatus::Up, "");
+                act.recover_parent(id, ctx);
+            });
+            return;
+        }
+        tracing::error!("{often} and is not rebuilt any more: the gate stays shut");
+        self.health.set(
+            part_of(&role),
+            PartStatus::Down,
+            format!("{often} and is not rebuilt any more"),
+        );
+        self.given_up.insert(role);
     }
 
     fn may_rebuild(&mut self, role: &Role) -> bool {
@@ -145,7 +168,7 @@ impl Supervisor {
         let recent = self.rebuilds.entry(role.clone()).or_default();
         recent.retain(|at| now.saturating_sub(*at) < WINDOW);
         recent.push_back(now);
-        recent.len() <= MOST_REBUILDS
+        recent.len() < MOST_DEATHS
     }
 
     fn rebuild(&mut self, role: Role, ctx: &mut Context<Self>) {
@@ -153,8 +176,8 @@ impl Supervisor {
             Role::KillSwitch => self.spawn_kill_switch(),
             Role::CircuitBreaker => self.spawn_breaker(),
             Role::Persistence => {
+                // The new writer commits a probe, and says when that worked.
                 self.spawn_persistence();
-                self.pens.supervisor.clear(ShutReason::StoreUnavailable);
                 if self.phase == Phase::Ready {
                     self.recover(ctx);
                 }
@@ -198,6 +221,7 @@ const fn part_of(role: &Role) -> Part {
         Role::CircuitBreaker => Part::CircuitBreaker,
         Role::Persistence => Part::Persistence,
         Role::Broker => Part::Broker,
-        Role::Reconciler | Role::Parent(_) => Part::Reconciler,
+        Role::Reconciler => Part::Reconciler,
+        Role::Parent(_) => Part::Parents,
     }
 }
