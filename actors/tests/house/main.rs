@@ -12,4 +12,15 @@
 
 mod support;
 
+mod breakers;
+mod budgets;
+mod cancels;
+mod crashes;
+mod deaths;
+mod drains;
+mod fills;
+mod kills;
+mod retries;
+mod troubles;
+mod unknowns;
 mod whole;

@@ -125,10 +125,10 @@ impl Rig {
 
     fn world(&self) -> World {
         World {
-            store: Arc::clone(&self.store) as _,
-            venue: Arc::clone(&self.venue) as _,
-            clock: Arc::clone(&self.clock) as _,
-            entropy: Arc::clone(&self.entropy) as _,
+            store: self.store.clone(),
+            venue: self.venue.clone(),
+            clock: self.clock.clone(),
+            entropy: self.entropy.clone(),
         }
     }
 
@@ -172,7 +172,7 @@ impl Rig {
         while !is_so() {
             let waited = began.elapsed();
             assert!(waited < seconds(600), "it took too long until {what}");
-            sleep(if waited < millis(200) { millis(1) } else { millis(20) }).await;
+            sleep(if waited < seconds(5) { millis(1) } else { millis(20) }).await;
         }
     }
 

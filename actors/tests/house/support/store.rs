@@ -47,10 +47,12 @@ pub(crate) struct MemoryStore {
 
 impl MemoryStore {
     pub(crate) fn new() -> Self {
+        let calls = Calls::default();
+        calls.delay("commit", Duration::from_millis(3));
         Self {
             ledger: Mutex::default(),
             planned: Mutex::default(),
-            calls: Calls::default(),
+            calls,
         }
     }
 
@@ -86,8 +88,9 @@ impl MemoryStore {
 
     fn fault_of(&self, batch: &Batch) -> Option<CommitFault> {
         let mut planned = self.planned.lock().unwrap();
-        let (which, _) = planned.front()?;
-        if batch.writes.iter().any(which) {
+        let (which, fault) = planned.front()?;
+        let applies = batch.writes.len() > 1 || !matches!(fault, CommitFault::RefuseMany);
+        if applies && batch.writes.iter().any(which) {
             planned.pop_front().map(|(_, fault)| fault)
         } else {
             None
@@ -134,12 +137,12 @@ impl Store for MemoryStore {
         match fault {
             Some(CommitFault::Slow(delay)) => tokio::time::sleep(delay).await,
             Some(CommitFault::Panic { committed: false }) => panic!("the store was told to panic"),
-            Some(CommitFault::RefuseMany) if batch.writes.len() > 1 => {
+            Some(CommitFault::RefuseMany) => {
                 let detail = "it was told to refuse a batch of many".to_owned();
                 return Err(StoreError::Constraint { detail });
             }
             Some(CommitFault::Unavailable) => return Err(unavailable("this commit was told to fail")),
-            Some(CommitFault::Unknown { .. } | CommitFault::Panic { .. } | CommitFault::RefuseMany) | None => {}
+            Some(CommitFault::Unknown { .. } | CommitFault::Panic { .. }) | None => {}
         }
         if fails {
             return Err(unavailable("it was told to fail"));

@@ -55,7 +55,6 @@ pub(crate) enum Fate {
 pub(crate) struct Submission {
     pub(crate) at: DateTime<Utc>,
     pub(crate) id: OrderId,
-    pub(crate) fate: Fate,
     /// The book had an order of this id already.
     pub(crate) duplicate: bool,
 }
@@ -71,7 +70,6 @@ struct Desk {
     requests: Vec<DateTime<Utc>>,
     late: Vec<(DateTime<Utc>, NewOrder)>,
     cancel_pending: TimeDelta,
-    cancels: Vec<BrokerOrderId>,
 }
 
 /// The venue.
@@ -100,7 +98,6 @@ impl EngineVenue {
             requests: Vec::new(),
             late: Vec::new(),
             cancel_pending: TimeDelta::zero(),
-            cancels: Vec::new(),
         };
         Self {
             clock,
@@ -155,12 +152,6 @@ impl EngineVenue {
         self.desk.lock().unwrap().requests.clone()
     }
 
-    /// How often the cancel of an order was asked for.
-    pub(crate) fn cancels_of(&self, id: &BrokerOrderId) -> usize {
-        let desk = self.desk.lock().unwrap();
-        desk.cancels.iter().filter(|asked| *asked == id).count()
-    }
-
     /// Every order in the book, oldest first.
     pub(crate) fn book(&self) -> Vec<VenueOrder> {
         self.settle();
@@ -173,7 +164,8 @@ impl EngineVenue {
     }
 
     pub(crate) fn in_book(&self, id: &OrderId) -> Option<VenueOrder> {
-        self.book().into_iter().find(|order| order.client_order_id == *id)
+        self.settle();
+        self.desk.lock().unwrap().engine.book().find(id).map(shown)
     }
 
     pub(crate) fn holds(&self, symbol: &Symbol) -> Decimal {
@@ -262,7 +254,6 @@ impl Venue for EngineVenue {
             let submission = Submission {
                 at: now,
                 id: order.client_order_id.clone(),
-                fate,
                 duplicate: desk.engine.book().find(&order.client_order_id).is_some(),
             };
             if fate != Fate::NeverLeft {
@@ -312,7 +303,6 @@ impl Venue for EngineVenue {
         let now = self.clock.now();
         let changes = {
             let mut desk = self.desk.lock().unwrap();
-            desk.cancels.push(order.clone());
             let confirm_at = now + desk.cancel_pending;
             desk.engine.cancel(order, now, confirm_at)?
         };

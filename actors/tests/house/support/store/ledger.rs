@@ -33,6 +33,8 @@ pub(crate) struct Ledger {
     created: bool,
     accounts: BTreeMap<AccountName, Account>,
     orders: BTreeMap<OrderId, Order>,
+    /// An index: the slices of each parent.
+    children: BTreeMap<OrderId, BTreeSet<OrderId>>,
     parents: BTreeMap<OrderId, Parent>,
     positions: BTreeMap<(AccountName, Symbol), Position>,
     executions: BTreeMap<(BrokerOrderId, Decimal), (OrderId, Execution)>,
@@ -122,12 +124,12 @@ impl Ledger {
                 parents.insert(id.clone());
             }
         }
-        let open_child = |order: &&Order| {
-            let of = order.slice.as_ref().map(|slice| &slice.parent);
-            of.is_some_and(|parent| keys.open_children_of.contains(parent)) && !order.status.is_terminal()
-        };
-        if !keys.open_children_of.is_empty() {
-            orders.extend(self.orders.values().filter(open_child).map(|order| order.id.clone()));
+        for parent in &keys.open_children_of {
+            let open = self
+                .slices(parent)
+                .into_iter()
+                .filter(|slice| !slice.status.is_terminal());
+            orders.extend(open.map(|slice| slice.id));
         }
         for order in orders.iter().filter_map(|id| self.orders.get(id)) {
             parents.extend(order.slice.as_ref().map(|slice| slice.parent.clone()));
@@ -185,6 +187,12 @@ impl Ledger {
             changes,
             ..
         } = books;
+        for (id, of) in orders
+            .iter()
+            .filter_map(|(id, order)| Some((id, order.slice.as_ref()?)))
+        {
+            self.children.entry(of.parent.clone()).or_default().insert(id.clone());
+        }
         let changed = |id: &OrderId| changes.new_orders.contains(id) || changes.orders.contains(id);
         self.orders.extend(orders.into_iter().filter(|(id, _)| changed(id)));
         let changed = |id: &OrderId| changes.new_parents.contains(id) || changes.parents.contains(id);
@@ -267,8 +275,8 @@ impl Ledger {
 
     pub(crate) fn slices(&self, parent: &OrderId) -> Vec<Order> {
         let number = |order: &Order| order.slice.as_ref().map(|slice| slice.slice_num);
-        let of_it = |order: &&Order| order.slice.as_ref().is_some_and(|slice| slice.parent == *parent);
-        let mut slices = self.orders.values().filter(of_it).cloned().collect::<Vec<_>>();
+        let children = self.children.get(parent).into_iter().flatten();
+        let mut slices = children.map(|id| self.order(id)).collect::<Vec<_>>();
         slices.sort_by_key(number);
         slices
     }

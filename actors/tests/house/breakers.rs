@@ -1,0 +1,170 @@
+//! The circuit breaker: by itself, by hand, and its quiet period.
+
+use tokio::time::sleep;
+use tranche_actors::commands::{CommandError, Reset, Trip};
+use tranche_actors::domain::breaker::{BreakerState, BreakerWord, ResetRefused};
+use tranche_actors::domain::status::OrderStatus;
+use tranche_actors::gate::{ShutReason, Verdict};
+
+use crate::support::orders::{caller, id, parent, resting_parent, single};
+use crate::support::rig::{Running, run, seconds};
+use crate::support::venue::Fate;
+
+async fn trip(running: &Running) -> BreakerState {
+    let trip = Trip {
+        operator: "ops".to_owned(),
+        reason: "MANUAL".to_owned(),
+        details: None,
+        by: caller(),
+    };
+    running.house.desk.trip.send(trip).await.unwrap().unwrap()
+}
+
+async fn reset(running: &Running, reason: &str) -> Result<BreakerState, CommandError> {
+    let reset = Reset {
+        operator: "ops".to_owned(),
+        reason: reason.to_owned(),
+        by: caller(),
+    };
+    running.house.desk.reset.send(reset).await.unwrap()
+}
+
+const REASON: &str = "the venue is back and was checked";
+
+#[test]
+fn the_breaker_trips_on_broker_errors_and_due_slices_end_blocked() {
+    run(|mut rig| async move {
+        rig.tuning.error_rule.enabled = true;
+        let running = rig.open().await;
+        rig.venue.plan([Fate::ErrorAfter; 5]);
+        running.submit(parent("tripping", 70, 7, 5)).await;
+        rig.until_all_ended().await;
+        let mut expected = [OrderStatus::Filled; 7];
+        expected[5..].fill(OrderStatus::BlockedCircuitBreaker);
+        assert_eq!(rig.statuses(&id("tripping")), expected);
+        let state = running.house.health.breaker().unwrap();
+        assert_eq!(state.trip_reason.as_deref(), Some("BROKER_ERRORS"));
+        assert_eq!(rig.store.look(|ledger| ledger.switches().breaker), Some(state));
+        rig.audit_at_rest();
+    });
+}
+
+#[test]
+fn a_rejection_is_no_broker_error() {
+    run(|mut rig| async move {
+        rig.tuning.error_rule.enabled = true;
+        let running = rig.open().await;
+        rig.venue.decide(|_| Fate::Rejected);
+        running.submit(parent("refused", 200, 20, 1)).await;
+        rig.until_all_ended().await;
+        assert_eq!(rig.verdict(&running), Verdict::Open);
+    });
+}
+
+#[test]
+fn a_trip_by_hand_is_reset_by_hand_and_its_quiet_period_ends_by_itself() {
+    run(|rig| async move {
+        let running = rig.open().await;
+        running.submit(parent("worked", 100, 10, 60)).await;
+        sleep(seconds(90)).await;
+        assert!(matches!(
+            reset(&running, REASON).await,
+            Err(CommandError::Reset(ResetRefused::NotTripped))
+        ));
+        let tripped = trip(&running).await;
+        assert_eq!(tripped, trip(&running).await, "a trip is idempotent");
+        assert_eq!(rig.reasons(&running), [ShutReason::CircuitBreakerTripped]);
+        sleep(seconds(60)).await;
+        assert!(matches!(
+            reset(&running, "short").await,
+            Err(CommandError::Reset(ResetRefused::ReasonTooShort))
+        ));
+        assert_eq!(reset(&running, REASON).await.unwrap().state, BreakerWord::Quiet);
+        assert_eq!(rig.reasons(&running), [ShutReason::CircuitBreakerQuiet]);
+        let refused = running
+            .house
+            .desk
+            .submit_order
+            .send(single("next", 1))
+            .await
+            .unwrap()
+            .unwrap_err();
+        assert!(
+            matches!(refused, CommandError::Gate(ShutReason::CircuitBreakerQuiet)),
+            "{refused}"
+        );
+        sleep(seconds(301)).await;
+        assert_eq!(rig.verdict(&running), Verdict::Open);
+        rig.until_all_ended().await;
+        let [filled, blocked] = [OrderStatus::Filled, OrderStatus::BlockedCircuitBreaker];
+        let mut expected = [filled; 10];
+        expected[2..8].fill(blocked);
+        assert_eq!(rig.statuses(&id("worked")), expected);
+        let state = rig.store.look(|ledger| ledger.switches().breaker.unwrap());
+        assert_eq!((state.state, state.trip_count_today), (BreakerWord::Allowing, 1));
+        rig.audit_at_rest();
+    });
+}
+
+#[test]
+fn a_restart_keeps_a_trip_and_what_is_left_of_a_quiet_period() {
+    run(|rig| async move {
+        rig.live(async |rig| {
+            let running = rig.open().await;
+            trip(&running).await;
+        })
+        .await;
+        rig.live(async |rig| {
+            let running = rig.start();
+            sleep(seconds(5)).await;
+            assert_eq!(rig.reasons(&running), [ShutReason::CircuitBreakerTripped]);
+            reset(&running, REASON).await.unwrap();
+            sleep(seconds(100)).await;
+        })
+        .await;
+        let running = rig.start();
+        sleep(seconds(190)).await;
+        assert_eq!(rig.reasons(&running), [ShutReason::CircuitBreakerQuiet]);
+        sleep(seconds(10)).await;
+        assert_eq!(rig.verdict(&running), Verdict::Open);
+    });
+}
+
+#[test]
+fn a_trip_that_is_not_durable_yet_survives_its_actor_and_is_saved() {
+    run(|rig| async move {
+        let running = rig.open().await;
+        rig.store.fail_commits(true);
+        trip(&running).await;
+        // A second trip, by errors or by hand, meets a clock that breaks.
+        rig.clock.panic_next();
+        let again = Trip {
+            operator: "ops".to_owned(),
+            reason: "MANUAL".to_owned(),
+            details: None,
+            by: caller(),
+        };
+        running.house.desk.trip.send(again).await.unwrap().unwrap_err();
+        sleep(seconds(5)).await;
+        assert!(rig.reasons(&running).contains(&ShutReason::CircuitBreakerTripped));
+        rig.store.fail_commits(false);
+        sleep(seconds(5)).await;
+        let state = rig.store.look(|ledger| ledger.switches().breaker.unwrap());
+        assert_eq!(state.state, BreakerWord::Tripped);
+    });
+}
+
+#[test]
+fn a_trip_cancels_what_is_open_where_that_is_configured() {
+    run(|mut rig| async move {
+        rig.tuning.cancel_on_trip = true;
+        let running = rig.open().await;
+        running.submit(resting_parent("open", 100, 5, 10)).await;
+        sleep(seconds(25)).await;
+        trip(&running).await;
+        sleep(seconds(2)).await;
+        assert_eq!(rig.statuses(&id("open"))[..3], [OrderStatus::Canceled; 3]);
+        rig.until_all_ended().await;
+        rig.audit_at_rest();
+    });
+}

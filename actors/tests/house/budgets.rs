@@ -1,0 +1,108 @@
+//! Many slices at once: the rate limit is kept, none is lost, and the wait is visible.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use tranche_actors::domain::parent::ParentStatus;
+use tranche_actors::domain::status::OrderStatus;
+use tranche_actors::ports::Clock;
+
+use crate::support::orders::{id, parent};
+use crate::support::rig::{Rig, Running, millis, run, seconds};
+use crate::support::venue::Fate;
+
+/// Parents whose first slices are due at one instant, a while from now.
+async fn due_at_once(rig: &Rig, running: &Running, count: usize) -> DateTime<Utc> {
+    let at = rig.clock.now() + seconds(30);
+    let desk = &running.house.desk.submit_parent;
+    let submissions = (0..count).map(|n| {
+        let mut submit = parent(&format!("p{n:05}"), 1, 1, 1);
+        submit.request.schedule.start_time = Some(at);
+        desk.send(submit)
+    });
+    for submitted in futures_util::future::join_all(submissions).await {
+        submitted.unwrap().unwrap();
+    }
+    at
+}
+
+fn most_in_a_minute(requests: &[DateTime<Utc>]) -> usize {
+    let mut most = 0;
+    let mut first = 0;
+    for (last, at) in requests.iter().enumerate() {
+        while *at - requests[first] >= TimeDelta::minutes(1) {
+            first += 1;
+        }
+        most = most.max(last + 1 - first);
+    }
+    most
+}
+
+#[test]
+fn with_a_limit_of_600_a_minute_300_due_at_once_go_out_in_order_and_none_is_lost() {
+    run(|mut rig| async move {
+        rig.limit(600);
+        let running = rig.open().await;
+        // Every fifth answer is lost, so that look-ups want their share too.
+        let mut nth = 0;
+        rig.venue.decide(move |_| {
+            nth += 1;
+            if nth % 5 == 0 { Fate::ErrorAfter } else { Fate::Taken }
+        });
+        let at = due_at_once(&rig, &running, 300).await;
+        // Others become due while those wait; their turn comes after.
+        let mut later = parent("later", 10, 10, 1);
+        later.request.schedule.start_time = Some(at + seconds(1));
+        running.submit(later).await;
+        rig.until_all_ended().await;
+        let sent = rig.venue.submissions();
+        assert_eq!(sent.len(), 310);
+        let due = sent
+            .iter()
+            .map(|sent| rig.order(&sent.id).scheduled_time)
+            .collect::<Vec<_>>();
+        assert!(due.is_sorted(), "in the order of their due times");
+        assert!(most_in_a_minute(&rig.venue.requests()) <= 600);
+        let last = sent.last().unwrap();
+        assert!(
+            (last.at - at).num_seconds() >= 20,
+            "the wait is visible as lateness: {}",
+            last.at - at
+        );
+        rig.audit_at_rest();
+    });
+}
+
+#[test]
+fn a_backlog_larger_than_its_grace_expires_and_the_limit_holds_all_the_same() {
+    run(|mut rig| async move {
+        rig.limit(60);
+        let running = rig.open().await;
+        due_at_once(&rig, &running, 150).await;
+        rig.until_all_ended().await;
+        assert!(most_in_a_minute(&rig.venue.requests()) <= 60);
+        let filled = rig.venue.book().len();
+        let (done, expired) = rig.store.look(|ledger| {
+            let count = |status| ledger.orders().filter(|order| order.status == status).count();
+            (count(OrderStatus::Filled), count(OrderStatus::Expired))
+        });
+        assert_eq!((done, done + expired), (filled, 150));
+        assert!((45..=75).contains(&filled), "{filled}");
+        rig.audit_at_rest();
+    });
+}
+
+#[test]
+fn ten_thousand_slices_due_at_one_instant_without_a_limit_are_all_sent() {
+    run(|mut rig| async move {
+        rig.tuning.max_open_parents = 20_000;
+        let running = rig.open().await;
+        rig.venue.set_latency(millis(1));
+        let count = 2_500;
+        let at = due_at_once(&rig, &running, count).await;
+        rig.until_all_ended().await;
+        let sent = rig.venue.submissions();
+        assert_eq!(sent.len(), count);
+        assert!(sent.iter().all(|sent| (sent.at - at).num_milliseconds() < 1_000));
+        assert_eq!(rig.parent(&id("p00000")).status, ParentStatus::Completed);
+        rig.audit_at_rest();
+    });
+}

@@ -1,0 +1,218 @@
+//! Sends without an answer: looked up until found or absent, never resent blind, counted once.
+
+use rust_decimal::Decimal;
+use tokio::time::sleep;
+use tranche_actors::domain::parent::ParentStatus;
+use tranche_actors::domain::status::OrderStatus;
+
+use crate::support::orders::{id, parent, qty, resting_single, single};
+use crate::support::rig::{millis, run, seconds};
+use crate::support::venue::Fate;
+use crate::support::venue::streams::EventFault;
+
+#[test]
+fn an_acknowledgement_lost_at_every_attempt_leaves_one_order_at_the_venue_and_our_row_right() {
+    run(|rig| async move {
+        let running = rig.open().await;
+        rig.venue.decide(|_| Fate::AnswerLost);
+        rig.venue.decide_events(|_| EventFault::Lost);
+        running.submit(parent("many", 400, 200, 1)).await;
+        rig.until_all_ended().await;
+        assert_eq!(rig.venue.book().len(), 200);
+        assert_eq!(rig.parent(&id("many")).status, ParentStatus::Completed);
+        assert_eq!(rig.venue.submissions().len(), 200);
+        assert!(running.house.doubtful.is_empty());
+        rig.audit_at_rest();
+    });
+}
+
+#[test]
+fn a_venue_that_answers_after_a_minute_leaves_its_slice_unknown_under_its_id() {
+    run(|mut rig| async move {
+        rig.tuning.reconcile = seconds(600);
+        let running = rig.open().await;
+        running.submit(parent("slow", 103, 5, 20)).await;
+        sleep(seconds(10)).await;
+        rig.venue.plan([Fate::AnsweredAfter(seconds(60))]);
+        rig.venue.decide_events(|_| EventFault::Lost);
+        rig.venue.calls.silence("find", true);
+        sleep(seconds(16)).await;
+        let unknown = rig.slices(&id("slow"))[1].clone();
+        assert_eq!(unknown.status, OrderStatus::SubmittedUnconfirmed);
+        assert_eq!(rig.parent(&id("slow")).progress.unknown_qty, Decimal::from(21));
+        assert_eq!(running.house.doubtful.ids(), std::slice::from_ref(&unknown.id));
+        sleep(seconds(40)).await;
+        assert_eq!(
+            rig.order(&unknown.id).status,
+            OrderStatus::SubmittedUnconfirmed,
+            "it never times out"
+        );
+        rig.venue.calls.silence("find", false);
+        rig.until_all_ended().await;
+        assert_eq!(rig.parent(&id("slow")).status, ParentStatus::Completed);
+        assert_eq!(rig.venue.submissions().len(), 5);
+        sleep(seconds(60)).await;
+        rig.audit_at_rest();
+    });
+}
+
+#[test]
+fn a_request_that_was_lost_is_absent_after_two_look_ups_and_sent_again_under_the_same_id() {
+    run(|rig| async move {
+        let running = rig.open().await;
+        rig.venue.plan([Fate::RequestLost]);
+        let order = running.send(resting_single("lost", 10)).await;
+        assert_eq!(
+            order.status,
+            OrderStatus::Submitting,
+            "the answer doesn't wait for a time-out"
+        );
+        sleep(seconds(60)).await;
+        // A single order's grace is over long before it is absent.
+        assert_eq!(rig.venue.submissions().len(), 1);
+        assert!(rig.order(&id("lost")).absent_at.is_some());
+
+        rig.venue.plan([Fate::RequestLost]);
+        running.submit(parent("lost-slices", 40, 2, 30)).await;
+        rig.until_all_ended().await;
+        let sent = rig.venue.submissions();
+        let first = &rig.slices(&id("lost-slices"))[0];
+        let attempts = sent.iter().filter(|sent| sent.id == first.id).collect::<Vec<_>>();
+        assert_eq!(attempts.len(), 2);
+        let apart = attempts[1].at - attempts[0].at;
+        // Time-out, then a claim's time from then on, then two look-ups 2 s apart, and no grace wasted.
+        assert!((17..30).contains(&apart.num_seconds()), "{apart}");
+        assert_eq!((first.status, first.attempt), (OrderStatus::Filled, 2));
+        assert_eq!(rig.parent(&id("lost-slices")).status, ParentStatus::Completed);
+        rig.audit();
+    });
+}
+
+#[test]
+fn an_absent_order_past_its_grace_is_given_up_once_it_stayed_absent() {
+    run(|mut rig| async move {
+        rig.tuning.grace = seconds(10);
+        let running = rig.open().await;
+        rig.venue.plan([Fate::RequestLost]);
+        running.submit(parent("gone", 40, 2, 30)).await;
+        rig.until("it is absent", || rig.slices(&id("gone"))[0].absent_at.is_some())
+            .await;
+        sleep(seconds(110)).await;
+        assert_eq!(rig.statuses(&id("gone"))[0], OrderStatus::SubmittedUnconfirmed);
+        assert_eq!(rig.parent(&id("gone")).status, ParentStatus::Working);
+        sleep(seconds(20)).await;
+        assert_eq!(rig.statuses(&id("gone")), [OrderStatus::Failed, OrderStatus::Filled]);
+        assert_eq!(rig.parent(&id("gone")).status, ParentStatus::PartiallyCompleted);
+        assert_eq!(rig.venue.submissions().len(), 2);
+        assert!(running.house.doubtful.is_empty());
+        rig.audit_at_rest();
+    });
+}
+
+#[test]
+fn an_order_that_shows_up_after_it_was_given_up_is_adopted_counted_and_cancelled() {
+    run(|mut rig| async move {
+        rig.tuning.absent_settle = seconds(30);
+        let running = rig.open().await;
+        rig.venue.plan([Fate::ArrivesAfter(seconds(100))]);
+        running.send(resting_single("late", 10)).await;
+        rig.until("it is given up", || {
+            rig.order(&id("late")).status == OrderStatus::Failed
+        })
+        .await;
+        rig.until("it arrives", || rig.venue.in_book(&id("late")).is_some())
+            .await;
+        rig.until("it is cancelled", || {
+            rig.order(&id("late")).status == OrderStatus::Canceled
+        })
+        .await;
+        assert!(rig.venue.in_book(&id("late")).unwrap().status.is_terminal());
+
+        rig.venue.plan([Fate::ArrivesAfter(seconds(100))]);
+        running.send(single("late-fill", 10)).await;
+        rig.until("it is given up", || {
+            rig.order(&id("late-fill")).status == OrderStatus::Failed
+        })
+        .await;
+        rig.until("it is counted", || {
+            rig.order(&id("late-fill")).status == OrderStatus::Filled
+        })
+        .await;
+        assert_eq!(rig.order(&id("late-fill")).filled_qty, Decimal::from(10));
+        rig.audit_at_rest();
+    });
+}
+
+#[test]
+fn a_slice_that_shows_up_after_its_parent_ended_is_counted_in_it() {
+    run(|mut rig| async move {
+        (rig.tuning.absent_settle, rig.tuning.grace) = (seconds(30), seconds(5));
+        let running = rig.open().await;
+        rig.venue.plan([Fate::ArrivesAfter(seconds(100))]);
+        running.submit(parent("ended", 40, 2, 10)).await;
+        rig.until_all_ended().await;
+        assert_eq!(rig.parent(&id("ended")).status, ParentStatus::PartiallyCompleted);
+        sleep(seconds(120)).await;
+        assert_eq!(rig.parent(&id("ended")).status, ParentStatus::Completed);
+        rig.audit_at_rest();
+    });
+}
+
+#[test]
+fn an_id_that_the_venue_has_with_what_we_sent_is_adopted() {
+    run(|rig| async move {
+        let running = rig.open().await;
+        // Our own order arrives by another way first: the venue refuses the second as a duplicate.
+        let mut twin = resting_single("twin", 10);
+        twin.request.client_order_id = Some(id("twin"));
+        let new = tranche_actors::domain::venue::NewOrder {
+            client_order_id: id("twin"),
+            instruction: twin.request.instruction.clone(),
+            qty: twin.request.qty,
+        };
+        rig.venue.decide_events(|_| EventFault::Lost);
+        rig.venue.slip_in(&new);
+        running.send(twin).await;
+        sleep(seconds(1)).await;
+        let ours = rig.order(&id("twin"));
+        assert_eq!(ours.status, OrderStatus::Accepted);
+        assert!(running.house.doubtful.is_empty());
+        assert!(rig.store.look(|ledger| ledger.quarantined().is_empty()));
+    });
+}
+
+#[test]
+fn an_id_that_the_venue_has_with_something_else_quarantines_its_symbol() {
+    run(|rig| async move {
+        let running = rig.open().await;
+        let theirs = tranche_actors::domain::venue::NewOrder {
+            client_order_id: id("clash"),
+            instruction: resting_single("clash", 10).request.instruction,
+            qty: qty(11),
+        };
+        rig.venue.slip_in(&theirs);
+        running.send(resting_single("clash", 10)).await;
+        sleep(millis(500)).await;
+        assert_eq!(rig.order(&id("clash")).status, OrderStatus::SubmittedUnconfirmed);
+        let refused = running
+            .house
+            .desk
+            .submit_order
+            .send(single("next", 1))
+            .await
+            .unwrap()
+            .unwrap_err();
+        assert_eq!(refused.to_string(), "the symbol is quarantined");
+        sleep(seconds(300)).await;
+        let times = rig.store.look(|ledger| ledger.quarantined().len());
+        assert!(
+            (1..=3).contains(&times),
+            "once for the send, once for the orphan, not {times} times"
+        );
+        assert_eq!(
+            rig.order(&id("clash")).status,
+            OrderStatus::SubmittedUnconfirmed,
+            "an operator has to settle it"
+        );
+    });
+}
