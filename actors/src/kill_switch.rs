@@ -1,6 +1,5 @@
 //! The kill switch: manual, latched, durable. It owns the latch, and the lease on the gate's openness.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use actix::{
@@ -8,159 +7,35 @@ use actix::{
 };
 use chrono::{DateTime, Utc};
 
-use crate::cancel_all::{CancelEverything, CancelTally};
-use crate::commands::{CommandError, Disengage, Engage, EngageAnswer, InstanceOutcome};
+use crate::cancel_all::CancelEverything;
+use crate::commands::{CommandError, Disengage, Engage, EngageAnswer};
 use crate::domain::kill::{EngageOrder, Engaged, KillMode, KillState, KillWord};
 use crate::domain::ledger::{SwitchEntry, Write};
-use crate::domain::names::{Caller, IdempotencyKey, OrderId};
 use crate::domain::trading_day::DayEnd;
 use crate::doubt::Doubtful;
-use crate::gate::{GateWriter, InFlight, ShutReason};
+use crate::gate::{InFlight, ShutReason};
 use crate::health::{Health, Part, PartStatus};
 use crate::line::Line;
 use crate::persistence::{Persist, PersistError};
 use crate::ports::World;
-use crate::sync::{Arc, Mutex, lock};
+use crate::sync::lock;
 use crate::tuning::Tuning;
 use crate::watch::Sentinel;
 
-/// How many engage requests are remembered by their idempotency keys.
-const REMEMBERED: usize = 64;
-/// How long a repetition waits for the answer to the first request.
-const LONGEST_ANSWER: Duration = Duration::from_secs(10);
+use engaging::{Duties, carry_out, stop_sends};
 
-/// The way to the kill switch that waits for nothing: not for a mailbox, the store or the rate budget.
-#[derive(Clone, Debug)]
-pub struct KillSwitchHandle {
-    latch: Latch,
-    line: Line<Engage>,
-}
+pub(crate) use latch::Latch;
 
-/// What was asked for and has to hold, also if the actor dies before it could take note, and what was answered.
-#[derive(Clone, Debug)]
-pub(crate) struct Latch {
-    pen: GateWriter,
-    /// Not taken note of yet; of several the strictest.
-    asked: Arc<Mutex<Option<Engage>>>,
-    answered: Arc<Mutex<VecDeque<Remembered>>>,
-}
+pub use latch::KillSwitchHandle;
 
-impl Latch {
-    pub(crate) fn new(pen: GateWriter) -> Self {
-        Self {
-            pen,
-            asked: Arc::default(),
-            answered: Arc::default(),
-        }
-    }
-
-    fn ask(&self, engage: &Engage) {
-        self.pen.shut(ShutReason::KillSwitchEngaged);
-        let mut asked = lock(&self.asked);
-        if asked.as_ref().is_none_or(|held| held.mode <= engage.mode) {
-            *asked = Some(engage.clone());
-        }
-    }
-
-    /// An engagement is in force that is as strict as this: what was asked for up to here is taken note of.
-    fn take_note(&self, mode: Option<KillMode>) {
-        let mut asked = lock(&self.asked);
-        if asked.as_ref().is_some_and(|held| Some(held.mode) <= mode) {
-            *asked = None;
-        }
-    }
-
-    /// What is known of this request, if it was made before.
-    fn first(&self, engage: &Engage) -> Option<Remembered> {
-        let (key, _) = engage.key.as_ref()?;
-        let answered = lock(&self.answered);
-        answered
-            .iter()
-            .find(|first| first.by == engage.by && first.key == *key)
-            .cloned()
-    }
-
-    fn remember(&self, engage: &Engage, answer: Option<EngageAnswer>) {
-        let Some((key, hash)) = engage.key.clone() else { return };
-        let mut answered = lock(&self.answered);
-        answered.retain(|first| first.by != engage.by || first.key != key);
-        if answered.len() >= REMEMBERED {
-            answered.pop_front();
-        }
-        answered.push_back(Remembered {
-            by: engage.by.clone(),
-            key,
-            hash,
-            answer,
-        });
-    }
-
-    /// The actor died: until it is rebuilt and has read the switch again, the switch is unknown.
-    pub(crate) fn lose(&self) {
-        self.pen.shut(ShutReason::KillSwitchUnknown);
-    }
-}
-
-impl KillSwitchHandle {
-    pub(crate) const fn new(latch: Latch, line: Line<Engage>) -> Self {
-        Self { latch, line }
-    }
-
-    /// Shuts the gate at once, then has the engagement carried out and answers what it met.
-    ///
-    /// Idempotent on (caller, key): a repetition returns the first answer.
-    ///
-    /// # Errors
-    /// [`CommandError::AlreadyEngaged`] where it is so already, once nothing of ours is in flight any more;
-    /// [`CommandError::OutcomeUnknown`] when the actor is down: the gate is shut all the same, and the engagement is
-    /// carried out as soon as it is back.
-    pub async fn engage(&self, engage: Engage) -> Result<EngageAnswer, CommandError> {
-        // A repetition is no new wish to stop: it must not shut what was released since.
-        if let Some(first) = self.latch.first(&engage) {
-            if first.differs_from(&engage) {
-                return Err(CommandError::KeyReused);
-            }
-            if let Some(answer) = self.first_answer(&engage).await {
-                return Ok(answer);
-            }
-        }
-        self.latch.ask(&engage);
-        self.line.ask(engage).await.unwrap_or(Err(CommandError::OutcomeUnknown))
-    }
-
-    /// The first answer, which may still be on its way. Without one, whoever was to give it is gone.
-    async fn first_answer(&self, engage: &Engage) -> Option<EngageAnswer> {
-        let deadline = tokio::time::Instant::now() + LONGEST_ANSWER;
-        while tokio::time::Instant::now() < deadline {
-            if let Some(answer) = self.latch.first(engage)?.answer {
-                return Some(answer);
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        None
-    }
-}
+mod engaging;
+mod latch;
 
 /// The lines that the kill switch speaks on.
 #[derive(Clone, Default)]
 pub(crate) struct KillLines {
     pub(crate) persist: Line<Persist>,
     pub(crate) cancel: Line<CancelEverything>,
-}
-
-/// A request with a key; without an answer while it is carried out.
-#[derive(Clone, Debug)]
-struct Remembered {
-    by: Caller,
-    key: IdempotencyKey,
-    hash: String,
-    answer: Option<EngageAnswer>,
-}
-
-impl Remembered {
-    fn differs_from(&self, engage: &Engage) -> bool {
-        engage.key.as_ref().is_none_or(|(_, hash)| *hash != self.hash)
-    }
 }
 
 /// Owns the latch. `state` is `None` while the switch is unknown, and then the gate is shut.
@@ -493,80 +368,5 @@ fn entry(event: &str, at: DateTime<Utc>, engage: &Engage) -> SwitchEntry {
         operator: engage.operator.clone(),
         reason: Some(engage.reason.clone()),
         details: engage.details.clone(),
-    }
-}
-
-/// What engaging works with once the gate is shut.
-struct Duties {
-    world: World,
-    instance: String,
-    lines: KillLines,
-    in_flight: InFlight,
-    doubtful: Doubtful,
-}
-
-/// Waits for the sends in flight and cuts off what is left: after this nothing is being written.
-async fn stop_sends(in_flight: InFlight, settle: Duration) -> Vec<OrderId> {
-    let deadline = tokio::time::Instant::now() + settle;
-    while !in_flight.is_empty() && tokio::time::Instant::now() < deadline {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    let left = in_flight.ids();
-    in_flight.cut_all();
-    left
-}
-
-/// Steps 2 to 6 of engaging, the gate being shut: durable, sends stopped, open orders cancelled, answered.
-async fn carry_out(
-    duties: Duties,
-    state: KillState,
-    settle: Duration,
-    durable: tokio::sync::oneshot::Receiver<()>,
-) -> EngageAnswer {
-    let saved = tokio::time::timeout(Duration::from_secs(1), durable);
-    let (saved, cut) = futures_util::join!(saved, stop_sends(duties.in_flight.clone(), settle));
-    let from_store = tokio::time::timeout(Duration::from_secs(1), duties.world.store.unknown_orders()).await;
-    let mut unknown = duties.doubtful.ids();
-    unknown.extend(cut);
-    let covers = match from_store {
-        Ok(Ok(ids)) => {
-            unknown.extend(ids);
-            "all"
-        }
-        Ok(Err(_)) | Err(_) => "this_instance",
-    };
-    unknown.sort();
-    unknown.dedup();
-    let tally = if state.mode == Some(KillMode::Cancel) {
-        let everything = CancelEverything {
-            within: settle,
-            also: unknown.clone(),
-        };
-        let within = settle + Duration::from_millis(500);
-        match tokio::time::timeout(within, duties.lines.cancel.ask(everything)).await {
-            Ok(Ok(tally)) => tally,
-            Ok(Err(_)) | Err(_) => CancelTally::default(),
-        }
-    } else {
-        CancelTally::default()
-    };
-    EngageAnswer {
-        engagement_id: state.engagement_id.clone().unwrap_or_default(),
-        state,
-        unknown,
-        cancel_requested: tally.requested,
-        cancel_confirmed: tally.confirmed,
-        cancel_failed: tally.failed,
-        flatten_orders: Vec::new(),
-        instances: vec![InstanceOutcome {
-            id: duties.instance,
-            outcome: "confirmed",
-        }],
-        not_durable: if matches!(saved, Ok(Ok(()))) {
-            Vec::new()
-        } else {
-            vec!["database"]
-        },
-        covers,
     }
 }

@@ -5,17 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use actix::{
     Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Message, ResponseActFuture, WrapFuture,
 };
-use chrono::{DateTime, TimeDelta, Utc};
 use rust_decimal::Decimal;
 use serde_json::json;
 use thiserror::Error;
 
-use crate::broker::{Adopt, Dispatch, Due, dispatch};
-use crate::domain::ledger::{Refusal, Report, Write};
+use crate::broker::{Adopt, Dispatch, dispatch};
+use crate::domain::ledger::Write;
 use crate::domain::names::{BrokerOrderId, Symbol};
-use crate::domain::order::Order;
-use crate::domain::status::Share;
-use crate::domain::venue::{Execution, VenueOrder};
+use crate::domain::venue::VenueOrder;
 use crate::health::{Health, Part, PartStatus};
 use crate::line::Line;
 use crate::persistence::{Persist, persist_surely};
@@ -24,8 +21,9 @@ use crate::ports::{VenueError, World};
 use crate::tuning::Tuning;
 use crate::watch::Sentinel;
 
-/// How far before the oldest open claim the venue's pages begin: clocks differ.
-const MARGIN: TimeDelta = TimeDelta::minutes(1);
+use comparing::compare;
+
+mod comparing;
 
 /// Compares the books now, takes over what the venue says, and hands the broker what has to be looked up or sent.
 #[derive(Clone, Copy, Debug, Message)]
@@ -33,15 +31,6 @@ const MARGIN: TimeDelta = TimeDelta::minutes(1);
 pub(crate) struct Compare {
     /// The account sends nothing meanwhile.
     pub(crate) recovering: bool,
-}
-
-/// What a comparison leaves to the broker.
-#[derive(Default)]
-struct Open {
-    /// Orders of unknown outcome, and live ones that the venue's pages lacked: to be looked up one by one.
-    unknown: Vec<(Order, Due)>,
-    /// Single orders that were never sent, and whose time may have passed.
-    waiting: Vec<Due>,
 }
 
 /// The lines that the reconciler speaks on.
@@ -253,158 +242,4 @@ impl Reconciler {
                 .map(|_, _, _| ()),
         );
     }
-}
-
-struct Found {
-    open: Open,
-    orphans: Vec<VenueOrder>,
-    positions: BTreeMap<Symbol, (Decimal, Decimal)>,
-}
-
-async fn compare(
-    world: &World,
-    tuning: &Tuning,
-    persist: &Line<Persist>,
-    recovering: bool,
-) -> Result<Found, CompareError> {
-    let ours = world.store.open_orders(&tuning.account).await?;
-    let theirs = pages(world, tuning, &ours).await?;
-    let mut executions = executions(world, tuning, &ours).await?;
-    let mut orphans = Vec::new();
-    let mut reports = Vec::new();
-    let listed = theirs.keys().cloned().collect::<BTreeSet<_>>();
-    for order in theirs.into_values() {
-        let trades = executions.remove(&order.broker_order_id).unwrap_or_default();
-        reports.push(Report {
-            order,
-            executions: trades,
-            corrects: false,
-        });
-    }
-    let writes = reports
-        .iter()
-        .cloned()
-        .map(|report| Write::Report(Box::new(report)))
-        .collect::<Vec<_>>();
-    for (report, result) in reports.into_iter().zip(persist_surely(persist, writes).await) {
-        match result {
-            Ok(_) => {}
-            Err(Refusal::NotFound) => orphans.push(report.order),
-            Err(Refusal::NotOurs) => {
-                tracing::error!(client_order_id = %report.order.client_order_id, "the broker's order of this id is not what was sent");
-                orphans.push(report.order);
-            }
-            Err(refusal) => {
-                tracing::warn!(client_order_id = %report.order.client_order_id, %refusal, "the broker's order was not taken over");
-            }
-        }
-    }
-    // Our books again, after the pages: what has happened meanwhile is no difference.
-    let ours = world.store.open_orders(&tuning.account).await?;
-    let open = sort(ours, &listed, tuning, recovering);
-    let positions = positions(world, tuning).await?;
-    Ok(Found {
-        open,
-        orphans,
-        positions,
-    })
-}
-
-/// A venue that never answers must not hold up a recovery for ever.
-async fn in_time<T>(tuning: &Tuning, asked: impl Future<Output = Result<T, VenueError>>) -> Result<T, VenueError> {
-    let late = || VenueError::Unavailable {
-        detail: "no answer in time".to_owned(),
-    };
-    tokio::time::timeout(tuning.send_timeout, asked)
-        .await
-        .unwrap_or_else(|_| Err(late()))
-}
-
-/// The venue's orders: all that are open, and of every status since the oldest claim that is open with us.
-async fn pages(
-    world: &World,
-    tuning: &Tuning,
-    ours: &[Order],
-) -> Result<BTreeMap<BrokerOrderId, VenueOrder>, VenueError> {
-    let keyed = |order: VenueOrder| (order.broker_order_id.clone(), order);
-    let mut theirs = in_time(tuning, world.venue.open_orders())
-        .await?
-        .into_iter()
-        .map(keyed)
-        .collect::<BTreeMap<_, _>>();
-    let Some(since) = oldest(ours) else { return Ok(theirs) };
-    let mut after = None;
-    loop {
-        let page = in_time(tuning, world.venue.orders_since(since, after.as_ref())).await?;
-        let Some(last) = page.last() else { return Ok(theirs) };
-        after = Some(last.broker_order_id.clone());
-        theirs.extend(page.into_iter().map(keyed));
-    }
-}
-
-fn oldest(ours: &[Order]) -> Option<DateTime<Utc>> {
-    ours.iter()
-        .filter_map(|order| order.claimed_at)
-        .min()
-        .map(|claimed| claimed - MARGIN)
-}
-
-async fn executions(
-    world: &World,
-    tuning: &Tuning,
-    ours: &[Order],
-) -> Result<BTreeMap<BrokerOrderId, Vec<Execution>>, VenueError> {
-    let mut by_order: BTreeMap<BrokerOrderId, Vec<Execution>> = BTreeMap::new();
-    if let Some(since) = oldest(ours) {
-        for execution in in_time(tuning, world.venue.executions_since(since)).await? {
-            by_order
-                .entry(execution.broker_order_id.clone())
-                .or_default()
-                .push(execution);
-        }
-    }
-    Ok(by_order)
-}
-
-/// What is left to be looked up, and what was never sent. The silence of a page is not *absent*.
-fn sort(ours: Vec<Order>, listed: &BTreeSet<BrokerOrderId>, tuning: &Tuning, recovering: bool) -> Open {
-    let mut open = Open::default();
-    for order in ours {
-        let grace = if order.slice.is_some() {
-            tuning.grace
-        } else {
-            tuning.single_grace
-        };
-        let due = Due {
-            id: order.id.clone(),
-            plan_version: order.slice.as_ref().map(|slice| slice.plan_version),
-            due: order.scheduled_time,
-            latest: order.scheduled_time + grace,
-            absent_since: None,
-        };
-        match order.status.share() {
-            Share::Pending if recovering && order.slice.is_none() => open.waiting.push(due),
-            // The broker's actor knows which of these are in its own hands.
-            Share::Unknown => open.unknown.push((order, due)),
-            Share::Working if order.broker_order_id.as_ref().is_none_or(|id| !listed.contains(id)) => {
-                open.unknown.push((order, due));
-            }
-            Share::Pending | Share::Working | Share::Unexecuted => {}
-        }
-    }
-    open
-}
-
-async fn positions(world: &World, tuning: &Tuning) -> Result<BTreeMap<Symbol, (Decimal, Decimal)>, CompareError> {
-    let theirs = in_time(tuning, world.venue.positions()).await?;
-    let ours = world.store.positions(&tuning.account).await?;
-    let mut both: BTreeMap<Symbol, (Decimal, Decimal)> = BTreeMap::new();
-    for held in ours {
-        both.entry(held.symbol).or_default().0 = held.position.qty;
-    }
-    for held in theirs {
-        both.entry(held.symbol).or_default().1 = held.qty;
-    }
-    both.retain(|_, (ours, theirs)| ours != theirs);
-    Ok(both)
 }

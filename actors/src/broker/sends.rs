@@ -286,7 +286,7 @@ struct Limits {
     /// When its token was taken and its claim begun, on the clock that counts suspended time.
     began: Duration,
     claim: Duration,
-    /// Without a rate budget there are no tokens that could run out.
+    /// How long its token is good for, where there is a budget.
     token: Option<Duration>,
     timeout: Duration,
 }

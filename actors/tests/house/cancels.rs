@@ -6,6 +6,7 @@ use tranche_actors::domain::parent::ParentStatus;
 use tranche_actors::domain::policy::Completion;
 use tranche_actors::domain::status::OrderStatus;
 use tranche_actors::domain::venue::VenueStatus;
+use tranche_actors::ports::Clock;
 
 use crate::support::orders::{caller, id, parent, resting_parent};
 use crate::support::rig::{Rig, Running, millis, run, seconds};
@@ -132,6 +133,39 @@ fn a_cancel_that_fails_is_retried_until_it_is_confirmed_also_after_a_restart() {
         let _running = rig.open().await;
         rig.until_all_ended().await;
         assert_eq!(rig.parent(&id("stubborn")).status, ParentStatus::Canceled);
+        rig.audit_at_rest();
+    });
+}
+
+#[test]
+fn a_parent_that_is_cancelled_in_the_moment_of_its_acceptance_makes_room_for_the_next() {
+    run(|mut rig| async move {
+        rig.tuning.max_open_parents = 1;
+        let running = rig.open().await;
+        let mut overtaken = 0;
+        for n in 0..20 {
+            let name = format!("brief-{n}");
+            let mut submit = parent(&name, 20, 2, 600);
+            submit.request.schedule.start_time = Some(rig.clock.now() + seconds(60));
+            let canceled = async {
+                // The quote takes 5 ms: both are written in one batch, the cancel behind the submission.
+                sleep(millis(5)).await;
+                for _ in 0..n {
+                    tokio::task::yield_now().await;
+                }
+                cancel(&running, &name).await
+            };
+            let (submitted, canceled) = futures_util::join!(running.house.desk.submit_parent.send(submit), canceled);
+            submitted.unwrap().unwrap();
+            if canceled.is_ok() {
+                overtaken += 1;
+            } else {
+                cancel(&running, &name).await.unwrap();
+            }
+            assert_eq!(rig.parent(&id(&name)).status, ParentStatus::Canceled);
+            sleep(seconds(2)).await;
+        }
+        assert!(overtaken > 0, "some cancel came in the moment of acceptance");
         rig.audit_at_rest();
     });
 }

@@ -9,6 +9,7 @@ use tranche_actors::domain::status::OrderStatus;
 use crate::support::clock::Seeded;
 use crate::support::orders::{id, parent, resting_parent};
 use crate::support::rig::{millis, run, run_seeded, seconds};
+use crate::support::store::CommitFault;
 use crate::support::venue::Fate;
 use crate::support::venue::streams::EventFault;
 
@@ -71,6 +72,49 @@ fn survive(seed: u64) {
 fn crashes_at_random_moments_send_no_slice_twice_and_lose_none() {
     for seed in 0..24 {
         survive(seed);
+    }
+}
+
+#[test]
+fn actors_that_panic_at_random_moments_send_no_slice_twice_and_lose_none() {
+    for seed in 100..108 {
+        run_seeded(seed, |mut rig| async move {
+            (rig.tuning.claim, rig.tuning.unknown_settle) = (seconds(2), seconds(1));
+            (rig.tuning.send_timeout, rig.tuning.absent_settle) = (seconds(2), seconds(20));
+            rig.tuning.reconcile = seconds(10);
+            let running = rig.open().await;
+            for n in 0..3 {
+                running.submit(parent(&format!("buy-{n}"), 300 + n, 150, 2)).await;
+            }
+            let answers = Seeded::new(seed);
+            rig.venue.decide(move |_| match answers.below(10) {
+                0 => Fate::AnswerLost,
+                1 => Fate::RequestLost,
+                2 => Fate::ErrorBefore,
+                _ => Fate::Taken,
+            });
+            let luck = Seeded::new(seed * 7);
+            for _ in 0..8 {
+                match luck.below(7) {
+                    0 => rig.store.plan([CommitFault::Panic { committed: true }]),
+                    1 => rig.store.plan([CommitFault::Panic { committed: false }]),
+                    2 => rig.venue.plan([Fate::Panic { taken: true }]),
+                    3 => rig.venue.calls.panic("open_orders", 1),
+                    4 => rig.venue.calls.panic("find", 1),
+                    5 => rig.venue.calls.panic("quote", 1),
+                    _ => rig.venue.end_streams(),
+                }
+                // Seldom enough that nothing dies three times within a minute.
+                sleep(Duration::from_micros(31_000_000 + luck.below(5_000_000))).await;
+                rig.audit();
+            }
+            rig.venue.decide(|_| Fate::Taken);
+            rig.until_all_ended().await;
+            sleep(seconds(60)).await;
+            assert!(running.house.doubtful.is_empty());
+            assert!(rig.reasons(&running).is_empty());
+            rig.audit_at_rest();
+        });
     }
 }
 

@@ -195,7 +195,8 @@ fn a_breaker_that_dies_over_a_trip_is_rebuilt_with_the_gate_shut_meanwhile() {
 
 #[test]
 fn three_deaths_within_a_minute_leave_the_gate_shut_and_health_says_why() {
-    let cases: [(fn(&Rig), Part, ShutReason); 5] = [
+    type Breaks = fn(&Rig);
+    let cases: [(Breaks, Part, ShutReason); 5] = [
         (
             |rig| rig.venue.decide(|_| Fate::Panic { taken: false }),
             Part::Broker,

@@ -10,7 +10,9 @@ use tranche_actors::ports::Clock;
 
 use crate::support::orders::{caller, id, parent, resting_parent, single};
 use crate::support::rig::{Rig, Running, engage, millis, run, seconds};
+use crate::support::store::CommitFault;
 use crate::support::venue::Fate;
+use crate::support::venue::streams::EventFault;
 
 async fn disengage(running: &Running) -> Result<KillState, CommandError> {
     let release = Disengage {
@@ -76,7 +78,7 @@ fn engaging_lists_what_is_in_flight_and_cancels_it_when_it_shows_up() {
             .await;
         let answer = running.engage(KillMode::Cancel).await.unwrap();
         let caught = rig.slices(&id("caught"))[3].id.clone();
-        assert_eq!(answer.unknown, [caught.clone()]);
+        assert_eq!(answer.unknown, std::slice::from_ref(&caught));
         assert_eq!((answer.cancel_requested, answer.cancel_confirmed), (4, 4));
         nothing_but_unknown_leaves(&rig, &answer).await;
         assert_eq!(rig.order(&caught).status, OrderStatus::Canceled);
@@ -107,7 +109,7 @@ fn an_order_of_unknown_that_arrives_late_is_cancelled_or_filled() {
             .await;
         let answer = running.engage(KillMode::Cancel).await.unwrap();
         let late = rig.slices(&id("late"))[1].id.clone();
-        assert_eq!(answer.unknown, [late.clone()]);
+        assert_eq!(answer.unknown, std::slice::from_ref(&late));
         nothing_but_unknown_leaves(&rig, &answer).await;
         assert!(rig.venue.in_book(&late).unwrap().status.is_terminal());
         assert_eq!(rig.order(&late).status, OrderStatus::Canceled);
@@ -218,6 +220,54 @@ fn engaging_when_the_actor_just_died_holds_and_is_carried_out_when_it_is_back() 
             "{stricter:?}"
         );
         sleep(seconds(10)).await;
+        let state = rig.store.look(|ledger| ledger.switches().kill.unwrap());
+        assert_eq!((state.is_engaged(), state.mode), (true, Some(KillMode::Cancel)));
+        assert_eq!(rig.statuses(&id("open"))[0], OrderStatus::Canceled);
+        rig.until_all_ended().await;
+        rig.audit_at_rest();
+    });
+}
+
+#[test]
+fn an_order_whose_sender_was_cut_down_in_the_middle_is_listed_also_without_the_store() {
+    run(|rig| async move {
+        let running = rig.open().await;
+        rig.venue.decide_events(|_| EventFault::Lost);
+        rig.venue.plan([Fate::AnswerLost]);
+        running.submit(resting_parent("cut", 100, 2, 60)).await;
+        rig.until("it is in flight", || !running.house.in_flight.is_empty())
+            .await;
+        // The writer dies and takes the broker with it; then neither store nor venue can be asked.
+        rig.store.plan([CommitFault::Panic { committed: false }]);
+        running
+            .house
+            .desk
+            .submit_parent
+            .send(parent("next", 10, 2, 10))
+            .await
+            .unwrap()
+            .unwrap_err();
+        rig.store.fail_commits(true);
+        rig.store.calls.fail("unknown_orders", true);
+        rig.venue.calls.fail("open_orders", true);
+        rig.venue.calls.fail("find", true);
+        let answer = running.engage(KillMode::Cancel).await.unwrap();
+        assert_eq!(answer.unknown, [rig.slices(&id("cut"))[0].id.clone()]);
+    });
+}
+
+#[test]
+fn a_stricter_engagement_survives_the_actor_before_it_is_durable() {
+    run(|rig| async move {
+        let running = rig.open().await;
+        running.submit(resting_parent("open", 100, 2, 10)).await;
+        sleep(seconds(5)).await;
+        running.engage(KillMode::Halt).await.unwrap();
+        rig.store.fail_commits(true);
+        rig.store.calls.panic("unknown_orders", 1);
+        running.engage(KillMode::Cancel).await.unwrap_err();
+        rig.store.fail_commits(false);
+        sleep(seconds(5)).await;
         let state = rig.store.look(|ledger| ledger.switches().kill.unwrap());
         assert_eq!((state.is_engaged(), state.mode), (true, Some(KillMode::Cancel)));
         assert_eq!(rig.statuses(&id("open"))[0], OrderStatus::Canceled);

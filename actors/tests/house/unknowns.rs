@@ -40,7 +40,7 @@ fn a_venue_that_answers_after_a_minute_leaves_its_slice_unknown_under_its_id() {
         let unknown = rig.slices(&id("slow"))[1].clone();
         assert_eq!(unknown.status, OrderStatus::SubmittedUnconfirmed);
         assert_eq!(rig.parent(&id("slow")).progress.unknown_qty, Decimal::from(21));
-        assert_eq!(running.house.doubtful.ids(), [unknown.id.clone()]);
+        assert_eq!(running.house.doubtful.ids(), std::slice::from_ref(&unknown.id));
         sleep(seconds(40)).await;
         assert_eq!(
             rig.order(&unknown.id).status,

@@ -125,10 +125,10 @@ impl Rig {
 
     fn world(&self) -> World {
         World {
-            store: Arc::clone(&self.store) as _,
-            venue: Arc::clone(&self.venue) as _,
-            clock: Arc::clone(&self.clock) as _,
-            entropy: Arc::clone(&self.entropy) as _,
+            store: self.store.clone(),
+            venue: self.venue.clone(),
+            clock: self.clock.clone(),
+            entropy: self.entropy.clone(),
         }
     }
 

@@ -55,7 +55,6 @@ pub(crate) enum Fate {
 pub(crate) struct Submission {
     pub(crate) at: DateTime<Utc>,
     pub(crate) id: OrderId,
-    pub(crate) fate: Fate,
     /// The book had an order of this id already.
     pub(crate) duplicate: bool,
 }
@@ -71,7 +70,6 @@ struct Desk {
     requests: Vec<DateTime<Utc>>,
     late: Vec<(DateTime<Utc>, NewOrder)>,
     cancel_pending: TimeDelta,
-    cancels: Vec<BrokerOrderId>,
 }
 
 /// The venue.
@@ -100,7 +98,6 @@ impl EngineVenue {
             requests: Vec::new(),
             late: Vec::new(),
             cancel_pending: TimeDelta::zero(),
-            cancels: Vec::new(),
         };
         Self {
             clock,
@@ -153,12 +150,6 @@ impl EngineVenue {
     /// The instants of all requests that a rate limit counts.
     pub(crate) fn requests(&self) -> Vec<DateTime<Utc>> {
         self.desk.lock().unwrap().requests.clone()
-    }
-
-    /// How often the cancel of an order was asked for.
-    pub(crate) fn cancels_of(&self, id: &BrokerOrderId) -> usize {
-        let desk = self.desk.lock().unwrap();
-        desk.cancels.iter().filter(|asked| *asked == id).count()
     }
 
     /// Every order in the book, oldest first.
@@ -263,7 +254,6 @@ impl Venue for EngineVenue {
             let submission = Submission {
                 at: now,
                 id: order.client_order_id.clone(),
-                fate,
                 duplicate: desk.engine.book().find(&order.client_order_id).is_some(),
             };
             if fate != Fate::NeverLeft {
@@ -313,7 +303,6 @@ impl Venue for EngineVenue {
         let now = self.clock.now();
         let changes = {
             let mut desk = self.desk.lock().unwrap();
-            desk.cancels.push(order.clone());
             let confirm_at = now + desk.cancel_pending;
             desk.engine.cancel(order, now, confirm_at)?
         };

@@ -1,0 +1,143 @@
+//! The part of the kill switch that outlives its actor: what was asked for, what was answered, and the way to it.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::commands::{CommandError, Engage, EngageAnswer};
+use crate::domain::kill::KillMode;
+use crate::domain::names::{Caller, IdempotencyKey};
+use crate::gate::{GateWriter, ShutReason};
+use crate::line::Line;
+use crate::sync::{Arc, Mutex, lock};
+
+/// How many engage requests are remembered by their idempotency keys.
+const REMEMBERED: usize = 64;
+/// How long a repetition waits for the answer to the first request.
+const LONGEST_ANSWER: Duration = Duration::from_secs(10);
+
+/// The way to the kill switch that waits for nothing: not for a mailbox, the store or the rate budget.
+#[derive(Clone, Debug)]
+pub struct KillSwitchHandle {
+    latch: Latch,
+    line: Line<Engage>,
+}
+
+/// What was asked for and has to hold, also if the actor dies before it could take note, and what was answered.
+#[derive(Clone, Debug)]
+pub(crate) struct Latch {
+    pub(super) pen: GateWriter,
+    /// Not taken note of yet; of several the strictest.
+    pub(super) asked: Arc<Mutex<Option<Engage>>>,
+    answered: Arc<Mutex<VecDeque<Remembered>>>,
+}
+
+impl Latch {
+    pub(crate) fn new(pen: GateWriter) -> Self {
+        Self {
+            pen,
+            asked: Arc::default(),
+            answered: Arc::default(),
+        }
+    }
+
+    fn ask(&self, engage: &Engage) {
+        self.pen.shut(ShutReason::KillSwitchEngaged);
+        let mut asked = lock(&self.asked);
+        if asked.as_ref().is_none_or(|held| held.mode <= engage.mode) {
+            *asked = Some(engage.clone());
+        }
+    }
+
+    /// An engagement is in force that is as strict as this: what was asked for up to here is taken note of.
+    pub(super) fn take_note(&self, mode: Option<KillMode>) {
+        let mut asked = lock(&self.asked);
+        if asked.as_ref().is_some_and(|held| Some(held.mode) <= mode) {
+            *asked = None;
+        }
+    }
+
+    /// What is known of this request, if it was made before.
+    fn first(&self, engage: &Engage) -> Option<Remembered> {
+        let (key, _) = engage.key.as_ref()?;
+        let answered = lock(&self.answered);
+        answered
+            .iter()
+            .find(|first| first.by == engage.by && first.key == *key)
+            .cloned()
+    }
+
+    pub(super) fn remember(&self, engage: &Engage, answer: Option<EngageAnswer>) {
+        let Some((key, hash)) = engage.key.clone() else { return };
+        let mut answered = lock(&self.answered);
+        answered.retain(|first| first.by != engage.by || first.key != key);
+        if answered.len() >= REMEMBERED {
+            answered.pop_front();
+        }
+        answered.push_back(Remembered {
+            by: engage.by.clone(),
+            key,
+            hash,
+            answer,
+        });
+    }
+
+    /// The actor died: until it is rebuilt and has read the switch again, the switch is unknown.
+    pub(crate) fn lose(&self) {
+        self.pen.shut(ShutReason::KillSwitchUnknown);
+    }
+}
+
+impl KillSwitchHandle {
+    pub(crate) const fn new(latch: Latch, line: Line<Engage>) -> Self {
+        Self { latch, line }
+    }
+
+    /// Shuts the gate at once, then has the engagement carried out and answers what it met.
+    ///
+    /// Idempotent on (caller, key): a repetition returns the first answer.
+    ///
+    /// # Errors
+    /// [`CommandError::AlreadyEngaged`] where it is so already, once nothing of ours is in flight any more;
+    /// [`CommandError::OutcomeUnknown`] when the actor is down: the gate is shut all the same, and the engagement is
+    /// carried out as soon as it is back.
+    pub async fn engage(&self, engage: Engage) -> Result<EngageAnswer, CommandError> {
+        // A repetition is no new wish to stop: it must not shut what was released since.
+        if let Some(first) = self.latch.first(&engage) {
+            if first.differs_from(&engage) {
+                return Err(CommandError::KeyReused);
+            }
+            if let Some(answer) = self.first_answer(&engage).await {
+                return Ok(answer);
+            }
+        }
+        self.latch.ask(&engage);
+        self.line.ask(engage).await.unwrap_or(Err(CommandError::OutcomeUnknown))
+    }
+
+    /// The first answer, which may still be on its way. Without one, whoever was to give it is gone.
+    async fn first_answer(&self, engage: &Engage) -> Option<EngageAnswer> {
+        let deadline = tokio::time::Instant::now() + LONGEST_ANSWER;
+        while tokio::time::Instant::now() < deadline {
+            if let Some(answer) = self.latch.first(engage)?.answer {
+                return Some(answer);
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        None
+    }
+}
+
+/// A request with a key; without an answer while it is carried out.
+#[derive(Clone, Debug)]
+struct Remembered {
+    by: Caller,
+    key: IdempotencyKey,
+    hash: String,
+    answer: Option<EngageAnswer>,
+}
+
+impl Remembered {
+    fn differs_from(&self, engage: &Engage) -> bool {
+        engage.key.as_ref().is_none_or(|(_, hash)| *hash != self.hash)
+    }
+}
