@@ -121,8 +121,8 @@ fn a_writer_that_dies_over_an_answer_of_the_venue_loses_nothing() {
 fn a_parent_that_dies_is_rebuilt_and_the_gate_and_its_neighbour_notice_nothing() {
     run(|rig| async move {
         let running = rig.open().await;
-        running.submit(parent("first", 103, 5, 20)).await;
         rig.store.calls.panic("due_slices", 1);
+        running.submit(parent("first", 103, 5, 20)).await;
         rig.until("it dies", || rig.store.calls.panics_left("due_slices") == 0)
             .await;
         running.submit(parent("second", 50, 5, 20)).await;
