@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message, SpawnHandle};
+use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Message, SpawnHandle, WrapFuture};
 use chrono::{DateTime, Utc};
 
 use crate::circuit_breaker::BrokerAnswered;
@@ -16,7 +16,7 @@ use crate::domain::status::OwnEnd;
 use crate::doubt::Doubtful;
 use crate::gate::{Gate, InFlight, Verdict};
 use crate::line::{Line, Unanswered};
-use crate::persistence::Persist;
+use crate::persistence::{Persist, gather};
 use crate::ports::World;
 use crate::tuning::Tuning;
 use crate::watch::Sentinel;
@@ -115,6 +115,8 @@ pub(crate) struct Broker {
     queue: BTreeMap<(DateTime<Utc>, u64), Due>,
     queued: BTreeSet<OrderId>,
     sequence: u64,
+    /// Orders that came are waiting for others to come.
+    gathering: bool,
     /// Claims are on their way to the store.
     claiming: bool,
     /// Claimed, and what came of it is not durable yet.
@@ -147,6 +149,7 @@ impl Broker {
             queue: BTreeMap::new(),
             queued: BTreeSet::new(),
             sequence: 0,
+            gathering: false,
             claiming: false,
             sending: BTreeSet::new(),
             draining: false,
@@ -180,7 +183,7 @@ impl Handler<Dispatch> for Broker {
         for one in due {
             self.enqueue(one);
         }
-        self.pump(ctx);
+        self.pump_soon(ctx);
         Ok(())
     }
 }
@@ -247,6 +250,17 @@ impl Broker {
         }
     }
 
+    /// Lets others whose time has come as well bring their orders first: a longer train costs one commit too.
+    fn pump_soon(&mut self, ctx: &mut Context<Self>) {
+        if std::mem::replace(&mut self.gathering, true) {
+            return;
+        }
+        ctx.spawn(gather().into_actor(self).map(|(), act, ctx| {
+            act.gathering = false;
+            act.pump(ctx);
+        }));
+    }
+
     fn look_again(&mut self, wait: Duration, ctx: &mut Context<Self>) {
         if let Some(retry) = self.retry.take() {
             ctx.cancel_future(retry);
@@ -270,7 +284,6 @@ impl Broker {
     }
 
     fn tell(&self, turned: BrokerTurned, ctx: &mut Context<Self>) {
-        use actix::{ActorFutureExt, WrapFuture};
         let line = self.lines.turned.clone();
         ctx.spawn(
             async move { line.ask(turned).await }

@@ -16,7 +16,7 @@ use crate::domain::trading_day::DayEnd;
 use crate::gate::{GateWriter, ShutReason};
 use crate::health::Health;
 use crate::line::Line;
-use crate::persistence::{Persist, PersistError};
+use crate::persistence::{Lane, Persist, PersistError};
 use crate::ports::World;
 use crate::tuning::Tuning;
 use crate::watch::Sentinel;
@@ -143,7 +143,7 @@ impl Handler<Reset> for CircuitBreaker {
             persist
                 .ask(Persist {
                     writes: vec![write],
-                    urgent: true,
+                    lane: Lane::Switches,
                 })
                 .await
         };
@@ -301,7 +301,7 @@ impl CircuitBreaker {
                 match persist
                     .ask(Persist {
                         writes: vec![write.clone()],
-                        urgent: true,
+                        lane: Lane::Switches,
                     })
                     .await
                 {

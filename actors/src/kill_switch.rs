@@ -16,7 +16,7 @@ use crate::doubt::Doubtful;
 use crate::gate::{InFlight, ShutReason};
 use crate::health::{Health, Part, PartStatus};
 use crate::line::Line;
-use crate::persistence::{Persist, PersistError};
+use crate::persistence::{Lane, Persist, PersistError};
 use crate::ports::World;
 use crate::sync::lock;
 use crate::tuning::Tuning;
@@ -165,7 +165,7 @@ impl Handler<Disengage> for KillSwitch {
             persist
                 .ask(Persist {
                     writes: vec![write],
-                    urgent: true,
+                    lane: Lane::Switches,
                 })
                 .await
         };
@@ -330,7 +330,7 @@ impl KillSwitch {
                 match persist
                     .ask(Persist {
                         writes: vec![write.clone()],
-                        urgent: true,
+                        lane: Lane::Switches,
                     })
                     .await
                 {

@@ -27,8 +27,19 @@ mod writing;
 pub(crate) struct Persist {
     /// What to write, in order. They share a transaction, but each is refused or taken on its own.
     pub(crate) writes: Vec<Write>,
-    /// Goes ahead of all that waits, in a transaction of its own that needs no account: the switches.
-    pub(crate) urgent: bool,
+    /// Who waits for it, and for what.
+    pub(crate) lane: Lane,
+}
+
+/// Which writes go first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lane {
+    /// The switches: ahead of all that waits, in a transaction of their own that needs no account.
+    Switches,
+    /// Claims: orders are late by what they wait for. There is one train of them at a time.
+    Claims,
+    /// Everything else, in its order.
+    Rest,
 }
 
 /// Why writes were not made durable.
@@ -137,7 +148,7 @@ impl Handler<Persist> for Persistence {
 
     fn handle(&mut self, persist: Persist, ctx: &mut Self::Context) -> Self::Result {
         let full = self.queue.len() >= self.tuning.max_commits;
-        if !persist.urgent && (self.is_down || full || self.ownership.is_none()) {
+        if persist.lane != Lane::Switches && (self.is_down || full || self.ownership.is_none()) {
             return Box::pin(async { Err(PersistError::Unavailable) });
         }
         let (answer, answered) = oneshot::channel();
@@ -145,10 +156,10 @@ impl Handler<Persist> for Persistence {
             writes: persist.writes,
             answer,
         };
-        if persist.urgent {
-            self.urgent.push_back(waiting)
-        } else {
-            self.queue.push_back(waiting)
+        match persist.lane {
+            Lane::Switches => self.urgent.push_back(waiting),
+            Lane::Claims => self.queue.push_front(waiting),
+            Lane::Rest => self.queue.push_back(waiting),
         }
         if !self.is_busy {
             self.is_busy = true;
@@ -159,7 +170,7 @@ impl Handler<Persist> for Persistence {
 }
 
 /// Lets those who are about to send do so: a fuller batch costs one sync as well.
-async fn gather() {
+pub(crate) async fn gather() {
     for _ in 0..3 {
         tokio::task::yield_now().await;
     }
@@ -329,7 +340,7 @@ pub(crate) async fn persist(line: &Line<Persist>, write: Write) -> Result<Result
     let asked = line
         .ask(Persist {
             writes: vec![write],
-            urgent: false,
+            lane: Lane::Rest,
         })
         .await;
     let mut results = asked.map_err(|_| PersistError::Unknown)??;
@@ -342,7 +353,7 @@ pub(crate) async fn persist_surely(line: &Line<Persist>, writes: Vec<Write>) -> 
         match line
             .ask(Persist {
                 writes: writes.clone(),
-                urgent: false,
+                lane: Lane::Rest,
             })
             .await
         {

@@ -24,6 +24,8 @@ use crate::watch::Sentinel;
 
 /// Slices are loaded as their time comes near, so many at once.
 const NEAR: u32 = 16;
+/// How long before its start a parent loads its first slices.
+const EARLY: Duration = Duration::from_secs(5);
 /// No timer sleeps longer: due times are derived anew from the wall clock, which may have been set.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 
@@ -97,7 +99,7 @@ impl Actor for TwapParent {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        self.load(ctx);
+        self.await_start(ctx);
         self.await_end(ctx);
         self.sample(ctx);
     }
@@ -132,6 +134,16 @@ impl Handler<Rest> for TwapParent {
 }
 
 impl TwapParent {
+    /// Waits until the start is near, in steps, since the wall clock may be set.
+    fn await_start(&mut self, ctx: &mut Context<Self>) {
+        let left = (self.start_at - self.world.clock.now()).to_std().unwrap_or(Duration::ZERO);
+        if left <= EARLY {
+            self.load(ctx);
+        } else {
+            ctx.run_later((left - EARLY).min(LONGEST_SLEEP), Self::await_start);
+        }
+    }
+
     /// Loads the slices that come next.
     fn load(&mut self, ctx: &mut Context<Self>) {
         let (store, id, after) = (self.world.store.clone(), self.id.clone(), self.last_taken);

@@ -148,7 +148,9 @@ impl PaperVenue {
     /// What was asked, once it has arrived; `None` where the desk could not say.
     async fn answer<T>(answer: oneshot::Receiver<Answer<T>>) -> Option<T> {
         let Answer { result, arrives } = answer.await.ok()?;
-        tokio::time::sleep_until(arrives).await;
+        if arrives > tokio::time::Instant::now() {
+            tokio::time::sleep_until(arrives).await;
+        }
         match result {
             Some(result) => Some(result),
             None => std::future::pending().await,

@@ -12,7 +12,7 @@ use crate::domain::status::{OrderStatus, OwnEnd};
 use crate::domain::venue::VenueOrder;
 use crate::doubt::Doubtful;
 use crate::gate::{Gate, InFlight, Verdict};
-use crate::persistence::{Persist, persist_surely};
+use crate::persistence::{Lane, Persist, persist_surely};
 use crate::ports::{SubmitError, World};
 
 /// A token that was not used within this time is void: used later, it could crowd another minute.
@@ -76,7 +76,7 @@ impl Broker {
             detail: detail.clone(),
         }));
         let line = self.lines.persist.clone();
-        let asked = async move { line.ask(Persist { writes, urgent: false }).await };
+        let asked = async move { line.ask(Persist { writes, lane: Lane::Claims }).await };
         ctx.spawn(asked.into_actor(self).map(move |result, act, ctx| {
             act.claiming = false;
             match result {

@@ -299,7 +299,10 @@ impl Write {
     /// Adds what this write speaks of.
     pub fn add_keys(&self, keys: &mut Keys) {
         match self {
-            Self::Submit(submission) => submission.add_keys(keys),
+            Self::Submit(submission) => {
+                submission.add_keys(keys);
+                keys.quarantine = true;
+            }
             Self::Claim { id, .. } => {
                 keys.orders.insert(id.clone());
                 keys.quarantine = true;
@@ -418,6 +421,9 @@ pub enum Refusal {
     /// The id names another order.
     #[error("the client order id was used for another order")]
     IdReused,
+    /// The symbol takes no new entries until an operator clears it.
+    #[error("the symbol is quarantined")]
+    Quarantined,
     /// The venue's order of our id is not what we sent.
     #[error("the venue's order of this id is not what was sent")]
     NotOurs,

@@ -39,8 +39,12 @@ pub(super) async fn carry_out(
     durable: tokio::sync::oneshot::Receiver<()>,
 ) -> EngageAnswer {
     let saved = tokio::time::timeout(Duration::from_secs(1), durable);
-    let (saved, cut) = futures_util::join!(saved, stop_sends(duties.in_flight.clone(), settle));
-    let from_store = tokio::time::timeout(Duration::from_secs(1), duties.world.store.unknown_orders()).await;
+    let stopped = async {
+        let cut = stop_sends(duties.in_flight.clone(), settle).await;
+        let from_store = tokio::time::timeout(Duration::from_secs(1), duties.world.store.unknown_orders()).await;
+        (cut, from_store)
+    };
+    let (saved, (cut, from_store)) = futures_util::join!(saved, stopped);
     let mut unknown = duties.doubtful.ids();
     unknown.extend(cut);
     let covers = match from_store {

@@ -12,6 +12,7 @@ use crate::commands::{
     SubmittedOrder, SubmittedParent, Trip,
 };
 use crate::domain::breaker::BreakerState;
+use crate::domain::fault::FieldError;
 use crate::domain::kill::KillState;
 use crate::domain::ledger::{Applied, Outcome, Refusal, Submission, Write};
 use crate::domain::names::{OrderId, Symbol};
@@ -45,16 +46,9 @@ impl Handler<SubmitParent> for Supervisor {
         let intake = self.intake();
         let submitted = async move {
             let (mut parent, slices) = planned?;
-            if let Some(first) = intake.first(&parent.id, &parent.origin).await? {
+            let objection = intake.objection(submit.request.check_times(asked.at), is_full);
+            if let Some(first) = intake.admit(&parent.id, &parent.origin, objection).await? {
                 return intake.replayed_parent(first).await;
-            }
-            submit.request.check_times(asked.at).map_err(CommandError::Invalid)?;
-            intake.check_entry(&parent.instruction.symbol).await?;
-            if is_full {
-                return Err(CommandError::Busy {
-                    what: "open parents",
-                    retry_after: Duration::from_secs(10),
-                });
             }
             parent.arrival_price = intake.mid(&parent.instruction.symbol).await;
             let submission = Submission::Parent {
@@ -105,11 +99,10 @@ impl Handler<SubmitOrder> for Supervisor {
         let submitted = async move {
             let order = planned?;
             let origin = order.origin.clone().ok_or(CommandError::OutcomeUnknown)?;
-            if let Some(first) = intake.first(&order.id, &origin).await? {
+            let objection = intake.objection(submit.request.check_times(asked.at), false);
+            if let Some(first) = intake.admit(&order.id, &origin, objection).await? {
                 return replayed_order(first);
             }
-            submit.request.check_times(asked.at).map_err(CommandError::Invalid)?;
-            intake.check_entry(&order.instruction.symbol).await?;
             let applied = intake.write(Write::Submit(Box::new(Submission::Single(order)))).await?;
             let replayed = applied.outcome == Outcome::Replayed;
             let order = applied.orders.into_iter().next().ok_or(CommandError::OutcomeUnknown)?;
@@ -226,7 +219,6 @@ struct Intake {
     gate: Gate,
     persist: Line<Persist>,
     cancel_marked: Line<CancelMarked>,
-    account: crate::domain::names::AccountName,
 }
 
 impl Intake {
@@ -269,17 +261,30 @@ impl Intake {
         }
     }
 
-    /// May a new order in this symbol be accepted now?
-    async fn check_entry(&self, symbol: &Symbol) -> Result<(), CommandError> {
+    /// What stands against a new order now: its times, the gate, or a bound.
+    fn objection(&self, times: Result<(), Vec<FieldError>>, is_full: bool) -> Option<CommandError> {
+        if let Err(faults) = times {
+            return Some(CommandError::Invalid(faults));
+        }
         if let Verdict::Shut(reason) = self.gate.verdict(self.world.clock.boottime()) {
-            return Err(CommandError::Gate(reason));
+            return Some(CommandError::Gate(reason));
         }
-        let quarantined = self.world.store.quarantined(&self.account).await.map_err(unreadable)?;
-        if quarantined.contains(symbol) {
-            Err(CommandError::Quarantined)
-        } else {
-            Ok(())
-        }
+        is_full.then_some(CommandError::Busy {
+            what: "open parents",
+            retry_after: Duration::from_secs(10),
+        })
+    }
+
+    /// The order that a repetition names, where something stands against a new one. Where nothing does, the ledger
+    /// itself finds a repetition, in the transaction that would store it.
+    async fn admit(
+        &self,
+        id: &OrderId,
+        origin: &Origin,
+        objection: Option<CommandError>,
+    ) -> Result<Option<AnyOrder>, CommandError> {
+        let Some(objection) = objection else { return Ok(None) };
+        self.first(id, origin).await?.map_or(Err(objection), |first| Ok(Some(first)))
     }
 
     async fn mid(&self, symbol: &Symbol) -> Option<rust_decimal::Decimal> {
@@ -330,6 +335,7 @@ fn refused(refusal: Refusal) -> CommandError {
         Refusal::NotResolvable(status) => CommandError::NotResolvable(status),
         Refusal::KeyReused => CommandError::KeyReused,
         Refusal::IdReused => CommandError::IdReused,
+        Refusal::Quarantined => CommandError::Quarantined,
         Refusal::GuardLost(_) | Refusal::Illegal(_) | Refusal::NotOurs | Refusal::Constraint(_) => {
             CommandError::Conflict(refusal.to_string())
         }
@@ -343,7 +349,6 @@ impl Supervisor {
             gate: self.gate.clone(),
             persist: self.lines.persist.clone(),
             cancel_marked: self.lines.cancel_marked.clone(),
-            account: self.tuning.account.clone(),
         }
     }
 
