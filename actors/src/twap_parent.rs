@@ -281,7 +281,9 @@ impl TwapParent {
             return;
         }
         let (venue, symbol) = (self.world.venue.clone(), self.symbol.clone());
-        let quoted = async move { venue.quote(&symbol).await };
+        let longest = self.sample_every;
+        // A quote that takes longer than a period is none.
+        let quoted = async move { tokio::time::timeout(longest, venue.quote(&symbol)).await };
         ctx.spawn(quoted.into_actor(self).map(|quote, act, ctx| {
             let now = act.world.clock.monotonic();
             let since = act
@@ -289,7 +291,7 @@ impl TwapParent {
                 .replace(now)
                 .map_or(act.sample_every, |last| now.saturating_sub(last));
             // Without a quote there is no sample; what stands for longer than two periods was missed, not measured.
-            if let Ok(quote) = quote {
+            if let Ok(Ok(quote)) = quote {
                 let millis = since.min(act.sample_every * 2).as_millis();
                 let seconds = Decimal::new(i64::try_from(millis).unwrap_or(0), 3);
                 act.benchmark.area += quote.mid() * seconds;

@@ -91,7 +91,7 @@ fn a_backlog_larger_than_its_grace_expires_and_the_limit_holds_all_the_same() {
 }
 
 #[test]
-fn ten_thousand_slices_due_at_one_instant_without_a_limit_are_all_sent() {
+fn thousands_of_slices_due_at_one_instant_without_a_limit_are_all_sent() {
     run(|mut rig| async move {
         rig.tuning.max_open_parents = 20_000;
         let running = rig.open().await;

@@ -43,6 +43,26 @@ fn tape_of_a_parent() -> Vec<String> {
 }
 
 #[test]
+fn a_quote_that_never_comes_is_no_sample_and_the_next_one_is() {
+    run(|rig| async move {
+        let running = rig.open().await;
+        running.submit(parent("quoted", 103, 5, 60)).await;
+        sleep(seconds(30)).await;
+        let sampled = rig.venue.calls.made("quote");
+        rig.venue.calls.silence("quote", true);
+        sleep(seconds(100)).await;
+        rig.venue.calls.silence("quote", false);
+        rig.until_all_ended().await;
+        assert!(rig.venue.calls.made("quote") > sampled + 10);
+        let measured = rig.parent(&id("quoted")).benchmark.seconds;
+        assert!(
+            (100..220).contains(&i64::try_from(measured.round().mantissa()).unwrap()),
+            "{measured}"
+        );
+    });
+}
+
+#[test]
 fn one_test_runs_the_supervisor_and_all_actors_on_one_arbiter_under_paused_time() {
     let tape = tape_of_a_parent();
     assert!(tape.len() > 15, "{tape:?}");
