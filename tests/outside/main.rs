@@ -2,6 +2,10 @@
 //!
 //! Every test starts its own server in a folder of its own, on a port that the system picks, and ends it whatever
 //! happens. What a test waits for it asks for until it is there, and gives up after a bound.
+//!
+//! The usual run takes short forms. By variables they grow: `OUTSIDE_KILLS` (6; see `scripts/crash`), `OUTSIDE_SLICES`
+//! due at one instant (2,000), `OUTSIDE_PACED` slices under a rate limit (60), `OUTSIDE_ORDERS` without an
+//! acknowledgement (1,000). `OUTSIDE_SEED` repeats the chances of a run that failed.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
