@@ -38,6 +38,8 @@ pub(crate) struct CircuitBreaker {
     persist: Line<Persist>,
     cancel: Line<CancelEverything>,
     state: Option<BreakerState>,
+    /// Grows with every trip, so that a reset in progress notices that it was overtaken.
+    epoch: u64,
     window: ErrorWindow,
     reading: bool,
     quiet: Option<SpawnHandle>,
@@ -59,6 +61,7 @@ impl CircuitBreaker {
             persist,
             cancel,
             state: None,
+            epoch: 0,
             window: ErrorWindow::default(),
             reading: false,
             quiet: None,
@@ -118,8 +121,9 @@ impl Handler<Reset> for CircuitBreaker {
             state: BreakerWord::Tripped,
             ..BreakerState::default()
         };
-        let known = self.state.clone();
-        let state = match known
+        let epoch = self.epoch;
+        let state = match self
+            .state
             .clone()
             .unwrap_or_else(unknown)
             .reset(&reset.operator, &reset.reason, now, quiet)
@@ -148,13 +152,14 @@ impl Handler<Reset> for CircuitBreaker {
                 .await
         };
         Box::pin(saved.into_actor(self).map(move |saved, act, ctx| match saved {
-            Ok(Ok(_)) if act.state == known => {
+            Ok(Ok(_)) if act.epoch == epoch => {
                 act.hold(state.clone(), ctx);
                 Ok(state)
             }
-            Ok(Ok(_)) => Err(CommandError::Conflict(
-                "the circuit breaker changed meanwhile".to_owned(),
-            )),
+            Ok(Ok(_)) => {
+                act.save_again(ctx);
+                Err(CommandError::Conflict("the circuit breaker tripped again meanwhile".to_owned()))
+            }
             Ok(Err(PersistError::Unavailable)) => Err(CommandError::StoreUnavailable),
             Ok(Err(PersistError::Unknown)) | Err(_) => Err(CommandError::OutcomeUnknown),
         }))
@@ -189,12 +194,20 @@ impl CircuitBreaker {
         let remembered = self.health.breaker().filter(|last| last.state == BreakerWord::Tripped);
         match remembered {
             Some(tripped) if read.state != BreakerWord::Tripped => {
-                self.hold(tripped.clone(), ctx);
-                let (reason, details) = (tripped.trip_reason.clone(), tripped.trip_details.clone());
-                drop(self.save(tripped, "TRIPPED", "gateway", reason, details, ctx));
+                self.hold(tripped, ctx);
+                self.save_again(ctx);
             }
             Some(_) | None => self.hold(read, ctx),
         }
+    }
+
+    /// Makes a trip in force durable anew, where the store may say something milder.
+    fn save_again(&self, ctx: &mut Context<Self>) {
+        let Some(tripped) = self.state.clone().filter(|state| state.state == BreakerWord::Tripped) else {
+            return;
+        };
+        let (reason, details) = (tripped.trip_reason.clone(), tripped.trip_details.clone());
+        drop(self.save(tripped, "TRIPPED", "gateway", reason, details, ctx));
     }
 
     /// The one place where `state` changes: gate, health and the quiet period's timer follow together.
@@ -248,6 +261,8 @@ impl CircuitBreaker {
         operator: &str,
         ctx: &mut Context<Self>,
     ) -> Option<tokio::sync::oneshot::Receiver<()>> {
+        // Whether or not it is tripped already: this trip overtakes a reset that is on its way.
+        self.epoch += 1;
         let now = self.world.clock.now();
         let known = self.state.clone().unwrap_or_default();
         let tripped = known.trip(reason, details.clone(), now, DayEnd::new_york().trading_day(now))?;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use actix::{
-    Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, ResponseActFuture, ResponseFuture, WrapFuture,
+    Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, ResponseActFuture, WrapFuture,
 };
 use chrono::{DateTime, Utc};
 
@@ -50,6 +50,8 @@ pub(crate) struct KillSwitch {
     state: Option<KillState>,
     /// Grows with every engagement, so that a disengage in progress notices that it was overtaken.
     epoch: u64,
+    /// How many engagements are still stopping sends or cancelling.
+    carrying_out: u32,
     reading: bool,
     _sentinel: Sentinel,
 }
@@ -72,6 +74,7 @@ impl KillSwitch {
             doubtful,
             state: None,
             epoch: 0,
+            carrying_out: 0,
             reading: false,
             _sentinel: sentinel,
         }
@@ -107,14 +110,12 @@ impl Handler<Engage> for KillSwitch {
                 // It overtakes a release that is on its way.
                 self.epoch += 1;
                 self.latch.take_note(known.mode);
+                self.carrying_out += 1;
                 let stopped = stop_sends(self.in_flight.clone(), settle);
-                return Box::pin(
-                    async move {
-                        stopped.await;
-                        Err(CommandError::AlreadyEngaged(Box::new(known)))
-                    }
-                    .into_actor(self),
-                );
+                return Box::pin(stopped.into_actor(self).map(move |_, act, _| {
+                    act.carrying_out -= 1;
+                    Err(CommandError::AlreadyEngaged(Box::new(known)))
+                }));
             }
             Engaged::New(state) => (state, "ENGAGED"),
             Engaged::Escalated(state) => (state, "ESCALATED"),
@@ -127,8 +128,10 @@ impl Handler<Engage> for KillSwitch {
         tracing::warn!(operator = %engage.operator, reason = %engage.reason, mode = %engage.mode, "the kill switch is engaged");
         let entry = entry(event, now, &engage);
         let durable = self.save(state.clone(), entry, ctx);
+        self.carrying_out += 1;
         let carried_out = carry_out(self.duties(), state, settle, durable);
         Box::pin(carried_out.into_actor(self).map(move |answer, act, _| {
+            act.carrying_out -= 1;
             act.latch.remember(&engage, Some(answer.clone()));
             Ok(answer)
         }))
@@ -139,6 +142,11 @@ impl Handler<Disengage> for KillSwitch {
     type Result = ResponseActFuture<Self, Result<KillState, CommandError>>;
 
     fn handle(&mut self, release: Disengage, _: &mut Self::Context) -> Self::Result {
+        if self.carrying_out > 0 {
+            // What still cuts off and cancels must not meet orders that were sent after the release.
+            let why = "the engagement is still being carried out: disengage once it has answered";
+            return Box::pin(async { Err(CommandError::Conflict(why.to_owned())) }.into_actor(self));
+        }
         let now = self.world.clock.now();
         // An unknown switch may be released too: that is an operator's word that trading may go on.
         let unknown = || KillState {
@@ -193,27 +201,29 @@ impl Handler<Disengage> for KillSwitch {
 pub(crate) struct ResumeCancels;
 
 impl Handler<ResumeCancels> for KillSwitch {
-    type Result = ResponseFuture<()>;
+    type Result = ResponseActFuture<Self, ()>;
 
     fn handle(&mut self, _: ResumeCancels, _: &mut Self::Context) -> Self::Result {
         let due = self
             .state
             .as_ref()
             .is_some_and(|state| state.is_engaged() && state.mode == Some(KillMode::Cancel));
-        let (line, within) = (self.lines.cancel.clone(), self.tuning.kill_settle);
-        Box::pin(async move {
-            if due
-                && line
-                    .ask(CancelEverything {
-                        within,
-                        also: Vec::new(),
-                    })
-                    .await
-                    .is_err()
-            {
+        if !due {
+            return Box::pin(async {}.into_actor(self));
+        }
+        self.carrying_out += 1;
+        let everything = CancelEverything {
+            within: self.tuning.kill_settle,
+            also: Vec::new(),
+        };
+        let line = self.lines.cancel.clone();
+        let asked = async move { line.ask(everything).await };
+        Box::pin(asked.into_actor(self).map(|asked, act, _| {
+            act.carrying_out -= 1;
+            if asked.is_err() {
                 tracing::error!("the cancels of the engagement in force could not be asked for again");
             }
-        })
+        }))
     }
 }
 

@@ -449,3 +449,32 @@ fn a_submission_is_taken_once_and_another_under_its_id_is_refused() {
     };
     assert_eq!(books.apply(&submit(other)), Err(Refusal::IdReused));
 }
+
+#[test]
+fn an_operator_settles_only_what_the_order_can_have_traded() {
+    let (mut books, parent, slices) = books();
+    let id = slices[0].clone();
+    books.apply(&Write::Claim { id: id.clone(), plan_version: Some(1) }).unwrap();
+    let resolve = |end, qty: Option<i64>| Write::Resolve {
+        id: id.clone(),
+        by: local(),
+        resolution: Resolution {
+            end,
+            filled_qty: qty.map(Decimal::from),
+            filled_avg_price: qty.map(|_| Decimal::from(100)),
+            reason: "seen at the broker".into(),
+        },
+    };
+    for (end, qty) in [
+        (OperatorEnd::Filled, Some(1_000)),
+        (OperatorEnd::Filled, Some(9)),
+        (OperatorEnd::Filled, None),
+        (OperatorEnd::Canceled, Some(10)),
+    ] {
+        let refused = books.apply(&resolve(end, qty));
+        assert!(matches!(refused, Err(Refusal::Unfitting(_))), "{end} {qty:?}: {refused:?}");
+    }
+    books.apply(&resolve(OperatorEnd::Canceled, Some(4))).unwrap();
+    assert_eq!(books.orders[&id].status, OrderStatus::Canceled);
+    assert_eq!(books.parents[&parent].progress.filled_qty, Decimal::from(4));
+}

@@ -110,12 +110,19 @@ pub(super) fn resolution(mut fields: Fields<'_>) -> Result<Resolution, Vec<Field
     for name in ["filled_qty", "filled_avg_price"] {
         match (end, fields.given(name)) {
             (Some(OperatorEnd::Filled), false) => fields.fault(name, "missing", "is required of a filled order"),
-            (Some(OperatorEnd::Canceled | OperatorEnd::Rejected), true) => {
-                fields.fault(name, "wrong_combination", "is for filled orders only");
+            (Some(OperatorEnd::Rejected), true) => {
+                fields.fault(name, "wrong_combination", "is for orders that traded");
             }
-            (Some(OperatorEnd::Filled), true)
+            (Some(OperatorEnd::Filled | OperatorEnd::Canceled), true)
             | (Some(OperatorEnd::Canceled | OperatorEnd::Rejected), false)
             | (None, _) => {}
+        }
+    }
+    if end == Some(OperatorEnd::Canceled) {
+        for (name, other) in [("filled_qty", "filled_avg_price"), ("filled_avg_price", "filled_qty")] {
+            if fields.given(other) && !fields.given(name) {
+                fields.fault(name, "missing", format!("goes with {other}"));
+            }
         }
     }
     let filled_qty = fields.qty("filled_qty").map(Qty::get);

@@ -1,5 +1,6 @@
 //! The ledger in an SQLite file: one connection that writes, a pool that reads.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -76,6 +77,8 @@ pub struct SqliteStore {
 #[derive(Default)]
 struct Writer {
     idle: Option<SqliteConnection>,
+    /// Device and inode of the file that was opened.
+    file: (u64, u64),
 }
 
 impl SqliteStore {
@@ -95,6 +98,15 @@ impl SqliteStore {
     #[must_use]
     pub fn file(&self) -> PathBuf {
         self.folder.folder().join(self.spec.sqlite_file)
+    }
+
+    /// Which file the path names now. A ledger that was moved or deleted under us takes writes that nobody finds again.
+    fn identity(&self) -> Result<(u64, u64), StoreError> {
+        let file = self.file();
+        let found = std::fs::metadata(&file).map_err(|error| StoreError::Unavailable {
+            detail: format!("{}: {error}", file.display()),
+        })?;
+        Ok((found.dev(), found.ino()))
     }
 
     /// Only the first connection makes a file: one that vanished while we ran must not come back empty.
@@ -199,7 +211,8 @@ impl Store for SqliteStore {
         )
         .await?;
         *self.readers.write().await = Some(self.connect_readers().await?);
-        *writer = Some(Writer { idle: Some(connection) });
+        let file = self.identity()?;
+        *writer = Some(Writer { idle: Some(connection), file });
         Ok(())
     }
 
@@ -219,6 +232,11 @@ impl Store for SqliteStore {
     async fn commit(&self, batch: &Batch) -> Result<Commit, StoreError> {
         let mut place = self.writer.lock().await;
         let writer = place.as_mut().ok_or_else(not_open)?;
+        if self.identity()? != writer.file {
+            return Err(StoreError::Unavailable {
+                detail: format!("{} is not the file that was opened", self.file().display()),
+            });
+        }
         let mut connection = writer.take(self).await?;
         match commit::run(&mut connection, batch).await {
             Ok(results) => {

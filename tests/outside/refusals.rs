@@ -196,7 +196,7 @@ async fn a_wrong_field_of_a_control_is_named_and_no_switch_moves() {
         ),
         (
             "/api/v1/orders/o/resolve",
-            json!({"as": "canceled", "reason": "r", "filled_qty": "1"}),
+            json!({"as": "rejected", "reason": "r", "filled_qty": "1"}),
             "filled_qty",
         ),
         ("/api/v1/orders/o/cancel", json!({"really": true}), "really"),

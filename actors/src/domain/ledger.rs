@@ -415,6 +415,9 @@ pub enum Refusal {
     /// The order has ended, or was never sent.
     #[error("the order is {0}")]
     NotResolvable(OrderStatus),
+    /// What an operator says of an order doesn't fit it.
+    #[error("filled_qty {0}")]
+    Unfitting(&'static str),
     /// The idempotency key named another request.
     #[error("the idempotency key was used for another request")]
     KeyReused,

@@ -333,6 +333,7 @@ fn refused(refusal: Refusal) -> CommandError {
         Refusal::NotFound => CommandError::NotFound,
         Refusal::ParentTerminal => CommandError::ParentTerminal,
         Refusal::NotResolvable(status) => CommandError::NotResolvable(status),
+        Refusal::Unfitting(rule) => CommandError::Invalid(vec![FieldError::new("filled_qty", "does_not_fit", rule)]),
         Refusal::KeyReused => CommandError::KeyReused,
         Refusal::IdReused => CommandError::IdReused,
         Refusal::Quarantined => CommandError::Quarantined,

@@ -7,7 +7,7 @@ use tranche_actors::domain::status::OrderStatus;
 use tranche_actors::gate::{ShutReason, Verdict};
 
 use crate::support::orders::{caller, id, parent, resting_parent, single};
-use crate::support::rig::{Running, run, seconds};
+use crate::support::rig::{Running, millis, run, seconds};
 use crate::support::venue::Fate;
 
 async fn trip(running: &Running) -> BreakerState {
@@ -166,5 +166,23 @@ fn a_trip_cancels_what_is_open_where_that_is_configured() {
         assert_eq!(rig.statuses(&id("open"))[..3], [OrderStatus::Canceled; 3]);
         rig.until_all_ended().await;
         rig.audit_at_rest();
+    });
+}
+
+#[test]
+fn a_trip_overtakes_a_reset_that_is_on_its_way() {
+    run(|rig| async move {
+        let running = rig.open().await;
+        trip(&running).await;
+        rig.store.calls.delay("commit", millis(200));
+        let (reset, _) = futures_util::join!(reset(&running, REASON), async {
+            sleep(millis(100)).await;
+            trip(&running).await
+        });
+        assert!(matches!(reset, Err(CommandError::Conflict(_))), "{reset:?}");
+        sleep(seconds(2)).await;
+        assert_eq!(rig.reasons(&running), [ShutReason::CircuitBreakerTripped]);
+        let stored = rig.store.look(|ledger| ledger.switches().breaker.unwrap());
+        assert_eq!(stored.state, BreakerWord::Tripped);
     });
 }

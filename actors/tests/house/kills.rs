@@ -8,7 +8,7 @@ use tranche_actors::domain::status::OrderStatus;
 use tranche_actors::gate::{ShutReason, Verdict};
 use tranche_actors::ports::Clock;
 
-use crate::support::orders::{caller, id, parent, resting_parent, single};
+use crate::support::orders::{caller, id, parent, resting_parent, resting_single, single};
 use crate::support::rig::{Rig, Running, engage, millis, run, seconds};
 use crate::support::store::CommitFault;
 use crate::support::venue::Fate;
@@ -314,6 +314,32 @@ fn an_engagement_overtakes_a_release_that_is_on_its_way() {
         sleep(seconds(2)).await;
         assert_eq!(rig.reasons(&running), [ShutReason::KillSwitchEngaged]);
         assert!(rig.store.look(|ledger| ledger.switches().kill.unwrap().is_engaged()));
+    });
+}
+
+#[test]
+fn a_release_waits_for_an_engagement_that_is_still_being_carried_out() {
+    run(|rig| async move {
+        let running = rig.open().await;
+        rig.venue.set_latency(seconds(3));
+        let (_, engaged, early) = futures_util::join!(
+            running.send(single("slow", 10)),
+            async {
+                sleep(millis(100)).await;
+                running.engage(KillMode::Cancel).await
+            },
+            async {
+                sleep(millis(500)).await;
+                disengage(&running).await
+            },
+        );
+        assert!(matches!(early, Err(CommandError::Conflict(_))), "{early:?}");
+        assert_eq!(engaged.unwrap().unknown, [id("slow")], "cut off, and listed");
+        rig.venue.set_latency(millis(50));
+        disengage(&running).await.unwrap();
+        let after = running.send(resting_single("after", 10)).await;
+        sleep(seconds(10)).await;
+        assert_eq!(rig.order(&after.id).status, OrderStatus::Accepted, "nothing of the engagement reaches it");
     });
 }
 

@@ -151,7 +151,7 @@ pub(crate) async fn an_operator_settles_an_order(place: &dyn Place) {
     };
     assert!(matches!(
         desk.write(resolve(OperatorEnd::Filled, Some("3"))).await,
-        Err(Refusal::GuardLost(_))
+        Err(Refusal::Unfitting(_))
     ));
     desk.write(resolve(OperatorEnd::Filled, Some("10"))).await.unwrap();
     let kept = order(&*desk.store, "s").await;

@@ -37,11 +37,14 @@ pub(super) async fn save(
 
 async fn orders(connection: &mut SqliteConnection, books: &Books) -> Result<(), StoreError> {
     let changes = &books.changes;
-    let new = changes
+    let mut new = changes
         .new_orders
         .iter()
         .filter_map(|id| books.orders.get(id))
-        .map(rows::order);
+        .collect::<Vec<_>>();
+    // Lists go by the order of rows, so the slices of a plan are written in theirs.
+    new.sort_by_key(|order| (order.scheduled_time, order.slice.as_ref().map(|slice| slice.slice_num)));
+    let new = new.into_iter().map(rows::order);
     let new = new
         .chain(new_parents(books).map(rows::parent_order))
         .map(Line)

@@ -150,8 +150,18 @@ impl Books {
             cost: order.filled_cost,
         };
         let after = match (resolution.end, resolution.filled_qty, resolution.filled_avg_price) {
-            (OperatorEnd::Filled, Some(qty), Some(price)) if qty >= before.qty => Filled { qty, cost: qty * price },
-            (OperatorEnd::Filled, ..) => return Err(Refusal::GuardLost("less was named than has traded")),
+            (OperatorEnd::Filled, Some(qty), _) if qty != order.qty.get() => {
+                return Err(Refusal::Unfitting("must be the order's quantity: what traded in part is canceled"));
+            }
+            (OperatorEnd::Canceled, Some(qty), _) if qty < before.qty || qty >= order.qty.get() => {
+                return Err(Refusal::Unfitting("must lie between what has traded and the order's quantity"));
+            }
+            (OperatorEnd::Filled | OperatorEnd::Canceled, Some(qty), Some(price)) => Filled { qty, cost: qty * price },
+            (OperatorEnd::Canceled, Some(_), None) => return Err(Refusal::Unfitting("needs its average price")),
+            (OperatorEnd::Filled, ..) => return Err(Refusal::Unfitting("is required of a filled order, with its price")),
+            (OperatorEnd::Rejected, ..) if !before.qty.is_zero() => {
+                return Err(Refusal::Unfitting("what has traded in part is canceled, not rejected"));
+            }
             (OperatorEnd::Canceled | OperatorEnd::Rejected, ..) => before,
         };
         let order = order.clone();

@@ -86,6 +86,17 @@ async fn a_file_that_vanished_does_not_come_back_empty() {
 }
 
 #[tokio::test]
+async fn a_file_that_was_moved_away_takes_no_more_writes() {
+    let place = File::new();
+    let desk = Desk::at(&place).await;
+    desk.write(submit(single("kept", 1))).await.unwrap();
+    std::fs::rename(place.path().join("ledger.db"), place.path().join("aside.db")).unwrap();
+    assert!(desk.commit(vec![submit(single("lost", 1))]).await.is_err());
+    std::fs::rename(place.path().join("aside.db"), place.path().join("ledger.db")).unwrap();
+    desk.write(submit(single("found", 1))).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_commit_that_failed_is_read_back() {
     let place = File::new();
     let desk = Desk::at(&place).await;
