@@ -80,6 +80,8 @@ pub struct Supervisor {
     parents: BTreeMap<OrderId, Addr<TwapParent>>,
     /// Submissions of parents on their way.
     accepting: usize,
+    /// Parents that ended while submissions were being answered, perhaps before their actors were spawned.
+    ended_early: BTreeSet<OrderId>,
     /// Rebuilds of late, by role, on the monotonic clock.
     rebuilds: BTreeMap<Role, VecDeque<Duration>>,
     /// Parts that died too often to be rebuilt.
@@ -135,6 +137,7 @@ pub fn start(world: World, tuning: Tuning, fatal: oneshot::Sender<()>) -> House 
         reconciler: None,
         parents: BTreeMap::new(),
         accepting: 0,
+        ended_early: BTreeSet::new(),
         rebuilds: BTreeMap::new(),
         given_up: BTreeSet::new(),
         waiting: BTreeMap::new(),
@@ -209,6 +212,9 @@ impl Handler<Committed> for Supervisor {
     fn handle(&mut self, committed: Committed, ctx: &mut Self::Context) {
         for (id, status) in committed.parents {
             let addr = if status.is_terminal() {
+                if self.accepting > 0 {
+                    self.ended_early.insert(id.clone());
+                }
                 self.parents.remove(&id)
             } else {
                 self.parents.get(&id).cloned()

@@ -77,6 +77,9 @@ impl Handler<SubmitParent> for Supervisor {
                 metrics::counter!("tranche_parents_total").increment(1);
                 act.adopt_parent(parent);
             }
+            if act.accepting == 0 {
+                act.ended_early.clear();
+            }
             submitted
         }))
     }
@@ -355,8 +358,9 @@ impl Supervisor {
 
     /// A parent that is durable gets its actor; while the account is being recovered, the recovery sees to that.
     pub(super) fn adopt_parent(&mut self, parent: &Parent) {
+        let has_ended = parent.status.is_terminal() || self.ended_early.contains(&parent.id);
         let is_worked = self.broker.is_some() && !self.is_draining();
-        if is_worked && !parent.status.is_terminal() && !self.parents.contains_key(&parent.id) {
+        if is_worked && !has_ended && !self.parents.contains_key(&parent.id) {
             self.spawn_parent(parent);
         }
     }
