@@ -115,8 +115,8 @@ impl Default for Limits {
             max_body_bytes: 64 * 1_024,
             header_timeout: Duration::from_secs(5),
             request_timeout: Duration::from_secs(30),
-            keep_alive: Duration::from_secs(75),
-            max_connections: 1_024,
+            keep_alive: Duration::from_secs(15),
+            max_connections: 4_096,
             workers: 2,
             drain_timeout: Duration::from_secs(10),
         }

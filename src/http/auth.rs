@@ -108,9 +108,25 @@ impl AdminKey {
         Self(Sha256::digest(secret.as_bytes()).into())
     }
 
+    fn is_shown(&self, headers: &HeaderMap) -> bool {
+        let sent = headers.get(header::AUTHORIZATION).and_then(bearer);
+        sent.is_some_and(|sent| self.opens(sent))
+    }
+
     fn opens(&self, sent: &[u8]) -> bool {
         let sent: [u8; 32] = Sha256::digest(sent).into();
         self.0.ct_eq(&sent).into()
+    }
+}
+
+impl Access {
+    /// Whether a connection may stay open behind this request. Where keys are asked for, whoever has none gets an answer
+    /// and no more: idle connections of strangers would keep an operator from the kill switch.
+    pub(super) fn keeps_connection(&self, headers: &HeaderMap) -> bool {
+        match self {
+            Self::Open => true,
+            Self::Keyed(key) => key.is_shown(headers),
+        }
     }
 }
 
@@ -159,8 +175,7 @@ fn who(access: &Access, is_public: bool, headers: &HeaderMap) -> Result<Asker, P
         }
         Access::Keyed(_) if is_public => Ok(Asker(None)),
         Access::Keyed(key) => {
-            let sent = headers.get(header::AUTHORIZATION).and_then(bearer);
-            if sent.is_some_and(|sent| key.opens(sent)) {
+            if key.is_shown(headers) {
                 return Ok(Asker(Caller::parse("admin").ok()));
             }
             let detail = "send the API key as 'Authorization: Bearer …'";

@@ -44,6 +44,8 @@ fn the_defaults_are_those_of_the_design() {
     assert_eq!(settings.environment, "local");
     assert_eq!(settings.http.bind.to_string(), "127.0.0.1:8080");
     assert_eq!(settings.http.max_body_bytes, 65_536);
+    assert_eq!(settings.http.keep_alive, Duration::from_secs(15));
+    assert_eq!(settings.http.max_connections.get(), 4_096);
     assert_eq!(settings.storage.folder, PathBuf::from("data"));
     assert!(settings.storage.migrate_on_start);
     assert_eq!(settings.broker.paper.book, PathBuf::from("data/paper-book.db"));
