@@ -25,7 +25,7 @@ pub(super) fn command(error: CommandError, health: &Health, now: DateTime<Utc>) 
         ),
         CommandError::IdReused => Problem::new(
             Code::OrderIdReused,
-            "this client_order_id names an order with other parameters: choose another id",
+            "the id, or the id of one of its slices, names another order: choose another client_order_id",
         ),
         CommandError::NotFound => Problem::new(
             Code::NotFound,
