@@ -119,6 +119,12 @@ async fn switch(request: HttpRequest) -> HttpResponse {
     }
 }
 
+async fn history() -> HttpResponse {
+    HttpResponse::Ok().json(json!({"items": [{
+        "event": "TRIPPED", "timestamp": "2026-11-21T14:30:00Z", "operator": "eve", "reason": "MANUAL", "details": null,
+    }], "next_cursor": null}))
+}
+
 fn routes(config: &mut web::ServiceConfig) {
     config
         .route("/livez", web::get().to(HttpResponse::Ok))
@@ -137,6 +143,8 @@ fn routes(config: &mut web::ServiceConfig) {
                 .route("/orders/{id}/slices", web::get().to(slices))
                 .route("/orders/{id}/slices", web::delete().to(cancel_parent))
                 .route("/orders/{id}/cancel", web::post().to(cancel_single))
+                .route("/circuit-breaker/history", web::get().to(history))
+                .route("/kill-switch/history", web::get().to(history))
                 .route("/kill-switch/status", web::get().to(switch)),
         );
 }
@@ -295,6 +303,15 @@ fn a_key_is_taken_from_its_file() {
     let (code, text) = gateway.run(&format!("kill status --key-file {}", file.display()));
     assert_eq!((code, text.as_str()), (0, "known:  yes\nstate:  ACTIVE\n"));
     assert_eq!(gateway.run("kill status --key-file /nonexistent").0, 2);
+}
+
+#[test]
+fn a_history_says_when_what_who_and_why() {
+    let gateway = Gateway::start();
+    let text = "TIMESTAMP             EVENT    OPERATOR  REASON\n2026-11-21T14:30:00Z  TRIPPED  eve       MANUAL\n";
+    for switch in ["kill", "breaker"] {
+        assert_eq!(gateway.run(&format!("{switch} history")), (0, text.to_owned()));
+    }
 }
 
 #[test]
