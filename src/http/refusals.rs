@@ -131,8 +131,29 @@ pub(super) fn shut(reason: ShutReason, health: &Health, now: DateTime<Utc>) -> P
     }
 }
 
+/// The same as [`explain`] for who has shown no key: without what an operator wrote, and without the operator.
+pub(super) fn explain_to_anybody(reason: ShutReason, health: &Health) -> String {
+    match reason {
+        ShutReason::KillSwitchEngaged => {
+            "the kill switch is engaged; an operator has to disengage it (its status says who engaged it and why)"
+                .to_owned()
+        }
+        ShutReason::CircuitBreakerTripped => {
+            "the circuit breaker tripped; an operator has to reset it (its status says why it tripped)".to_owned()
+        }
+        ShutReason::CircuitBreakerQuiet
+        | ShutReason::KillSwitchUnknown
+        | ShutReason::CircuitBreakerUnknown
+        | ShutReason::Starting
+        | ShutReason::Draining
+        | ShutReason::StoreUnavailable
+        | ShutReason::BrokerUnavailable
+        | ShutReason::BrokerUnauthorised => explain(reason, health),
+    }
+}
+
 /// Why the gate is shut and what to do about it, for a person.
-pub(super) fn explain(reason: ShutReason, health: &Health) -> String {
+fn explain(reason: ShutReason, health: &Health) -> String {
     let because = |part| {
         let detail = health.part(part).map(|part| part.detail).unwrap_or_default();
         if detail.is_empty() {

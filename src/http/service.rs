@@ -45,7 +45,7 @@ pub(super) struct ReadyView {
 pub(super) struct ReasonView {
     /// The same codes as of 503 answers.
     code: &'static str,
-    /// For a person: why, and what to do.
+    /// For a person: what to do. Who stopped trading, and why, is said where a key is asked for.
     detail: String,
 }
 
@@ -187,7 +187,7 @@ impl Shared {
         };
         let explained = reasons.iter().map(|reason| ReasonView {
             code: reason.as_str(),
-            detail: refusals::explain(*reason, &state.health),
+            detail: refusals::explain_to_anybody(*reason, &state.health),
         });
         ReadyView {
             ready: of_phase.is_none(),
