@@ -75,6 +75,12 @@ async fn parent(id: Path<String>, looks: Looks) -> HttpResponse {
     if *id == "none" {
         return problem(404, "order_not_found");
     }
+    if *id == "single" {
+        return HttpResponse::Ok().json(json!({
+            "client_order_id": "single", "status": "filled", "symbol": "AAPL", "side": "buy", "qty": "1",
+            "filled_qty": "1",
+        }));
+    }
     let (filled, status) = STAGES[looks.fetch_add(1, Ordering::SeqCst).min(3)];
     HttpResponse::Ok().json(json!({
         "kind": "parent", "parent_order_id": *id, "symbol": "AAPL", "side": "buy", "total_qty": "42", "total_slices": 2,
@@ -83,7 +89,10 @@ async fn parent(id: Path<String>, looks: Looks) -> HttpResponse {
     }))
 }
 
-async fn slices(looks: Looks) -> HttpResponse {
+async fn slices(id: Path<String>, looks: Looks) -> HttpResponse {
+    if *id == "single" {
+        return problem(404, "not_found");
+    }
     let stage = looks.load(Ordering::SeqCst);
     let one = |num: usize| {
         let filled = num < stage;
@@ -292,6 +301,9 @@ fn a_watch_tells_each_slice_once_and_ends_with_the_parent() {
         ]
     );
     assert_eq!(gateway.run("order watch none").0, 3);
+    let (code, text) = gateway.run("order watch single");
+    assert_eq!(code, 2);
+    assert!(text.contains("`tranche order show single`"), "{text}");
 }
 
 #[test]
