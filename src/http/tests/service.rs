@@ -147,9 +147,20 @@ async fn the_status_says_what_runs() {
         json!({
             "version": env!("CARGO_PKG_VERSION"), "mode": "paper", "broker": "paper", "instance": "one",
             "phase": "ready", "uptime_seconds": 0, "gate": "open", "trading_allowed": true,
-            "accounts": [{"account": "default", "owner": "one", "term": 3}], "queues": {"persistence": 2},
+            "accounts": [{"account": "default", "owner": "one", "term": 3, "quarantined": ["MSFT"]}],
+            "queues": {"persistence": 2},
         })
     );
+}
+
+#[actix_web::test]
+async fn the_status_answers_without_the_store() {
+    let fixture = Fixture::ready();
+    fixture.notes.store_is_down();
+    let app = serve!(fixture);
+    let status = get("/api/v1/status").of(&app).await;
+    assert_eq!(status.status, StatusCode::OK);
+    assert_eq!(status.body["accounts"][0]["quarantined"], Value::Null);
 }
 
 #[actix_web::test]
