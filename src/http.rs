@@ -15,17 +15,18 @@ use actix_web::{App, HttpServer, web};
 use async_trait::async_trait;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tranche_actors::commands::{CommandError, Desk, Engage, EngageAnswer};
+use tranche_actors::domain::names::OrderId;
 use tranche_actors::domain::request::PlanRules;
 use tranche_actors::domain::trading_day::DayEnd;
 use tranche_actors::gate::{Gate, ShutReason};
 use tranche_actors::health::{Health, Phase};
 use tranche_actors::kill_switch::KillSwitchHandle;
 use tranche_actors::ports::Clock;
-use tranche_actors::ports::store::Store;
+use tranche_actors::ports::store::{AnyOrder, Store};
 
 use self::around::around;
 use self::auth::Access;
-use self::problem::Problem;
+use self::problem::{Code, Problem};
 
 pub mod auth;
 pub mod metrics;
@@ -115,8 +116,8 @@ impl Default for Limits {
             max_body_bytes: 64 * 1_024,
             header_timeout: Duration::from_secs(5),
             request_timeout: Duration::from_secs(30),
-            keep_alive: Duration::from_secs(75),
-            max_connections: 1_024,
+            keep_alive: Duration::from_secs(15),
+            max_connections: 4_096,
             workers: 2,
             drain_timeout: Duration::from_secs(10),
         }
@@ -272,6 +273,19 @@ impl Shared {
     {
         let answer = to.send(command).timeout(self.state.limits.request_timeout).await;
         answer.map_err(refusals::mailbox)?.map_err(|error| self.refusal(error))
+    }
+
+    /// The answer to a call that found nothing of its kind under an id: where the id names something of the other kind,
+    /// which calls are for that.
+    async fn of_other_kind(&self, problem: Problem, id: &OrderId) -> Problem {
+        if !problem.is(Code::NotFound) {
+            return problem;
+        }
+        match self.state.store.order(id).await {
+            Ok(Some(AnyOrder::Parent(_))) => refusals::is_parent(id),
+            Ok(Some(AnyOrder::Order(_))) => refusals::is_order(id),
+            Ok(None) | Err(_) => problem,
+        }
     }
 
     fn refusal(&self, error: CommandError) -> Problem {

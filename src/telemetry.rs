@@ -10,9 +10,14 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::settings::LogFormat;
 
+/// What libraries say too loudly, unless `RUST_LOG` asks for it. Each request that can't be read is an error to the
+/// parser, so that anybody could fill the log; and a pool that is waited for under load is no news.
+const QUIETENED: &str = "actix_http::h1::dispatcher=off,actix_http::h1::decoder=off,sqlx=error";
+
 static PANIC_HOOK: Once = Once::new();
 
-/// Starts logging for the rest of the process, with the levels that `RUST_LOG` asks for, else `levels`.
+/// Starts logging for the rest of the process, with the levels that `RUST_LOG` asks for, else `levels` without what
+/// libraries say too loudly.
 ///
 /// Only the first call of a process takes effect, so that tests may call it as often as they like. A `RUST_LOG` that
 /// can't be read is told on the log, and `levels` hold.
@@ -40,13 +45,14 @@ pub fn init(format: LogFormat, levels: &str) {
 
 /// The levels to log, and what was wrong with those asked for.
 fn filter(asked: Option<&str>, levels: &str) -> (EnvFilter, Option<String>) {
+    let usual = || EnvFilter::new(format!("{levels},{QUIETENED}"));
     match asked.map(EnvFilter::try_new) {
         Some(Ok(filter)) => (filter, None),
         Some(Err(error)) => (
-            EnvFilter::new(levels),
+            usual(),
             Some(format!("RUST_LOG can't be read, {levels:?} holds instead: {error}")),
         ),
-        None => (EnvFilter::new(levels), None),
+        None => (usual(), None),
     }
 }
 
@@ -95,10 +101,24 @@ mod tests {
     #[test]
     fn levels_that_cannot_be_read_are_told_and_replaced() {
         let (filter_of_default, complaint) = filter(Some("a=b=c"), "info");
-        assert_eq!(filter_of_default.to_string(), "info");
+        assert_eq!(filter_of_default.to_string(), filter(None, "info").0.to_string());
         assert!(complaint.unwrap().contains("RUST_LOG"));
         assert_eq!(filter(Some("warn"), "info").0.to_string(), "warn");
-        assert_eq!(filter(None, "info").0.to_string(), "info");
+    }
+
+    #[test]
+    fn what_anybody_could_fill_the_log_with_is_quiet_unless_asked_for() {
+        let usual = filter(None, "info").0.to_string();
+        let mut directives = usual.split(',').collect::<Vec<_>>();
+        directives.sort_unstable();
+        let quiet = [
+            "actix_http::h1::decoder=off",
+            "actix_http::h1::dispatcher=off",
+            "info",
+            "sqlx=error",
+        ];
+        assert_eq!(directives, quiet);
+        assert_eq!(filter(Some("info"), "info").0.to_string(), "info");
     }
 
     #[test]

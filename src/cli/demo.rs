@@ -32,15 +32,16 @@ pub(super) type OnReady = Box<dyn FnOnce(SocketAddr)>;
 /// Runs the demo until it is told to stop.
 pub(super) fn demo(args: &SettingsArgs, out: &mut Out) -> Result<(), CliError> {
     telemetry::init(crate::settings::LogFormat::Auto, "warn");
+    let mut told = None;
     for number in 1..FOLDERS {
-        match in_folder(&folder(number), args, out) {
+        match in_folder(&folder(number), args, &mut told, out) {
             Err(CliError::Launch(LaunchError::FolderInUse { folder, detail })) => {
                 out.line(&format!("{} is in use ({detail}): trying the next", folder.display()))?;
             }
             ended => return ended,
         }
     }
-    in_folder(&folder(FOLDERS), args, out)
+    in_folder(&folder(FOLDERS), args, &mut told, out)
 }
 
 fn folder(number: u32) -> String {
@@ -51,7 +52,8 @@ fn folder(number: u32) -> String {
     }
 }
 
-fn in_folder(folder: &str, args: &SettingsArgs, out: &mut Out) -> Result<(), CliError> {
+/// Runs the demo in a folder. `told` is the address whose choice was told already.
+fn in_folder(folder: &str, args: &SettingsArgs, told: &mut Option<SocketAddr>, out: &mut Out) -> Result<(), CliError> {
     let mut inputs = args.inputs();
     let own = [
         ("storage.url", format!("sqlite://{folder}")),
@@ -62,7 +64,7 @@ fn in_folder(folder: &str, args: &SettingsArgs, out: &mut Out) -> Result<(), Cli
     let mut settings = Settings::load(&inputs)?;
     let asked = settings.http.bind;
     settings.http.bind = free_address(asked)?;
-    if settings.http.bind != asked {
+    if settings.http.bind != asked && told.replace(settings.http.bind) != Some(settings.http.bind) {
         out.line(&format!(
             "{asked} is taken, so this demo listens on {}.",
             settings.http.bind

@@ -70,3 +70,19 @@ pub(super) async fn run(settings: Settings, on_ready: impl FnOnce(SocketAddr) + 
 pub(super) fn on_a_system<T>(work: impl Future<Output = T>) -> T {
     actix_web::rt::System::new().block_on(work)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::output::in_full;
+    use crate::storage::lock::DataLock;
+
+    #[test]
+    fn a_folder_that_cannot_be_used_is_named_with_the_cause() {
+        let folder = PathBuf::from("Cargo.toml");
+        let refused = DataLock::take(&folder).unwrap_err();
+        let told = in_full(&LaunchError::Failed(Box::new(StartupError::Folder(refused))));
+        assert!(told.starts_with("the data folder Cargo.toml can't be used: "), "{told}");
+        assert!(told.contains("os error"), "{told}");
+    }
+}

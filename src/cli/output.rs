@@ -68,8 +68,13 @@ impl Out {
 
 /// Tells a failure, with the cause at the bottom of it, on standard error.
 pub(super) fn complain(error: &(dyn Error + 'static)) {
+    remark(&in_full(error));
+}
+
+/// Tells something beside the output, on standard error.
+pub(super) fn remark(text: &str) {
     // With standard error closed too there is nobody to tell.
-    writeln!(std::io::stderr(), "tranche: {}", in_full(error)).ok();
+    writeln!(std::io::stderr(), "tranche: {text}").ok();
 }
 
 /// An error and its first cause: what lies between are mostly layers of libraries.

@@ -9,8 +9,8 @@ use super::output::{self, Out, in_full};
 use super::serve::SettingsArgs;
 use super::views::{clock, number};
 use super::{CliError, client};
-use crate::brokers::paper::book_file;
 use crate::brokers::paper::rows::PaperBook;
+use crate::brokers::paper::{PaperError, book_file};
 use crate::settings::Settings;
 
 #[derive(Debug, Args)]
@@ -43,7 +43,7 @@ pub(super) fn run(args: &PaperArgs, out: &mut Out) -> Result<(), CliError> {
     };
     client::block_on(async {
         let book = book_file::read(&path).await;
-        let book = book.map_err(|error| CliError::Failed(in_full(&error)))?;
+        let book = book.map_err(|source| CliError::Failed(in_full(&PaperError::Book { path, source })))?;
         if *json {
             out.json(&book)?
         } else {
@@ -83,4 +83,23 @@ fn as_table(book: &PaperBook) -> String {
         "STATUS",
     ];
     output::table(&headings, &rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_book_that_is_not_there_is_named() {
+        let path = "no-such-folder/book.db";
+        let args = PaperArgs {
+            command: PaperCommand::Book {
+                settings: SettingsArgs::default(),
+                book: Some(path.into()),
+                json: false,
+            },
+        };
+        let told = run(&args, &mut Out::nowhere()).unwrap_err().to_string();
+        assert!(told.contains(path) && told.contains("there is no book"), "{told}");
+    }
 }

@@ -11,7 +11,7 @@ use crate::settings::{Inputs, Settings};
 use crate::telemetry;
 
 /// Where settings come from besides the usual layers.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub(super) struct SettingsArgs {
     /// One more file of settings, above the environment's.
     #[arg(long, value_name = "FILE")]

@@ -8,6 +8,9 @@ use super::client::{Client, ClientArgs};
 use super::output::Out;
 use super::tables::{self, columns, print};
 
+/// The fields of what was done to a switch; both switches answer with the same.
+const HISTORY: [&str; 5] = ["timestamp", "event", "operator", "reason", "details"];
+
 #[derive(Debug, Args)]
 pub(super) struct KillArgs {
     #[command(flatten)]
@@ -102,8 +105,7 @@ pub(super) async fn kill(args: KillArgs, out: &mut Out) -> Result<(), CliError> 
         KillCommand::Status => status(&client, "/kill-switch/status").await?,
         KillCommand::History => {
             let answer = status(&client, "/kill-switch/history").await?;
-            let names = ["timestamp", "event", "operator", "reason", "notes", "details"];
-            return print(&answer, args.client.json, out, |answer| Ok(columns(answer, &names)));
+            return print(&answer, args.client.json, out, |answer| Ok(columns(answer, &HISTORY)));
         }
     };
     print(&answer, args.client.json, out, tables::fields)
@@ -124,8 +126,7 @@ pub(super) async fn breaker(args: BreakerArgs, out: &mut Out) -> Result<(), CliE
         BreakerCommand::Status => status(&client, "/circuit-breaker/status").await?,
         BreakerCommand::History => {
             let answer = status(&client, "/circuit-breaker/history").await?;
-            let names = ["tripped_at", "reason", "details", "reset_at", "reset_by"];
-            return print(&answer, args.client.json, out, |answer| Ok(columns(answer, &names)));
+            return print(&answer, args.client.json, out, |answer| Ok(columns(answer, &HISTORY)));
         }
     };
     print(&answer, args.client.json, out, tables::fields)

@@ -75,6 +75,12 @@ async fn parent(id: Path<String>, looks: Looks) -> HttpResponse {
     if *id == "none" {
         return problem(404, "order_not_found");
     }
+    if *id == "single" {
+        return HttpResponse::Ok().json(json!({
+            "client_order_id": "single", "status": "filled", "symbol": "AAPL", "side": "buy", "qty": "1",
+            "filled_qty": "1",
+        }));
+    }
     let (filled, status) = STAGES[looks.fetch_add(1, Ordering::SeqCst).min(3)];
     HttpResponse::Ok().json(json!({
         "kind": "parent", "parent_order_id": *id, "symbol": "AAPL", "side": "buy", "total_qty": "42", "total_slices": 2,
@@ -83,7 +89,10 @@ async fn parent(id: Path<String>, looks: Looks) -> HttpResponse {
     }))
 }
 
-async fn slices(looks: Looks) -> HttpResponse {
+async fn slices(id: Path<String>, looks: Looks) -> HttpResponse {
+    if *id == "single" {
+        return problem(404, "not_found");
+    }
     let stage = looks.load(Ordering::SeqCst);
     let one = |num: usize| {
         let filled = num < stage;
@@ -119,6 +128,12 @@ async fn switch(request: HttpRequest) -> HttpResponse {
     }
 }
 
+async fn history() -> HttpResponse {
+    HttpResponse::Ok().json(json!({"items": [{
+        "event": "TRIPPED", "timestamp": "2026-11-21T14:30:00Z", "operator": "eve", "reason": "MANUAL", "details": null,
+    }], "next_cursor": null}))
+}
+
 fn routes(config: &mut web::ServiceConfig) {
     config
         .route("/livez", web::get().to(HttpResponse::Ok))
@@ -137,6 +152,8 @@ fn routes(config: &mut web::ServiceConfig) {
                 .route("/orders/{id}/slices", web::get().to(slices))
                 .route("/orders/{id}/slices", web::delete().to(cancel_parent))
                 .route("/orders/{id}/cancel", web::post().to(cancel_single))
+                .route("/circuit-breaker/history", web::get().to(history))
+                .route("/kill-switch/history", web::get().to(history))
                 .route("/kill-switch/status", web::get().to(switch)),
         );
 }
@@ -284,6 +301,9 @@ fn a_watch_tells_each_slice_once_and_ends_with_the_parent() {
         ]
     );
     assert_eq!(gateway.run("order watch none").0, 3);
+    let (code, text) = gateway.run("order watch single");
+    assert_eq!(code, 2);
+    assert!(text.contains("`tranche order show single`"), "{text}");
 }
 
 #[test]
@@ -295,6 +315,15 @@ fn a_key_is_taken_from_its_file() {
     let (code, text) = gateway.run(&format!("kill status --key-file {}", file.display()));
     assert_eq!((code, text.as_str()), (0, "known:  yes\nstate:  ACTIVE\n"));
     assert_eq!(gateway.run("kill status --key-file /nonexistent").0, 2);
+}
+
+#[test]
+fn a_history_says_when_what_who_and_why() {
+    let gateway = Gateway::start();
+    let text = "TIMESTAMP             EVENT    OPERATOR  REASON\n2026-11-21T14:30:00Z  TRIPPED  eve       MANUAL\n";
+    for switch in ["kill", "breaker"] {
+        assert_eq!(gateway.run(&format!("{switch} history")), (0, text.to_owned()));
+    }
 }
 
 #[test]

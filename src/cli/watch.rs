@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep};
 
 use super::CliError;
 use super::client::{Client, ClientError};
-use super::output::Out;
+use super::output::{Out, in_full, remark};
 use super::progress::{self, Told};
 use super::report;
 use super::views::{Order, Parent};
@@ -55,9 +55,19 @@ pub(super) async fn follow(client: &Client, parent: &str, out: &mut Out) -> Resu
                 screen.away(&error);
                 sleep(PERIOD).await;
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(no_parent(client, parent, error).await),
         }
     }
+}
+
+/// Why there is nothing to follow, with the right command where the id names an order.
+async fn no_parent(client: &Client, id: &str, error: ClientError) -> CliError {
+    if error.is_not_found() && client.get::<Order>(&format!("/orders/{id}")).await.is_ok() {
+        return CliError::Usage(format!(
+            "{id} is a single order or a slice, and only a parent is watched: `tranche order show {id}` shows it"
+        ));
+    }
+    error.into()
 }
 
 /// `order watch`: follows a parent, and tells at the end what it cost.
@@ -127,7 +137,7 @@ impl<'a> Screen<'a> {
         }
         match &self.bar {
             Some(bar) => bar.set_message(format!("trying again: {text}")),
-            None => super::output::complain(error),
+            None => remark(&format!("trying again: {}", in_full(error))),
         }
         self.told = text;
     }

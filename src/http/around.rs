@@ -2,6 +2,7 @@
 
 use std::panic::AssertUnwindSafe;
 
+use actix_web::HttpResponse;
 use actix_web::body::BoxBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::error::InternalError;
@@ -25,6 +26,9 @@ pub(super) async fn around(
     let watch = shared
         .as_ref()
         .map(|shared| metrics::Watch::start(request.method(), shared.state.clock.monotonic()));
+    let stays = shared
+        .as_ref()
+        .is_some_and(|shared| shared.state.access.keeps_connection(request.headers()));
     let span =
         tracing::info_span!("request", request_id = %id.as_str(), method = %request.method(), path = request.path());
     // The response is all that outlives a panic here, and nothing reads what was half done.
@@ -43,7 +47,7 @@ pub(super) async fn around(
                 let now = shared.state.clock.monotonic();
                 watch.end(None, StatusCode::INTERNAL_SERVER_ERROR, now);
             }
-            return Err(failed(&id).into());
+            return Err(failed(&id, stays).into());
         }
     };
     let problem = response.response_mut().extensions_mut().remove::<Problem>();
@@ -52,11 +56,8 @@ pub(super) async fn around(
     }
     id.stamp(response.headers_mut());
     if let (Some(shared), Some(watch)) = (shared, watch) {
-        if shared.state.health.phase() == Phase::Draining {
-            response
-                .response_mut()
-                .head_mut()
-                .set_connection_type(ConnectionType::Close);
+        if !stays || shared.state.health.phase() == Phase::Draining {
+            close_after(response.response_mut());
         }
         let route = response.request().match_pattern();
         watch.end(route.as_deref(), response.status(), shared.state.clock.monotonic());
@@ -65,9 +66,16 @@ pub(super) async fn around(
 }
 
 /// The answer to a request that left none.
-fn failed(id: &RequestId) -> InternalError<&'static str> {
+fn failed(id: &RequestId, stays: bool) -> InternalError<&'static str> {
     let detail = "the gateway failed: its log says more, under this request's id";
     let mut answer = Problem::new(Code::Internal, detail).render(id.as_str());
     id.stamp(answer.headers_mut());
+    if !stays {
+        close_after(&mut answer);
+    }
     InternalError::from_response("a request failed", answer)
+}
+
+fn close_after(answer: &mut HttpResponse) {
+    answer.head_mut().set_connection_type(ConnectionType::Close);
 }

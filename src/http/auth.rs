@@ -8,6 +8,7 @@ use actix_web::body::BoxBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::Uri;
 use actix_web::http::header::{self, HeaderMap, HeaderValue};
+use actix_web::http::uri::Authority;
 use actix_web::middleware::Next;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
@@ -108,9 +109,25 @@ impl AdminKey {
         Self(Sha256::digest(secret.as_bytes()).into())
     }
 
+    fn is_shown(&self, headers: &HeaderMap) -> bool {
+        let sent = headers.get(header::AUTHORIZATION).and_then(bearer);
+        sent.is_some_and(|sent| self.opens(sent))
+    }
+
     fn opens(&self, sent: &[u8]) -> bool {
         let sent: [u8; 32] = Sha256::digest(sent).into();
         self.0.ct_eq(&sent).into()
+    }
+}
+
+impl Access {
+    /// Whether a connection may stay open behind this request. Where keys are asked for, whoever has none gets an answer
+    /// and no more: idle connections of strangers would keep an operator from the kill switch.
+    pub(super) fn keeps_connection(&self, headers: &HeaderMap) -> bool {
+        match self {
+            Self::Open => true,
+            Self::Keyed(key) => key.is_shown(headers),
+        }
     }
 }
 
@@ -125,7 +142,7 @@ pub(super) async fn admit(request: ServiceRequest, next: Next<BoxBody>) -> actix
     let caller = match request.app_data::<Gateway>() {
         Some(gateway) => {
             let is_public = is_public(request.path(), gateway.state.metrics_public);
-            who(&gateway.state.access, is_public, request.headers())
+            who(&gateway.state.access, is_public, request.headers(), request.uri())
         }
         None => Err(Problem::new(Code::Internal, "the server has no state")),
     };
@@ -151,16 +168,15 @@ fn is_public(path: &str, metrics_public: bool) -> bool {
 #[derive(Clone, Debug)]
 pub(super) struct Asker(pub(super) Option<Caller>);
 
-fn who(access: &Access, is_public: bool, headers: &HeaderMap) -> Result<Asker, Problem> {
+fn who(access: &Access, is_public: bool, headers: &HeaderMap, target: &Uri) -> Result<Asker, Problem> {
     match access {
         Access::Open => {
-            comes_from_here(headers)?;
+            comes_from_here(headers, target)?;
             Ok(Asker(Caller::parse("local").ok()))
         }
         Access::Keyed(_) if is_public => Ok(Asker(None)),
         Access::Keyed(key) => {
-            let sent = headers.get(header::AUTHORIZATION).and_then(bearer);
-            if sent.is_some_and(|sent| key.opens(sent)) {
+            if key.is_shown(headers) {
                 return Ok(Asker(Caller::parse("admin").ok()));
             }
             let detail = "send the API key as 'Authorization: Bearer …'";
@@ -177,24 +193,31 @@ fn bearer(value: &HeaderValue) -> Option<&[u8]> {
 }
 
 /// An open server answers its own machine only. A page in a browser there may still send requests for somebody else:
-/// under a foreign name that was made to point here, or from a page of another origin.
-fn comes_from_here(headers: &HeaderMap) -> Result<(), Problem> {
+/// under a foreign name that was made to point here, or from a page of another origin. A target that is a whole address
+/// names its host too, and counts above the header.
+fn comes_from_here(headers: &HeaderMap, target: &Uri) -> Result<(), Problem> {
     let host = headers.get(header::HOST).map(|host| host.to_str().unwrap_or("?"));
     let origin = headers.get(header::ORIGIN).map(|origin| origin.to_str().unwrap_or("?"));
-    let is_ours = |host: &str| {
-        let authority = format!("http://{host}").parse::<Uri>().ok();
-        authority.as_ref().and_then(Uri::host).is_some_and(is_this_machine)
-    };
-    if !host.is_none_or(is_ours) {
+    let named = target.authority().map(Authority::as_str);
+    if ![host, named].into_iter().flatten().all(is_ours) {
         let detail = "without a key the gateway answers to localhost only: ask it there, or set an admin key";
         return Err(Problem::new(Code::ForeignOrigin, detail));
     }
-    let same_origin = |origin: &str| origin.split_once("://").is_some_and(|(_, from)| Some(from) == host);
+    let same_origin = |origin: &str| {
+        let from = origin.split_once("://").map(|(_, from)| from);
+        from.is_some_and(|from| is_ours(from) && Some(from) == host && named.is_none_or(|named| named == from))
+    };
     if !origin.is_none_or(same_origin) {
         let detail = "without a key the gateway takes no requests of other sites: set an admin key";
         return Err(Problem::new(Code::ForeignOrigin, detail));
     }
     Ok(())
+}
+
+/// Whether a host, with or without a port, is this machine. With a user before it, it is not what it seems.
+fn is_ours(authority: &str) -> bool {
+    let parsed = authority.parse::<Authority>().ok();
+    parsed.is_some_and(|parsed| !authority.contains('@') && is_this_machine(parsed.host()))
 }
 
 fn is_this_machine(host: &str) -> bool {
@@ -262,6 +285,27 @@ mod tests {
         headers
     }
 
+    fn target(text: &str) -> Uri {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_target_that_is_a_whole_address_has_to_be_ours_too() {
+        let own = headers(&[("host", "localhost:8080")]);
+        assert!(comes_from_here(&own, &target("http://localhost:8080/livez")).is_ok());
+        assert!(comes_from_here(&headers(&[]), &target("http://127.0.0.1:8080/livez")).is_ok());
+        for foreign in [
+            "http://evil.example/livez",
+            "http://evil.example@localhost:8080/livez",
+            "http://10.0.0.1/livez",
+        ] {
+            assert!(comes_from_here(&own, &target(foreign)).is_err(), "{foreign}");
+        }
+        let page = headers(&[("host", "localhost:8080"), ("origin", "http://localhost:8080")]);
+        assert!(comes_from_here(&page, &target("http://localhost:8080/livez")).is_ok());
+        assert!(comes_from_here(&page, &target("http://localhost:3000/livez")).is_err());
+    }
+
     #[test]
     fn an_open_server_answers_no_foreign_page() {
         let ours: [&[(&str, &str)]; 6] = [
@@ -273,9 +317,16 @@ mod tests {
             &[("host", "gw.localhost")],
         ];
         for pairs in ours {
-            assert!(comes_from_here(&headers(pairs)).is_ok(), "{pairs:?}");
+            assert!(comes_from_here(&headers(pairs), &target("/livez")).is_ok(), "{pairs:?}");
         }
-        let foreign: [&[(&str, &str)]; 6] = [
+        let foreign: [&[(&str, &str)]; 10] = [
+            &[("host", "evil.example@localhost:8080")],
+            &[("host", "localhost@evil.example")],
+            &[("host", "localhost/evil.example")],
+            &[
+                ("host", "user@localhost:8080"),
+                ("origin", "http://user@localhost:8080"),
+            ],
             &[("host", "evil.example")],
             &[("host", "localhost.evil.example:8080")],
             &[("host", "10.0.0.1:8080")],
@@ -284,7 +335,10 @@ mod tests {
             &[("host", "localhost:8080"), ("origin", "null")],
         ];
         for pairs in foreign {
-            assert!(comes_from_here(&headers(pairs)).is_err(), "{pairs:?}");
+            assert!(
+                comes_from_here(&headers(pairs), &target("/livez")).is_err(),
+                "{pairs:?}"
+            );
         }
     }
 }

@@ -56,11 +56,25 @@ fn is_json(request: &HttpRequest) -> Result<(), Problem> {
         let detail = "send the body without a Content-Encoding";
         return Err(Problem::new(Code::UnsupportedMediaType, detail));
     }
-    if request.content_type().eq_ignore_ascii_case("application/json") {
-        return Ok(());
+    if !request.content_type().eq_ignore_ascii_case("application/json") {
+        let detail = "send the body as JSON, with 'Content-Type: application/json'";
+        return Err(Problem::new(Code::UnsupportedMediaType, detail));
     }
-    let detail = "send the body as JSON, with 'Content-Type: application/json'";
-    Err(Problem::new(Code::UnsupportedMediaType, detail))
+    if !is_utf8(request) {
+        let detail = "JSON is UTF-8: send it so, with 'charset=utf-8' or without a charset";
+        return Err(Problem::new(Code::UnsupportedMediaType, detail));
+    }
+    Ok(())
+}
+
+/// Whether the `Content-Type` names no other charset.
+fn is_utf8(request: &HttpRequest) -> bool {
+    let sent = request.headers().get(header::CONTENT_TYPE);
+    let text = sent.and_then(|value| value.to_str().ok()).unwrap_or_default();
+    text.split(';')
+        .filter_map(|parameter| parameter.split_once('='))
+        .filter(|(name, _)| name.trim().eq_ignore_ascii_case("charset"))
+        .all(|(_, charset)| charset.trim().trim_matches('"').eq_ignore_ascii_case("utf-8"))
 }
 
 /// The client's `Idempotency-Key`, quoted or bare.
@@ -82,6 +96,9 @@ pub(super) fn idempotency_key(request: &HttpRequest) -> Result<Option<Idempotenc
     let inner = text.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
     if inner.is_some_and(|inner| inner.contains(['"', '\\'])) {
         return Err(invalid("must not contain quotes or backslashes within its quotes"));
+    }
+    if inner.is_none() && text.contains('"') {
+        return Err(invalid("must have a quote at both ends, or none at all"));
     }
     IdempotencyKey::parse(inner.unwrap_or(text))
         .map(Some)

@@ -47,12 +47,14 @@ pub(super) async fn submit(request: HttpRequest, payload: Payload, gateway: Gate
     let key = body::idempotency_key(&request)?;
     let order = requests::single(fields).map_err(Problem::invalid)?;
     gateway.takes_work()?;
+    let symbol = order.instruction.symbol.clone();
     let command = SubmitOrder {
         request: order,
         by,
         key,
     };
-    let submitted = gateway.ask(&gateway.state.desk.submit_order, command).await?;
+    let submitted = gateway.ask(&gateway.state.desk.submit_order, command).await;
+    let submitted = submitted.map_err(|problem| refusals::of_symbol(problem, &symbol))?;
     Ok(HttpResponse::build(taken(submitted.replayed)).json(OrderView::of(&submitted.order)))
 }
 
@@ -141,10 +143,11 @@ pub(super) async fn cancel(
     body::idempotency_key(&request)?;
     let id = body::order_id(&request)?;
     gateway.takes_work()?;
-    let order = gateway
-        .ask(&gateway.state.desk.cancel_order, CancelOrder { id, by })
-        .await?;
-    Ok(Json(OrderView::of(&order)))
+    let command = CancelOrder { id: id.clone(), by };
+    match gateway.ask(&gateway.state.desk.cancel_order, command).await {
+        Ok(order) => Ok(Json(OrderView::of(&order))),
+        Err(problem) => Err(gateway.of_other_kind(problem, &id).await),
+    }
 }
 
 /// Settles an order that can't be resolved, by an operator's word.
@@ -169,7 +172,13 @@ pub(super) async fn resolve(
     let resolution = requests::resolution(fields).map_err(Problem::invalid)?;
     let id = body::order_id(&request)?;
     gateway.takes_work()?;
-    let command = ResolveOrder { id, resolution, by };
-    let order = gateway.ask(&gateway.state.desk.resolve, command).await?;
-    Ok(Json(OrderView::of(&order)))
+    let command = ResolveOrder {
+        id: id.clone(),
+        resolution,
+        by,
+    };
+    match gateway.ask(&gateway.state.desk.resolve, command).await {
+        Ok(order) => Ok(Json(OrderView::of(&order))),
+        Err(problem) => Err(gateway.of_other_kind(problem, &id).await),
+    }
 }

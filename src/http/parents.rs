@@ -34,12 +34,14 @@ pub(super) async fn submit(request: HttpRequest, payload: Payload, gateway: Gate
     let key = body::idempotency_key(&request)?;
     let parent = requests::parent(fields).map_err(Problem::invalid)?;
     gateway.takes_work()?;
+    let symbol = parent.instruction.symbol.clone();
     let command = SubmitParent {
         request: parent,
         by,
         key,
     };
-    let submitted = gateway.ask(&gateway.state.desk.submit_parent, command).await?;
+    let submitted = gateway.ask(&gateway.state.desk.submit_parent, command).await;
+    let submitted = submitted.map_err(|problem| refusals::of_symbol(problem, &symbol))?;
     let plan = PlanView::of(&submitted.parent, &submitted.slices);
     Ok(HttpResponse::build(taken(submitted.replayed)).json(plan))
 }
@@ -101,7 +103,7 @@ pub(super) async fn slices(request: HttpRequest, gateway: Gateway) -> Result<Jso
     let slices = gateway.state.store.slices(&id).await.map_err(refusals::store)?;
     if slices.is_empty() {
         // A parent has one slice at least.
-        return Err(Problem::no_order(id.as_str()));
+        return Err(gateway.of_other_kind(Problem::no_order(id.as_str()), &id).await);
     }
     Ok(Json(slices.iter().map(OrderView::of).collect()))
 }
@@ -126,10 +128,11 @@ pub(super) async fn cancel(
     body::idempotency_key(&request)?;
     let id = body::order_id(&request)?;
     gateway.takes_work()?;
-    let canceled = gateway
-        .ask(&gateway.state.desk.cancel_parent, CancelParent { id, by })
-        .await?;
-    Ok(Json(CancelView::of(&canceled.parent, canceled.counts)))
+    let command = CancelParent { id: id.clone(), by };
+    match gateway.ask(&gateway.state.desk.cancel_parent, command).await {
+        Ok(canceled) => Ok(Json(CancelView::of(&canceled.parent, canceled.counts))),
+        Err(problem) => Err(gateway.of_other_kind(problem, &id).await),
+    }
 }
 
 /// A parent with the time of its next slice, which only one that still works has.

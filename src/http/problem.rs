@@ -150,6 +150,11 @@ impl Problem {
         )
     }
 
+    /// Whether it has this code.
+    pub(super) fn is(&self, code: Code) -> bool {
+        self.code == code
+    }
+
     /// Adds something that this code needs.
     #[must_use]
     pub(super) fn with(mut self, name: &str, value: impl Into<Value>) -> Self {

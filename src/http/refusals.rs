@@ -7,6 +7,7 @@ use tranche_actors::commands::CommandError;
 use tranche_actors::domain::breaker::{MIN_RESET_REASON, ResetRefused};
 use tranche_actors::domain::fault::FieldError;
 use tranche_actors::domain::kill::KillState;
+use tranche_actors::domain::names::{OrderId, Symbol};
 use tranche_actors::gate::ShutReason;
 use tranche_actors::health::{Health, Part};
 use tranche_actors::ports::store::StoreError;
@@ -14,6 +15,10 @@ use tranche_actors::ports::store::StoreError;
 use super::problem::{Code, Problem};
 use super::shapes::stamp;
 use super::switch_shapes::KillView;
+
+/// What there is to say of a symbol in quarantine.
+const QUARANTINED: &str = "is quarantined, because the broker's books did not fit ours, and takes no new orders: \
+    GET /api/v1/status lists it, and this version has no call to clear it yet";
 
 /// A refused command as an answer.
 pub(super) fn command(error: CommandError, health: &Health, now: DateTime<Utc>) -> Problem {
@@ -25,7 +30,7 @@ pub(super) fn command(error: CommandError, health: &Health, now: DateTime<Utc>) 
         ),
         CommandError::IdReused => Problem::new(
             Code::OrderIdReused,
-            "this client_order_id names an order with other parameters: choose another id",
+            "the id, or the id of one of its slices, names another order: choose another client_order_id",
         ),
         CommandError::NotFound => Problem::new(
             Code::NotFound,
@@ -50,10 +55,7 @@ pub(super) fn command(error: CommandError, health: &Health, now: DateTime<Utc>) 
             let rule = format!("must have at least {MIN_RESET_REASON} characters");
             Problem::invalid(vec![FieldError::new("reason", "too_short", rule)])
         }
-        CommandError::Quarantined => Problem::new(
-            Code::SymbolQuarantined,
-            "the symbol is quarantined until an operator has cleared what was found at the broker",
-        ),
+        CommandError::Quarantined => Problem::new(Code::SymbolQuarantined, format!("the symbol {QUARANTINED}")),
         CommandError::Gate(reason) => shut(reason, health, now),
         CommandError::Busy { what, retry_after } => {
             Problem::new(Code::LimitReached, format!("{what} is full: try again a little later"))
@@ -67,6 +69,32 @@ pub(super) fn command(error: CommandError, health: &Health, now: DateTime<Utc>) 
         )
         .with("outcome", "unknown"),
     }
+}
+
+/// A refused order as an answer: where it is its symbol that takes no orders, the symbol is named.
+pub(super) fn of_symbol(problem: Problem, symbol: &Symbol) -> Problem {
+    if !problem.is(Code::SymbolQuarantined) {
+        return problem;
+    }
+    let detail = format!("{symbol} {QUARANTINED}");
+    Problem::new(Code::SymbolQuarantined, detail).with("symbol", symbol.as_str())
+}
+
+/// An order was asked for by the id of a parent.
+pub(super) fn is_parent(id: &OrderId) -> Problem {
+    let detail = format!(
+        "{id} is a parent, not an order: GET /api/v1/orders/{id}/slices shows its slices, and DELETE cancels what is \
+         left of them"
+    );
+    Problem::new(Code::NotFound, detail)
+}
+
+/// A parent was asked for by the id of an order.
+pub(super) fn is_order(id: &OrderId) -> Problem {
+    let detail = format!(
+        "{id} is an order, not a parent: GET /api/v1/orders/{id} shows it, and POST /api/v1/orders/{id}/cancel cancels it"
+    );
+    Problem::new(Code::NotFound, detail)
 }
 
 /// An actor that did not answer: it died, or took too long.
@@ -131,8 +159,29 @@ pub(super) fn shut(reason: ShutReason, health: &Health, now: DateTime<Utc>) -> P
     }
 }
 
+/// The same as [`explain`] for who has shown no key: without what an operator wrote, and without the operator.
+pub(super) fn explain_to_anybody(reason: ShutReason, health: &Health) -> String {
+    match reason {
+        ShutReason::KillSwitchEngaged => {
+            "the kill switch is engaged; an operator has to disengage it (its status says who engaged it and why)"
+                .to_owned()
+        }
+        ShutReason::CircuitBreakerTripped => {
+            "the circuit breaker tripped; an operator has to reset it (its status says why it tripped)".to_owned()
+        }
+        ShutReason::CircuitBreakerQuiet
+        | ShutReason::KillSwitchUnknown
+        | ShutReason::CircuitBreakerUnknown
+        | ShutReason::Starting
+        | ShutReason::Draining
+        | ShutReason::StoreUnavailable
+        | ShutReason::BrokerUnavailable
+        | ShutReason::BrokerUnauthorised => explain(reason, health),
+    }
+}
+
 /// Why the gate is shut and what to do about it, for a person.
-pub(super) fn explain(reason: ShutReason, health: &Health) -> String {
+fn explain(reason: ShutReason, health: &Health) -> String {
     let because = |part| {
         let detail = health.part(part).map(|part| part.detail).unwrap_or_default();
         if detail.is_empty() {

@@ -21,8 +21,9 @@ use super::schedules::schedule;
 
 /// Longest text for people.
 pub(super) const MAX_REASON: usize = 500;
-/// What the path of slices is called, so no order may be.
-const PATH_WORD: &str = "slice";
+/// Parts of paths that mean something else there, so no order may be called so: the path of slices, and the dots that
+/// clients and proxies resolve before anything is sent.
+const PATH_WORDS: [&str; 3] = ["slice", ".", ".."];
 
 const SIDES: Choice<Side> = Choice {
     all: Side::ALL,
@@ -244,9 +245,9 @@ fn or_default<T>(fields: &mut Fields<'_>, name: &str, parse: fn(&str) -> Result<
 }
 
 fn own_id(text: &str) -> Result<OrderId, BadText> {
-    if text == PATH_WORD {
+    if PATH_WORDS.contains(&text) {
         return Err(BadText {
-            rule: "must not be 'slice', which is a word of the paths",
+            rule: "must not be 'slice', '.' or '..', which mean something else in a path",
         });
     }
     names::client_order_id(text)

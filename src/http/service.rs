@@ -6,6 +6,7 @@ use actix_web::http::header::{CONTENT_TYPE, HeaderValue};
 use actix_web::web::Json;
 use actix_web::{HttpResponse, Responder};
 use serde::Serialize;
+use tranche_actors::domain::names::AccountName;
 use tranche_actors::gate::{ShutReason, Verdict};
 use tranche_actors::health::{PartHealth, Phase};
 use utoipa::ToSchema;
@@ -45,7 +46,7 @@ pub(super) struct ReadyView {
 pub(super) struct ReasonView {
     /// The same codes as of 503 answers.
     code: &'static str,
-    /// For a person: why, and what to do.
+    /// For a person: what to do. Who stopped trading, and why, is said where a key is asked for.
     detail: String,
 }
 
@@ -86,6 +87,8 @@ pub(super) struct AccountView {
     account: String,
     owner: Option<String>,
     term: Option<u64>,
+    /// Symbols that take no new orders, because the broker's books did not fit ours; null while the store can't be read.
+    quarantined: Option<Vec<String>>,
 }
 
 /// Whether the process turns. Asks nothing else.
@@ -150,11 +153,15 @@ pub(super) async fn status(gateway: Gateway) -> Json<StatusView> {
     let state = &gateway.state;
     let live = (state.live)();
     let readiness = gateway.readiness();
-    let accounts = live.accounts.into_iter().map(|account| AccountView {
-        account: account.account,
-        owner: account.owner,
-        term: account.term,
-    });
+    let mut accounts = Vec::with_capacity(live.accounts.len());
+    for account in live.accounts {
+        accounts.push(AccountView {
+            quarantined: gateway.quarantined(&account.account).await,
+            account: account.account,
+            owner: account.owner,
+            term: account.term,
+        });
+    }
     Json(StatusView {
         version: env!("CARGO_PKG_VERSION"),
         mode: state.about.mode.clone(),
@@ -164,12 +171,19 @@ pub(super) async fn status(gateway: Gateway) -> Json<StatusView> {
         uptime_seconds: state.clock.monotonic().saturating_sub(gateway.started).as_secs(),
         gate: readiness.gate,
         trading_allowed: readiness.trading_allowed,
-        accounts: accounts.collect(),
+        accounts,
         queues: live.queues,
     })
 }
 
 impl Shared {
+    /// The status answers without its store, too.
+    async fn quarantined(&self, account: &str) -> Option<Vec<String>> {
+        let account = AccountName::parse(account).ok()?;
+        let symbols = self.state.store.quarantined(&account).await.ok()?;
+        Some(symbols.iter().map(ToString::to_string).collect())
+    }
+
     fn readiness(&self) -> ReadyView {
         let state = &self.state;
         let boottime = state.clock.boottime();
@@ -187,7 +201,7 @@ impl Shared {
         };
         let explained = reasons.iter().map(|reason| ReasonView {
             code: reason.as_str(),
-            detail: refusals::explain(*reason, &state.health),
+            detail: refusals::explain_to_anybody(*reason, &state.health),
         });
         ReadyView {
             ready: of_phase.is_none(),

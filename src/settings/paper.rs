@@ -8,6 +8,7 @@ use tranche_actors::domain::names::Symbol;
 
 use super::reader::Reader;
 use super::sections::Paper;
+use crate::brokers::paper::settings::QuoteFile;
 
 const DAY_MS: u64 = 86_400_000;
 const CHANCES: [&str; 10] = [
@@ -33,7 +34,7 @@ pub(super) fn read(r: &mut Reader, folder: &Path) -> Paper {
             .optional("broker.paper.book")
             .map_or_else(|| folder.join("paper-book.db"), PathBuf::from),
         seed: r.whole("broker.paper.seed", 0..=u64::MAX),
-        quotes: r.list("broker.paper.quotes"),
+        quotes: quotes(r),
         speed: r.decimal("broker.paper.speed", Decimal::new(1, 6), Decimal::from(1_000_000)),
         cash: r.decimal("broker.paper.cash", zero, most_cash),
         latency: r.time_or_zero("broker.paper.latency_ms", 60_000),
@@ -44,6 +45,21 @@ pub(super) fn read(r: &mut Reader, folder: &Path) -> Paper {
         fee_bps: r.decimal("broker.paper.fees.bps", zero, thousand),
         faults: faults(r),
     }
+}
+
+/// The files of recorded quotes, as they are spelt. What is in them is read at the start.
+fn quotes(r: &mut Reader) -> Vec<String> {
+    let key = "broker.paper.quotes";
+    let quotes = r.list(key);
+    for text in &quotes {
+        let path = QuoteFile::spelt(text).path;
+        if !path.exists() {
+            r.fault(key, format!("names {}, which is not there", path.display()));
+        } else if !path.is_file() {
+            r.fault(key, format!("names {}, which is not a file", path.display()));
+        }
+    }
+    quotes
 }
 
 fn faults(r: &mut Reader) -> Map<String, Value> {

@@ -126,11 +126,16 @@ fn auth(r: &mut Reader, bind: SocketAddr) -> Auth {
 
 fn storage(r: &mut Reader) -> Storage {
     let url = r.text("storage.url");
+    let folder = folder(&url).unwrap_or_else(|rule| {
+        r.fault("storage.url", rule);
+        PathBuf::new()
+    });
+    if folder.exists() && !folder.is_dir() {
+        let message = format!("names {}, which is not a folder", folder.display());
+        r.fault("storage.url", message);
+    }
     Storage {
-        folder: folder(&url).unwrap_or_else(|rule| {
-            r.fault("storage.url", rule);
-            PathBuf::new()
-        }),
+        folder,
         migrate_on_start: r.flag("storage.migrate_on_start"),
         readers: r.count("storage.readers", 64),
     }

@@ -44,6 +44,8 @@ fn the_defaults_are_those_of_the_design() {
     assert_eq!(settings.environment, "local");
     assert_eq!(settings.http.bind.to_string(), "127.0.0.1:8080");
     assert_eq!(settings.http.max_body_bytes, 65_536);
+    assert_eq!(settings.http.keep_alive, Duration::from_secs(15));
+    assert_eq!(settings.http.max_connections.get(), 4_096);
     assert_eq!(settings.storage.folder, PathBuf::from("data"));
     assert!(settings.storage.migrate_on_start);
     assert_eq!(settings.broker.paper.book, PathBuf::from("data/paper-book.db"));
@@ -133,14 +135,14 @@ fn instruments_are_named_by_variables_in_any_case_and_by_files_in_quotes() {
 fn lists_are_lists_in_files_and_texts_with_commas_in_variables() {
     let mut inputs = in_file(
         "lists",
-        "[broker.paper]\nquotes = [\"GBPUSD=a.csv\", \"b.csv\"]\n[broker.paper.faults]\ndelay_ms = 5\n",
+        "[broker.paper]\nquotes = [\"GBPUSD=Cargo.toml\", \"README.md\"]\n[broker.paper.faults]\ndelay_ms = 5\n",
     );
     inputs.variables.insert(
         "TRANCHE__BROKER__PAPER__FAULTS__REJECT_SYMBOLS".into(),
         "aapl, BRK.B,".into(),
     );
     let paper = Settings::load(&inputs).unwrap().broker.paper;
-    assert_eq!(paper.quotes, ["GBPUSD=a.csv", "b.csv"]);
+    assert_eq!(paper.quotes, ["GBPUSD=Cargo.toml", "README.md"]);
     assert_eq!(paper.faults["reject_symbols"], serde_json::json!(["AAPL", "BRK.B"]));
     assert_eq!(paper.faults["delay_ms"], 5);
     assert_eq!(paper.faults.len(), 14);
@@ -153,7 +155,7 @@ fn times_in_seconds_may_have_a_fraction() {
 }
 
 /// Each wrong value with the key that it must be told about, and a part of what it must be told.
-const WRONG: [(&str, &str, &str, &str); 38] = [
+const WRONG: [(&str, &str, &str, &str); 42] = [
     ("TRANCHE__HTTP__BIND", "8080", "http.bind", "127.0.0.1:8080"),
     ("TRANCHE__HTTP__BIND", "0.0.0.0:8080", "auth.mode", "openssl rand"),
     (
@@ -243,6 +245,30 @@ const WRONG: [(&str, &str, &str, &str); 38] = [
         "a number",
     ),
     ("TRANCHE__BROKER__PAPER__SPEED", "0", "broker.paper.speed", "a number"),
+    (
+        "TRANCHE__BROKER__PAPER__QUOTES",
+        "README.md,no/quotes-A.csv",
+        "broker.paper.quotes",
+        "no/quotes-A.csv, which is not there",
+    ),
+    (
+        "TRANCHE__BROKER__PAPER__QUOTES",
+        "GBPUSD=src",
+        "broker.paper.quotes",
+        "src, which is not a file",
+    ),
+    (
+        "TRANCHE__STORAGE__URL",
+        "sqlite:///dev/null",
+        "storage.url",
+        "/dev/null, which is not a folder",
+    ),
+    (
+        "TRANCHE__STORAGE__URL",
+        "sqlite://Cargo.toml",
+        "storage.url",
+        "Cargo.toml, which is not a folder",
+    ),
     (
         "TRANCHE__BROKER__PAPER__LATENCY",
         "5",

@@ -82,26 +82,50 @@ fn bounded(value: Decimal, max: Decimal, too_large: &'static str) -> Result<Deci
     Ok(value)
 }
 
+/// Longest text of a decimal that is read at all, in bytes.
+const LONGEST: usize = 64;
+
 /// Reads a decimal exactly as written, plain or with an exponent, without passing through a float.
 ///
 /// # Errors
 /// When the text is no number, or has more digits than can be kept exactly.
 pub fn parse_decimal(text: &str) -> Result<Decimal, BadText> {
-    const RULE: BadText = BadText {
+    const FORM: BadText = BadText {
+        rule: "must be a decimal number, such as 12.5",
+    };
+    const DIGITS: BadText = BadText {
         rule: "must be a decimal number of at most 28 digits",
     };
-    if text.is_empty() || text.len() > 64 || !text.bytes().all(|b| b.is_ascii_digit() || b"+-.eE".contains(&b)) {
-        return Err(RULE);
+    let (digits, exponent) = match text.split_once(['e', 'E']) {
+        Some((digits, exponent)) => (digits, Some(exponent)),
+        None => (text, None),
+    };
+    if !is_plain(digits) || !exponent.is_none_or(is_exponent) {
+        return Err(FORM);
     }
-    if let Some((digits, _)) = text.split_once(['e', 'E']) {
-        // What reads exponents would round the digits before it in silence.
-        Decimal::from_str_exact(digits).map_err(|_| RULE)?;
-        let value = Decimal::from_scientific(text).map_err(|_| RULE)?;
-        return Ok(value.normalize());
+    if text.len() > LONGEST {
+        return Err(DIGITS);
     }
-    Decimal::from_str_exact(text)
-        .map(|value| value.normalize())
-        .map_err(|_| RULE)
+    // What reads exponents would round the digits before it in silence.
+    let value = Decimal::from_str_exact(digits).map_err(|_| DIGITS)?;
+    let value = match exponent {
+        Some(_) => Decimal::from_scientific(text).map_err(|_| DIGITS)?,
+        None => value,
+    };
+    Ok(value.normalize())
+}
+
+/// Whether a text is digits, with at most a minus before and a point between or before them.
+fn is_plain(text: &str) -> bool {
+    let unsigned = text.strip_prefix('-').unwrap_or(text);
+    let (whole, fraction) = unsigned.split_once('.').unwrap_or(("", unsigned));
+    let is_digits = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
+    !fraction.is_empty() && is_digits(whole) && is_digits(fraction)
+}
+
+fn is_exponent(text: &str) -> bool {
+    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
+    !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit())
 }
 
 /// The one way to write a decimal: no trailing zeros, no exponent.
@@ -139,19 +163,21 @@ mod tests {
         assert_eq!(canonical(parse_decimal("1e3").unwrap()), "1000");
         assert_eq!(canonical(parse_decimal("0.10").unwrap()), "0.1");
         for bad in [
-            "",
-            "abc",
-            "1..2",
-            "0x10",
+            "", "abc", "1..2", "0x10", "NaN", "١", "1_000", "--1", "+1", "1.", "1.e3", ".", "-", "-.", "e3", "1e",
+            "1e+", "1e3.5", "1.2.3", "1-2",
+        ] {
+            let rule = parse_decimal(bad).unwrap_err().rule;
+            assert_eq!(rule, "must be a decimal number, such as 12.5", "{bad:?}");
+        }
+        for long in [
             "1e400",
-            "NaN",
-            "١",
-            "1_000",
             "0.00000000000000000000000000001",
             "1.00000000000000000000000000001e0",
-            "--1",
+            "12345678901234567890123456789012345",
+            &"1".repeat(65),
         ] {
-            assert!(parse_decimal(bad).is_err(), "{bad:?}");
+            let rule = parse_decimal(long).unwrap_err().rule;
+            assert_eq!(rule, "must be a decimal number of at most 28 digits", "{long:?}");
         }
     }
 

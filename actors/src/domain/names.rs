@@ -63,11 +63,17 @@ pub fn symbol(text: &str) -> Result<Symbol, super::text::BadText> {
     Symbol::parse(&text.to_ascii_uppercase())
 }
 
-/// A strategy as a client names it: at most 64 characters, so that the scheme's own names have room.
+/// A strategy as a client names it: at most 64 characters, so that the scheme's own names have room, and none of these.
+/// A single order under the scheme's name of a slice would get the very id of that slice.
 ///
 /// # Errors
 /// The rule that the text breaks.
 pub fn client_strategy(text: &str) -> Result<StrategyId, super::text::BadText> {
+    if ["twap_slice_", "twap_parent_"].iter().any(|own| text.starts_with(own)) {
+        return Err(super::text::BadText {
+            rule: "must not start with 'twap_slice_' or 'twap_parent_': these are the gateway's own",
+        });
+    }
     if text.len() > 64 {
         return StrategyId::parse("");
     }
@@ -104,6 +110,20 @@ mod tests {
         assert_eq!(symbol("eur/usd").unwrap().as_str(), "EUR/USD");
         for bad in ["", "A B", "ÄPFEL", &"A".repeat(33), "A|B", "A\n"] {
             assert!(symbol(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_clients_strategy_keeps_clear_of_the_schemes_names() {
+        for good in ["default", "twap", "my_twap_slice_1", &"x".repeat(64)] {
+            assert!(client_strategy(good).is_ok(), "{good:?}");
+        }
+        for bad in ["twap_slice_", "twap_slice_p_0", "twap_parent_5m_60s"] {
+            let rule = client_strategy(bad).unwrap_err().rule;
+            assert!(rule.contains("must not start with"), "{bad:?}: {rule}");
+        }
+        for bad in ["", "a b", &"x".repeat(65)] {
+            assert!(client_strategy(bad).is_err(), "{bad:?}");
         }
     }
 

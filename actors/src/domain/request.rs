@@ -112,11 +112,8 @@ impl PlanRules {
         let instrument = self.instrument(&instruction.symbol);
         let mut faults = Vec::new();
         if !self.accounts.contains(account) {
-            faults.push(FieldError::new(
-                "account",
-                "unknown_account",
-                format!("there is no account {account}"),
-            ));
+            let message = "names no account of this gateway";
+            faults.push(FieldError::new("account", "unknown_account", message));
         }
         if !(qty.get() % instrument.lot.get()).is_zero() {
             let message = format!("must be a multiple of the lot {}", canonical(instrument.lot.get()));

@@ -124,6 +124,27 @@ pub struct QuoteFile {
     pub path: PathBuf,
 }
 
+impl QuoteFile {
+    /// Reads how a file is spelt.
+    #[must_use]
+    pub fn spelt(text: &str) -> Self {
+        // A path may have an equals sign of its own; what stands before it is then no symbol.
+        let spelt = text
+            .split_once('=')
+            .and_then(|(symbol, path)| Some((Symbol::parse(symbol).ok()?, path)));
+        match spelt {
+            Some((symbol, path)) => Self {
+                symbol: Some(symbol),
+                path: path.into(),
+            },
+            None => Self {
+                symbol: None,
+                path: text.into(),
+            },
+        }
+    }
+}
+
 impl fmt::Display for QuoteFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.symbol {
@@ -141,21 +162,7 @@ impl Serialize for QuoteFile {
 
 impl<'de> Deserialize<'de> for QuoteFile {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        // A path may have an equals sign of its own; what stands before it is then no symbol.
-        let spelt = text
-            .split_once('=')
-            .and_then(|(symbol, path)| Some((Symbol::parse(symbol).ok()?, path)));
-        Ok(match spelt {
-            Some((symbol, path)) => Self {
-                symbol: Some(symbol),
-                path: path.into(),
-            },
-            None => Self {
-                symbol: None,
-                path: text.into(),
-            },
-        })
+        String::deserialize(deserializer).map(|text| Self::spelt(&text))
     }
 }
 

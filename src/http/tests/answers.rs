@@ -396,6 +396,14 @@ async fn each_refusal_has_its_status_and_its_code() {
                 ("2", &json!(2))
             );
         }
+        if code == "symbol_quarantined" {
+            let detail = answer.body["detail"].as_str().unwrap();
+            assert_eq!(answer.body["symbol"], "AAPL");
+            assert!(
+                detail.starts_with("AAPL is quarantined") && detail.contains("/api/v1/status"),
+                "{detail}"
+            );
+        }
         if code == "kill_switch_already_engaged" {
             assert_eq!(answer.body["state"], "ENGAGED");
             assert_eq!(answer.body["engaged_by"], "ops");
@@ -486,6 +494,41 @@ async fn ids_that_name_nothing_are_not_found() {
     }
     let answer = ask(Method::DELETE, "/api/v1/orders/abc/slices").of(&app).await;
     assert_eq!(answer.status, StatusCode::NOT_FOUND);
+}
+
+#[actix_web::test]
+async fn an_id_of_the_other_kind_is_told_its_own_calls() {
+    let fixture = Fixture::ready();
+    let app = serve!(fixture);
+    let parent = post("/api/v1/orders/slice", PARENT).of(&app).await;
+    let parent = parent.body["parent_order_id"].as_str().unwrap();
+    let single = post("/api/v1/orders", SINGLE).of(&app).await;
+    let single = single.body["client_order_id"].as_str().unwrap();
+    let told = |answer: Answer| {
+        assert_eq!((answer.status.as_u16(), answer.code()), (404, "not_found"));
+        answer.body["detail"].as_str().unwrap().to_owned()
+    };
+    for (path, body) in [
+        ("cancel", ""),
+        ("resolve", r#"{"as":"canceled","reason":"it is not there"}"#),
+    ] {
+        fixture.notes.refuse_with(CommandError::NotFound);
+        let asked = post(&format!("/api/v1/orders/{parent}/{path}"), body);
+        let detail = told(asked.of(&app).await);
+        assert!(
+            detail.contains(&format!("GET /api/v1/orders/{parent}/slices")),
+            "{detail}"
+        );
+    }
+    fixture.notes.refuse_with(CommandError::NotFound);
+    let path = format!("/api/v1/orders/{single}/slices");
+    for asked in [ask(Method::DELETE, &path), get(&path)] {
+        let detail = told(asked.of(&app).await);
+        assert!(
+            detail.contains(&format!("POST /api/v1/orders/{single}/cancel")),
+            "{detail}"
+        );
+    }
 }
 
 #[actix_web::test]

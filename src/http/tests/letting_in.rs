@@ -70,6 +70,22 @@ async fn the_key_makes_the_caller_admin_wherever_it_comes_from() {
 }
 
 #[actix_web::test]
+async fn a_connection_stays_only_with_who_has_shown_the_key() {
+    let fixture = keyed();
+    let app = serve!(fixture);
+    for path in ["/livez", "/readyz", "/openapi.json", "/nowhere", "/api/v1/status"] {
+        for token in ["", "Bearer wrong"] {
+            assert!(get(path).header("authorization", token).of(&app).await.closes, "{path}");
+        }
+        let known = get(path).header("authorization", "Bearer s3cret").of(&app).await;
+        assert!(!known.closes, "{path}");
+    }
+    let open = Fixture::ready();
+    let app = serve!(open);
+    assert!(!get("/livez").of(&app).await.closes);
+}
+
+#[actix_web::test]
 async fn metrics_can_be_public() {
     let mut fixture = keyed();
     fixture.state.metrics_public = true;

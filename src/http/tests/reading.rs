@@ -89,7 +89,18 @@ async fn idempotency_keys_are_quoted_or_bare_and_checked() {
     let longest = "k".repeat(128);
     assert!(parent(&longest).of(&app).await.status.is_success());
     let sent = fixture.notes.sent().len();
-    for key in ["a b", "a|b", "\"\"", "\"a\"b\"", "\"a\\\"", &"k".repeat(129)] {
+    for key in [
+        "a b",
+        "a|b",
+        "\"\"",
+        "\"a\"b\"",
+        "\"a\\\"",
+        "\"a",
+        "a\"",
+        "\"",
+        "a\"b",
+        &"k".repeat(129),
+    ] {
         for path in [
             "/api/v1/orders/slice",
             "/api/v1/orders/slice/preview",
@@ -175,7 +186,24 @@ async fn a_body_has_to_be_said_to_be_json() {
         .await;
     assert_eq!(zipped.status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
     assert!(fixture.notes.sent().is_empty());
-    for kind in ["application/json; charset=utf-8", "Application/JSON"] {
+    for kind in [
+        "application/json; charset=latin1",
+        "application/json;Charset=\"utf-16\"",
+        "application/json; charset=utf-8; charset=latin1",
+        "application/json; charset=",
+    ] {
+        let answer = post("/api/v1/orders", SINGLE)
+            .header("content-type", kind)
+            .of(&app)
+            .await;
+        assert_eq!(answer.status, StatusCode::UNSUPPORTED_MEDIA_TYPE, "{kind}");
+    }
+    assert!(fixture.notes.sent().is_empty());
+    for kind in [
+        "application/json; charset=utf-8",
+        "application/json;charset=\"UTF-8\"",
+        "Application/JSON",
+    ] {
         let answer = post("/api/v1/orders", SINGLE)
             .header("content-type", kind)
             .of(&app)

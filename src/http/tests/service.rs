@@ -2,10 +2,11 @@
 
 use actix_web::http::StatusCode;
 use serde_json::json;
+use tranche_actors::domain::breaker::BreakerState;
 use tranche_actors::gate::ShutReason;
 use tranche_actors::health::{Part, PartStatus, Phase};
 
-use super::fakes::engaged;
+use super::fakes::{engaged, now};
 use super::*;
 
 #[actix_web::test]
@@ -32,10 +33,21 @@ async fn readiness_follows_the_phase_and_trading_the_gate() {
     );
     assert_eq!(stopped.body["reasons"][0]["code"], "kill_switch_engaged");
     let detail = stopped.body["reasons"][0]["detail"].as_str().unwrap();
-    assert!(
-        detail.contains("ops") && detail.contains("prices look wrong"),
-        "{detail}"
+    assert!(detail.starts_with("the kill switch is engaged"), "{detail}");
+    assert!(!stopped.text.contains("ops") && !stopped.text.contains("prices"));
+    let told = get("/api/v1/kill-switch/status").of(&app).await;
+    assert_eq!(
+        (&told.body["engaged_by"], &told.body["engagement_reason"]),
+        (&json!("ops"), &json!("prices look wrong"))
     );
+
+    let tripped = BreakerState::default().trip("eve's hunch", None, now(), now().date_naive());
+    fixture.state.health.set_breaker(tripped);
+    fixture.gate.breaker.shut(ShutReason::CircuitBreakerTripped);
+    let stopped = get("/readyz").of(&app).await;
+    assert_eq!(stopped.body["reasons"][1]["code"], "circuit_breaker_tripped");
+    assert!(!stopped.text.contains("hunch"));
+    fixture.gate.breaker.clear(ShutReason::CircuitBreakerTripped);
 
     for (phase, code) in [(Phase::Starting, "starting"), (Phase::Draining, "draining")] {
         fixture.state.health.enter(phase);
@@ -135,9 +147,20 @@ async fn the_status_says_what_runs() {
         json!({
             "version": env!("CARGO_PKG_VERSION"), "mode": "paper", "broker": "paper", "instance": "one",
             "phase": "ready", "uptime_seconds": 0, "gate": "open", "trading_allowed": true,
-            "accounts": [{"account": "default", "owner": "one", "term": 3}], "queues": {"persistence": 2},
+            "accounts": [{"account": "default", "owner": "one", "term": 3, "quarantined": ["MSFT"]}],
+            "queues": {"persistence": 2},
         })
     );
+}
+
+#[actix_web::test]
+async fn the_status_answers_without_the_store() {
+    let fixture = Fixture::ready();
+    fixture.notes.store_is_down();
+    let app = serve!(fixture);
+    let status = get("/api/v1/status").of(&app).await;
+    assert_eq!(status.status, StatusCode::OK);
+    assert_eq!(status.body["accounts"][0]["quarantined"], Value::Null);
 }
 
 #[actix_web::test]

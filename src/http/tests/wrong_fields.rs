@@ -56,7 +56,7 @@ fn wrong(kind: Kind) -> Vec<String> {
         Kind::Symbol => name(32, &["A_B", "A\nB"]),
         Kind::Strategy => name(64, &["a/b"]),
         Kind::Account => name(32, &["Default", "a-b"]),
-        Kind::OwnId => name(64, &["flatten.1", "saga.x", "abc.r1", "slice", "a/b"]),
+        Kind::OwnId => name(64, &["flatten.1", "saga.x", "abc.r1", "slice", ".", "..", "a/b"]),
         Kind::Word => [not_a_text, texts(&["", "nonsense", "MARKET", " buy"])].concat(),
         Kind::Scope => [
             raws(&["5", "true", "[]", "[\"global\"]", "{\"account\":\"default\"}", "{}"]),
