@@ -50,10 +50,7 @@ const SETTINGS: [&str; 2] = ["broker.paper.latency_ms=0", "broker.paper.cash=100
 fn main() {
     let parts = std::env::args().skip(1).filter(|part| !part.starts_with('-'));
     let parts = parts.collect::<Vec<_>>();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     // Whichever way it ends, what was begun is dropped, and with it go the servers and their folders.
     let ended = runtime.block_on(async {
         let mut interrupt = signal(SignalKind::interrupt()).unwrap();
@@ -117,19 +114,9 @@ async fn start(sheet: &mut Sheet) {
         resident.push(server.resident_mib());
     }
     let value = Spread::of(&ready);
-    sheet.add(Row::absolute(
-        "start to ready, empty",
-        "ms",
-        value,
-        Reach::AtMost(300.0),
-    ));
+    sheet.add(Row::absolute("start to ready, empty", "ms", value, Reach::AtMost(300.0)));
     let value = Spread::of(&resident);
-    sheet.add(Row::absolute(
-        "resident memory, idle",
-        "MiB",
-        value,
-        Reach::AtMost(30.0),
-    ));
+    sheet.add(Row::absolute("resident memory, idle", "MiB", value, Reach::AtMost(30.0)));
 }
 
 /// Parents of ten slices as fast as the clients can, beside the same writes without HTTP and actors. Says the peak rate.
@@ -190,14 +177,7 @@ async fn tail(sheet: &mut Sheet, rate: f64) {
     }
     let what = format!("p99 of that POST at {rate:.0}/s, half the peak");
     let beside = ("one synced commit, median", Spread::of(&commits));
-    let row = Row::ratio(
-        &what,
-        "ms",
-        Spread::of(&tails),
-        beside,
-        Spread::of(&ratios),
-        Reach::AtMost(5.0),
-    );
+    let row = Row::ratio(&what, "ms", Spread::of(&tails), beside, Spread::of(&ratios), Reach::AtMost(5.0));
     sheet.add(row.noted(format!("p50 {:.2} ms", Spread::of(&middles).median)));
 }
 
@@ -215,14 +195,7 @@ async fn engage(sheet: &mut Sheet) {
     }
     let beside = ("one synced commit, median", Spread::of(&commits));
     let (what, value) = ("engage answered, halt, nothing in flight", Spread::of(&answers));
-    sheet.add(Row::ratio(
-        what,
-        "ms",
-        value,
-        beside,
-        Spread::of(&ratios),
-        Reach::AtMost(2.0),
-    ));
+    sheet.add(Row::ratio(what, "ms", value, beside, Spread::of(&ratios), Reach::AtMost(2.0)));
 }
 
 async fn one_commit() -> f64 {
@@ -235,10 +208,7 @@ async fn lateness(sheet: &mut Sheet, slices: u32, reach: f64) {
     let (mut tails, mut middles, mut bare, mut again) = (Vec::new(), Vec::new(), Vec::new(), 0);
     for run in 1..=RUNS {
         say(&format!("{slices} slices due at one instant, run {run} of {RUNS}"));
-        let Burst {
-            lateness,
-            claimed_again,
-        } = burst::run(slices).await;
+        let Burst { lateness, claimed_again } = burst::run(slices).await;
         tails.push(percentile(&lateness, 99.0));
         middles.push(percentile(&lateness, 50.0));
         again += claimed_again;
@@ -247,9 +217,6 @@ async fn lateness(sheet: &mut Sheet, slices: u32, reach: f64) {
     let what = format!("lateness of {slices} slices due at once, p99");
     let beside = ("as many bare timers, p99", Spread::of(&bare));
     let row = Row::beside(&what, "ms", Spread::of(&tails), beside, Reach::AtMost(reach));
-    let note = format!(
-        "p50 {:.1} ms; {again} claimed more than once in {RUNS} runs",
-        Spread::of(&middles).median
-    );
+    let note = format!("p50 {:.1} ms; {again} claimed more than once in {RUNS} runs", Spread::of(&middles).median);
     sheet.add(row.noted(note));
 }

@@ -226,12 +226,7 @@ struct Shared {
 
 impl Shared {
     fn new(state: HttpState) -> Self {
-        Self {
-            started: state.clock.monotonic(),
-            openapi: openapi::json(),
-            docs: docs::config(),
-            state,
-        }
+        Self { started: state.clock.monotonic(), openapi: openapi::json(), docs: docs::config(), state }
     }
 
     /// Refuses what can't be answered before recovery was tried.

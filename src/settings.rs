@@ -110,21 +110,11 @@ pub struct Fault {
 
 impl Fault {
     fn general(message: String) -> Self {
-        Self {
-            key: None,
-            variable: None,
-            message,
-            from: None,
-        }
+        Self { key: None, variable: None, message, from: None }
     }
 
     fn at(key: &layers::Key, message: String, origin: Option<&layers::Origin>) -> Self {
-        Self {
-            key: Some(key.to_string()),
-            variable: key.variable(),
-            message,
-            from: origin.map(ToString::to_string),
-        }
+        Self { key: Some(key.to_string()), variable: key.variable(), message, from: origin.map(ToString::to_string) }
     }
 }
 

@@ -87,27 +87,17 @@ pub enum StartupError {
 /// # Errors
 /// Why it did not start, or did not end well.
 pub async fn run(settings: Settings, on_listening: impl FnOnce(SocketAddr)) -> Result<(), StartupError> {
-    let (terminate, interrupt) = (
-        listen_for(SignalKind::terminate())?,
-        listen_for(SignalKind::interrupt())?,
-    );
+    let (terminate, interrupt) = (listen_for(SignalKind::terminate())?, listen_for(SignalKind::interrupt())?);
     // A write beyond a limit on file sizes has to fail like one to a full disk, not to end the process. Once somebody
     // has listened for a signal, it never ends the process any more.
-    drop(listen_for(SignalKind::from_raw(
-        rustix::process::Signal::XFSZ.as_raw(),
-    ))?);
+    drop(listen_for(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?);
     let lock = Arc::new(DataLock::take(&settings.storage.folder)?);
     let listener = bind(settings.http.bind)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let (paper_settings, book) = paper(&settings)?;
     let venue = Arc::new(PaperVenue::open(&paper_settings, &book, Arc::clone(&clock)).await?);
     let store = Arc::new(SqliteStore::new(Arc::clone(&lock), sqlite(&settings)));
-    let world = World {
-        store: store.clone(),
-        venue: venue.clone(),
-        clock,
-        entropy: Arc::new(SystemEntropy),
-    };
+    let world = World { store: store.clone(), venue: venue.clone(), clock, entropy: Arc::new(SystemEntropy) };
     let tuning = tuning(&settings, &world)?;
     let (fatal, died) = oneshot::channel();
     let house = supervisor::start(world.clone(), tuning.clone(), fatal);
@@ -124,10 +114,7 @@ pub async fn run(settings: Settings, on_listening: impl FnOnce(SocketAddr)) -> R
         error = unusable(&*world.store) => return Err(StartupError::Store(error)),
     }
     drain(&house, &handle).await;
-    serving
-        .await
-        .map_err(|error| StartupError::Server(error.into()))?
-        .map_err(StartupError::Server)?;
+    serving.await.map_err(|error| StartupError::Server(error.into()))?.map_err(StartupError::Server)?;
     drop((house, world));
     tracing::info!("stopped");
     Ok(())
@@ -202,10 +189,7 @@ fn paper(settings: &Settings) -> Result<(PaperSettings, PathBuf), StartupError> 
         latency_ms: millis(paper.latency),
         quote_interval_ms: millis(paper.quote_interval),
         slippage_bps: paper.slippage_bps,
-        fees: tranche_actors::market::fills::Fees {
-            per_unit: paper.fee_per_unit,
-            bps: paper.fee_bps,
-        },
+        fees: tranche_actors::market::fills::Fees { per_unit: paper.fee_per_unit, bps: paper.fee_bps },
         faults: serde_json::from_value(paper.faults.clone().into())?,
         event_buffer: paper.event_buffer.get(),
     };
@@ -303,11 +287,7 @@ fn http_state(
         metrics_public: settings.auth.metrics_public,
         metrics: http::metrics::install()?,
         limits: limits(settings),
-        about: About {
-            mode: "paper".to_owned(),
-            broker: "paper".to_owned(),
-            instance: tuning.instance.clone(),
-        },
+        about: About { mode: "paper".to_owned(), broker: "paper".to_owned(), instance: tuning.instance.clone() },
         live: live(house, tuning),
     })
 }
@@ -341,15 +321,8 @@ fn live(house: &House, tuning: &Tuning) -> Arc<dyn Fn() -> Live + Send + Sync> {
         let term = health.term();
         let owner = term.map(|_| instance.clone());
         Live {
-            accounts: vec![AccountOwner {
-                account: account.clone(),
-                owner,
-                term,
-            }],
-            queues: BTreeMap::from([
-                ("in_flight", count(in_flight.len())),
-                ("unknown", count(doubtful.len())),
-            ]),
+            accounts: vec![AccountOwner { account: account.clone(), owner, term }],
+            queues: BTreeMap::from([("in_flight", count(in_flight.len())), ("unknown", count(doubtful.len()))]),
         }
     })
 }

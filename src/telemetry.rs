@@ -25,15 +25,11 @@ pub fn init(format: LogFormat, levels: &str) {
     let asked = std::env::var("RUST_LOG").ok().filter(|text| !text.trim().is_empty());
     let (filter, complaint) = filter(asked.as_deref(), levels);
     let registry = tracing_subscriber::registry().with(filter);
-    let lines = tracing_subscriber::fmt::layer()
-        .with_writer(std::io::stderr)
-        .log_internal_errors(false);
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).log_internal_errors(false);
     let started = if is_json(format, std::io::stderr().is_terminal()) {
         registry.with(lines.json().flatten_event(true)).try_init()
     } else {
-        registry
-            .with(lines.with_ansi(std::io::stderr().is_terminal()))
-            .try_init()
+        registry.with(lines.with_ansi(std::io::stderr().is_terminal())).try_init()
     };
     if started.is_ok()
         && let Some(complaint) = complaint
@@ -48,10 +44,7 @@ fn filter(asked: Option<&str>, levels: &str) -> (EnvFilter, Option<String>) {
     let usual = || EnvFilter::new(format!("{levels},{QUIETENED}"));
     match asked.map(EnvFilter::try_new) {
         Some(Ok(filter)) => (filter, None),
-        Some(Err(error)) => (
-            usual(),
-            Some(format!("RUST_LOG can't be read, {levels:?} holds instead: {error}")),
-        ),
+        Some(Err(error)) => (usual(), Some(format!("RUST_LOG can't be read, {levels:?} holds instead: {error}"))),
         None => (usual(), None),
     }
 }
@@ -68,12 +61,7 @@ const fn is_json(format: LogFormat, on_terminal: bool) -> bool {
 fn log_panic(info: &PanicHookInfo<'_>) {
     let place = info.location().map(ToString::to_string).unwrap_or_default();
     let thread = std::thread::current();
-    tracing::error!(
-        place,
-        thread = thread.name().unwrap_or_default(),
-        "panic: {}",
-        panic_message(info.payload())
-    );
+    tracing::error!(place, thread = thread.name().unwrap_or_default(), "panic: {}", panic_message(info.payload()));
 }
 
 /// What a panic said.
@@ -111,12 +99,7 @@ mod tests {
         let usual = filter(None, "info").0.to_string();
         let mut directives = usual.split(',').collect::<Vec<_>>();
         directives.sort_unstable();
-        let quiet = [
-            "actix_http::h1::decoder=off",
-            "actix_http::h1::dispatcher=off",
-            "info",
-            "sqlx=error",
-        ];
+        let quiet = ["actix_http::h1::decoder=off", "actix_http::h1::dispatcher=off", "info", "sqlx=error"];
         assert_eq!(directives, quiet);
         assert_eq!(filter(Some("info"), "info").0.to_string(), "info");
     }

@@ -285,15 +285,11 @@ impl Broker {
 
     fn tell(&self, turned: BrokerTurned, ctx: &mut Context<Self>) {
         let line = self.lines.turned.clone();
-        ctx.spawn(
-            async move { line.ask(turned).await }
-                .into_actor(self)
-                .map(|told, _, _| {
-                    if told.is_err() {
-                        tracing::error!("the supervisor did not take note of the broker's state");
-                    }
-                }),
-        );
+        ctx.spawn(async move { line.ask(turned).await }.into_actor(self).map(|told, _, _| {
+            if told.is_err() {
+                tracing::error!("the supervisor did not take note of the broker's state");
+            }
+        }));
     }
 }
 
@@ -301,11 +297,7 @@ fn fate(due: &mut Due, world: &World, gate: &Gate, budget: &mut Budget, room: bo
     let now = world.clock.now();
     if now > due.latest {
         let late = (now - due.due).num_milliseconds();
-        return Fate::Ends(
-            OwnEnd::Expired,
-            "late",
-            format!("{late} ms after its time, more than its grace"),
-        );
+        return Fate::Ends(OwnEnd::Expired, "late", format!("{late} ms after its time, more than its grace"));
     }
     let boottime = world.clock.boottime();
     if let Verdict::Shut(reason) = gate.verdict(boottime) {

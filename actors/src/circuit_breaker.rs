@@ -117,17 +117,9 @@ impl Handler<Reset> for CircuitBreaker {
         let now = self.world.clock.now();
         let quiet = TimeDelta::from_std(self.tuning.quiet_period).unwrap_or(TimeDelta::MAX);
         // An unknown breaker may be reset too: that is an operator's word that it is looked after.
-        let unknown = || BreakerState {
-            state: BreakerWord::Tripped,
-            ..BreakerState::default()
-        };
+        let unknown = || BreakerState { state: BreakerWord::Tripped, ..BreakerState::default() };
         let epoch = self.epoch;
-        let state = match self
-            .state
-            .clone()
-            .unwrap_or_else(unknown)
-            .reset(&reset.operator, &reset.reason, now, quiet)
-        {
+        let state = match self.state.clone().unwrap_or_else(unknown).reset(&reset.operator, &reset.reason, now, quiet) {
             Ok(state) => state,
             Err(refused) => return Box::pin(async move { Err(CommandError::Reset(refused)) }.into_actor(self)),
         };
@@ -138,19 +130,9 @@ impl Handler<Reset> for CircuitBreaker {
             reason: Some(reset.reason),
             details: Some(json!({"caller": reset.by})),
         };
-        let write = Write::Breaker {
-            state: Box::new(state.clone()),
-            entry,
-        };
+        let write = Write::Breaker { state: Box::new(state.clone()), entry };
         let persist = self.persist.clone();
-        let saved = async move {
-            persist
-                .ask(Persist {
-                    writes: vec![write],
-                    lane: Lane::Switches,
-                })
-                .await
-        };
+        let saved = async move { persist.ask(Persist { writes: vec![write], lane: Lane::Switches }).await };
         Box::pin(saved.into_actor(self).map(move |saved, act, ctx| match saved {
             Ok(Ok(_)) if act.epoch == epoch => {
                 act.hold(state.clone(), ctx);
@@ -173,17 +155,13 @@ impl CircuitBreaker {
             return;
         }
         let store = self.world.store.clone();
-        ctx.spawn(
-            async move { store.switches().await }
-                .into_actor(self)
-                .map(|read, act, ctx| {
-                    act.reading = false;
-                    // While it can't be read, or is missing, the gate stays shut; the kill switch reports on the store.
-                    if let Ok(Some(state)) = read.map(|switches| switches.breaker) {
-                        act.learn(state, ctx);
-                    }
-                }),
-        );
+        ctx.spawn(async move { store.switches().await }.into_actor(self).map(|read, act, ctx| {
+            act.reading = false;
+            // While it can't be read, or is missing, the gate stays shut; the kill switch reports on the store.
+            if let Ok(Some(state)) = read.map(|switches| switches.breaker) {
+                act.learn(state, ctx);
+            }
+        }));
     }
 
     /// The first good read. A trip that could not be made durable before the actor died stays one.
@@ -221,11 +199,9 @@ impl CircuitBreaker {
         if let Some(reason) = reason {
             self.pen.shut(reason);
         }
-        for other in [
-            ShutReason::CircuitBreakerTripped,
-            ShutReason::CircuitBreakerQuiet,
-            ShutReason::CircuitBreakerUnknown,
-        ] {
+        for other in
+            [ShutReason::CircuitBreakerTripped, ShutReason::CircuitBreakerQuiet, ShutReason::CircuitBreakerUnknown]
+        {
             if Some(other) != reason {
                 self.pen.clear(other);
             }
@@ -271,14 +247,7 @@ impl CircuitBreaker {
         tracing::error!(%reason, %operator, "the circuit breaker tripped");
         if self.tuning.cancel_on_trip {
             let (cancel, within) = (self.cancel.clone(), self.tuning.kill_settle);
-            let cancelled = async move {
-                cancel
-                    .ask(CancelEverything {
-                        within,
-                        also: Vec::new(),
-                    })
-                    .await
-            };
+            let cancelled = async move { cancel.ask(CancelEverything { within, also: Vec::new() }).await };
             ctx.spawn(cancelled.into_actor(self).map(|tally, _, _| {
                 if tally.is_err() {
                     tracing::error!("the cancels of a trip could not be asked for");
@@ -305,21 +274,12 @@ impl CircuitBreaker {
             reason,
             details,
         };
-        let write = Write::Breaker {
-            state: Box::new(state.clone()),
-            entry,
-        };
+        let write = Write::Breaker { state: Box::new(state.clone()), entry };
         let (persist, health) = (self.persist.clone(), self.health.clone());
         let (told, durable) = tokio::sync::oneshot::channel();
         let saving = async move {
             while health.breaker().as_ref() == Some(&state) {
-                match persist
-                    .ask(Persist {
-                        writes: vec![write.clone()],
-                        lane: Lane::Switches,
-                    })
-                    .await
-                {
+                match persist.ask(Persist { writes: vec![write.clone()], lane: Lane::Switches }).await {
                     Ok(Ok(_)) => break,
                     Ok(Err(_)) | Err(_) => tokio::time::sleep(Duration::from_millis(500)).await,
                 }

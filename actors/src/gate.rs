@@ -115,11 +115,8 @@ pub struct GateWriter {
 }
 
 const KILL_SWITCH: &[ShutReason] = &[ShutReason::KillSwitchEngaged, ShutReason::KillSwitchUnknown];
-const BREAKER: &[ShutReason] = &[
-    ShutReason::CircuitBreakerTripped,
-    ShutReason::CircuitBreakerQuiet,
-    ShutReason::CircuitBreakerUnknown,
-];
+const BREAKER: &[ShutReason] =
+    &[ShutReason::CircuitBreakerTripped, ShutReason::CircuitBreakerQuiet, ShutReason::CircuitBreakerUnknown];
 const SUPERVISOR: &[ShutReason] = &[
     ShutReason::Starting,
     ShutReason::Draining,
@@ -139,19 +136,10 @@ impl Gate {
             ShutReason::BrokerUnavailable,
         ];
         let causes = unknown.iter().fold(0, |bits, reason| bits | reason.bit());
-        let word = Arc::new(Word {
-            causes: AtomicU32::new(causes),
-            open_until: AtomicU64::new(0),
-        });
-        let writer = |own| GateWriter {
-            word: Arc::clone(&word),
-            own,
-        };
-        let writers = GateWriters {
-            kill_switch: writer(KILL_SWITCH),
-            breaker: writer(BREAKER),
-            supervisor: writer(SUPERVISOR),
-        };
+        let word = Arc::new(Word { causes: AtomicU32::new(causes), open_until: AtomicU64::new(0) });
+        let writer = |own| GateWriter { word: Arc::clone(&word), own };
+        let writers =
+            GateWriters { kill_switch: writer(KILL_SWITCH), breaker: writer(BREAKER), supervisor: writer(SUPERVISOR) };
         (Self(word), writers)
     }
 
@@ -163,9 +151,7 @@ impl Gate {
             return ShutReason::ALL
                 .iter()
                 .find(|reason| causes & reason.bit() != 0)
-                .map_or(Verdict::Shut(ShutReason::KillSwitchUnknown), |reason| {
-                    Verdict::Shut(*reason)
-                });
+                .map_or(Verdict::Shut(ShutReason::KillSwitchUnknown), |reason| Verdict::Shut(*reason));
         }
         if nanos(boottime) < self.0.open_until.load(Ordering::SeqCst) {
             Verdict::Open
@@ -233,13 +219,7 @@ impl InFlight {
     pub fn enter(&self, id: &OrderId) -> (Ticket, oneshot::Receiver<()>) {
         let (cut, is_cut) = oneshot::channel();
         lock(&self.0).insert(id.clone(), Some(cut));
-        (
-            Ticket {
-                set: self.clone(),
-                id: id.clone(),
-            },
-            is_cut,
-        )
+        (Ticket { set: self.clone(), id: id.clone() }, is_cut)
     }
 
     /// The orders in the set. Shut the gate *before* this.
@@ -319,13 +299,8 @@ mod tests {
         open(&writers);
         assert_eq!(gate.verdict(NOW + Duration::from_millis(499)), Verdict::Open);
         let after_five_seconds = NOW + Duration::from_secs(5);
-        assert_eq!(
-            gate.verdict(after_five_seconds),
-            Verdict::Shut(ShutReason::KillSwitchUnknown)
-        );
-        writers
-            .kill_switch
-            .renew(after_five_seconds + Duration::from_millis(500));
+        assert_eq!(gate.verdict(after_five_seconds), Verdict::Shut(ShutReason::KillSwitchUnknown));
+        writers.kill_switch.renew(after_five_seconds + Duration::from_millis(500));
         assert_eq!(gate.verdict(after_five_seconds), Verdict::Open);
     }
 

@@ -72,18 +72,9 @@ pub struct Health(Arc<Mutex<State>>);
 
 impl Default for Health {
     fn default() -> Self {
-        let unknown = PartHealth {
-            status: PartStatus::Unknown,
-            detail: "not asked yet".to_owned(),
-        };
+        let unknown = PartHealth { status: PartStatus::Unknown, detail: "not asked yet".to_owned() };
         let parts = Part::ALL.iter().map(|part| (part.as_str(), unknown.clone())).collect();
-        Self(Arc::new(Mutex::new(State {
-            phase: Phase::Starting,
-            parts,
-            kill: None,
-            breaker: None,
-            term: None,
-        })))
+        Self(Arc::new(Mutex::new(State { phase: Phase::Starting, parts, kill: None, breaker: None, term: None })))
     }
 }
 
@@ -135,10 +126,7 @@ impl Health {
 
     /// A part says how it is.
     pub fn set(&self, part: Part, status: PartStatus, detail: impl Into<String>) {
-        let health = PartHealth {
-            status,
-            detail: detail.into(),
-        };
+        let health = PartHealth { status, detail: detail.into() };
         lock(&self.0).parts.insert(part.as_str(), health);
     }
 

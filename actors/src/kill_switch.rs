@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use actix::{
-    Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, ResponseActFuture, WrapFuture,
-};
+use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, ResponseActFuture, WrapFuture};
 use chrono::{DateTime, Utc};
 
 use crate::cancel_all::CancelEverything;
@@ -149,10 +147,7 @@ impl Handler<Disengage> for KillSwitch {
         }
         let now = self.world.clock.now();
         // An unknown switch may be released too: that is an operator's word that trading may go on.
-        let unknown = || KillState {
-            state: KillWord::Engaged,
-            ..KillState::default()
-        };
+        let unknown = || KillState { state: KillWord::Engaged, ..KillState::default() };
         let known = self.state.clone().unwrap_or_else(unknown);
         let Some(state) = known.disengage(&release.operator, release.notes.as_deref(), now) else {
             return Box::pin(async { Err(CommandError::NotEngaged) }.into_actor(self));
@@ -164,19 +159,9 @@ impl Handler<Disengage> for KillSwitch {
             reason: release.notes,
             details: Some(serde_json::json!({"caller": release.by})),
         };
-        let write = Write::Kill {
-            state: Box::new(state.clone()),
-            entry,
-        };
+        let write = Write::Kill { state: Box::new(state.clone()), entry };
         let (persist, epoch) = (self.lines.persist.clone(), self.epoch);
-        let saved = async move {
-            persist
-                .ask(Persist {
-                    writes: vec![write],
-                    lane: Lane::Switches,
-                })
-                .await
-        };
+        let saved = async move { persist.ask(Persist { writes: vec![write], lane: Lane::Switches }).await };
         Box::pin(saved.into_actor(self).map(move |saved, act, ctx| match saved {
             // Released only once that is durable; until then everything stays as it is.
             Ok(Ok(_)) if act.epoch == epoch && lock(&act.latch.asked).is_none() => {
@@ -185,9 +170,7 @@ impl Handler<Disengage> for KillSwitch {
             }
             Ok(Ok(_)) => {
                 act.save_again(ctx);
-                Err(CommandError::Conflict(
-                    "the kill switch was engaged again meanwhile".to_owned(),
-                ))
+                Err(CommandError::Conflict("the kill switch was engaged again meanwhile".to_owned()))
             }
             Ok(Err(PersistError::Unavailable)) => Err(CommandError::StoreUnavailable),
             Ok(Err(PersistError::Unknown)) | Err(_) => Err(CommandError::OutcomeUnknown),
@@ -204,18 +187,12 @@ impl Handler<ResumeCancels> for KillSwitch {
     type Result = ResponseActFuture<Self, ()>;
 
     fn handle(&mut self, _: ResumeCancels, _: &mut Self::Context) -> Self::Result {
-        let due = self
-            .state
-            .as_ref()
-            .is_some_and(|state| state.is_engaged() && state.mode == Some(KillMode::Cancel));
+        let due = self.state.as_ref().is_some_and(|state| state.is_engaged() && state.mode == Some(KillMode::Cancel));
         if !due {
             return Box::pin(async {}.into_actor(self));
         }
         self.carrying_out += 1;
-        let everything = CancelEverything {
-            within: self.tuning.kill_settle,
-            also: Vec::new(),
-        };
+        let everything = CancelEverything { within: self.tuning.kill_settle, also: Vec::new() };
         let line = self.lines.cancel.clone();
         let asked = async move { line.ask(everything).await };
         Box::pin(asked.into_actor(self).map(|asked, act, _| {
@@ -240,21 +217,17 @@ impl KillSwitch {
             return;
         }
         let store = self.world.store.clone();
-        ctx.spawn(
-            async move { store.switches().await }
-                .into_actor(self)
-                .map(move |read, act, ctx| {
-                    act.reading = false;
-                    match read.map(|switches| switches.kill) {
-                        Ok(Some(state)) => act.learn(state, ctx),
-                        Ok(None) => {
-                            let why = "the kill switch is missing from the database";
-                            act.health.set(Part::Switches, PartStatus::Down, why);
-                        }
-                        Err(error) => act.health.set(Part::Switches, PartStatus::Unknown, error.to_string()),
-                    }
-                }),
-        );
+        ctx.spawn(async move { store.switches().await }.into_actor(self).map(move |read, act, ctx| {
+            act.reading = false;
+            match read.map(|switches| switches.kill) {
+                Ok(Some(state)) => act.learn(state, ctx),
+                Ok(None) => {
+                    let why = "the kill switch is missing from the database";
+                    act.health.set(Part::Switches, PartStatus::Down, why);
+                }
+                Err(error) => act.health.set(Part::Switches, PartStatus::Unknown, error.to_string()),
+            }
+        }));
     }
 
     /// The first good read. What was engaged while nothing could be read stays engaged.
@@ -315,9 +288,7 @@ impl KillSwitch {
 
     fn release(&mut self, state: KillState) {
         self.hold(state);
-        self.latch
-            .pen
-            .renew(self.world.clock.boottime() + self.tuning.gate_open);
+        self.latch.pen.renew(self.world.clock.boottime() + self.tuning.gate_open);
         tracing::warn!("the kill switch is disengaged");
     }
 
@@ -330,20 +301,11 @@ impl KillSwitch {
     ) -> tokio::sync::oneshot::Receiver<()> {
         let (told, durable) = tokio::sync::oneshot::channel();
         let persist = self.lines.persist.clone();
-        let write = Write::Kill {
-            state: Box::new(state.clone()),
-            entry,
-        };
+        let write = Write::Kill { state: Box::new(state.clone()), entry };
         let health = self.health.clone();
         let saving = async move {
             loop {
-                match persist
-                    .ask(Persist {
-                        writes: vec![write.clone()],
-                        lane: Lane::Switches,
-                    })
-                    .await
-                {
+                match persist.ask(Persist { writes: vec![write.clone()], lane: Lane::Switches }).await {
                     Ok(Ok(_)) => break,
                     Ok(Err(_)) | Err(_) => tokio::time::sleep(Duration::from_millis(500)).await,
                 }

@@ -152,10 +152,7 @@ impl Handler<Persist> for Persistence {
             return Box::pin(async { Err(PersistError::Unavailable) });
         }
         let (answer, answered) = oneshot::channel();
-        let waiting = Waiting {
-            writes: persist.writes,
-            answer,
-        };
+        let waiting = Waiting { writes: persist.writes, answer };
         match persist.lane {
             Lane::Switches => self.urgent.push_back(waiting),
             Lane::Claims => self.queue.push_front(waiting),
@@ -263,10 +260,7 @@ impl Persistence {
         }
         let (answer, _) = oneshot::channel();
         let urgent = self.ownership.is_none();
-        let probe = Waiting {
-            writes: vec![Write::Probe],
-            answer,
-        };
+        let probe = Waiting { writes: vec![Write::Probe], answer };
         if urgent {
             self.urgent.push_back(probe)
         } else {
@@ -297,32 +291,18 @@ impl Persistence {
     }
 
     fn publish<'a>(&self, results: impl Iterator<Item = &'a Results>, ctx: &mut Context<Self>) {
-        let mut committed = Committed {
-            parents: Vec::new(),
-            singles: Vec::new(),
-        };
+        let mut committed = Committed { parents: Vec::new(), singles: Vec::new() };
         for applied in results.flatten().flatten() {
-            let news = applied
-                .parents
-                .iter()
-                .filter(|parent| parent.status != ParentStatus::Working);
-            committed
-                .parents
-                .extend(news.map(|parent| (parent.id.clone(), parent.status)));
-            committed
-                .singles
-                .extend(applied.orders.iter().filter(|order| order.slice.is_none()).cloned());
+            let news = applied.parents.iter().filter(|parent| parent.status != ParentStatus::Working);
+            committed.parents.extend(news.map(|parent| (parent.id.clone(), parent.status)));
+            committed.singles.extend(applied.orders.iter().filter(|order| order.slice.is_none()).cloned());
         }
         if committed.parents.is_empty() && committed.singles.is_empty() {
             return;
         }
         let line = self.committed.clone();
         // As above: nobody to tell means that the process is about to end.
-        ctx.spawn(
-            async move { line.ask(committed).await }
-                .into_actor(self)
-                .map(|_, _, _| ()),
-        );
+        ctx.spawn(async move { line.ask(committed).await }.into_actor(self).map(|_, _, _| ()));
     }
 }
 
@@ -337,12 +317,7 @@ fn answer(waiting: Waiting, result: Result<Results, PersistError>) {
 /// # Errors
 /// When it is not certain that it was written, or certain that it wasn't.
 pub(crate) async fn persist(line: &Line<Persist>, write: Write) -> Result<Result<Applied, Refusal>, PersistError> {
-    let asked = line
-        .ask(Persist {
-            writes: vec![write],
-            lane: Lane::Rest,
-        })
-        .await;
+    let asked = line.ask(Persist { writes: vec![write], lane: Lane::Rest }).await;
     let mut results = asked.map_err(|_| PersistError::Unknown)??;
     results.pop().ok_or(PersistError::Unknown)
 }
@@ -350,13 +325,7 @@ pub(crate) async fn persist(line: &Line<Persist>, write: Write) -> Result<Result
 /// Writes things that are true whether the store is up or not, as often as it takes.
 pub(crate) async fn persist_surely(line: &Line<Persist>, writes: Vec<Write>) -> Results {
     loop {
-        match line
-            .ask(Persist {
-                writes: writes.clone(),
-                lane: Lane::Rest,
-            })
-            .await
-        {
+        match line.ask(Persist { writes: writes.clone(), lane: Lane::Rest }).await {
             Ok(Ok(results)) => return results,
             Ok(Err(_)) | Err(_) => tokio::time::sleep(Duration::from_millis(500)).await,
         }

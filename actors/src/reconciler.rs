@@ -166,10 +166,7 @@ impl Reconciler {
         let (world, tuning, lines) = (self.world.clone(), self.tuning.clone(), self.lines.clone());
         let compared = async move {
             let found = compare(&world, &tuning, &lines.persist, recovering).await?;
-            let adopt = Adopt {
-                orders: found.open.unknown,
-                complete: recovering,
-            };
+            let adopt = Adopt { orders: found.open.unknown, complete: recovering };
             let (adopted, sent) =
                 futures_util::join!(lines.adopt.ask(adopt), dispatch(&lines.dispatch, found.open.waiting),);
             if adopted.is_err() || sent.is_err() {
@@ -177,16 +174,12 @@ impl Reconciler {
             }
             Ok((found.orphans, found.positions))
         };
-        Box::pin(
-            compared
-                .into_actor(self)
-                .map(|found: Result<_, CompareError>, act, ctx| {
-                    let (orphans, positions) = found?;
-                    act.count_orphans(orphans, ctx);
-                    act.count_positions(positions, ctx);
-                    Ok(())
-                }),
-        )
+        Box::pin(compared.into_actor(self).map(|found: Result<_, CompareError>, act, ctx| {
+            let (orphans, positions) = found?;
+            act.count_orphans(orphans, ctx);
+            act.count_positions(positions, ctx);
+            Ok(())
+        }))
     }
 
     /// An order at the broker that we don't know: recorded when seen twice, its symbol quarantined.
@@ -219,11 +212,7 @@ impl Reconciler {
                 tracing::error!(%symbol, %ours, %theirs, "our position differs from the broker's");
                 metrics::counter!("tranche_position_differences_total").increment(1);
                 self.seen.reported.insert(symbol.clone(), (*ours, *theirs));
-                writes.push(Write::PositionDiffers {
-                    symbol: symbol.clone(),
-                    ours: *ours,
-                    theirs: *theirs,
-                });
+                writes.push(Write::PositionDiffers { symbol: symbol.clone(), ours: *ours, theirs: *theirs });
             }
         }
         self.seen.reported.retain(|symbol, _| differing.contains_key(symbol));
@@ -236,10 +225,6 @@ impl Reconciler {
             return;
         }
         let line = self.lines.persist.clone();
-        ctx.spawn(
-            async move { persist_surely(&line, writes).await }
-                .into_actor(self)
-                .map(|_, _, _| ()),
-        );
+        ctx.spawn(async move { persist_surely(&line, writes).await }.into_actor(self).map(|_, _, _| ()));
     }
 }

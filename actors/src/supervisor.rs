@@ -106,11 +106,7 @@ struct Pens {
 #[must_use]
 pub fn start(world: World, tuning: Tuning, fatal: oneshot::Sender<()>) -> House {
     let (gate, pens) = Gate::new();
-    let GateWriters {
-        kill_switch,
-        breaker,
-        supervisor,
-    } = pens;
+    let GateWriters { kill_switch, breaker, supervisor } = pens;
     let latch = Latch::new(kill_switch);
     let (health, lines) = (Health::default(), Lines::default());
     let (in_flight, doubtful) = (InFlight::default(), Doubtful::default());
@@ -158,15 +154,7 @@ pub fn start(world: World, tuning: Tuning, fatal: oneshot::Sender<()>) -> House 
         trip: root.clone().recipient(),
         reset: root.clone().recipient(),
     };
-    House {
-        desk,
-        kill_switch: handle,
-        health,
-        gate,
-        in_flight,
-        doubtful,
-        supervisor: root,
-    }
+    House { desk, kill_switch: handle, health, gate, in_flight, doubtful, supervisor: root }
 }
 
 impl Actor for Supervisor {
@@ -177,9 +165,8 @@ impl Actor for Supervisor {
         self.lines.connect_root(&ctx.address());
         self.health.set(Part::Supervisor, PartStatus::Up, "");
         if let Some(reported) = self.reported.take() {
-            let deaths = stream::unfold(reported, |mut deaths| async {
-                deaths.recv().await.map(|role| (role, deaths))
-            });
+            let deaths =
+                stream::unfold(reported, |mut deaths| async { deaths.recv().await.map(|role| (role, deaths)) });
             ctx.add_message_stream(futures_util::StreamExt::map(deaths, Died));
         }
         self.spawn_kill_switch();

@@ -232,9 +232,7 @@ impl TwapParent {
 
     /// Waits for the end of the schedule, in steps, since the wall clock may be set.
     fn await_end(&mut self, ctx: &mut Context<Self>) {
-        let left = (self.end_at - self.world.clock.now())
-            .to_std()
-            .unwrap_or(Duration::ZERO);
+        let left = (self.end_at - self.world.clock.now()).to_std().unwrap_or(Duration::ZERO);
         ctx.run_later(left.min(LONGEST_SLEEP), |act, ctx| {
             if act.world.clock.now() < act.end_at {
                 act.await_end(ctx);
@@ -273,9 +271,7 @@ impl TwapParent {
         if self.schedule_over {
             return;
         }
-        let until_start = (self.start_at - self.world.clock.now())
-            .to_std()
-            .unwrap_or(Duration::ZERO);
+        let until_start = (self.start_at - self.world.clock.now()).to_std().unwrap_or(Duration::ZERO);
         if !until_start.is_zero() {
             ctx.run_later(until_start.min(LONGEST_SLEEP), Self::sample);
             return;
@@ -286,10 +282,7 @@ impl TwapParent {
         let quoted = async move { tokio::time::timeout(longest, venue.quote(&symbol)).await };
         ctx.spawn(quoted.into_actor(self).map(|quote, act, ctx| {
             let now = act.world.clock.monotonic();
-            let since = act
-                .sampled_at
-                .replace(now)
-                .map_or(act.sample_every, |last| now.saturating_sub(last));
+            let since = act.sampled_at.replace(now).map_or(act.sample_every, |last| now.saturating_sub(last));
             // Without a quote there is no sample; what stands for longer than two periods was missed, not measured.
             if let Ok(Ok(quote)) = quote {
                 let millis = since.min(act.sample_every * 2).as_millis();
@@ -305,10 +298,7 @@ impl TwapParent {
         if self.benchmark.seconds.is_zero() {
             return;
         }
-        let write = Write::Benchmark {
-            id: self.id.clone(),
-            benchmark: self.benchmark,
-        };
+        let write = Write::Benchmark { id: self.id.clone(), benchmark: self.benchmark };
         let (line, id) = (self.lines.persist.clone(), self.id.clone());
         let saved = async move { persist(&line, write).await };
         ctx.spawn(saved.into_actor(self).map(move |saved, _, _| {

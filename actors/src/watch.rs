@@ -60,10 +60,7 @@ pub(crate) struct LastWord {
 
 impl LastWord {
     pub(crate) const fn new(gate: GateWriter, fatal: oneshot::Sender<()>) -> Self {
-        Self {
-            gate,
-            fatal: Some(fatal),
-        }
+        Self { gate, fatal: Some(fatal) }
     }
 }
 

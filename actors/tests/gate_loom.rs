@@ -34,9 +34,6 @@ fn no_order_leaves_that_an_engage_does_not_see() {
         writers.kill_switch.shut(ShutReason::KillSwitchEngaged);
         let seen = set.ids();
         let left = sender.join().expect("the sender ends");
-        assert!(
-            left.is_none() || seen.contains(&id),
-            "an order left unseen after the gate was shut"
-        );
+        assert!(left.is_none() || seen.contains(&id), "an order left unseen after the gate was shut");
     });
 }

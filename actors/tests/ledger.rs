@@ -1,4 +1,5 @@
 //! The ledger's rules under any sequence of writes: sums add up, refusals change nothing, each fill counts once.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that fails may panic")]
 
 use std::num::NonZeroU32;
 
@@ -63,17 +64,11 @@ fn rules() -> PlanRules {
 
 /// Books with one parent of three slices of ten.
 fn books() -> (Books, OrderId, Vec<OrderId>) {
-    let asked = Asked {
-        by: local(),
-        key: None,
-        at: at(),
-    };
+    let asked = Asked { by: local(), key: None, at: at() };
     let (parent, slices) = request(30).plan(&rules(), &asked).unwrap();
     let (id, ids) = (parent.id.clone(), slices.iter().map(|slice| slice.id.clone()).collect());
     let mut books = Books::new(at());
-    books
-        .apply(&Write::Submit(Box::new(Submission::Parent { parent, slices })))
-        .unwrap();
+    books.apply(&Write::Submit(Box::new(Submission::Parent { parent, slices }))).unwrap();
     (books, id, ids)
 }
 
@@ -146,60 +141,23 @@ fn act() -> impl Strategy<Value = Act> {
 fn write(act: &Act, order: &Order, parent: &OrderId, all: &[OrderId]) -> Write {
     let (id, attempt) = (order.id.clone(), order.attempt);
     match act {
-        Act::Claim(version) => Write::Claim {
-            id,
-            plan_version: Some(*version),
-        },
+        Act::Claim(version) => Write::Claim { id, plan_version: Some(*version) },
         Act::NeverLeft(try_used) => {
             let tries = try_used.then_some(3);
-            Write::NeverLeft {
-                id,
-                attempt,
-                reason: "never_left",
-                detail: String::new(),
-                tries,
-            }
+            Write::NeverLeft { id, attempt, reason: "never_left", detail: String::new(), tries }
         }
-        Act::Unknown(at_venue) => Write::OutcomeUnknown {
-            id,
-            attempt,
-            detail: String::new(),
-            at_venue: *at_venue,
-        },
-        Act::Refused => Write::Refused {
-            id,
-            attempt,
-            words: VenueWords {
-                code: "no".into(),
-                message: "no".into(),
-            },
-        },
+        Act::Unknown(at_venue) => Write::OutcomeUnknown { id, attempt, detail: String::new(), at_venue: *at_venue },
+        Act::Refused => Write::Refused { id, attempt, words: VenueWords { code: "no".into(), message: "no".into() } },
         Act::Report(status, filled, with) => {
             let filled = if *status == VenueStatus::Filled { 10 } else { *filled };
-            let executions = if *with && filled > 0 {
-                vec![execution(order, filled)]
-            } else {
-                Vec::new()
-            };
+            let executions = if *with && filled > 0 { vec![execution(order, filled)] } else { Vec::new() };
             let order = venue_order(order, *status, filled);
-            Write::Report(Box::new(Report {
-                order,
-                executions,
-                corrects: false,
-            }))
+            Write::Report(Box::new(Report { order, executions, corrects: false }))
         }
         Act::Absent => Write::Absent { id, attempt },
-        Act::End(end) => Write::End {
-            id,
-            end: *end,
-            reason: "test",
-            detail: String::new(),
-        },
+        Act::End(end) => Write::End { id, end: *end, reason: "test", detail: String::new() },
         Act::CancelOrder => Write::CancelOrder { id, by: local() },
-        Act::CancelParent => Write::CancelParent {
-            id: parent.clone(),
-            by: local(),
-        },
+        Act::CancelParent => Write::CancelParent { id: parent.clone(), by: local() },
         Act::MarkAll => Write::MarkCancels { ids: all.to_vec() },
         Act::ScheduleEnded => Write::ScheduleEnded { id: parent.clone() },
         Act::CancelTaken => Write::CancelTaken { id },
@@ -221,16 +179,12 @@ fn write(act: &Act, order: &Order, parent: &OrderId, all: &[OrderId]) -> Write {
 fn check(books: &Books, parent: &OrderId, slices: &[OrderId]) -> Result<(), TestCaseError> {
     let whole = &books.parents[parent];
     let children = slices.iter().map(|id| &books.orders[id]).collect::<Vec<_>>();
-    let sum = children.iter().fold(Progress::default(), |sum, child| {
-        sum.moved(Progress::default(), Progress::of(child))
-    });
+    let sum =
+        children.iter().fold(Progress::default(), |sum, child| sum.moved(Progress::default(), Progress::of(child)));
     prop_assert_eq!(whole.progress, sum);
     prop_assert!(whole.adds_up());
     prop_assert_eq!(whole.status, whole.derive_status(at()));
-    prop_assert_eq!(
-        whole.status.is_terminal(),
-        children.iter().all(|child| child.status.is_terminal())
-    );
+    prop_assert_eq!(whole.status.is_terminal(), children.iter().all(|child| child.status.is_terminal()));
     let held = books.positions.values().map(|position| position.qty).sum::<Decimal>();
     prop_assert_eq!(held, sum.filled_qty);
     for child in children {
@@ -281,76 +235,30 @@ proptest! {
 #[test]
 fn a_claim_needs_the_plan_version_and_a_parent_that_works() {
     let (mut books, parent, slices) = books();
-    let claim = |version| Write::Claim {
-        id: slices[0].clone(),
-        plan_version: Some(version),
-    };
+    let claim = |version| Write::Claim { id: slices[0].clone(), plan_version: Some(version) };
     assert_eq!(books.apply(&claim(2)), Err(Refusal::GuardLost("the plan has changed")));
     let claimed = books.apply(&claim(1)).unwrap();
-    assert_eq!(
-        (claimed.orders[0].status, claimed.orders[0].attempt),
-        (OrderStatus::Submitting, 1)
-    );
-    assert!(
-        matches!(books.apply(&claim(1)), Err(Refusal::GuardLost(_))),
-        "claimed twice"
-    );
-    books
-        .apply(&Write::CancelParent {
-            id: parent,
-            by: local(),
-        })
-        .unwrap();
-    let next = Write::Claim {
-        id: slices[1].clone(),
-        plan_version: Some(1),
-    };
-    assert!(
-        matches!(books.apply(&next), Err(Refusal::GuardLost(_))),
-        "claimed after the cancel"
-    );
+    assert_eq!((claimed.orders[0].status, claimed.orders[0].attempt), (OrderStatus::Submitting, 1));
+    assert!(matches!(books.apply(&claim(1)), Err(Refusal::GuardLost(_))), "claimed twice");
+    books.apply(&Write::CancelParent { id: parent, by: local() }).unwrap();
+    let next = Write::Claim { id: slices[1].clone(), plan_version: Some(1) };
+    assert!(matches!(books.apply(&next), Err(Refusal::GuardLost(_))), "claimed after the cancel");
 }
 
 #[test]
 fn an_order_that_turns_up_after_it_was_given_up_is_counted_and_has_to_go() {
     let (mut books, parent, slices) = books();
     let id = slices[0].clone();
-    books
-        .apply(&Write::Claim {
-            id: id.clone(),
-            plan_version: Some(1),
-        })
-        .unwrap();
-    let lost = Write::OutcomeUnknown {
-        id: id.clone(),
-        attempt: 1,
-        detail: String::new(),
-        at_venue: false,
-    };
+    books.apply(&Write::Claim { id: id.clone(), plan_version: Some(1) }).unwrap();
+    let lost = Write::OutcomeUnknown { id: id.clone(), attempt: 1, detail: String::new(), at_venue: false };
     books.apply(&lost).unwrap();
-    let give_up = Write::End {
-        id: id.clone(),
-        end: OwnEnd::Failed,
-        reason: "absent_at_venue",
-        detail: String::new(),
-    };
-    assert!(
-        matches!(books.apply(&give_up), Err(Refusal::GuardLost(_))),
-        "given up while it may be live"
-    );
-    books
-        .apply(&Write::Absent {
-            id: id.clone(),
-            attempt: 1,
-        })
-        .unwrap();
+    let give_up = Write::End { id: id.clone(), end: OwnEnd::Failed, reason: "absent_at_venue", detail: String::new() };
+    assert!(matches!(books.apply(&give_up), Err(Refusal::GuardLost(_))), "given up while it may be live");
+    books.apply(&Write::Absent { id: id.clone(), attempt: 1 }).unwrap();
     books.apply(&give_up).unwrap();
     let order = books.orders[&id].clone();
-    let report = Report {
-        order: venue_order(&order, VenueStatus::PartiallyFilled, 4),
-        executions: vec![],
-        corrects: false,
-    };
+    let report =
+        Report { order: venue_order(&order, VenueStatus::PartiallyFilled, 4), executions: vec![], corrects: false };
     books.apply(&Write::Report(Box::new(report))).unwrap();
     let order = &books.orders[&id];
     assert_eq!(order.status, OrderStatus::PartiallyFilled);
@@ -362,36 +270,14 @@ fn an_order_that_turns_up_after_it_was_given_up_is_counted_and_has_to_go() {
 fn a_duplicate_id_can_never_be_absent_and_a_stranger_is_never_adopted() {
     let (mut books, _, slices) = books();
     let id = slices[0].clone();
-    books
-        .apply(&Write::Claim {
-            id: id.clone(),
-            plan_version: Some(1),
-        })
-        .unwrap();
-    let there = Write::OutcomeUnknown {
-        id: id.clone(),
-        attempt: 1,
-        detail: String::new(),
-        at_venue: true,
-    };
+    books.apply(&Write::Claim { id: id.clone(), plan_version: Some(1) }).unwrap();
+    let there = Write::OutcomeUnknown { id: id.clone(), attempt: 1, detail: String::new(), at_venue: true };
     books.apply(&there).unwrap();
-    assert!(matches!(
-        books.apply(&Write::Absent {
-            id: id.clone(),
-            attempt: 1
-        }),
-        Err(Refusal::GuardLost(_))
-    ));
+    assert!(matches!(books.apply(&Write::Absent { id: id.clone(), attempt: 1 }), Err(Refusal::GuardLost(_))));
     let order = books.orders[&id].clone();
     let mut stranger = venue_order(&order, VenueStatus::Accepted, 0);
     stranger.qty = Qty::new(Decimal::from(11)).unwrap();
-    let report = |order| {
-        Write::Report(Box::new(Report {
-            order,
-            executions: vec![],
-            corrects: false,
-        }))
-    };
+    let report = |order| Write::Report(Box::new(Report { order, executions: vec![], corrects: false }));
     assert_eq!(books.apply(&report(stranger)), Err(Refusal::NotOurs));
     let never_sent = venue_order(&books.orders[&slices[1]].clone(), VenueStatus::Accepted, 0);
     assert_eq!(books.apply(&report(never_sent)), Err(Refusal::NotOurs));
@@ -401,28 +287,15 @@ fn a_duplicate_id_can_never_be_absent_and_a_stranger_is_never_adopted() {
 fn a_correction_replaces_what_was_counted() {
     let (mut books, parent, slices) = books();
     let id = slices[0].clone();
-    books
-        .apply(&Write::Claim {
-            id: id.clone(),
-            plan_version: Some(1),
-        })
-        .unwrap();
+    books.apply(&Write::Claim { id: id.clone(), plan_version: Some(1) }).unwrap();
     let order = books.orders[&id].clone();
     let report = |filled, corrects| {
         let order = venue_order(&order, VenueStatus::PartiallyFilled, filled);
-        Write::Report(Box::new(Report {
-            order,
-            executions: vec![],
-            corrects,
-        }))
+        Write::Report(Box::new(Report { order, executions: vec![], corrects }))
     };
     books.apply(&report(8, false)).unwrap();
     books.apply(&report(5, false)).unwrap();
-    assert_eq!(
-        books.parents[&parent].progress.filled_qty,
-        Decimal::from(8),
-        "a stale total counts for nothing"
-    );
+    assert_eq!(books.parents[&parent].progress.filled_qty, Decimal::from(8), "a stale total counts for nothing");
     books.apply(&report(5, true)).unwrap();
     assert_eq!(books.parents[&parent].progress.filled_qty, Decimal::from(5));
     let held = books.positions.values().map(|position| position.qty).sum::<Decimal>();
@@ -432,21 +305,14 @@ fn a_correction_replaces_what_was_counted() {
 #[test]
 fn a_submission_is_taken_once_and_another_under_its_id_is_refused() {
     let (mut books, parent, _) = books();
-    let asked = Asked {
-        by: local(),
-        key: None,
-        at: at() + TimeDelta::seconds(5),
-    };
+    let asked = Asked { by: local(), key: None, at: at() + TimeDelta::seconds(5) };
     let submit = |request: ParentRequest| {
         let (parent, slices) = request.plan(&rules(), &asked).unwrap();
         Write::Submit(Box::new(Submission::Parent { parent, slices }))
     };
     let replay = books.apply(&submit(request(30))).unwrap();
     assert_eq!((replay.outcome, &replay.parents[0].id), (Outcome::Replayed, &parent));
-    let other = ParentRequest {
-        client_order_id: Some(parent),
-        ..request(60)
-    };
+    let other = ParentRequest { client_order_id: Some(parent), ..request(60) };
     assert_eq!(books.apply(&submit(other)), Err(Refusal::IdReused));
 }
 

@@ -85,9 +85,7 @@ async fn read(ledger: &mut SqliteConnection, book: &Path, due: &str, slices: u32
     let mut book = open(book).await;
     let taken = sqlx::query("SELECT client_order_id, submitted_at FROM orders");
     let taken = taken.fetch_all(&mut book).await.unwrap();
-    let taken = taken
-        .iter()
-        .map(|row| (row.get::<String, _>(0), time(&row.get::<String, _>(1))));
+    let taken = taken.iter().map(|row| (row.get::<String, _>(0), time(&row.get::<String, _>(1))));
     let taken = taken.collect::<BTreeMap<_, _>>();
     let commits = sqlx::query_scalar::<_, String>("SELECT DISTINCT at FROM order_events ORDER BY at");
     let commits = commits.fetch_all(&mut *ledger).await.unwrap();
@@ -96,10 +94,7 @@ async fn read(ledger: &mut SqliteConnection, book: &Path, due: &str, slices: u32
     let claims = sqlx::query(claims).bind(due).fetch_all(ledger).await.unwrap();
     assert!(u32::try_from(claims.len()) == Ok(slices), "every slice is there");
 
-    let mut burst = Burst {
-        lateness: Vec::new(),
-        claimed_again: 0,
-    };
+    let mut burst = Burst { lateness: Vec::new(), claimed_again: 0 };
     for claim in claims {
         let (id, began) = (claim.get::<String, _>(0), claim.get::<Option<String>, _>(1));
         let began = time(&began.expect("every slice is claimed"));

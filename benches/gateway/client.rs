@@ -26,11 +26,7 @@ impl Connection {
     pub(crate) async fn open(address: SocketAddr) -> std::io::Result<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
-        Ok(Self {
-            stream,
-            address,
-            buffer: Vec::with_capacity(16 * 1_024),
-        })
+        Ok(Self { stream, address, buffer: Vec::with_capacity(16 * 1_024) })
     }
 
     pub(crate) async fn get(&mut self, path: &str) -> std::io::Result<Answer<'_>> {
@@ -75,8 +71,7 @@ fn parts(answer: &[u8]) -> Option<(u16, usize, usize)> {
     let status = text.get(9..12)?.parse().ok()?;
     let length = text.lines().find_map(|line| {
         let (name, value) = line.split_once(':')?;
-        name.eq_ignore_ascii_case("content-length")
-            .then(|| value.trim().parse::<usize>().ok())?
+        name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>().ok())?
     });
     let body = head + 4;
     Some((status, body, body + length.unwrap_or(0)))

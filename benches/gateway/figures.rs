@@ -93,15 +93,7 @@ pub(crate) struct Row {
 impl Row {
     /// A figure with a target of its own.
     pub(crate) fn absolute(what: &str, unit: &'static str, value: Spread, reach: Reach) -> Self {
-        Self {
-            what: what.to_owned(),
-            unit,
-            value,
-            beside: None,
-            ratio: None,
-            reach,
-            note: String::new(),
-        }
+        Self { what: what.to_owned(), unit, value, beside: None, ratio: None, reach, note: String::new() }
     }
 
     /// The same, with something to see it beside.
@@ -112,10 +104,7 @@ impl Row {
         beside: (&'static str, Spread),
         reach: Reach,
     ) -> Self {
-        Self {
-            beside: Some(beside),
-            ..Self::absolute(what, unit, value, reach)
-        }
+        Self { beside: Some(beside), ..Self::absolute(what, unit, value, reach) }
     }
 
     /// A figure whose ratio to its limit has the target.
@@ -127,10 +116,7 @@ impl Row {
         ratio: Spread,
         reach: Reach,
     ) -> Self {
-        Self {
-            ratio: Some(ratio),
-            ..Self::beside(what, unit, value, beside, reach)
-        }
+        Self { ratio: Some(ratio), ..Self::beside(what, unit, value, beside, reach) }
     }
 
     pub(crate) fn noted(self, note: String) -> Self {
@@ -150,9 +136,7 @@ impl Row {
         [
             self.what.clone(),
             format!("{} {}", self.value.text(), self.unit),
-            self.beside.map_or_else(String::new, |(what, value)| {
-                format!("{} {} {what}", value.text(), self.unit)
-            }),
+            self.beside.map_or_else(String::new, |(what, value)| format!("{} {} {what}", value.text(), self.unit)),
             self.ratio.map_or_else(String::new, |ratio| ratio.text()),
             self.reach.text(&format!("{space}{unit}{of_ratio}")),
             if self.is_met() { "yes" } else { "NO" }.to_owned(),
@@ -182,10 +166,7 @@ pub(crate) struct Sheet {
 
 impl Sheet {
     pub(crate) fn new() -> Self {
-        Self {
-            rows: Vec::new(),
-            load_before: load_average(),
-        }
+        Self { rows: Vec::new(), load_before: load_average() }
     }
 
     pub(crate) fn add(&mut self, row: Row) {

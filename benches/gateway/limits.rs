@@ -41,11 +41,7 @@ impl Ledger {
         store.open().await.unwrap();
         let account = AccountName::parse(DEFAULT_NAME).unwrap();
         let ownership = store.acquire(&account, "bench").await.unwrap();
-        Self {
-            store,
-            ownership,
-            _folder: folder,
-        }
+        Self { store, ownership, _folder: folder }
     }
 
     /// How long it takes to commit writes, all of which have to be taken.

@@ -58,18 +58,12 @@ impl Load {
         for _ in 0..clients {
             open.push(server.connect().await);
         }
-        Self {
-            clients: open,
-            body: ten_slices().into(),
-            next: Arc::default(),
-        }
+        Self { clients: open, body: ten_slices().into(), next: Arc::default() }
     }
 }
 
 async fn submit(client: &mut Connection, body: &str, number: u32) {
-    let answer = client
-        .post("/api/v1/orders/slice", &format!("bench-{number}"), body)
-        .await;
+    let answer = client.post("/api/v1/orders/slice", &format!("bench-{number}"), body).await;
     let answer = answer.unwrap();
     assert!(answer.status == 201, "{}", String::from_utf8_lossy(answer.body));
 }
@@ -140,16 +134,12 @@ pub(crate) async fn engagements(server: &Server, times: u32) -> Vec<f64> {
     for n in 0..times {
         let body = r#"{"operator":"bench","reason":"measured","mode":"halt"}"#;
         let began = Instant::now();
-        let answer = client
-            .post("/api/v1/kill-switch/engage", &format!("engage-{n}"), body)
-            .await;
+        let answer = client.post("/api/v1/kill-switch/engage", &format!("engage-{n}"), body).await;
         let answer = answer.unwrap();
         latencies.push(ms(began.elapsed()));
         assert!(answer.status == 200, "{}", String::from_utf8_lossy(answer.body));
         let release = r#"{"operator":"bench"}"#;
-        let answer = client
-            .post("/api/v1/kill-switch/disengage", &format!("release-{n}"), release)
-            .await;
+        let answer = client.post("/api/v1/kill-switch/disengage", &format!("release-{n}"), release).await;
         let answer = answer.unwrap();
         assert!(answer.status == 200, "{}", String::from_utf8_lossy(answer.body));
     }

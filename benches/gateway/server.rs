@@ -13,9 +13,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The folder that cargo builds into.
 pub(crate) fn target() -> &'static Path {
-    Path::new(env!("CARGO_TARGET_TMPDIR"))
-        .parent()
-        .expect("below the target folder")
+    Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("below the target folder")
 }
 
 /// A folder that goes when it is not needed any more.
@@ -88,12 +86,7 @@ impl Server {
             }
         }
         let started = Instant::now();
-        let mut server = Self {
-            child: command.spawn().unwrap(),
-            folder,
-            address,
-            ready_after: Duration::ZERO,
-        };
+        let mut server = Self { child: command.spawn().unwrap(), folder, address, ready_after: Duration::ZERO };
         let mut connection = server.until_ready(started).await;
         server.ready_after = started.elapsed();
         server.until_trading(&mut connection, started).await;

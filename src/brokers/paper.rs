@@ -91,14 +91,9 @@ impl PaperVenue {
         }
         let files = settings.quotes.clone();
         let read = tokio::task::spawn_blocking(move || quote_files::read(&files));
-        let series = read
-            .await
-            .unwrap_or_else(|err| std::panic::resume_unwind(err.into_panic()))?;
+        let series = read.await.unwrap_or_else(|err| std::panic::resume_unwind(err.into_panic()))?;
 
-        let of_book = |source| PaperError::Book {
-            path: book.to_owned(),
-            source,
-        };
+        let of_book = |source| PaperError::Book { path: book.to_owned(), source };
         let mut file = BookFile::open(book, settings.cash).await.map_err(of_book)?;
         let mut replays = BTreeMap::new();
         for (symbol, series) in series {
@@ -130,11 +125,7 @@ impl PaperVenue {
             overtaken: Vec::new(),
             stale: false,
         };
-        Ok(Self {
-            requests,
-            events: events.downgrade(),
-            desk: tokio::spawn(desk.run(queue)),
-        })
+        Ok(Self { requests, events: events.downgrade(), desk: tokio::spawn(desk.run(queue)) })
     }
 
     /// Finishes what has been asked, and closes the book.
@@ -181,9 +172,7 @@ impl Venue for PaperVenue {
         let detail = "the paper broker is closed".to_owned();
         sent.map_err(|_| SubmitError::NeverLeft { detail })?;
         let detail = "the paper broker could not write its book".to_owned();
-        Self::answer(answer)
-            .await
-            .unwrap_or(Err(SubmitError::Unknown { detail }))
+        Self::answer(answer).await.unwrap_or(Err(SubmitError::Unknown { detail }))
     }
 
     async fn cancel(&self, order: &BrokerOrderId) -> Result<(), CancelError> {
@@ -234,10 +223,7 @@ impl Venue for PaperVenue {
     async fn positions(&self) -> Result<Vec<VenuePosition>, VenueError> {
         let positions = |engine: &Engine, _| {
             let held = engine.book().positions().iter().filter(|(_, qty)| !qty.is_zero());
-            let position = |(symbol, qty): (&Symbol, &_)| VenuePosition {
-                symbol: symbol.clone(),
-                qty: *qty,
-            };
+            let position = |(symbol, qty): (&Symbol, &_)| VenuePosition { symbol: symbol.clone(), qty: *qty };
             held.map(position).collect()
         };
         self.look(positions).await
@@ -270,7 +256,5 @@ fn shown(held: &BookOrder) -> VenueOrder {
 }
 
 fn closed() -> VenueError {
-    VenueError::Unavailable {
-        detail: "the paper broker is closed".to_owned(),
-    }
+    VenueError::Unavailable { detail: "the paper broker is closed".to_owned() }
 }

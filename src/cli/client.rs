@@ -46,10 +46,7 @@ impl ClientArgs {
                 })?),
                 None => std::env::var("TRANCHE_KEY").ok(),
             };
-        let key = key
-            .map(|key| key.trim().to_owned())
-            .filter(|key| !key.is_empty())
-            .map(SecretString::from);
+        let key = key.map(|key| key.trim().to_owned()).filter(|key| !key.is_empty()).map(SecretString::from);
         let url = if self.url.is_empty() { DEFAULT_URL } else { &self.url };
         Client::new(url, key)
     }
@@ -82,9 +79,7 @@ pub(super) struct Answer<T> {
 impl Client {
     /// A client of the server at an address like `http://127.0.0.1:8080`.
     pub(super) fn new(url: &str, key: Option<SecretString>) -> Result<Self, CliError> {
-        let parsed = reqwest::Url::parse(url)
-            .ok()
-            .filter(|url| url.scheme() == "http" && url.has_host());
+        let parsed = reqwest::Url::parse(url).ok().filter(|url| url.scheme() == "http" && url.has_host());
         if parsed.is_none() {
             let rule = "the server's address must be like http://127.0.0.1:8080";
             return Err(CliError::Usage(format!("{rule}; got {url:?}")));
@@ -160,10 +155,7 @@ impl Client {
         }
         let response = request.send().await.map_err(|source| self.no_answer(source))?;
         let status = response.status();
-        let at = response
-            .headers()
-            .get(header::DATE)
-            .and_then(|date| server_time(date.to_str().ok()?));
+        let at = response.headers().get(header::DATE).and_then(|date| server_time(date.to_str().ok()?));
         let bytes = response.bytes().await.map_err(|source| self.no_answer(source))?;
         if !status.is_success() {
             return Err(ClientError::of_answer(status, &bytes));

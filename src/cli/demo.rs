@@ -45,11 +45,7 @@ pub(super) fn demo(args: &SettingsArgs, out: &mut Out) -> Result<(), CliError> {
 }
 
 fn folder(number: u32) -> String {
-    if number == 1 {
-        "data/demo".to_owned()
-    } else {
-        format!("data/demo-{number}")
-    }
+    if number == 1 { "data/demo".to_owned() } else { format!("data/demo-{number}") }
 }
 
 /// Runs the demo in a folder. `told` is the address whose choice was told already.
@@ -65,10 +61,7 @@ fn in_folder(folder: &str, args: &SettingsArgs, told: &mut Option<SocketAddr>, o
     let asked = settings.http.bind;
     settings.http.bind = free_address(asked)?;
     if settings.http.bind != asked && told.replace(settings.http.bind) != Some(settings.http.bind) {
-        out.line(&format!(
-            "{asked} is taken, so this demo listens on {}.",
-            settings.http.bind
-        ))?;
+        out.line(&format!("{asked} is taken, so this demo listens on {}.", settings.http.bind))?;
     }
     launch::on_a_system(stage(settings, launch::run, out))
 }
@@ -86,9 +79,7 @@ fn free_address(asked: SocketAddr) -> Result<SocketAddr, CliError> {
             Err(error) => return Err(CliError::Failed(format!("{address} can't be listened on: {error}"))),
         }
     }
-    Err(CliError::Failed(format!(
-        "{asked} and the {PORTS} ports after it are taken"
-    )))
+    Err(CliError::Failed(format!("{asked} and the {PORTS} ports after it are taken")))
 }
 
 /// Starts the server, plays the sample, and then waits until the server is told to stop.
@@ -166,21 +157,14 @@ async fn until_allowed(client: &Client) -> Result<(), CliError> {
         } else if began.elapsed() > READY_WAIT {
             let reasons = body.get("reasons").map(cell).unwrap_or_default();
             let waited = READY_WAIT.as_secs();
-            return Err(CliError::Failed(format!(
-                "the server is not ready after {waited} s: {reasons}"
-            )));
+            return Err(CliError::Failed(format!("the server is not ready after {waited} s: {reasons}")));
         }
         sleep(LOOK_EVERY).await;
     }
 }
 
 fn opening(plan: &Plan) -> String {
-    let sizes = plan
-        .slices
-        .iter()
-        .map(|slice| number(Some(slice.qty)))
-        .collect::<Vec<_>>()
-        .join(", ");
+    let sizes = plan.slices.iter().map(|slice| number(Some(slice.qty))).collect::<Vec<_>>().join(", ");
     format!(
         "A sample parent, {}: {} {} {} in {} slices over half a minute ({sizes}).",
         plan.parent_order_id,
@@ -200,11 +184,7 @@ fn ending(parent: &Parent) -> Vec<String> {
 /// What to try next, in lines that work as they are.
 fn tour(url: &str, parent: &Parent, has_key: bool) -> Vec<String> {
     let id = &parent.parent_order_id;
-    let key = if has_key {
-        " -H \"Authorization: Bearer $TRANCHE_KEY\""
-    } else {
-        ""
-    };
+    let key = if has_key { " -H \"Authorization: Bearer $TRANCHE_KEY\"" } else { "" };
     let post = format!("curl -s{key} -H 'Content-Type: application/json' {url}/api/v1");
     let program = program();
     let order = r#"{"symbol":"MSFT","side":"sell","qty":"60","order_type":"market","duration_seconds":300}"#;

@@ -39,11 +39,7 @@ pub(super) async fn run(args: HealthArgs, out: &mut Out) -> Result<(), CliError>
     let (status, _) = tokio::time::timeout(TIMEOUT, client.probe("/livez"))
         .await
         .map_err(|_| CliError::Failed(format!("{url} did not answer within {} s", TIMEOUT.as_secs())))??;
-    if status.is_success() {
-        Ok(out.line("alive")?)
-    } else {
-        Err(CliError::Failed(format!("{url} answered {status}")))
-    }
+    if status.is_success() { Ok(out.line("alive")?) } else { Err(CliError::Failed(format!("{url} answered {status}"))) }
 }
 
 /// Where a server that listens on this address can be asked from the same machine.

@@ -51,9 +51,7 @@ pub(super) async fn run(settings: Settings, on_ready: impl FnOnce(SocketAddr) + 
             };
             LaunchError::FolderInUse { folder, detail }
         }
-        StartupError::SupervisorDied => LaunchError::GaveUp {
-            detail: error.to_string(),
-        },
+        StartupError::SupervisorDied => LaunchError::GaveUp { detail: error.to_string() },
         other @ (StartupError::Listen { .. }
         | StartupError::Folder(LockError::Folder { .. })
         | StartupError::Paper(_)

@@ -93,11 +93,7 @@ struct SliceArgs {
     #[command(flatten)]
     terms: TermsArgs,
     /// How long to work it, in seconds.
-    #[arg(
-        long,
-        conflicts_with = "duration_minutes",
-        required_unless_present = "duration_minutes"
-    )]
+    #[arg(long, conflicts_with = "duration_minutes", required_unless_present = "duration_minutes")]
     duration_seconds: Option<u64>,
     /// How long to work it, in minutes.
     #[arg(long)]
@@ -228,10 +224,7 @@ impl TermsArgs {
             ("client_order_id", &self.client_order_id),
             ("trade_date", &self.trade_date),
         ];
-        put(
-            &mut body,
-            optional.map(|(name, value)| (name, value.as_ref().map(|text| json!(text)))),
-        );
+        put(&mut body, optional.map(|(name, value)| (name, value.as_ref().map(|text| json!(text)))));
         body
     }
 }
@@ -265,11 +258,7 @@ fn put<const N: usize>(body: &mut Map<String, Value>, fields: [(&str, Option<Val
 }
 
 async fn slice(client: &Client, args: &SliceArgs, json: bool, out: &mut Out) -> Result<(), CliError> {
-    let path = if args.preview {
-        "/orders/slice/preview"
-    } else {
-        "/orders/slice"
-    };
+    let path = if args.preview { "/orders/slice/preview" } else { "/orders/slice" };
     let key = args.terms.idempotency_key.as_deref();
     let answer = client.post::<Value>(path, &args.body(), key).await?;
     print(&answer, json, out, tables::plan)?;
@@ -345,14 +334,8 @@ async fn resolve(client: &Client, args: &ResolveArgs, json: bool, out: &mut Out)
     let mut body = Map::new();
     body.insert("as".to_owned(), json!(args.end));
     body.insert("reason".to_owned(), json!(args.reason));
-    let optional = [
-        ("filled_qty", &args.filled_qty),
-        ("filled_avg_price", &args.filled_avg_price),
-    ];
-    put(
-        &mut body,
-        optional.map(|(name, value)| (name, value.as_ref().map(|text| json!(text)))),
-    );
+    let optional = [("filled_qty", &args.filled_qty), ("filled_avg_price", &args.filled_avg_price)];
+    put(&mut body, optional.map(|(name, value)| (name, value.as_ref().map(|text| json!(text)))));
     let path = format!("/orders/{}/resolve", checked(&args.id)?);
     let answer = client.post(&path, &Value::Object(body), None).await?;
     print(&answer, json, out, tables::fields)

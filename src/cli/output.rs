@@ -28,18 +28,12 @@ impl Out {
     /// The standard output.
     pub(super) fn stdout() -> Self {
         let stdout = std::io::stdout();
-        Self {
-            terminal: stdout.is_terminal(),
-            sink: Box::new(stdout),
-        }
+        Self { terminal: stdout.is_terminal(), sink: Box::new(stdout) }
     }
 
     /// An output that nobody sees.
     pub(super) fn nowhere() -> Self {
-        Self {
-            sink: Box::new(std::io::sink()),
-            terminal: false,
-        }
+        Self { sink: Box::new(std::io::sink()), terminal: false }
     }
 
     /// An output that is no terminal.
@@ -85,11 +79,7 @@ pub(super) fn in_full(error: &(dyn Error + 'static)) -> String {
         first = cause;
     }
     let cause = first.to_string();
-    if told.contains(&cause) {
-        told
-    } else {
-        format!("{told}: {cause}")
-    }
+    if told.contains(&cause) { told } else { format!("{told}: {cause}") }
 }
 
 /// A table with a line of headings; the columns are as wide as they need to be.
@@ -180,11 +170,7 @@ mod tests {
 
     #[test]
     fn a_reader_that_has_gone_is_an_error_and_not_a_panic() {
-        assert!(
-            Out::plain(Box::new(Gone))
-                .line("x")
-                .is_err_and(|closed| closed.is_readers_wish())
-        );
+        assert!(Out::plain(Box::new(Gone)).line("x").is_err_and(|closed| closed.is_readers_wish()));
         assert!(Out::plain(Box::new(Gone)).json(&1).is_err());
     }
 }

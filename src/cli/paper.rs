@@ -71,17 +71,7 @@ fn as_table(book: &PaperBook) -> String {
             ]
         })
         .collect::<Vec<_>>();
-    let headings = [
-        "TIME",
-        "BROKER ID",
-        "CLIENT ID",
-        "SYMBOL",
-        "SIDE",
-        "QTY",
-        "FILLED",
-        "PRICE",
-        "STATUS",
-    ];
+    let headings = ["TIME", "BROKER ID", "CLIENT ID", "SYMBOL", "SIDE", "QTY", "FILLED", "PRICE", "STATUS"];
     output::table(&headings, &rows)
 }
 
@@ -93,11 +83,7 @@ mod tests {
     fn a_book_that_is_not_there_is_named() {
         let path = "no-such-folder/book.db";
         let args = PaperArgs {
-            command: PaperCommand::Book {
-                settings: SettingsArgs::default(),
-                book: Some(path.into()),
-                json: false,
-            },
+            command: PaperCommand::Book { settings: SettingsArgs::default(), book: Some(path.into()), json: false },
         };
         let told = run(&args, &mut Out::nowhere()).unwrap_err().to_string();
         assert!(told.contains(path) && told.contains("there is no book"), "{told}");

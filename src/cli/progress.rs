@@ -35,11 +35,8 @@ fn slice_line(slice: &Order) -> String {
     let number_of = slice.slice_num.unwrap_or_default().saturating_add(1);
     let of = slice.total_slices.unwrap_or_default();
     let width = of.to_string().len();
-    let mut line = format!(
-        "{}  slice {number_of:width$} of {of}  {:<21}",
-        clock(slice.updated_at),
-        one_line(&slice.status)
-    );
+    let mut line =
+        format!("{}  slice {number_of:width$} of {of}  {:<21}", clock(slice.updated_at), one_line(&slice.status));
     if slice.filled_qty.is_zero() {
         line.push_str(&format!("{} {}", slice.side, number(Some(slice.qty))));
     } else {
@@ -54,11 +51,7 @@ fn slice_line(slice: &Order) -> String {
 
 /// The quantity that the schedule wanted sent by now.
 pub(super) fn scheduled(slices: &[Order], now: DateTime<Utc>) -> Decimal {
-    slices
-        .iter()
-        .filter(|slice| slice.scheduled_time.is_some_and(|due| due <= now))
-        .map(|slice| slice.qty)
-        .sum()
+    slices.iter().filter(|slice| slice.scheduled_time.is_some_and(|due| due <= now)).map(|slice| slice.qty).sum()
 }
 
 /// A bar of so many cells: `█` filled, `▒` working or unknown, `·` still to come, blank unexecuted; `|` is where the
@@ -83,21 +76,13 @@ pub(super) fn bar(parent: &Parent, scheduled: Option<Decimal>, width: usize) -> 
 /// How many of `width` cells a quantity takes; some of it is always at least one.
 fn cells(qty: Decimal, total: Decimal, width: usize) -> usize {
     let share = (qty * Decimal::from(width)).checked_div(total).unwrap_or_default();
-    let rounded = if qty.is_zero() {
-        share
-    } else {
-        share.round().max(Decimal::ONE)
-    };
+    let rounded = if qty.is_zero() { share } else { share.round().max(Decimal::ONE) };
     rounded.to_usize().unwrap_or(width).min(width)
 }
 
 /// How far a parent is, in words.
 pub(super) fn summary(parent: &Parent) -> String {
-    let mut text = format!(
-        "{} of {} filled",
-        number(Some(parent.filled_qty)),
-        number(Some(parent.total_qty))
-    );
+    let mut text = format!("{} of {} filled", number(Some(parent.filled_qty)), number(Some(parent.total_qty)));
     if parent.filled_avg_price.is_some() {
         text.push_str(&format!(" at {}", number(parent.filled_avg_price)));
     }
@@ -144,10 +129,7 @@ pub(super) mod tests {
     #[test]
     fn a_slice_is_told_when_it_changes_and_not_again() {
         let mut told = Told::default();
-        assert!(
-            told.news(&[slice(0, "pending_new", "0"), slice(1, "pending_new", "0")])
-                .is_empty()
-        );
+        assert!(told.news(&[slice(0, "pending_new", "0"), slice(1, "pending_new", "0")]).is_empty());
         let news = told.news(&[slice(0, "accepted", "0"), slice(1, "pending_new", "0")]);
         assert_eq!(news, ["10:00:07  slice 1 of 5  accepted             buy 21"]);
         assert!(told.news(&[slice(0, "accepted", "0")]).is_empty());
@@ -164,11 +146,7 @@ pub(super) mod tests {
 
     #[test]
     fn the_schedule_counts_what_is_due() {
-        let slices = [
-            slice(0, "filled", "21"),
-            slice(1, "accepted", "0"),
-            slice(2, "pending_new", "0"),
-        ];
+        let slices = [slice(0, "filled", "21"), slice(1, "accepted", "0"), slice(2, "pending_new", "0")];
         let now = "2026-11-21T10:01:00Z".parse().unwrap();
         assert_eq!(scheduled(&slices, now), Decimal::from(42));
     }

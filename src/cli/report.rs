@@ -27,10 +27,7 @@ pub(super) fn lines(parent: &Parent) -> Vec<String> {
         return vec![filled];
     };
     let mut lines = vec![format!("{filled} at {} on average", number(Some(price)))];
-    let benchmarks = [
-        ("arrival price", parent.arrival_price),
-        ("interval TWAP", parent.interval_twap),
-    ];
+    let benchmarks = [("arrival price", parent.arrival_price), ("interval TWAP", parent.interval_twap)];
     for (name, benchmark) in benchmarks {
         let cost = benchmark.and_then(|benchmark| cost_bps(parent.side, price, benchmark));
         lines.push(match cost {

@@ -33,11 +33,7 @@ pub(super) struct ServeArgs {
 impl SettingsArgs {
     /// The layers, those of this process below those of the command line.
     pub(super) fn inputs(&self) -> Inputs {
-        Inputs {
-            file: self.config.clone(),
-            flags: self.set.clone(),
-            ..Inputs::of_this_process()
-        }
+        Inputs { file: self.config.clone(), flags: self.set.clone(), ..Inputs::of_this_process() }
     }
 }
 

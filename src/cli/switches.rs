@@ -89,12 +89,7 @@ enum BreakerCommand {
 pub(super) async fn kill(args: KillArgs, out: &mut Out) -> Result<(), CliError> {
     let client = args.client.client()?;
     let answer = match args.command {
-        KillCommand::Engage {
-            reason,
-            operator,
-            mode,
-            settle_ms,
-        } => {
+        KillCommand::Engage { reason, operator, mode, settle_ms } => {
             let body = present(json!({"reason": reason, "operator": operator, "mode": mode, "settle_ms": settle_ms}));
             client.post("/kill-switch/engage", &body, None).await?
         }

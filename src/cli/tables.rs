@@ -67,11 +67,8 @@ pub(super) fn plan(answer: &Value) -> Result<String, CliError> {
 /// A page of a list.
 pub(super) fn list(answer: &Value, of_parents: bool) -> Result<String, CliError> {
     let items = answer.get("items").cloned().unwrap_or_default();
-    let mut text = if of_parents {
-        parents(&read::<Vec<Parent>>(&items)?)
-    } else {
-        orders(&read::<Vec<Order>>(&items)?)
-    };
+    let mut text =
+        if of_parents { parents(&read::<Vec<Parent>>(&items)?) } else { orders(&read::<Vec<Order>>(&items)?) };
     if let Some(cursor) = answer.get("next_cursor").and_then(Value::as_str) {
         text.push_str(&format!("\nmore: --cursor {cursor}"));
     }
@@ -101,9 +98,7 @@ pub(super) fn orders(orders: &[Order]) -> String {
             ]
         })
         .collect::<Vec<_>>();
-    let headings = [
-        "TIME", "ID", "SLICE", "SYMBOL", "SIDE", "QTY", "FILLED", "PRICE", "STATUS", "REASON",
-    ];
+    let headings = ["TIME", "ID", "SLICE", "SYMBOL", "SIDE", "QTY", "FILLED", "PRICE", "STATUS", "REASON"];
     output::table(&headings, &rows)
 }
 
@@ -125,42 +120,23 @@ fn parents(parents: &[Parent]) -> String {
             ]
         })
         .collect::<Vec<_>>();
-    let headings = [
-        "TIME", "ID", "SYMBOL", "SIDE", "QTY", "FILLED", "PRICE", "SLICES", "STATUS", "ENDED",
-    ];
+    let headings = ["TIME", "ID", "SYMBOL", "SIDE", "QTY", "FILLED", "PRICE", "SLICES", "STATUS", "ENDED"];
     output::table(&headings, &rows)
 }
 
 /// What happened to an order, oldest first.
 pub(super) fn events(answer: &Value) -> Result<String, CliError> {
-    Ok(columns(
-        answer,
-        &["number", "at", "event", "old_status", "new_status", "actor", "data"],
-    ))
+    Ok(columns(answer, &["number", "at", "event", "old_status", "new_status", "actor", "data"]))
 }
 
 /// Columns of the objects of a list, by their fields' names; a column that is empty throughout is left out.
 pub(super) fn columns(answer: &Value, names: &[&str]) -> String {
-    let items = answer
-        .get("items")
-        .unwrap_or(answer)
-        .as_array()
-        .map(Vec::as_slice)
-        .unwrap_or_default();
+    let items = answer.get("items").unwrap_or(answer).as_array().map(Vec::as_slice).unwrap_or_default();
     let value = |item: &Value, name: &str| item.get(name).map(cell).unwrap_or_default();
-    let used = names
-        .iter()
-        .copied()
-        .filter(|name| items.iter().any(|item| !value(item, name).is_empty()))
-        .collect::<Vec<_>>();
-    let rows = items
-        .iter()
-        .map(|item| used.iter().map(|name| value(item, name)).collect())
-        .collect::<Vec<_>>();
-    let headings = used
-        .iter()
-        .map(|name| name.replace('_', " ").to_uppercase())
-        .collect::<Vec<_>>();
+    let used =
+        names.iter().copied().filter(|name| items.iter().any(|item| !value(item, name).is_empty())).collect::<Vec<_>>();
+    let rows = items.iter().map(|item| used.iter().map(|name| value(item, name)).collect()).collect::<Vec<_>>();
+    let headings = used.iter().map(|name| name.replace('_', " ").to_uppercase()).collect::<Vec<_>>();
     let headings = headings.iter().map(String::as_str).collect::<Vec<_>>();
     if rows.is_empty() {
         return "nothing yet".to_owned();

@@ -44,12 +44,7 @@ impl Write for Screen {
 /// How often the parent was asked for: each look finds it one slice further.
 type Looks = web::Data<AtomicUsize>;
 
-const STAGES: [(&str, &str); 4] = [
-    ("0", "working"),
-    ("21", "working"),
-    ("42", "working"),
-    ("42", "completed"),
-];
+const STAGES: [(&str, &str); 4] = [("0", "working"), ("21", "working"), ("42", "working"), ("42", "completed")];
 
 fn problem(status: u16, code: &str) -> HttpResponse {
     HttpResponse::build(actix_web::http::StatusCode::from_u16(status).unwrap())
@@ -61,10 +56,7 @@ async fn slice(body: Json<Value>, request: HttpRequest) -> HttpResponse {
     if body["qty"] == "0" {
         return problem(422, "invalid");
     }
-    let id = request
-        .headers()
-        .get("Idempotency-Key")
-        .map_or("p", |key| key.to_str().unwrap());
+    let id = request.headers().get("Idempotency-Key").map_or("p", |key| key.to_str().unwrap());
     HttpResponse::Created().json(json!({
         "parent_order_id": id, "symbol": body["symbol"], "side": body["side"], "total_qty": body["qty"],
         "total_slices": 2, "status": "working", "warnings": [], "slices": [],
@@ -118,11 +110,7 @@ async fn cancel_single(id: Path<String>) -> HttpResponse {
 }
 
 async fn switch(request: HttpRequest) -> HttpResponse {
-    match request
-        .headers()
-        .get("Authorization")
-        .map(|value| value.to_str().unwrap())
-    {
+    match request.headers().get("Authorization").map(|value| value.to_str().unwrap()) {
         Some("Bearer open sesame") => HttpResponse::Ok().json(json!({"state": "ACTIVE", "known": true})),
         Some(_) | None => problem(401, "unauthorised"),
     }
@@ -144,10 +132,7 @@ fn routes(config: &mut web::ServiceConfig) {
         .service(
             web::scope("/api/v1")
                 .route("/orders/slice", web::post().to(slice))
-                .route(
-                    "/orders",
-                    web::post().to(|| async { problem(503, "kill_switch_engaged") }),
-                )
+                .route("/orders", web::post().to(|| async { problem(503, "kill_switch_engaged") }))
                 .route("/orders/{id}", web::get().to(parent))
                 .route("/orders/{id}/slices", web::get().to(slices))
                 .route("/orders/{id}/slices", web::delete().to(cancel_parent))
@@ -190,11 +175,7 @@ impl Gateway {
         let thread = std::thread::spawn(move || {
             launch::on_a_system(serve(move |address| tell.send(address).unwrap(), ending));
         });
-        Self {
-            url: format!("http://{}", ready.recv().unwrap()),
-            end,
-            thread: Some(thread),
-        }
+        Self { url: format!("http://{}", ready.recv().unwrap()), end, thread: Some(thread) }
     }
 
     /// Runs a command against it: its exit code, and what it printed or the error that it ended with.
@@ -227,16 +208,7 @@ fn the_words_of_the_command_line_fit_together() {
     assert!(Cli::try_parse_from(["tranche"]).unwrap().command.is_none());
     let bind = Cli::try_parse_from(["tranche", "--bind", "127.0.0.1:0"]).unwrap();
     assert!(bind.command.is_none());
-    let both = [
-        "tranche",
-        "order",
-        "slice",
-        "buy",
-        "1",
-        "A",
-        "--duration-minutes=1",
-        "--duration-seconds=1",
-    ];
+    let both = ["tranche", "order", "slice", "buy", "1", "A", "--duration-minutes=1", "--duration-seconds=1"];
     assert!(Cli::try_parse_from(both).is_err());
     let neither = ["tranche", "order", "slice", "buy", "1", "A"];
     assert!(Cli::try_parse_from(neither).is_err());
@@ -246,10 +218,7 @@ fn the_words_of_the_command_line_fit_together() {
 fn wrong_usage_is_2_and_help_is_0() {
     assert_eq!(run(["tranche", "no-such-command"].map(OsString::from)), 2);
     assert_eq!(run(["tranche", "--help"].map(OsString::from)), 0);
-    assert_eq!(
-        run(["tranche", "config", "check", "--set", "gate.poll_ms=fast"].map(OsString::from)),
-        2
-    );
+    assert_eq!(run(["tranche", "config", "check", "--set", "gate.poll_ms=fast"].map(OsString::from)), 2);
     let screen = Screen::default();
     let cli = Cli::try_parse_from(["tranche", "completions", "zsh"]).unwrap();
     dispatch(cli, &mut Out::plain(Box::new(screen.clone()))).unwrap();
@@ -347,9 +316,7 @@ async fn the_demo_plays_its_sample_and_leaves_the_server_up() {
         serve(on_ready, end).await;
         Ok(())
     };
-    demo::stage(settings, launch, &mut Out::plain(Box::new(screen.clone())))
-        .await
-        .unwrap();
+    demo::stage(settings, launch, &mut Out::plain(Box::new(screen.clone()))).await.unwrap();
     let text = screen.text();
     assert!(text.contains("buy 103 AAPL in 2 slices over half a minute"), "{text}");
     assert!(text.contains("The parent is completed. What it cost:"), "{text}");
@@ -360,11 +327,7 @@ async fn the_demo_plays_its_sample_and_leaves_the_server_up() {
 #[actix_web::test]
 async fn a_demo_whose_server_does_not_start_says_why() {
     let settings = Settings::load(&Inputs::default()).unwrap();
-    let launch = |_, _| async {
-        Err(LaunchError::GaveUp {
-            detail: "no disk".to_owned(),
-        })
-    };
+    let launch = |_, _| async { Err(LaunchError::GaveUp { detail: "no disk".to_owned() }) };
     let error = demo::stage(settings, launch, &mut Out::nowhere()).await.unwrap_err();
     assert_eq!(error.code(), 70);
     assert!(error.to_string().contains("no disk"));

@@ -40,12 +40,7 @@ pub(super) async fn follow(client: &Client, parent: &str, out: &mut Out) -> Resu
                     screen.end();
                     return Ok(parent);
                 }
-                sleep(if parent.total_slices > MANY {
-                    SLOW_PERIOD
-                } else {
-                    PERIOD
-                })
-                .await;
+                sleep(if parent.total_slices > MANY { SLOW_PERIOD } else { PERIOD }).await;
             }
             Err(error) if error.is_passing() => {
                 let since = *away_since.get_or_insert_with(Instant::now);
@@ -106,11 +101,7 @@ impl<'a> Screen<'a> {
             let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stdout());
             bar.with_style(ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_spinner()))
         });
-        Self {
-            out,
-            bar,
-            told: String::new(),
-        }
+        Self { out, bar, told: String::new() }
     }
 
     fn line(&mut self, text: &str) -> Result<(), CliError> {

@@ -23,12 +23,8 @@ pub(super) async fn around(
 ) -> actix_web::Result<ServiceResponse<BoxBody>> {
     let id = RequestId::of(request.headers());
     let shared = request.app_data::<Gateway>().cloned();
-    let watch = shared
-        .as_ref()
-        .map(|shared| metrics::Watch::start(request.method(), shared.state.clock.monotonic()));
-    let stays = shared
-        .as_ref()
-        .is_some_and(|shared| shared.state.access.keeps_connection(request.headers()));
+    let watch = shared.as_ref().map(|shared| metrics::Watch::start(request.method(), shared.state.clock.monotonic()));
+    let stays = shared.as_ref().is_some_and(|shared| shared.state.access.keeps_connection(request.headers()));
     let span =
         tracing::info_span!("request", request_id = %id.as_str(), method = %request.method(), path = request.path());
     // The response is all that outlives a panic here, and nothing reads what was half done.

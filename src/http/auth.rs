@@ -244,10 +244,7 @@ mod tests {
         }
         for wide in ["0.0.0.0", "::", "10.0.0.1", "192.168.1.7"] {
             let refused = decide(Mode::Auto, false, ip(wide)).unwrap_err();
-            assert!(
-                refused.to_string().contains("TRANCHE__AUTH__ADMIN_KEY_FILE"),
-                "{refused}"
-            );
+            assert!(refused.to_string().contains("TRANCHE__AUTH__ADMIN_KEY_FILE"), "{refused}");
             assert_eq!(decide(Mode::Auto, true, ip(wide)), Ok(Need::Key));
             assert!(decide(Mode::Open, true, ip(wide)).is_err());
         }
@@ -294,11 +291,9 @@ mod tests {
         let own = headers(&[("host", "localhost:8080")]);
         assert!(comes_from_here(&own, &target("http://localhost:8080/livez")).is_ok());
         assert!(comes_from_here(&headers(&[]), &target("http://127.0.0.1:8080/livez")).is_ok());
-        for foreign in [
-            "http://evil.example/livez",
-            "http://evil.example@localhost:8080/livez",
-            "http://10.0.0.1/livez",
-        ] {
+        for foreign in
+            ["http://evil.example/livez", "http://evil.example@localhost:8080/livez", "http://10.0.0.1/livez"]
+        {
             assert!(comes_from_here(&own, &target(foreign)).is_err(), "{foreign}");
         }
         let page = headers(&[("host", "localhost:8080"), ("origin", "http://localhost:8080")]);
@@ -323,10 +318,7 @@ mod tests {
             &[("host", "evil.example@localhost:8080")],
             &[("host", "localhost@evil.example")],
             &[("host", "localhost/evil.example")],
-            &[
-                ("host", "user@localhost:8080"),
-                ("origin", "http://user@localhost:8080"),
-            ],
+            &[("host", "user@localhost:8080"), ("origin", "http://user@localhost:8080")],
             &[("host", "evil.example")],
             &[("host", "localhost.evil.example:8080")],
             &[("host", "10.0.0.1:8080")],
@@ -335,10 +327,7 @@ mod tests {
             &[("host", "localhost:8080"), ("origin", "null")],
         ];
         for pairs in foreign {
-            assert!(
-                comes_from_here(&headers(pairs), &target("/livez")).is_err(),
-                "{pairs:?}"
-            );
+            assert!(comes_from_here(&headers(pairs), &target("/livez")).is_err(), "{pairs:?}");
         }
     }
 }

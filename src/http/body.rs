@@ -80,19 +80,13 @@ fn is_utf8(request: &HttpRequest) -> bool {
 /// The client's `Idempotency-Key`, quoted or bare.
 pub(super) fn idempotency_key(request: &HttpRequest) -> Result<Option<IdempotencyKey>, Problem> {
     let mut sent = request.headers().get_all(IDEMPOTENCY_KEY);
-    let invalid = |rule: &str| {
-        Problem::new(
-            Code::InvalidIdempotencyKey,
-            format!("the header {IDEMPOTENCY_KEY} {rule}"),
-        )
-    };
+    let invalid =
+        |rule: &str| Problem::new(Code::InvalidIdempotencyKey, format!("the header {IDEMPOTENCY_KEY} {rule}"));
     let Some(value) = sent.next() else { return Ok(None) };
     if sent.next().is_some() {
         return Err(invalid("must be there once"));
     }
-    let text = value
-        .to_str()
-        .map_err(|_| invalid("must be 1 to 128 visible ASCII characters without '|'"))?;
+    let text = value.to_str().map_err(|_| invalid("must be 1 to 128 visible ASCII characters without '|'"))?;
     let inner = text.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
     if inner.is_some_and(|inner| inner.contains(['"', '\\'])) {
         return Err(invalid("must not contain quotes or backslashes within its quotes"));
@@ -100,9 +94,7 @@ pub(super) fn idempotency_key(request: &HttpRequest) -> Result<Option<Idempotenc
     if inner.is_none() && text.contains('"') {
         return Err(invalid("must have a quote at both ends, or none at all"));
     }
-    IdempotencyKey::parse(inner.unwrap_or(text))
-        .map(Some)
-        .map_err(|bad| invalid(bad.rule))
+    IdempotencyKey::parse(inner.unwrap_or(text)).map(Some).map_err(|bad| invalid(bad.rule))
 }
 
 /// Who asks.

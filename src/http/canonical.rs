@@ -39,9 +39,6 @@ impl Canonical {
     /// SHA-256 over all of it, in hexadecimal digits.
     pub(super) fn hash(&self) -> String {
         let text = json!(self.0).to_string();
-        Sha256::digest(text.as_bytes())
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
+        Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
     }
 }

@@ -48,12 +48,7 @@ pub(super) async fn trip(
     let operator = fields.words("operator", MAX_OPERATOR);
     let reason = fields.words("reason", MAX_REASON);
     let details = fields.details("details", MAX_DETAILS);
-    let command = operator.zip(reason).map(|(operator, reason)| Trip {
-        operator,
-        reason,
-        details,
-        by,
-    });
+    let command = operator.zip(reason).map(|(operator, reason)| Trip { operator, reason, details, by });
     let command = fields.finish(command).map_err(Problem::invalid)?;
     gateway.takes_work()?;
     let state = gateway.ask(&gateway.state.desk.trip, command).await?;
@@ -83,16 +78,11 @@ pub(super) async fn reset(
     }
     let operator = fields.words("operator", MAX_OPERATOR);
     let reason = fields.words("reason", MAX_REASON);
-    if reason
-        .as_ref()
-        .is_some_and(|reason| reason.trim().chars().count() < MIN_RESET_REASON)
-    {
+    if reason.as_ref().is_some_and(|reason| reason.trim().chars().count() < MIN_RESET_REASON) {
         let rule = format!("must have at least {MIN_RESET_REASON} characters");
         fields.fault("reason", "too_short", rule);
     }
-    let command = operator
-        .zip(reason)
-        .map(|(operator, reason)| Reset { operator, reason, by });
+    let command = operator.zip(reason).map(|(operator, reason)| Reset { operator, reason, by });
     let command = fields.finish(command).map_err(Problem::invalid)?;
     gateway.takes_work()?;
     let state = gateway.ask(&gateway.state.desk.reset, command).await?;

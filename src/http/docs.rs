@@ -16,16 +16,12 @@ pub(super) fn config() -> Arc<Config<'static>> {
 
 /// The description of the API.
 pub(super) async fn openapi(gateway: Gateway) -> HttpResponse {
-    HttpResponse::Ok()
-        .insert_header(ContentType::json())
-        .body(gateway.openapi.clone())
+    HttpResponse::Ok().insert_header(ContentType::json()).body(gateway.openapi.clone())
 }
 
 /// The page, under the path that its files are relative to.
 pub(super) async fn redirect() -> HttpResponse {
-    HttpResponse::PermanentRedirect()
-        .insert_header((header::LOCATION, HeaderValue::from_static("/docs/")))
-        .finish()
+    HttpResponse::PermanentRedirect().insert_header((header::LOCATION, HeaderValue::from_static("/docs/"))).finish()
 }
 
 /// A file of the page.
@@ -33,12 +29,7 @@ pub(super) async fn file(request: HttpRequest, gateway: Gateway) -> Result<HttpR
     let name = request.match_info().get("file").unwrap_or_default();
     let found = utoipa_swagger_ui::serve(name, Arc::clone(&gateway.docs));
     let file = found
-        .map_err(|_| {
-            Problem::new(
-                Code::Internal,
-                "the page can't be shown; /openapi.json describes the API too",
-            )
-        })?
+        .map_err(|_| Problem::new(Code::Internal, "the page can't be shown; /openapi.json describes the API too"))?
         .ok_or_else(|| Problem::new(Code::NotFound, "the page has no such file: it begins at /docs/"))?;
     let mut answer = HttpResponse::Ok();
     if file.gzpipped {

@@ -57,17 +57,11 @@ impl<'a> Fields<'a> {
 
     /// The fields of no body at all.
     pub(super) const fn none() -> Self {
-        Self {
-            prefix: String::new(),
-            values: BTreeMap::new(),
-            faults: Vec::new(),
-        }
+        Self { prefix: String::new(), values: BTreeMap::new(), faults: Vec::new() }
     }
 
     fn of_raw(raw: &'a RawValue, prefix: String) -> Option<Self> {
-        let pairs = serde_json::Deserializer::from_str(raw.get())
-            .deserialize_map(Pairs)
-            .ok()?;
+        let pairs = serde_json::Deserializer::from_str(raw.get()).deserialize_map(Pairs).ok()?;
         let mut fields = Self { prefix, ..Self::none() };
         for (name, value) in pairs {
             if fields.values.insert(name.clone(), value).is_some() {
@@ -184,11 +178,7 @@ impl<'a> Fields<'a> {
         let raw = self.take(name)?.get();
         let digits = raw.strip_prefix('-').unwrap_or(raw);
         if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-            self.fault(
-                name,
-                "wrong_type",
-                "must be a whole number, written without a fraction or quotes",
-            );
+            self.fault(name, "wrong_type", "must be a whole number, written without a fraction or quotes");
             return None;
         }
         let value = raw.parse::<u32>().ok().filter(|value| (least..=most).contains(value));
@@ -248,11 +238,7 @@ impl<'a> Fields<'a> {
                 None
             }
             Err(_) => {
-                self.fault(
-                    name,
-                    "invalid",
-                    "is nested too deeply, or holds a number that is too large",
-                );
+                self.fault(name, "invalid", "is nested too deeply, or holds a number that is too large");
                 None
             }
         }
@@ -287,9 +273,7 @@ impl<'a> Fields<'a> {
             self.fault(name, "wrong_type", "must be a decimal number, as a string or a number");
             return None;
         };
-        parse_decimal(&text)
-            .map_err(|BadText { rule }| self.fault(name, "not_a_number", rule))
-            .ok()
+        parse_decimal(&text).map_err(|BadText { rule }| self.fault(name, "not_a_number", rule)).ok()
     }
 }
 

@@ -25,11 +25,7 @@ pub(super) const MAX_DETAILS: usize = 16 * 1_024;
 /// Longest wait for sends in flight that can be asked for.
 const MAX_SETTLE_MS: u32 = 30_000;
 
-const MODES: Choice<KillMode> = Choice {
-    all: KillMode::ALL,
-    word: KillMode::as_str,
-    designed: &["flatten"],
-};
+const MODES: Choice<KillMode> = Choice { all: KillMode::ALL, word: KillMode::as_str, designed: &["flatten"] };
 
 /// Stops trading. After the answer no byte of an order is written but of those listed in `unknown`.
 #[utoipa::path(
@@ -91,11 +87,7 @@ fn scope(fields: &mut Fields<'_>) {
     let Some(raw) = fields.take("scope") else { return };
     let text = raw.get();
     if text.starts_with('{') {
-        fields.fault(
-            "scope",
-            "not_supported",
-            "of a part is not supported yet: leave it out, or send \"global\"",
-        );
+        fields.fault("scope", "not_supported", "of a part is not supported yet: leave it out, or send \"global\"");
     } else if serde_json::from_str::<String>(text).is_ok_and(|scope| scope == "global") {
         // The one that there is.
     } else if text.starts_with('"') {

@@ -11,9 +11,7 @@ const REQUESTS: &str = "tranche_http_requests_total";
 const DURATION: &str = "tranche_http_request_duration_seconds";
 
 /// Upper bounds of histograms, in seconds.
-const BUCKETS: &[f64] = &[
-    0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
-];
+const BUCKETS: &[f64] = &[0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
 /// How often measurements are folded into their histograms, so that they don't pile up when nobody scrapes.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -36,11 +34,7 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     match built {
         Ok(handle) => {
             metrics::describe_counter!(REQUESTS, "Requests answered, by route and status");
-            metrics::describe_histogram!(
-                DURATION,
-                metrics::Unit::Seconds,
-                "Time from a request's head to its answer"
-            );
+            metrics::describe_histogram!(DURATION, metrics::Unit::Seconds, "Time from a request's head to its answer");
             metrics::describe_gauge!("tranche_build_info", "The version that runs; always 1");
             gauge!("tranche_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1);
             Ok(HANDLE.get_or_init(|| handle).clone())
@@ -67,10 +61,7 @@ pub(super) struct Watch {
 impl Watch {
     /// Begins at an instant of the monotonic clock.
     pub(super) fn start(method: &Method, now: Duration) -> Self {
-        Self {
-            method: known(method),
-            started: now,
-        }
+        Self { method: known(method), started: now }
     }
 
     /// Counts the answer. A path that is no route of ours counts as `unmatched`, so that labels stay few.

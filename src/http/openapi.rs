@@ -44,17 +44,8 @@ pub(super) fn json() -> String {
 }
 
 /// Schemas of requests, where what is optional may be left out; answers always have all of their fields.
-const REQUESTS: &[&str] = &[
-    "ParentOrder",
-    "Randomize",
-    "SingleOrder",
-    "ResolveOrder",
-    "Engage",
-    "Disengage",
-    "Trip",
-    "Reset",
-    "Problem",
-];
+const REQUESTS: &[&str] =
+    &["ParentOrder", "Randomize", "SingleOrder", "ResolveOrder", "Engage", "Disengage", "Trip", "Reset", "Problem"];
 
 struct Finish;
 

@@ -48,11 +48,7 @@ pub(super) async fn submit(request: HttpRequest, payload: Payload, gateway: Gate
     let order = requests::single(fields).map_err(Problem::invalid)?;
     gateway.takes_work()?;
     let symbol = order.instruction.symbol.clone();
-    let command = SubmitOrder {
-        request: order,
-        by,
-        key,
-    };
+    let command = SubmitOrder { request: order, by, key };
     let submitted = gateway.ask(&gateway.state.desk.submit_order, command).await;
     let submitted = submitted.map_err(|problem| refusals::of_symbol(problem, &symbol))?;
     Ok(HttpResponse::build(taken(submitted.replayed)).json(OrderView::of(&submitted.order)))
@@ -102,10 +98,7 @@ pub(super) async fn list(request: HttpRequest, gateway: Gateway) -> Result<Json<
     let (items, next) = match query {
         ListQuery::Orders(filter) => {
             let page = store.orders(&filter).await.map_err(refusals::store)?;
-            let views = page
-                .items
-                .iter()
-                .map(|order| AnyView::Order(Box::new(OrderView::of(order))));
+            let views = page.items.iter().map(|order| AnyView::Order(Box::new(OrderView::of(order))));
             (views.collect(), page.next)
         }
         ListQuery::Parents(filter) => {
@@ -117,10 +110,7 @@ pub(super) async fn list(request: HttpRequest, gateway: Gateway) -> Result<Json<
             (views, page.next)
         }
     };
-    Ok(Json(Items {
-        items,
-        next_cursor: next.map(|cursor| cursor.to_string()),
-    }))
+    Ok(Json(Items { items, next_cursor: next.map(|cursor| cursor.to_string()) }))
 }
 
 /// Asks for the end of a single order or a slice. One that has ended stays as it is.
@@ -172,11 +162,7 @@ pub(super) async fn resolve(
     let resolution = requests::resolution(fields).map_err(Problem::invalid)?;
     let id = body::order_id(&request)?;
     gateway.takes_work()?;
-    let command = ResolveOrder {
-        id: id.clone(),
-        resolution,
-        by,
-    };
+    let command = ResolveOrder { id: id.clone(), resolution, by };
     match gateway.ask(&gateway.state.desk.resolve, command).await {
         Ok(order) => Ok(Json(OrderView::of(&order))),
         Err(problem) => Err(gateway.of_other_kind(problem, &id).await),

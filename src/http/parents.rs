@@ -35,11 +35,7 @@ pub(super) async fn submit(request: HttpRequest, payload: Payload, gateway: Gate
     let parent = requests::parent(fields).map_err(Problem::invalid)?;
     gateway.takes_work()?;
     let symbol = parent.instruction.symbol.clone();
-    let command = SubmitParent {
-        request: parent,
-        by,
-        key,
-    };
+    let command = SubmitParent { request: parent, by, key };
     let submitted = gateway.ask(&gateway.state.desk.submit_parent, command).await;
     let submitted = submitted.map_err(|problem| refusals::of_symbol(problem, &symbol))?;
     let plan = PlanView::of(&submitted.parent, &submitted.slices);
@@ -80,12 +76,7 @@ pub(super) async fn preview(
     };
     let symbol = &parent.instruction.symbol;
     let instrument = rules.instruments.get(symbol).copied().unwrap_or_else(Instrument::usual);
-    Ok(Json(PreviewView::of(
-        &planned,
-        instrument,
-        rules.max_slices,
-        rules.orders_per_minute,
-    )))
+    Ok(Json(PreviewView::of(&planned, instrument, rules.max_slices, rules.orders_per_minute)))
 }
 
 /// The slices of a parent, by number.

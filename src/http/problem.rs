@@ -109,45 +109,26 @@ pub(super) struct Problem {
 impl Problem {
     /// A problem with a sentence that says what to do.
     pub(super) fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self {
-            code,
-            detail: detail.into(),
-            errors: Vec::new(),
-            extras: Map::new(),
-            headers: Vec::new(),
-        }
+        Self { code, detail: detail.into(), errors: Vec::new(), extras: Map::new(), headers: Vec::new() }
     }
 
     /// Fields that break rules: `not_supported` where that is all that is wrong with them.
     pub(super) fn invalid(mut errors: Vec<FieldError>) -> Self {
         let unsupported = !errors.is_empty() && errors.iter().all(|fault| fault.code == Code::NotSupported.as_str());
-        let code = if unsupported {
-            Code::NotSupported
-        } else {
-            Code::ValidationFailed
-        };
-        let named = errors
-            .iter()
-            .take(3)
-            .map(|fault| format!("{} {}", fault.field, fault.message));
+        let code = if unsupported { Code::NotSupported } else { Code::ValidationFailed };
+        let named = errors.iter().take(3).map(|fault| format!("{} {}", fault.field, fault.message));
         let mut detail = named.collect::<Vec<_>>().join("; ");
         if errors.len() > 3 {
             detail.push_str(&format!("; and {} more, see errors", errors.len() - 3));
         }
         errors.truncate(MAX_ERRORS);
-        Self {
-            errors,
-            ..Self::new(code, detail)
-        }
+        Self { errors, ..Self::new(code, detail) }
     }
 
     /// A query or a path that names nothing.
     pub(super) fn no_order(id: &str) -> Self {
         let shown = id.chars().take(128).collect::<String>();
-        Self::new(
-            Code::NotFound,
-            format!("there is no order or parent {shown:?}: check the id"),
-        )
+        Self::new(Code::NotFound, format!("there is no order or parent {shown:?}: check the id"))
     }
 
     /// Whether it has this code.
@@ -166,8 +147,7 @@ impl Problem {
     #[must_use]
     pub(super) fn retry_after(self, wait: Duration) -> Self {
         let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-        self.with("retry_after", seconds)
-            .header(header::RETRY_AFTER, HeaderValue::from(seconds))
+        self.with("retry_after", seconds).header(header::RETRY_AFTER, HeaderValue::from(seconds))
     }
 
     /// Adds a header to the answer.
@@ -198,9 +178,7 @@ impl Problem {
         for header in &self.headers {
             answer.insert_header(header.clone());
         }
-        answer
-            .content_type("application/problem+json")
-            .body(Value::Object(body).to_string())
+        answer.content_type("application/problem+json").body(Value::Object(body).to_string())
     }
 }
 

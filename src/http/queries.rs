@@ -48,34 +48,14 @@ pub(super) fn list(text: &str) -> Result<ListQuery, Problem> {
     let limit = query.limit(MAX_LIMIT, DEFAULT_LIMIT);
     if is_parents {
         let status = query.parse("status", |word| {
-            ParentStatus::from_word(word).ok_or(BadText {
-                rule: "must be a status of parents",
-            })
+            ParentStatus::from_word(word).ok_or(BadText { rule: "must be a status of parents" })
         });
-        return query.finish(ListQuery::Parents(ParentFilter {
-            status,
-            symbol,
-            strategy_id,
-            since,
-            cursor,
-            limit,
-        }));
+        return query.finish(ListQuery::Parents(ParentFilter { status, symbol, strategy_id, since, cursor, limit }));
     }
-    let status = query.parse("status", |word| {
-        OrderStatus::from_word(word).ok_or(BadText {
-            rule: "must be a status of orders",
-        })
-    });
+    let status = query
+        .parse("status", |word| OrderStatus::from_word(word).ok_or(BadText { rule: "must be a status of orders" }));
     let parent = query.parse("parent", OrderId::parse);
-    query.finish(ListQuery::Orders(OrderFilter {
-        status,
-        symbol,
-        strategy_id,
-        parent,
-        since,
-        cursor,
-        limit,
-    }))
+    query.finish(ListQuery::Orders(OrderFilter { status, symbol, strategy_id, parent, since, cursor, limit }))
 }
 
 /// How many entries of a switch's history are asked for.
@@ -86,9 +66,7 @@ pub(super) fn history(text: &str) -> Result<u32, Problem> {
 }
 
 fn cursor(text: &str) -> Result<u64, BadText> {
-    text.parse().map_err(|_| BadText {
-        rule: "must be the next_cursor of an earlier page",
-    })
+    text.parse().map_err(|_| BadText { rule: "must be the next_cursor of an earlier page" })
 }
 
 /// The pairs of a query string. An empty value filters nothing.
@@ -101,10 +79,7 @@ impl Query {
     fn of(text: &str) -> Result<Self, Problem> {
         let pairs = web::Query::<Vec<(String, String)>>::from_query(text)
             .map_err(|_| Problem::new(Code::MalformedRequest, "the query string can't be read"))?;
-        let mut query = Self {
-            values: BTreeMap::new(),
-            faults: Vec::new(),
-        };
+        let mut query = Self { values: BTreeMap::new(), faults: Vec::new() };
         for (name, value) in pairs.into_inner() {
             if query.values.insert(name.clone(), value).is_some() {
                 query.fault(&name, "duplicate", "is there more than once");
@@ -141,10 +116,6 @@ impl Query {
             let shown = name.chars().take(64).collect::<String>();
             self.fault(&shown, "unknown_parameter", "is not a parameter of this list");
         }
-        if self.faults.is_empty() {
-            Ok(value)
-        } else {
-            Err(Problem::invalid(self.faults))
-        }
+        if self.faults.is_empty() { Ok(value) } else { Err(Problem::invalid(self.faults)) }
     }
 }

@@ -32,19 +32,16 @@ pub(super) fn command(error: CommandError, health: &Health, now: DateTime<Utc>) 
             Code::OrderIdReused,
             "the id, or the id of one of its slices, names another order: choose another client_order_id",
         ),
-        CommandError::NotFound => Problem::new(
-            Code::NotFound,
-            "there is no such order, or it is of another kind: check the id",
-        ),
-        CommandError::ParentTerminal => Problem::new(
-            Code::ParentTerminal,
-            "the parent has ended, so there is nothing left to change",
-        ),
-        CommandError::NotResolvable(status) => Problem::new(
-            Code::NotResolvable,
-            format!("an order that is {status} can't be settled by hand"),
-        )
-        .with("order_status", status.as_str()),
+        CommandError::NotFound => {
+            Problem::new(Code::NotFound, "there is no such order, or it is of another kind: check the id")
+        }
+        CommandError::ParentTerminal => {
+            Problem::new(Code::ParentTerminal, "the parent has ended, so there is nothing left to change")
+        }
+        CommandError::NotResolvable(status) => {
+            Problem::new(Code::NotResolvable, format!("an order that is {status} can't be settled by hand"))
+                .with("order_status", status.as_str())
+        }
         CommandError::Conflict(detail) => Problem::new(Code::Conflict, detail),
         CommandError::AlreadyEngaged(state) => engaged(&state),
         CommandError::NotEngaged => not_engaged(health),
@@ -115,10 +112,9 @@ pub(super) fn mailbox(error: MailboxError) -> Problem {
 pub(super) fn store(error: StoreError) -> Problem {
     tracing::error!(%error, "a read failed");
     match error {
-        StoreError::Corrupt { .. } => Problem::new(
-            Code::Internal,
-            "what is stored can't be read: the log says more, under this request's id",
-        ),
+        StoreError::Corrupt { .. } => {
+            Problem::new(Code::Internal, "what is stored can't be read: the log says more, under this request's id")
+        }
         StoreError::Unavailable { .. }
         | StoreError::Constraint { .. }
         | StoreError::Deposed
@@ -184,17 +180,11 @@ pub(super) fn explain_to_anybody(reason: ShutReason, health: &Health) -> String 
 fn explain(reason: ShutReason, health: &Health) -> String {
     let because = |part| {
         let detail = health.part(part).map(|part| part.detail).unwrap_or_default();
-        if detail.is_empty() {
-            detail
-        } else {
-            format!(" ({detail})")
-        }
+        if detail.is_empty() { detail } else { format!(" ({detail})") }
     };
     match reason {
         ShutReason::KillSwitchEngaged => {
-            let said = health
-                .kill()
-                .and_then(|kill| kill.engaged_by.zip(kill.engagement_reason));
+            let said = health.kill().and_then(|kill| kill.engaged_by.zip(kill.engagement_reason));
             match said {
                 Some((by, why)) => format!("{by} engaged the kill switch: {why}; an operator has to disengage it"),
                 None => "the kill switch is engaged; an operator has to disengage it".to_owned(),
@@ -207,9 +197,7 @@ fn explain(reason: ShutReason, health: &Health) -> String {
         }
         ShutReason::CircuitBreakerQuiet => {
             let until = health.breaker().and_then(|breaker| breaker.quiet_until);
-            let until = until
-                .map(|until| format!(" until {}", stamp(until)))
-                .unwrap_or_default();
+            let until = until.map(|until| format!(" until {}", stamp(until))).unwrap_or_default();
             format!("the circuit breaker was reset, and entries stay blocked{until}")
         }
         ShutReason::KillSwitchUnknown => format!(
@@ -227,10 +215,9 @@ fn explain(reason: ShutReason, health: &Health) -> String {
             "the broker can't be reached, or its books were not compared with ours yet{}",
             because(Part::Broker)
         ),
-        ShutReason::BrokerUnauthorised => format!(
-            "the broker refuses the gateway's key{}: check the credentials",
-            because(Part::Broker)
-        ),
+        ShutReason::BrokerUnauthorised => {
+            format!("the broker refuses the gateway's key{}: check the credentials", because(Part::Broker))
+        }
     }
 }
 
@@ -256,10 +243,7 @@ fn not_engaged(health: &Health) -> Problem {
         "the kill switch is not engaged: if trading is stopped all the same, /readyz says why",
     )
     .with("state", view.as_ref().map_or("UNKNOWN", |view| view.state))
-    .with(
-        "disengaged_at",
-        json!(view.as_ref().and_then(|view| view.disengaged_at.clone())),
-    )
+    .with("disengaged_at", json!(view.as_ref().and_then(|view| view.disengaged_at.clone())))
     .with("disengaged_by", json!(view.and_then(|view| view.disengaged_by)))
 }
 

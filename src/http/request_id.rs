@@ -16,11 +16,7 @@ impl RequestId {
     pub(super) fn of(headers: &HeaderMap) -> Self {
         let given = headers.get(&HEADER).and_then(|value| value.to_str().ok());
         let sane = |id: &&str| (1..=LONGEST).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic());
-        Self(
-            given
-                .filter(sane)
-                .map_or_else(|| uuid::Uuid::new_v4().to_string(), str::to_owned),
-        )
+        Self(given.filter(sane).map_or_else(|| uuid::Uuid::new_v4().to_string(), str::to_owned))
     }
 
     /// The id itself.

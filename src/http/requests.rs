@@ -25,36 +25,14 @@ pub(super) const MAX_REASON: usize = 500;
 /// clients and proxies resolve before anything is sent.
 const PATH_WORDS: [&str; 3] = ["slice", ".", ".."];
 
-const SIDES: Choice<Side> = Choice {
-    all: Side::ALL,
-    word: Side::as_str,
-    designed: &[],
-};
-const ORDER_TYPES: Choice<OrderType> = Choice {
-    all: OrderType::ALL,
-    word: OrderType::as_str,
-    designed: &["trailing_stop"],
-};
-const TIMES_IN_FORCE: Choice<TimeInForce> = Choice {
-    all: TimeInForce::ALL,
-    word: TimeInForce::as_str,
-    designed: &["opg", "cls"],
-};
-const CATCH_UPS: Choice<CatchUp> = Choice {
-    all: CatchUp::ALL,
-    word: CatchUp::as_str,
-    designed: &["spread"],
-};
-const COMPLETIONS: Choice<Completion> = Choice {
-    all: Completion::ALL,
-    word: Completion::as_str,
-    designed: &["cross"],
-};
-const ENDS: Choice<OperatorEnd> = Choice {
-    all: OperatorEnd::ALL,
-    word: OperatorEnd::as_str,
-    designed: &[],
-};
+const SIDES: Choice<Side> = Choice { all: Side::ALL, word: Side::as_str, designed: &[] };
+const ORDER_TYPES: Choice<OrderType> =
+    Choice { all: OrderType::ALL, word: OrderType::as_str, designed: &["trailing_stop"] };
+const TIMES_IN_FORCE: Choice<TimeInForce> =
+    Choice { all: TimeInForce::ALL, word: TimeInForce::as_str, designed: &["opg", "cls"] };
+const CATCH_UPS: Choice<CatchUp> = Choice { all: CatchUp::ALL, word: CatchUp::as_str, designed: &["spread"] };
+const COMPLETIONS: Choice<Completion> = Choice { all: Completion::ALL, word: Completion::as_str, designed: &["cross"] };
+const ENDS: Choice<OperatorEnd> = Choice { all: OperatorEnd::ALL, word: OperatorEnd::as_str, designed: &[] };
 
 /// The body of `POST /orders/slice`.
 pub(super) fn parent(mut fields: Fields<'_>) -> Result<ParentRequest, Vec<FieldError>> {
@@ -129,12 +107,7 @@ pub(super) fn resolution(mut fields: Fields<'_>) -> Result<Resolution, Vec<Field
     let filled_qty = fields.qty("filled_qty").map(Qty::get);
     let filled_avg_price = fields.price("filled_avg_price").map(Price::get);
     let reason = fields.words("reason", MAX_REASON);
-    let resolution = end.zip(reason).map(|(end, reason)| Resolution {
-        end,
-        filled_qty,
-        filled_avg_price,
-        reason,
-    });
+    let resolution = end.zip(reason).map(|(end, reason)| Resolution { end, filled_qty, filled_avg_price, reason });
     fields.finish(resolution)
 }
 
@@ -171,18 +144,8 @@ fn order(fields: &mut Fields<'_>) -> Option<OrderFields> {
 }
 
 fn instruction(symbol: Option<Symbol>, side: Option<Side>, terms: Option<OrderTerms>) -> Option<Instruction> {
-    let OrderTerms {
-        terms,
-        time_in_force,
-        extended_hours,
-    } = terms?;
-    Some(Instruction {
-        symbol: symbol?,
-        side: side?,
-        terms,
-        time_in_force,
-        extended_hours,
-    })
+    let OrderTerms { terms, time_in_force, extended_hours } = terms?;
+    Some(Instruction { symbol: symbol?, side: side?, terms, time_in_force, extended_hours })
 }
 
 struct OrderTerms {
@@ -196,11 +159,7 @@ fn terms(fields: &mut Fields<'_>) -> Option<OrderTerms> {
     let order_type = fields.choice("order_type", &ORDER_TYPES);
     let names_a_time = fields.given("time_in_force");
     let time_in_force = fields.choice("time_in_force", &TIMES_IN_FORCE);
-    let time_in_force = if names_a_time {
-        time_in_force
-    } else {
-        Some(TimeInForce::Day)
-    };
+    let time_in_force = if names_a_time { time_in_force } else { Some(TimeInForce::Day) };
     if let Some(order_type) = order_type {
         let (limit, stop) = match order_type {
             OrderType::Market => (false, false),
@@ -212,11 +171,7 @@ fn terms(fields: &mut Fields<'_>) -> Option<OrderTerms> {
             match (takes, fields.given(name)) {
                 (true, false) => fields.fault(name, "missing", format!("is required of a {order_type} order")),
                 (false, true) => {
-                    fields.fault(
-                        name,
-                        "wrong_combination",
-                        format!("is not taken by a {order_type} order"),
-                    );
+                    fields.fault(name, "wrong_combination", format!("is not taken by a {order_type} order"));
                 }
                 (true, true) | (false, false) => {}
             }
@@ -231,11 +186,7 @@ fn terms(fields: &mut Fields<'_>) -> Option<OrderTerms> {
         let rule = "is for limit orders with time_in_force day only";
         fields.fault("extended_hours", "wrong_combination", rule);
     }
-    Some(OrderTerms {
-        terms: Terms::new(order_type?, limit, stop)?,
-        time_in_force: time_in_force?,
-        extended_hours,
-    })
+    Some(OrderTerms { terms: Terms::new(order_type?, limit, stop)?, time_in_force: time_in_force?, extended_hours })
 }
 
 fn or_default<T>(fields: &mut Fields<'_>, name: &str, parse: fn(&str) -> Result<T, BadText>) -> Option<T> {
@@ -246,9 +197,7 @@ fn or_default<T>(fields: &mut Fields<'_>, name: &str, parse: fn(&str) -> Result<
 
 fn own_id(text: &str) -> Result<OrderId, BadText> {
     if PATH_WORDS.contains(&text) {
-        return Err(BadText {
-            rule: "must not be 'slice', '.' or '..', which mean something else in a path",
-        });
+        return Err(BadText { rule: "must not be 'slice', '.' or '..', which mean something else in a path" });
     }
     names::client_order_id(text)
 }
@@ -257,9 +206,7 @@ fn date(text: &str) -> Result<NaiveDate, BadText> {
     let parsed = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok();
     parsed
         .filter(|date| text.len() == 10 && date.to_string() == text)
-        .ok_or(BadText {
-            rule: "must be a date as YYYY-MM-DD",
-        })
+        .ok_or(BadText { rule: "must be a date as YYYY-MM-DD" })
 }
 
 /// A hash over what was asked, the same however it was spelled. What is absent or at its default is left out, so that
@@ -280,10 +227,7 @@ fn hash(kind: &str, order: &OrderFields, parent: Option<(&Schedule, CatchUp, Com
     form.maybe("trade_date", order.trade_date.map(|date| date.to_string()));
     form.put("strategy_id", order.strategy_id.as_str());
     form.put("account", order.account.as_str());
-    form.maybe(
-        "client_order_id",
-        order.client_order_id.as_ref().map(OrderId::to_string),
-    );
+    form.maybe("client_order_id", order.client_order_id.as_ref().map(OrderId::to_string));
     if let Some((schedule, catch_up, completion)) = parent {
         form.put(
             schedule.span.field(),

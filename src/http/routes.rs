@@ -17,10 +17,7 @@ pub(super) struct Endpoint {
 }
 
 fn at<const N: usize>(path: &'static str, routes: [(Method, Route); N]) -> Endpoint {
-    Endpoint {
-        path,
-        routes: routes.into(),
-    }
+    Endpoint { path, routes: routes.into() }
 }
 
 /// Every path. A more special one comes before one with a variable in its place.
@@ -30,10 +27,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         at("/api/v1/orders/slice", [post(parents::submit)]),
         at("/api/v1/orders", [get(orders::list), post(orders::submit)]),
         at("/api/v1/orders/{id}", [get(orders::get)]),
-        at(
-            "/api/v1/orders/{id}/slices",
-            [get(parents::slices), delete(parents::cancel)],
-        ),
+        at("/api/v1/orders/{id}/slices", [get(parents::slices), delete(parents::cancel)]),
         at("/api/v1/orders/{id}/cancel", [post(orders::cancel)]),
         at("/api/v1/orders/{id}/resolve", [post(orders::resolve)]),
         at("/api/v1/orders/{id}/events", [get(events::list)]),

@@ -17,9 +17,7 @@ const DEFAULT_INTERVAL: u32 = 60;
 /// Over which time, and in which pieces.
 pub(super) fn schedule(fields: &mut Fields<'_>) -> Option<Schedule> {
     let span = span(fields);
-    let interval_seconds = fields
-        .integer("interval_seconds", 1, MAX_DURATION_SECONDS)
-        .unwrap_or(DEFAULT_INTERVAL);
+    let interval_seconds = fields.integer("interval_seconds", 1, MAX_DURATION_SECONDS).unwrap_or(DEFAULT_INTERVAL);
     let start_time = fields.name("start_time", time);
     let max_slice_qty = fields.qty("max_slice_qty");
     let randomize = randomize(fields);
@@ -59,11 +57,7 @@ fn randomize(fields: &mut Fields<'_>) -> Option<Randomize> {
     let size_pct = inner.percent("size_pct").unwrap_or(Decimal::ZERO);
     let time_pct = inner.percent("time_pct").unwrap_or(Decimal::ZERO);
     let seed = inner.words("seed", MAX_SEED);
-    let randomize = Randomize {
-        size_pct,
-        time_pct,
-        seed,
-    };
+    let randomize = Randomize { size_pct, time_pct, seed };
     fields.join(inner, Some(randomize))
 }
 
@@ -74,7 +68,5 @@ pub(super) fn time(text: &str) -> Result<DateTime<Utc>, BadText> {
         .ok()
         .filter(|time| time.nanosecond() < 1_000_000_000)
         .map(|time| time.with_timezone(&Utc).trunc_subsecs(6))
-        .ok_or(BadText {
-            rule: "must be a time as RFC 3339 has it, such as 2026-11-23T14:30:00Z",
-        })
+        .ok_or(BadText { rule: "must be a time as RFC 3339 has it, such as 2026-11-23T14:30:00Z" })
 }

@@ -119,11 +119,7 @@ pub(super) async fn healthz() -> Json<AliveView> {
 )]
 pub(super) async fn readyz(gateway: Gateway) -> HttpResponse {
     let view = gateway.readiness();
-    let mut answer = if view.ready {
-        HttpResponse::Ok()
-    } else {
-        HttpResponse::ServiceUnavailable()
-    };
+    let mut answer = if view.ready { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
     answer.json(view)
 }
 
@@ -136,9 +132,7 @@ pub(super) async fn readyz(gateway: Gateway) -> HttpResponse {
     )
 )]
 pub(super) async fn metrics(gateway: Gateway) -> impl Responder {
-    HttpResponse::Ok()
-        .insert_header((CONTENT_TYPE, METRICS_FORMAT))
-        .body(gateway.state.metrics.render())
+    HttpResponse::Ok().insert_header((CONTENT_TYPE, METRICS_FORMAT)).body(gateway.state.metrics.render())
 }
 
 /// What the gateway is, and how much waits in it.
@@ -214,9 +208,6 @@ impl Shared {
 }
 
 fn part((name, health): (&'static str, PartHealth)) -> (&'static str, PartView) {
-    let view = PartView {
-        status: health.status.as_str(),
-        detail: health.detail,
-    };
+    let view = PartView { status: health.status.as_str(), detail: health.detail };
     (name, view)
 }

@@ -40,10 +40,7 @@ pub(super) struct Items<T> {
 impl<T> Items<T> {
     /// A list of a single page.
     pub(super) const fn all(items: Vec<T>) -> Self {
-        Self {
-            items,
-            next_cursor: None,
-        }
+        Self { items, next_cursor: None }
     }
 }
 

@@ -68,10 +68,7 @@ impl KillView {
 
     /// A switch that could not be read.
     pub(super) fn unknown() -> Self {
-        Self {
-            state: UNKNOWN,
-            ..Self::default()
-        }
+        Self { state: UNKNOWN, ..Self::default() }
     }
 }
 
@@ -112,10 +109,7 @@ impl EngagedView {
     pub(super) fn of(answer: EngageAnswer) -> Self {
         let texts = |ids: Vec<_>| ids.iter().map(ToString::to_string).collect();
         Self {
-            switch: KillView {
-                engagement_id: Some(answer.engagement_id),
-                ..KillView::of(&answer.state)
-            },
+            switch: KillView { engagement_id: Some(answer.engagement_id), ..KillView::of(&answer.state) },
             unknown: answer.unknown.iter().map(ToString::to_string).collect(),
             cancel_requested: answer.cancel_requested,
             cancel_confirmed: answer.cancel_confirmed,
@@ -124,10 +118,7 @@ impl EngagedView {
             instances: answer
                 .instances
                 .into_iter()
-                .map(|instance| InstanceView {
-                    id: instance.id,
-                    outcome: instance.outcome,
-                })
+                .map(|instance| InstanceView { id: instance.id, outcome: instance.outcome })
                 .collect(),
             not_durable: answer.not_durable,
             covers: answer.covers,
@@ -179,10 +170,7 @@ impl BreakerView {
 
     /// A breaker that could not be read.
     pub(super) fn unknown() -> Self {
-        Self {
-            state: UNKNOWN,
-            ..Self::default()
-        }
+        Self { state: UNKNOWN, ..Self::default() }
     }
 }
 

@@ -56,12 +56,7 @@ struct Ask {
 }
 
 fn ask(method: Method, path: &str) -> Ask {
-    Ask {
-        method,
-        path: path.to_owned(),
-        headers: Vec::new(),
-        body: None,
-    }
+    Ask { method, path: path.to_owned(), headers: Vec::new(), body: None }
 }
 
 fn get(path: &str) -> Ask {
@@ -110,13 +105,7 @@ async fn answer(response: impl Future<Output = actix_web::Result<ServiceResponse
     let closes = response.head().connection_type() == actix_web::http::ConnectionType::Close;
     let bytes = to_bytes(response.into_body()).await.unwrap();
     let text = String::from_utf8_lossy(&bytes).into_owned();
-    Answer {
-        status,
-        headers,
-        closes,
-        body: serde_json::from_str(&text).unwrap_or(Value::Null),
-        text,
-    }
+    Answer { status, headers, closes, body: serde_json::from_str(&text).unwrap_or(Value::Null), text }
 }
 
 /// The application of a fixture.

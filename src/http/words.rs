@@ -8,10 +8,7 @@ use tranche_actors::domain::terms::{OrderType, Side, TimeInForce};
 use utoipa::openapi::schema::{Object, ObjectBuilder, Schema, SchemaType, Type};
 
 fn words(words: impl IntoIterator<Item = &'static str>) -> Object {
-    ObjectBuilder::new()
-        .schema_type(SchemaType::Type(Type::String))
-        .enum_values(Some(words))
-        .build()
+    ObjectBuilder::new().schema_type(SchemaType::Type(Type::String)).enum_values(Some(words)).build()
 }
 
 pub(super) fn order_kind() -> Object {
@@ -62,7 +59,5 @@ pub(super) fn any_json() -> Schema {
 
 /// A decimal of a request: a string, or a number of which every digit counts.
 pub(super) fn decimal() -> Object {
-    ObjectBuilder::new()
-        .schema_type(SchemaType::from_iter([Type::String, Type::Number]))
-        .build()
+    ObjectBuilder::new().schema_type(SchemaType::from_iter([Type::String, Type::Number])).build()
 }

@@ -12,10 +12,8 @@ use super::raw::Raw;
 /// The bottom layer, so that the program runs from any folder.
 const BASE: &str = include_str!("../../config/base.toml");
 /// The environments that come with the program.
-const ENVIRONMENTS: [(&str, &str); 2] = [
-    ("local", include_str!("../../config/local.toml")),
-    ("production", include_str!("../../config/production.toml")),
-];
+const ENVIRONMENTS: [(&str, &str); 2] =
+    [("local", include_str!("../../config/local.toml")), ("production", include_str!("../../config/production.toml"))];
 
 /// Where settings come from, so that a test can give all of it.
 #[derive(Clone, Debug, Default)]
@@ -35,19 +33,10 @@ impl Inputs {
     #[must_use]
     pub fn of_this_process() -> Self {
         let variables = std::env::vars_os()
-            .map(|(name, value)| {
-                (
-                    name.to_string_lossy().into_owned(),
-                    value.to_string_lossy().into_owned(),
-                )
-            })
+            .map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()))
             .filter(|(name, _)| name.starts_with("TRANCHE_"))
             .collect();
-        Self {
-            variables,
-            folder: PathBuf::from("config"),
-            ..Self::default()
-        }
+        Self { variables, folder: PathBuf::from("config"), ..Self::default() }
     }
 
     /// The name of the environment: `local` where nobody says otherwise.
@@ -96,18 +85,13 @@ impl Key {
 
     /// What is left of the path below a section.
     pub(super) fn below(&self, section: &Self) -> Option<&[String]> {
-        self.0
-            .strip_prefix(section.0.as_slice())
-            .filter(|rest| !rest.is_empty())
+        self.0.strip_prefix(section.0.as_slice()).filter(|rest| !rest.is_empty())
     }
 
     /// The spelling of the key as a variable; none where a variable can't spell it.
     pub(super) fn variable(&self) -> Option<String> {
         let plain = |text: &String| text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-        self.0
-            .iter()
-            .all(plain)
-            .then(|| format!("TRANCHE__{}", self.0.join("__").to_ascii_uppercase()))
+        self.0.iter().all(plain).then(|| format!("TRANCHE__{}", self.0.join("__").to_ascii_uppercase()))
     }
 }
 
@@ -185,9 +169,7 @@ impl Stack {
     fn toml(&mut self, text: &str, origin: &Origin) {
         match File::from_str(text, FileFormat::Toml).collect() {
             Ok(table) => self.table(&Key(Vec::new()), table, origin),
-            Err(error) => self
-                .faults
-                .push(Fault::general(format!("{origin} is not TOML: {}", one_line(&error)))),
+            Err(error) => self.faults.push(Fault::general(format!("{origin} is not TOML: {}", one_line(&error)))),
         }
     }
 
@@ -203,8 +185,7 @@ impl Stack {
     }
 
     fn unreadable(&mut self, path: &Path, why: &str) {
-        self.faults
-            .push(Fault::general(format!("{} can't be read: {why}", path.display())));
+        self.faults.push(Fault::general(format!("{} can't be read: {why}", path.display())));
     }
 
     fn environment(&mut self, inputs: &Inputs) {
@@ -238,9 +219,7 @@ impl Stack {
                     self.value(Key::of(&dotted), value.kind, &Origin::Variable);
                 }
             }
-            Err(error) => self
-                .faults
-                .push(Fault::general(format!("variables can't be read: {}", one_line(&error)))),
+            Err(error) => self.faults.push(Fault::general(format!("variables can't be read: {}", one_line(&error)))),
         }
     }
 

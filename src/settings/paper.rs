@@ -30,9 +30,7 @@ pub(super) fn read(r: &mut Reader, folder: &Path) -> Paper {
     let (zero, thousand) = (Decimal::ZERO, Decimal::ONE_THOUSAND);
     let most_cash = Decimal::from(1_000_000_000_000_000_i64);
     Paper {
-        book: r
-            .optional("broker.paper.book")
-            .map_or_else(|| folder.join("paper-book.db"), PathBuf::from),
+        book: r.optional("broker.paper.book").map_or_else(|| folder.join("paper-book.db"), PathBuf::from),
         seed: r.whole("broker.paper.seed", 0..=u64::MAX),
         quotes: quotes(r),
         speed: r.decimal("broker.paper.speed", Decimal::new(1, 6), Decimal::from(1_000_000)),
@@ -70,11 +68,7 @@ fn faults(r: &mut Reader) -> Map<String, Value> {
         all.insert(name.to_owned(), value.into());
     }
     let key = "broker.paper.faults.reject_symbols";
-    let symbols = r
-        .list(key)
-        .iter()
-        .map(|text| text.to_ascii_uppercase())
-        .collect::<Vec<_>>();
+    let symbols = r.list(key).iter().map(|text| text.to_ascii_uppercase()).collect::<Vec<_>>();
     for symbol in &symbols {
         if let Err(rule) = Symbol::parse(symbol) {
             r.fault(key, format!("each symbol {rule}; got {symbol:?}"));

@@ -62,12 +62,9 @@ impl Raw {
     /// Variables are texts, so that a text may be a list too.
     pub(super) fn list(&self) -> Option<Vec<String>> {
         match self {
-            Self::Text(text) => Some(
-                text.split(',')
-                    .map(|item| item.trim().to_owned())
-                    .filter(|item| !item.is_empty())
-                    .collect(),
-            ),
+            Self::Text(text) => {
+                Some(text.split(',').map(|item| item.trim().to_owned()).filter(|item| !item.is_empty()).collect())
+            }
             Self::List(items) => items.iter().map(|item| item.text().map(str::to_owned)).collect(),
             Self::Whole(_) | Self::Bool(_) | Self::EmptySection | Self::Other(_) => None,
         }
@@ -103,9 +100,7 @@ impl Raw {
     /// Milliseconds, of a number of units of so many milliseconds.
     pub(super) fn millis(&self, unit: u64) -> Option<u64> {
         let ms = self.decimal()?.checked_mul(Decimal::from(unit))?;
-        (ms.fract().is_zero() && ms >= Decimal::ZERO)
-            .then(|| ms.to_u64())
-            .flatten()
+        (ms.fract().is_zero() && ms >= Decimal::ZERO).then(|| ms.to_u64()).flatten()
     }
 
     /// The value as JSON; what no setting takes is null.

@@ -39,9 +39,7 @@ pub(super) fn settings(environment: &str, mut reader: Reader) -> Result<Settings
         actors: actors(r),
         instruments: instruments(r),
         execution: execution(r),
-        kill_switch: KillSwitch {
-            settle: r.time("kill_switch.settle_ms", 60_000),
-        },
+        kill_switch: KillSwitch { settle: r.time("kill_switch.settle_ms", 60_000) },
         breaker: breaker(r),
         gate: gate(r),
         log: Log { format: log_format(r) },
@@ -56,10 +54,7 @@ pub(super) fn settings(environment: &str, mut reader: Reader) -> Result<Settings
 fn http(r: &mut Reader) -> Http {
     let text = r.text("http.bind");
     let bind = text.replace("localhost:", "127.0.0.1:").parse().unwrap_or_else(|_| {
-        r.fault(
-            "http.bind",
-            format!("must be an address and a port, such as 127.0.0.1:8080; got {text:?}"),
-        );
+        r.fault("http.bind", format!("must be an address and a port, such as 127.0.0.1:8080; got {text:?}"));
         SocketAddr::from(([127, 0, 0, 1], 0))
     });
     let settings = Http {
@@ -80,11 +75,7 @@ fn http(r: &mut Reader) -> Http {
 }
 
 fn auth(r: &mut Reader, bind: SocketAddr) -> Auth {
-    let words = [
-        ("auto", AuthMode::Auto),
-        ("keys", AuthMode::Keys),
-        ("open", AuthMode::Open),
-    ];
+    let words = [("auto", AuthMode::Auto), ("keys", AuthMode::Keys), ("open", AuthMode::Open)];
     let auth = Auth {
         mode: r.word("auth.mode", &words, &[], AuthMode::Auto),
         admin_key: r.secret("auth.admin_key"),
@@ -134,11 +125,7 @@ fn storage(r: &mut Reader) -> Storage {
         let message = format!("names {}, which is not a folder", folder.display());
         r.fault("storage.url", message);
     }
-    Storage {
-        folder,
-        migrate_on_start: r.flag("storage.migrate_on_start"),
-        readers: r.count("storage.readers", 64),
-    }
+    Storage { folder, migrate_on_start: r.flag("storage.migrate_on_start"), readers: r.count("storage.readers", 64) }
 }
 
 /// The folder of a URL. A refused URL isn't repeated: it may hold a password.
@@ -156,10 +143,7 @@ fn folder(url: &str) -> Result<PathBuf, &'static str> {
 
 fn redis(r: &mut Reader) {
     if !r.text("redis.url").is_empty() {
-        r.fault(
-            "redis.url",
-            "names a Redis server, which is designed, but not built yet: leave it empty",
-        );
+        r.fault("redis.url", "names a Redis server, which is designed, but not built yet: leave it empty");
     }
 }
 
@@ -250,10 +234,7 @@ fn breaker(r: &mut Reader) -> Breaker {
 }
 
 fn gate(r: &mut Reader) -> Gate {
-    let settings = Gate {
-        poll_every: r.time("gate.poll_ms", 60_000),
-        open_for: r.time("gate.open_ms", 60_000),
-    };
+    let settings = Gate { poll_every: r.time("gate.poll_ms", 60_000), open_for: r.time("gate.open_ms", 60_000) };
     r.rule(
         ["gate.open_ms", "gate.poll_ms"],
         settings.open_for >= settings.poll_every.saturating_mul(2),
@@ -263,11 +244,7 @@ fn gate(r: &mut Reader) -> Gate {
 }
 
 fn log_format(r: &mut Reader) -> LogFormat {
-    let words = [
-        ("auto", LogFormat::Auto),
-        ("pretty", LogFormat::Pretty),
-        ("json", LogFormat::Json),
-    ];
+    let words = [("auto", LogFormat::Auto), ("pretty", LogFormat::Pretty), ("json", LogFormat::Json)];
     r.word("log.format", &words, &[], LogFormat::Auto)
 }
 

@@ -18,14 +18,8 @@ use super::{Fault, Shown};
 const MASK: &str = "********";
 
 /// Keys that the design names and this program doesn't have yet, by section or by key.
-const PLANNED: [&str; 6] = [
-    "accounts",
-    "broker.alpaca",
-    "http.advertise",
-    "kill_switch.foreign_mode",
-    "lease",
-    "redis",
-];
+const PLANNED: [&str; 6] =
+    ["accounts", "broker.alpaca", "http.advertise", "kill_switch.foreign_mode", "lease", "redis"];
 
 /// The settings that were found, and what was taken of them.
 ///
@@ -39,12 +33,7 @@ pub(super) struct Reader {
 
 impl Reader {
     pub(super) const fn new(found: BTreeMap<Key, Found>, faults: Vec<Fault>) -> Self {
-        Self {
-            found,
-            known: BTreeSet::new(),
-            shown: Vec::new(),
-            faults,
-        }
+        Self { found, known: BTreeSet::new(), shown: Vec::new(), faults }
     }
 
     /// What was taken, for people to see; or every fault, what nobody took included.
@@ -96,9 +85,7 @@ impl Reader {
 
     /// A rule between settings, judged only where each of them is right by itself; the first is blamed.
     pub(super) fn rule<const N: usize>(&mut self, keys: [&str; N], holds: bool, message: impl Into<String>) {
-        let faulty = keys
-            .iter()
-            .any(|key| self.faults.iter().any(|fault| fault.key.as_deref() == Some(*key)));
+        let faulty = keys.iter().any(|key| self.faults.iter().any(|fault| fault.key.as_deref() == Some(*key)));
         if let Some(first) = keys.first()
             && !holds
             && !faulty
@@ -112,9 +99,7 @@ impl Reader {
         let found = self.found.remove(&key);
         match &found {
             Some(found) => self.show(&key, found),
-            None => self
-                .faults
-                .push(Fault::at(&key, "is missing in every layer".to_owned(), None)),
+            None => self.faults.push(Fault::at(&key, "is missing in every layer".to_owned(), None)),
         }
         self.known.insert(key);
         found
@@ -147,9 +132,7 @@ impl Reader {
 
     /// A text, which may be empty.
     pub(super) fn text(&mut self, key: &str) -> String {
-        self.parsed(key, String::new(), "must be a text", |raw| {
-            raw.text().map(str::to_owned)
-        })
+        self.parsed(key, String::new(), "must be a text", |raw| raw.text().map(str::to_owned))
     }
 
     /// A text that is not set where it is empty.
@@ -170,9 +153,7 @@ impl Reader {
     {
         let rule = format!("must be a whole number from {} to {}", range.start(), range.end());
         self.parsed(key, N::default(), rule, |raw| {
-            raw.whole()
-                .filter(|number| range.contains(number))
-                .and_then(|number| N::try_from(number).ok())
+            raw.whole().filter(|number| range.contains(number)).and_then(|number| N::try_from(number).ok())
         })
     }
 
@@ -202,26 +183,18 @@ impl Reader {
     }
 
     fn time_from(&mut self, key: &str, least_ms: u64, least: &str, most: u64) -> Duration {
-        let (unit, ms) = if key.ends_with("_ms") {
-            ("milliseconds", 1)
-        } else {
-            ("seconds", 1000)
-        };
+        let (unit, ms) = if key.ends_with("_ms") { ("milliseconds", 1) } else { ("seconds", 1000) };
         let rule = format!("must be a time in {unit}, {least} and at most {most}, as a bare number");
         let range = least_ms..=most.saturating_mul(ms);
         self.parsed(key, Duration::ZERO, rule, |raw| {
-            raw.millis(ms)
-                .filter(|time| range.contains(time))
-                .map(Duration::from_millis)
+            raw.millis(ms).filter(|time| range.contains(time)).map(Duration::from_millis)
         })
     }
 
     /// A number with a fraction, read exactly.
     pub(super) fn decimal(&mut self, key: &str, least: Decimal, most: Decimal) -> Decimal {
         let rule = format!("must be a number from {least} to {most}, in quotes where it has a fraction");
-        self.parsed(key, least, rule, |raw| {
-            raw.decimal().filter(|number| (least..=most).contains(number))
-        })
+        self.parsed(key, least, rule, |raw| raw.decimal().filter(|number| (least..=most).contains(number)))
     }
 
     /// One of some words. Those planned are refused with the word that they are.
@@ -235,11 +208,7 @@ impl Reader {
             return *value;
         }
         if planned.contains(&text) {
-            self.refuse(
-                key,
-                &found,
-                format!("must be one of {all}: that one is designed, but not built yet"),
-            );
+            self.refuse(key, &found, format!("must be one of {all}: that one is designed, but not built yet"));
         } else {
             self.refuse(key, &found, format!("must be one of {all}"));
         }
@@ -254,13 +223,7 @@ impl Reader {
         self.known.insert(path.clone());
         let direct = self.found.remove(&path);
         if let Some(found) = &direct {
-            self.show(
-                &path,
-                &Found {
-                    raw: Raw::Text(MASK.to_owned()),
-                    origin: found.origin.clone(),
-                },
-            );
+            self.show(&path, &Found { raw: Raw::Text(MASK.to_owned()), origin: found.origin.clone() });
         }
         match (direct, file) {
             (None, None) => None,
@@ -320,9 +283,7 @@ impl Reader {
         self.known.insert(key.clone());
         let found = self.found.remove(&key)?;
         self.show(&key, &found);
-        let number = found.raw.decimal().ok_or(BadText {
-            rule: "must be a number, in quotes where it has a fraction",
-        });
+        let number = found.raw.decimal().ok_or(BadText { rule: "must be a number, in quotes where it has a fraction" });
         match number.and_then(read) {
             Ok(value) => Some(value),
             Err(rule) => {

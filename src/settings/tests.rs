@@ -14,10 +14,7 @@ const TEN_CHARS: &str = "0123456789";
 
 fn with(variables: &[(&str, &str)]) -> Inputs {
     Inputs {
-        variables: variables
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-            .collect(),
+        variables: variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
         folder: PathBuf::from("/nonexistent"),
         ..Inputs::default()
     }
@@ -32,10 +29,7 @@ fn in_file(name: &str, text: &str) -> Inputs {
     fs::create_dir_all(&folder).unwrap();
     let file = folder.join("own.toml");
     fs::write(&file, text).unwrap();
-    Inputs {
-        file: Some(file),
-        ..with(&[])
-    }
+    Inputs { file: Some(file), ..with(&[]) }
 }
 
 #[test]
@@ -81,14 +75,9 @@ fn an_environment_without_a_file_stops_the_start() {
 
 #[test]
 fn a_later_layer_wins_and_says_so() {
-    let mut inputs = in_file(
-        "layers",
-        "[gate]\npoll_ms = 20\nopen_ms = 200\n[kill_switch]\nsettle_ms = 7\n",
-    );
+    let mut inputs = in_file("layers", "[gate]\npoll_ms = 20\nopen_ms = 200\n[kill_switch]\nsettle_ms = 7\n");
     inputs.variables.insert("TRANCHE__GATE__OPEN_MS".into(), "300".into());
-    inputs
-        .variables
-        .insert("TRANCHE__HTTP__BIND".into(), "127.0.0.1:1".into());
+    inputs.variables.insert("TRANCHE__HTTP__BIND".into(), "127.0.0.1:1".into());
     inputs.flags.push(("http.bind".into(), "[::1]:0".into()));
     let settings = Settings::load(&inputs).unwrap();
     assert_eq!(settings.gate.poll_every, Duration::from_millis(20));
@@ -112,16 +101,9 @@ fn a_variable_set_to_nothing_is_not_set() {
 
 #[test]
 fn instruments_are_named_by_variables_in_any_case_and_by_files_in_quotes() {
-    let mut inputs = in_file(
-        "instruments",
-        "[instruments.\"BRK.B\"]\nlot = \"0.5\"\n[instruments.gbpusd]\nlot = 10\n",
-    );
-    inputs
-        .variables
-        .insert("TRANCHE__INSTRUMENTS__GBPUSD__LOT".into(), "1000".into());
-    inputs
-        .variables
-        .insert("TRANCHE__INSTRUMENTS__GBPUSD__TICK".into(), "0.00001".into());
+    let mut inputs = in_file("instruments", "[instruments.\"BRK.B\"]\nlot = \"0.5\"\n[instruments.gbpusd]\nlot = 10\n");
+    inputs.variables.insert("TRANCHE__INSTRUMENTS__GBPUSD__LOT".into(), "1000".into());
+    inputs.variables.insert("TRANCHE__INSTRUMENTS__GBPUSD__TICK".into(), "0.00001".into());
     let settings = Settings::load(&inputs).unwrap();
     let of = |name: &str| settings.instrument(&Symbol::parse(name).unwrap());
     assert_eq!(of("GBPUSD").lot.get(), Decimal::from(1000));
@@ -137,10 +119,7 @@ fn lists_are_lists_in_files_and_texts_with_commas_in_variables() {
         "lists",
         "[broker.paper]\nquotes = [\"GBPUSD=Cargo.toml\", \"README.md\"]\n[broker.paper.faults]\ndelay_ms = 5\n",
     );
-    inputs.variables.insert(
-        "TRANCHE__BROKER__PAPER__FAULTS__REJECT_SYMBOLS".into(),
-        "aapl, BRK.B,".into(),
-    );
+    inputs.variables.insert("TRANCHE__BROKER__PAPER__FAULTS__REJECT_SYMBOLS".into(), "aapl, BRK.B,".into());
     let paper = Settings::load(&inputs).unwrap().broker.paper;
     assert_eq!(paper.quotes, ["GBPUSD=Cargo.toml", "README.md"]);
     assert_eq!(paper.faults["reject_symbols"], serde_json::json!(["AAPL", "BRK.B"]));
@@ -158,92 +137,27 @@ fn times_in_seconds_may_have_a_fraction() {
 const WRONG: [(&str, &str, &str, &str); 42] = [
     ("TRANCHE__HTTP__BIND", "8080", "http.bind", "127.0.0.1:8080"),
     ("TRANCHE__HTTP__BIND", "0.0.0.0:8080", "auth.mode", "openssl rand"),
-    (
-        "TRANCHE__HTTP__MAX_BODY_BYTES",
-        "64KiB",
-        "http.max_body_bytes",
-        "whole number",
-    ),
-    (
-        "TRANCHE__HTTP__HEADER_TIMEOUT_MS",
-        "30001",
-        "http.header_timeout_ms",
-        "request_timeout_ms",
-    ),
-    (
-        "TRANCHE__HTTP__ADVERTISE",
-        "http://a",
-        "http.advertise",
-        "not built yet",
-    ),
+    ("TRANCHE__HTTP__MAX_BODY_BYTES", "64KiB", "http.max_body_bytes", "whole number"),
+    ("TRANCHE__HTTP__HEADER_TIMEOUT_MS", "30001", "http.header_timeout_ms", "request_timeout_ms"),
+    ("TRANCHE__HTTP__ADVERTISE", "http://a", "http.advertise", "not built yet"),
     ("TRANCHE__HTTP", "x", "http", "a section"),
     ("TRANCHE__HTPP__BIND", "x", "htpp.bind", "unknown"),
     ("TRANCHE__AUTH__MODE", "none", "auth.mode", "auto, keys, open"),
     ("TRANCHE__AUTH__MODE", "keys", "auth.mode", "there is none"),
-    (
-        "TRANCHE__AUTH__ADMIN_KEY_FILE",
-        "/nonexistent",
-        "auth.admin_key_file",
-        "can't be read",
-    ),
-    (
-        "TRANCHE__AUTH__ADMIN_KEY",
-        "two words",
-        "auth.admin_key",
-        "visible ASCII",
-    ),
-    (
-        "TRANCHE__AUTH__METRICS_PUBLIC",
-        "yes",
-        "auth.metrics_public",
-        "true or false",
-    ),
-    (
-        "TRANCHE__STORAGE__URL",
-        "postgres://u:p@h/d",
-        "storage.url",
-        "not built yet",
-    ),
+    ("TRANCHE__AUTH__ADMIN_KEY_FILE", "/nonexistent", "auth.admin_key_file", "can't be read"),
+    ("TRANCHE__AUTH__ADMIN_KEY", "two words", "auth.admin_key", "visible ASCII"),
+    ("TRANCHE__AUTH__METRICS_PUBLIC", "yes", "auth.metrics_public", "true or false"),
+    ("TRANCHE__STORAGE__URL", "postgres://u:p@h/d", "storage.url", "not built yet"),
     ("TRANCHE__STORAGE__URL", "sqlite://", "storage.url", "sqlite://data"),
-    (
-        "TRANCHE__STORAGE__URL",
-        "sqlite::memory:",
-        "storage.url",
-        "sqlite://data",
-    ),
-    (
-        "TRANCHE__STORAGE__MIGRATE_ON_START",
-        "2",
-        "storage.migrate_on_start",
-        "true or false",
-    ),
+    ("TRANCHE__STORAGE__URL", "sqlite::memory:", "storage.url", "sqlite://data"),
+    ("TRANCHE__STORAGE__MIGRATE_ON_START", "2", "storage.migrate_on_start", "true or false"),
     ("TRANCHE__REDIS__URL", "redis://h", "redis.url", "not built yet"),
     ("TRANCHE__BROKER__KIND", "alpaca", "broker.kind", "not built yet"),
     ("TRANCHE__BROKER__KIND", "papre", "broker.kind", "one of paper"),
-    (
-        "TRANCHE__BROKER__ALPACA__KEY_ID",
-        "x",
-        "broker.alpaca.key_id",
-        "not built yet",
-    ),
-    (
-        "TRANCHE__BROKER__RATE_LIMIT_PER_MINUTE",
-        "-1",
-        "broker.rate_limit_per_minute",
-        "whole number",
-    ),
-    (
-        "TRANCHE__BROKER__TIMEOUT_MS",
-        "10s",
-        "broker.timeout_ms",
-        "milliseconds",
-    ),
-    (
-        "TRANCHE__BROKER__PAPER__SLIPPAGE_BPS",
-        "NaN",
-        "broker.paper.slippage_bps",
-        "a number",
-    ),
+    ("TRANCHE__BROKER__ALPACA__KEY_ID", "x", "broker.alpaca.key_id", "not built yet"),
+    ("TRANCHE__BROKER__RATE_LIMIT_PER_MINUTE", "-1", "broker.rate_limit_per_minute", "whole number"),
+    ("TRANCHE__BROKER__TIMEOUT_MS", "10s", "broker.timeout_ms", "milliseconds"),
+    ("TRANCHE__BROKER__PAPER__SLIPPAGE_BPS", "NaN", "broker.paper.slippage_bps", "a number"),
     ("TRANCHE__BROKER__PAPER__SPEED", "0", "broker.paper.speed", "a number"),
     (
         "TRANCHE__BROKER__PAPER__QUOTES",
@@ -251,36 +165,11 @@ const WRONG: [(&str, &str, &str, &str); 42] = [
         "broker.paper.quotes",
         "no/quotes-A.csv, which is not there",
     ),
-    (
-        "TRANCHE__BROKER__PAPER__QUOTES",
-        "GBPUSD=src",
-        "broker.paper.quotes",
-        "src, which is not a file",
-    ),
-    (
-        "TRANCHE__STORAGE__URL",
-        "sqlite:///dev/null",
-        "storage.url",
-        "/dev/null, which is not a folder",
-    ),
-    (
-        "TRANCHE__STORAGE__URL",
-        "sqlite://Cargo.toml",
-        "storage.url",
-        "Cargo.toml, which is not a folder",
-    ),
-    (
-        "TRANCHE__BROKER__PAPER__LATENCY",
-        "5",
-        "broker.paper.latency",
-        "latency_ms",
-    ),
-    (
-        "TRANCHE__BROKER__PAPER__FAULTS__DELAY_PER_MILLE",
-        "1001",
-        "broker.paper.faults.delay_per_mille",
-        "0 to 1000",
-    ),
+    ("TRANCHE__BROKER__PAPER__QUOTES", "GBPUSD=src", "broker.paper.quotes", "src, which is not a file"),
+    ("TRANCHE__STORAGE__URL", "sqlite:///dev/null", "storage.url", "/dev/null, which is not a folder"),
+    ("TRANCHE__STORAGE__URL", "sqlite://Cargo.toml", "storage.url", "Cargo.toml, which is not a folder"),
+    ("TRANCHE__BROKER__PAPER__LATENCY", "5", "broker.paper.latency", "latency_ms"),
+    ("TRANCHE__BROKER__PAPER__FAULTS__DELAY_PER_MILLE", "1001", "broker.paper.faults.delay_per_mille", "0 to 1000"),
     (
         "TRANCHE__BROKER__PAPER__FAULTS__REJECT_SYMBOLS",
         "A B",
@@ -288,49 +177,14 @@ const WRONG: [(&str, &str, &str, &str); 42] = [
         "each symbol must be",
     ),
     ("TRANCHE__CALENDAR__KIND", "nyse", "calendar.kind", "not built yet"),
-    (
-        "TRANCHE__INSTRUMENTS__AAPL__LOT",
-        "0",
-        "instruments.AAPL.lot",
-        "above zero",
-    ),
-    (
-        "TRANCHE__INSTRUMENTS__AAPL__LOTS",
-        "1",
-        "instruments.AAPL.LOTS",
-        "lot, tick",
-    ),
-    (
-        "TRANCHE__EXECUTION__CLAIM_SECONDS",
-        "0",
-        "execution.claim_seconds",
-        "above 0",
-    ),
-    (
-        "TRANCHE__EXECUTION__CLAIM_SECONDS",
-        "0.0001",
-        "execution.claim_seconds",
-        "seconds",
-    ),
-    (
-        "TRANCHE__EXECUTION__STALE_SLICE_SECONDS",
-        "59",
-        "execution.stale_slice_seconds",
-        "misfire_grace",
-    ),
-    (
-        "TRANCHE__EXECUTION__MAX_SLICES",
-        "1.5",
-        "execution.max_slices",
-        "whole number",
-    ),
+    ("TRANCHE__INSTRUMENTS__AAPL__LOT", "0", "instruments.AAPL.lot", "above zero"),
+    ("TRANCHE__INSTRUMENTS__AAPL__LOTS", "1", "instruments.AAPL.LOTS", "lot, tick"),
+    ("TRANCHE__EXECUTION__CLAIM_SECONDS", "0", "execution.claim_seconds", "above 0"),
+    ("TRANCHE__EXECUTION__CLAIM_SECONDS", "0.0001", "execution.claim_seconds", "seconds"),
+    ("TRANCHE__EXECUTION__STALE_SLICE_SECONDS", "59", "execution.stale_slice_seconds", "misfire_grace"),
+    ("TRANCHE__EXECUTION__MAX_SLICES", "1.5", "execution.max_slices", "whole number"),
     ("TRANCHE__GATE__OPEN_MS", "99", "gate.open_ms", "twice gate.poll_ms"),
-    (
-        "TRANCHE__BREAKER__BROKER_ERRORS__SHARE_PERCENT",
-        "101",
-        "breaker.broker_errors.share_percent",
-        "1 to 100",
-    ),
+    ("TRANCHE__BREAKER__BROKER_ERRORS__SHARE_PERCENT", "101", "breaker.broker_errors.share_percent", "1 to 100"),
     ("TRANCHE__LEASE__SECONDS", "5", "lease.seconds", "not built yet"),
     ("TRANCHE__LOG__FORMAT", "xml", "log.format", "auto, pretty, json"),
 ];
@@ -341,10 +195,7 @@ fn each_wrong_value_is_told_by_its_key_and_its_variable() {
         let found = faults(&with(&[(variable, value)]));
         assert_eq!(found.len(), 1, "{variable}={value}: {found:?}");
         let fault = &found[0];
-        assert!(
-            fault.key.as_deref().is_some_and(|own| own.eq_ignore_ascii_case(key)),
-            "{variable}={value}: {fault}"
-        );
+        assert!(fault.key.as_deref().is_some_and(|own| own.eq_ignore_ascii_case(key)), "{variable}={value}: {fault}");
         assert!(fault.message.contains(told), "{variable}={value}: {fault}");
         assert!(fault.to_string().contains("TRANCHE__"), "{fault}");
     }
@@ -359,28 +210,14 @@ fn all_faults_of_all_layers_are_told_at_once() {
     inputs.variables.insert("TRANCHE__LOG__FORMAT".into(), "xml".into());
     inputs.flags.push(("broker.kind".into(), "dry_run".into()));
     let error = Settings::load(&inputs).unwrap_err();
-    let keys = error
-        .faults
-        .iter()
-        .map(|fault| fault.key.clone().unwrap_or_default())
-        .collect::<Vec<_>>();
+    let keys = error.faults.iter().map(|fault| fault.key.clone().unwrap_or_default()).collect::<Vec<_>>();
     assert_eq!(
         keys,
-        [
-            "auth.admin_key",
-            "broker.kind",
-            "gate.open_sm",
-            "gate.poll_ms",
-            "http.bind.port",
-            "log.format",
-            "nothing"
-        ]
+        ["auth.admin_key", "broker.kind", "gate.open_sm", "gate.poll_ms", "http.bind.port", "log.format", "nothing"]
     );
     assert!(!error.to_string().contains("hunter2"));
     assert!(
-        error
-            .to_string()
-            .starts_with("the configuration has 7 faults:\n  - auth.admin_key (TRANCHE__AUTH__ADMIN_KEY)")
+        error.to_string().starts_with("the configuration has 7 faults:\n  - auth.admin_key (TRANCHE__AUTH__ADMIN_KEY)")
     );
 }
 
@@ -388,21 +225,16 @@ fn all_faults_of_all_layers_are_told_at_once() {
 fn a_file_that_is_not_toml_or_not_there_stops_the_start() {
     let found = faults(&in_file("toml", "[gate\n"));
     assert!(found[0].message.contains("is not TOML"), "{}", found[0]);
-    let missing = Inputs {
-        file: Some(PathBuf::from("/nonexistent/own.toml")),
-        ..with(&[])
-    };
+    let missing = Inputs { file: Some(PathBuf::from("/nonexistent/own.toml")), ..with(&[]) };
     assert!(faults(&missing)[0].message.contains("no such file"));
 }
 
 #[test]
 fn a_secret_comes_from_a_variable_or_a_file_and_is_never_shown() {
     let secret = TEN_CHARS.repeat(4);
-    let settings = Settings::load(&with(&[
-        ("TRANCHE__AUTH__ADMIN_KEY", &secret),
-        ("TRANCHE__HTTP__BIND", "0.0.0.0:8080"),
-    ]))
-    .unwrap();
+    let settings =
+        Settings::load(&with(&[("TRANCHE__AUTH__ADMIN_KEY", &secret), ("TRANCHE__HTTP__BIND", "0.0.0.0:8080")]))
+            .unwrap();
     assert_eq!(settings.auth.admin_key.as_ref().unwrap().expose_secret(), secret);
     assert!(settings.warnings.is_empty());
     let shown = serde_json::to_string(settings.masked()).unwrap();
@@ -416,26 +248,16 @@ fn a_secret_comes_from_a_variable_or_a_file_and_is_never_shown() {
     assert_eq!(settings.auth.admin_key.unwrap().expose_secret(), TEN_CHARS);
     assert_eq!(settings.warnings.len(), 1);
 
-    let twice = faults(&with(&[
-        ("TRANCHE__AUTH__ADMIN_KEY", TEN_CHARS),
-        ("TRANCHE__AUTH__ADMIN_KEY_FILE", &file),
-    ]));
+    let twice = faults(&with(&[("TRANCHE__AUTH__ADMIN_KEY", TEN_CHARS), ("TRANCHE__AUTH__ADMIN_KEY_FILE", &file)]));
     assert!(twice[0].message.contains("given twice"), "{}", twice[0]);
-    let open = faults(&with(&[
-        ("TRANCHE__AUTH__ADMIN_KEY", TEN_CHARS),
-        ("TRANCHE__AUTH__MODE", "open"),
-    ]));
+    let open = faults(&with(&[("TRANCHE__AUTH__ADMIN_KEY", TEN_CHARS), ("TRANCHE__AUTH__MODE", "open")]));
     assert!(open[0].message.contains("leave one of them out"), "{}", open[0]);
 }
 
 #[test]
 fn every_setting_has_its_words_in_the_base_file() {
     let base = include_str!("../../config/base.toml");
-    for (number, line) in base
-        .lines()
-        .enumerate()
-        .filter(|(_, line)| line.contains(" = ") && !line.starts_with('#'))
-    {
+    for (number, line) in base.lines().enumerate().filter(|(_, line)| line.contains(" = ") && !line.starts_with('#')) {
         let above = base.lines().take(number).collect::<Vec<_>>();
         let described = above.iter().rev().take(2).any(|line| line.starts_with("# "));
         assert!(described, "line {}: {line}", number + 1);

@@ -39,12 +39,7 @@ impl Desk {
         let store = place.store().await;
         store.open().await.unwrap();
         let owner = store.acquire(&account(), "test").await.unwrap();
-        Self {
-            store,
-            owner,
-            nonce: AtomicU64::new(u64::MAX - 50),
-            seconds: AtomicU64::new(0),
-        }
+        Self { store, owner, nonce: AtomicU64::new(u64::MAX - 50), seconds: AtomicU64::new(0) }
     }
 
     /// The same place, closed and opened again.
@@ -64,10 +59,7 @@ impl Desk {
 
     /// A batch of what belongs to no account.
     pub(crate) fn global(&self, writes: Vec<Write>) -> Batch {
-        Batch {
-            ownership: None,
-            ..self.batch(writes)
-        }
+        Batch { ownership: None, ..self.batch(writes) }
     }
 
     pub(crate) async fn commit(&self, writes: Vec<Write>) -> Result<Commit, StoreError> {

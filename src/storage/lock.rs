@@ -51,10 +51,7 @@ impl DataLock {
     /// # Errors
     /// When another instance has it, or it can't be used.
     pub fn take(folder: &Path) -> Result<Self, LockError> {
-        let failed = |source| LockError::Folder {
-            folder: folder.to_owned(),
-            source,
-        };
+        let failed = |source| LockError::Folder { folder: folder.to_owned(), source };
         std::fs::create_dir_all(folder).map_err(failed)?;
         let mut file = OpenOptions::new()
             .read(true)
@@ -66,18 +63,12 @@ impl DataLock {
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(Errno::WOULDBLOCK) => {
-                return Err(LockError::Held {
-                    folder: folder.to_owned(),
-                    pid: read_pid(&mut file),
-                });
+                return Err(LockError::Held { folder: folder.to_owned(), pid: read_pid(&mut file) });
             }
             Err(errno) => return Err(failed(errno.into())),
         }
         write_pid(&mut file).map_err(failed)?;
-        Ok(Self {
-            folder: folder.to_owned(),
-            _file: file,
-        })
+        Ok(Self { folder: folder.to_owned(), _file: file })
     }
 
     /// The folder.

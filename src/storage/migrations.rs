@@ -96,23 +96,13 @@ pub async fn migrate(
                 ),
             });
         }
-        sqlx::raw_sql(BOOKKEEPING)
-            .execute(&mut *connection)
-            .await
-            .map_err(classify)?;
+        sqlx::raw_sql(BOOKKEEPING).execute(&mut *connection).await.map_err(classify)?;
     }
     for migration in pending {
         apply(connection, migration).await?;
-        tracing::info!(
-            version = migration.version,
-            what = migration.description,
-            "schema migrated"
-        );
+        tracing::info!(version = migration.version, what = migration.description, "schema migrated");
     }
-    Ok(Migrated {
-        applied: pending.len(),
-        version,
-    })
+    Ok(Migrated { applied: pending.len(), version })
 }
 
 /// Versions and checksums of what has run; nothing in a file that is new.
@@ -147,10 +137,7 @@ fn compare(applied: &[(u32, String)], migrations: &[Migration]) -> Result<(), St
     for ((version, ran), migration) in applied.iter().zip(migrations) {
         if *version != migration.version {
             return Err(StoreError::Unusable {
-                detail: format!(
-                    "schema version {} never ran, but version {version} did",
-                    migration.version
-                ),
+                detail: format!("schema version {} never ran, but version {version} did", migration.version),
             });
         }
         let ours = checksum(migration);
@@ -197,9 +184,7 @@ async fn in_transaction(
 ) -> Result<(), sqlx::Error> {
     sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut *connection).await?;
     // The scripts are the program's own: no part of them comes from outside.
-    sqlx::raw_sql(AssertSqlSafe(migration.up))
-        .execute(&mut *connection)
-        .await?;
+    sqlx::raw_sql(AssertSqlSafe(migration.up)).execute(&mut *connection).await?;
     sqlx::query(VERSION)
         .bind(migration.version)
         .bind(migration.description)
@@ -220,9 +205,7 @@ async fn attempt(
     started: Instant,
     error: Option<&str>,
 ) -> Result<(), StoreError> {
-    insert_attempt(connection, migration, started, error)
-        .await
-        .map_err(classify)
+    insert_attempt(connection, migration, started, error).await.map_err(classify)
 }
 
 async fn insert_attempt(
@@ -316,10 +299,7 @@ mod tests {
                 format!("2|another|{}|{}|1|27|64|1", TWO.up, TWO.down),
             ]
         );
-        assert_eq!(
-            texts(&mut connection, "SELECT version || success FROM schema_attempts").await,
-            ["11", "21"]
-        );
+        assert_eq!(texts(&mut connection, "SELECT version || success FROM schema_attempts").await, ["11", "21"]);
         for sql in ["DELETE FROM schema_attempts", "UPDATE schema_attempts SET success = 0"] {
             assert!(sqlx::query(sql).execute(&mut connection).await.is_err());
         }
@@ -330,18 +310,11 @@ mod tests {
         let folder = folder();
         let mut connection = open(&folder).await;
         migrate(&mut connection, &[ONE], true).await.unwrap();
-        let changed = Migration {
-            up: "CREATE TABLE a (y INTEGER) STRICT;",
-            ..ONE
-        };
+        let changed = Migration { up: "CREATE TABLE a (y INTEGER) STRICT;", ..ONE };
         let error = migrate(&mut connection, &[changed, TWO], true).await.unwrap_err();
         assert!(matches!(error, StoreError::Unusable { .. }));
         assert!(error.to_string().contains("migration 1 has changed"), "{error}");
-        assert!(
-            texts(&mut connection, "SELECT 1 FROM sqlite_schema WHERE name = 'b'")
-                .await
-                .is_empty()
-        );
+        assert!(texts(&mut connection, "SELECT 1 FROM sqlite_schema WHERE name = 'b'").await.is_empty());
     }
 
     #[tokio::test]
@@ -358,18 +331,11 @@ mod tests {
     async fn a_failed_migration_leaves_the_old_schema_and_a_record_and_runs_once_it_is_mended() {
         let folder = folder();
         let mut connection = open(&folder).await;
-        let broken = Migration {
-            up: "CREATE TABLE b (x INTEGER) STRICT; INSERT INTO nowhere VALUES (1);",
-            ..TWO
-        };
+        let broken = Migration { up: "CREATE TABLE b (x INTEGER) STRICT; INSERT INTO nowhere VALUES (1);", ..TWO };
         let error = migrate(&mut connection, &[ONE, broken], true).await.unwrap_err();
         assert!(matches!(error, StoreError::Unusable { .. }), "{error}");
         assert!(error.to_string().contains("nowhere"), "{error}");
-        assert!(
-            texts(&mut connection, "SELECT 1 FROM sqlite_schema WHERE name = 'b'")
-                .await
-                .is_empty()
-        );
+        assert!(texts(&mut connection, "SELECT 1 FROM sqlite_schema WHERE name = 'b'").await.is_empty());
         let attempts =
             "SELECT concat_ws('|', version, success, instr(error_message, 'nowhere') > 0) FROM schema_attempts";
         assert_eq!(texts(&mut connection, attempts).await, ["1|1", "2|0|1"]);
@@ -383,15 +349,8 @@ mod tests {
         let folder = folder();
         let mut connection = open(&folder).await;
         let error = migrate(&mut connection, &[ONE], false).await.unwrap_err();
-        assert!(
-            error.to_string().contains("TRANCHE__STORAGE__MIGRATE_ON_START=true"),
-            "{error}"
-        );
-        assert!(
-            texts(&mut connection, "SELECT name FROM sqlite_schema")
-                .await
-                .is_empty()
-        );
+        assert!(error.to_string().contains("TRANCHE__STORAGE__MIGRATE_ON_START=true"), "{error}");
+        assert!(texts(&mut connection, "SELECT name FROM sqlite_schema").await.is_empty());
         migrate(&mut connection, &[ONE], true).await.unwrap();
         migrate(&mut connection, &[ONE], false).await.unwrap();
     }

@@ -49,12 +49,7 @@ const WRITER: Pragma = pragma("cache_size", "-16384", "PRAGMA cache_size", "-163
 const READER: Pragma = pragma("query_only", "ON", "PRAGMA query_only", "1");
 
 const fn pragma(name: &'static str, value: &'static str, read: &'static str, reads_as: &'static str) -> Pragma {
-    Pragma {
-        name,
-        value,
-        read,
-        reads_as,
-    }
+    Pragma { name, value, read, reads_as }
 }
 
 impl Profile {
@@ -72,8 +67,7 @@ impl Profile {
             .busy_timeout(busy_timeout)
             .row_buffer_size(ROW_BUFFER)
             .disable_statement_logging();
-        self.of(role)
-            .fold(options, |options, pragma| options.pragma(pragma.name, pragma.value))
+        self.of(role).fold(options, |options, pragma| options.pragma(pragma.name, pragma.value))
     }
 
     /// Reads every PRAGMA back.
@@ -115,9 +109,7 @@ fn expect(name: &str, expected: &str, found: &str) -> Result<(), StoreError> {
     if expected == found {
         return Ok(());
     }
-    Err(StoreError::Unusable {
-        detail: format!("PRAGMA {name} reads {found} where it was set to {expected}"),
-    })
+    Err(StoreError::Unusable { detail: format!("PRAGMA {name} reads {found} where it was set to {expected}") })
 }
 
 #[cfg(test)]
@@ -159,10 +151,7 @@ mod tests {
         ] {
             let mut connection = open(&file, Role::Writer).await;
             sqlx::query(sql).execute(&mut connection).await.unwrap();
-            let error = Profile::Ledger
-                .check(&mut connection, Role::Writer, BUSY)
-                .await
-                .unwrap_err();
+            let error = Profile::Ledger.check(&mut connection, Role::Writer, BUSY).await.unwrap_err();
             assert!(matches!(error, StoreError::Unusable { .. }), "{error}");
             assert!(error.to_string().contains(name), "{error}");
             connection.close().await.unwrap();
@@ -175,16 +164,10 @@ mod tests {
         let file = folder.path().join("a.db");
         let foreign = SqliteConnectOptions::new().filename(&file).create_if_missing(true);
         let mut connection = foreign.pragma("auto_vacuum", "FULL").connect().await.unwrap();
-        sqlx::query("CREATE TABLE t (a)")
-            .execute(&mut connection)
-            .await
-            .unwrap();
+        sqlx::query("CREATE TABLE t (a)").execute(&mut connection).await.unwrap();
         connection.close().await.unwrap();
         let mut connection = open(&file, Role::Writer).await;
-        let error = Profile::Ledger
-            .check(&mut connection, Role::Writer, BUSY)
-            .await
-            .unwrap_err();
+        let error = Profile::Ledger.check(&mut connection, Role::Writer, BUSY).await.unwrap_err();
         assert!(error.to_string().contains("auto_vacuum"), "{error}");
     }
 }

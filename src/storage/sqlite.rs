@@ -53,11 +53,7 @@ pub struct SqliteSettings {
 
 impl Default for SqliteSettings {
     fn default() -> Self {
-        Self {
-            migrate_on_start: true,
-            readers: 4,
-            busy_timeout: Duration::from_secs(5),
-        }
+        Self { migrate_on_start: true, readers: 4, busy_timeout: Duration::from_secs(5) }
     }
 }
 
@@ -85,13 +81,7 @@ impl SqliteStore {
     /// A ledger that is not open yet, in a folder that is ours.
     #[must_use]
     pub fn new(folder: Arc<DataLock>, settings: SqliteSettings) -> Self {
-        Self {
-            folder,
-            settings,
-            spec: &LEDGER,
-            writer: Mutex::new(None),
-            readers: RwLock::new(None),
-        }
+        Self { folder, settings, spec: &LEDGER, writer: Mutex::new(None), readers: RwLock::new(None) }
     }
 
     /// The file.
@@ -103,18 +93,15 @@ impl SqliteStore {
     /// Which file the path names now. A ledger that was moved or deleted under us takes writes that nobody finds again.
     fn identity(&self) -> Result<(u64, u64), StoreError> {
         let file = self.file();
-        let found = std::fs::metadata(&file).map_err(|error| StoreError::Unavailable {
-            detail: format!("{}: {error}", file.display()),
-        })?;
+        let found = std::fs::metadata(&file)
+            .map_err(|error| StoreError::Unavailable { detail: format!("{}: {error}", file.display()) })?;
         Ok((found.dev(), found.ino()))
     }
 
     /// Only the first connection makes a file: one that vanished while we ran must not come back empty.
     async fn connect(&self, create: bool) -> Result<SqliteConnection, StoreError> {
         let (profile, wait) = (self.spec.profile, self.settings.busy_timeout);
-        let options = profile
-            .options(&self.file(), Role::Writer, wait)
-            .create_if_missing(create);
+        let options = profile.options(&self.file(), Role::Writer, wait).create_if_missing(create);
         let mut connection = options.connect().await.map_err(classify)?;
         profile.check(&mut connection, Role::Writer, wait).await?;
         Ok(connection)
@@ -167,9 +154,7 @@ impl SqliteStore {
 }
 
 fn not_open() -> StoreError {
-    StoreError::Unavailable {
-        detail: "it is not open".to_owned(),
-    }
+    StoreError::Unavailable { detail: "it is not open".to_owned() }
 }
 
 impl Writer {
@@ -204,12 +189,7 @@ impl Store for SqliteStore {
             return Ok(());
         }
         let mut connection = self.connect(true).await?;
-        migrate(
-            &mut connection,
-            self.spec.sqlite_migrations,
-            self.settings.migrate_on_start,
-        )
-        .await?;
+        migrate(&mut connection, self.spec.sqlite_migrations, self.settings.migrate_on_start).await?;
         *self.readers.write().await = Some(self.connect_readers().await?);
         let file = self.identity()?;
         *writer = Some(Writer { idle: Some(connection), file });
@@ -223,10 +203,7 @@ impl Store for SqliteStore {
         let query = sqlx::query(ACQUIRE).bind(account.as_str()).bind(owner);
         let row = query.fetch_one(&mut connection).await.map_err(classify)?;
         writer.idle = Some(connection);
-        Ok(Ownership {
-            account: account.clone(),
-            term: cells::number(&row, "term")?,
-        })
+        Ok(Ownership { account: account.clone(), term: cells::number(&row, "term")? })
     }
 
     async fn commit(&self, batch: &Batch) -> Result<Commit, StoreError> {

@@ -35,10 +35,7 @@ fn parent(id: &str, slices: u64) -> Value {
 async fn killed_in_the_middle(house: &House) {
     let server = house.serve().await;
     server.api.slice(parent("p", 8)).await;
-    eventually("some slices are at the broker", SOON, async || {
-        (house.book().orders.len() >= 3).then_some(())
-    })
-    .await;
+    eventually("some slices are at the broker", SOON, async || (house.book().orders.len() >= 3).then_some(())).await;
     server.kill();
 }
 
@@ -49,10 +46,7 @@ async fn a_parent_whose_server_is_killed_and_started_at_once_loses_and_doubles_n
     killed_in_the_middle(&house).await;
     let server = house.serve().await;
     let ended = server.api.until_ended("p", SOON * 2).await;
-    assert_eq!(
-        (&ended["status"], &ended["filled_qty"]),
-        (&json!("completed"), &json!("83"))
-    );
+    assert_eq!((&ended["status"], &ended["filled_qty"]), (&json!("completed"), &json!("83")));
     assert_adds_up(&ended, &server.api.slices("p").await);
     assert_books_agree(&house, &server.api).await;
     assert_eq!(house.book().ids().len(), 8);
@@ -60,10 +54,7 @@ async fn a_parent_whose_server_is_killed_and_started_at_once_loses_and_doubles_n
 
 #[tokio::test]
 async fn slices_that_came_due_while_the_server_was_down_for_longer_than_the_grace_are_expired() {
-    let house = House::new(&[
-        ("execution.misfire_grace_seconds", "1"),
-        ("execution.claim_seconds", "1"),
-    ]);
+    let house = House::new(&[("execution.misfire_grace_seconds", "1"), ("execution.claim_seconds", "1")]);
     killed_in_the_middle(&house).await;
     let taken = house.book().ids();
     // The slices of the next seconds come due with nobody there, and their grace passes.
@@ -115,10 +106,7 @@ async fn kills_at_random_moments_with_a_third_of_all_answers_lost_lose_and_doubl
     for id in &promised {
         server.api.order(id).await;
     }
-    let parents = parents
-        .iter()
-        .map(|parent| text(&parent["parent_order_id"]))
-        .collect::<BTreeSet<_>>();
+    let parents = parents.iter().map(|parent| text(&parent["parent_order_id"])).collect::<BTreeSet<_>>();
     for parent in &parents {
         assert_adds_up(&server.api.order(parent).await, &server.api.slices(parent).await);
     }
@@ -170,8 +158,5 @@ async fn settled(server: &Server, seed: u64) -> Vec<Value> {
 
 async fn attempts(api: &Api) -> usize {
     let orders = api.all("/api/v1/orders").await;
-    orders
-        .iter()
-        .filter(|order| order["attempt"].as_u64().unwrap() > 1)
-        .count()
+    orders.iter().filter(|order| order["attempt"].as_u64().unwrap() > 1).count()
 }

@@ -63,14 +63,10 @@ async fn the_page_to_try_it_comes_whole_from_the_program() {
     assert_eq!(page.status().as_u16(), 200, "it leads to the page");
     let base = page.url().clone();
     let html = page.text().await.unwrap();
-    let mut names = html
-        .split(['"', '\''])
-        .filter(|part| part.ends_with(".js") || part.ends_with(".css"))
-        .collect::<BTreeSet<_>>();
+    let mut names =
+        html.split(['"', '\'']).filter(|part| part.ends_with(".js") || part.ends_with(".css")).collect::<BTreeSet<_>>();
     assert!(names.len() >= 2, "{html}");
-    let mut foreign = html
-        .split(['"', '\''])
-        .filter(|part| part.starts_with("http") || part.starts_with("//"));
+    let mut foreign = html.split(['"', '\'']).filter(|part| part.starts_with("http") || part.starts_with("//"));
     assert_eq!(foreign.next(), None, "nothing comes from elsewhere");
     while let Some(name) = names.pop_first() {
         let url = base.join(name).unwrap();
@@ -90,22 +86,12 @@ fn assert_sample(line: &str, types: &BTreeSet<String>) {
         Some((name, labels)) => (name, labels.strip_suffix('}').unwrap_or_else(|| panic!("{line}"))),
         None => (series, ""),
     };
-    assert!(
-        name.chars()
-            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_'),
-        "{line}"
-    );
-    let family = ["_bucket", "_sum", "_count"]
-        .iter()
-        .find_map(|suffix| name.strip_suffix(suffix))
-        .unwrap_or(name);
+    assert!(name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_'), "{line}");
+    let family = ["_bucket", "_sum", "_count"].iter().find_map(|suffix| name.strip_suffix(suffix)).unwrap_or(name);
     assert!(types.contains(name) || types.contains(family), "no TYPE before {line}");
     for label in labels.split("\",").filter(|label| !label.is_empty()) {
         let (key, value) = label.split_once("=\"").unwrap_or_else(|| panic!("{line}"));
-        assert!(
-            !key.is_empty() && key.chars().all(|c| c.is_ascii_lowercase() || c == '_'),
-            "{line}"
-        );
+        assert!(!key.is_empty() && key.chars().all(|c| c.is_ascii_lowercase() || c == '_'), "{line}");
         assert!(!value.trim_end_matches('"').contains('"'), "{line}");
     }
 }
@@ -118,20 +104,12 @@ async fn the_metrics_are_prometheus_text_with_the_names_of_the_gateway() {
     server.api.slice(body).await;
     server.api.until_ended("p", SOON).await;
     let response = server.api.request("GET", "/metrics").send().await.unwrap();
-    assert!(
-        response.headers()["content-type"]
-            .to_str()
-            .unwrap()
-            .starts_with("text/plain; version=0.0.4")
-    );
+    assert!(response.headers()["content-type"].to_str().unwrap().starts_with("text/plain; version=0.0.4"));
     let text = response.text().await.unwrap();
     let mut types = BTreeSet::new();
     for line in text.lines().filter(|line| !line.is_empty()) {
         match line.strip_prefix("# TYPE ") {
-            Some(family) => assert!(
-                types.insert(family.split(' ').next().unwrap().to_owned()),
-                "twice: {line}"
-            ),
+            Some(family) => assert!(types.insert(family.split(' ').next().unwrap().to_owned()), "twice: {line}"),
             None if line.starts_with("# HELP ") => {}
             None => assert_sample(line, &types),
         }

@@ -36,22 +36,13 @@ async fn orders_whose_acknowledgements_are_all_lost_are_each_at_the_broker_once_
         assert_eq!(status, 201, "{order}");
     });
     sent.buffer_unordered(64).collect::<Vec<_>>().await;
-    let ours = eventually(
-        "every order is found at the broker",
-        Duration::from_secs(60),
-        async || {
-            let ours = api.all("/api/v1/orders").await;
-            let known = ours.iter().all(|order| {
-                order["status"]
-                    == if order["order_type"] == "market" {
-                        "filled"
-                    } else {
-                        "accepted"
-                    }
-            });
-            known.then_some(ours)
-        },
-    )
+    let ours = eventually("every order is found at the broker", Duration::from_secs(60), async || {
+        let ours = api.all("/api/v1/orders").await;
+        let known = ours
+            .iter()
+            .all(|order| order["status"] == if order["order_type"] == "market" { "filled" } else { "accepted" });
+        known.then_some(ours)
+    })
     .await;
     let book = house.book();
     let theirs = book.by_id();
@@ -94,29 +85,12 @@ async fn a_venue_that_answers_long_after_the_time_out_leaves_slices_unknown_and_
     assert_eq!(dec(&unknown["qty"]), Decimal::from(11));
     let parent = api.order("p").await;
     assert!(dec(&parent["unknown_qty"]) >= Decimal::from(11), "{parent}");
-    let parts = [
-        "filled_qty",
-        "working_qty",
-        "unknown_qty",
-        "pending_qty",
-        "unexecuted_qty",
-    ];
-    assert_eq!(
-        parts.iter().map(|name| dec(&parent[*name])).sum::<Decimal>(),
-        Decimal::from(33),
-        "{parent}"
-    );
-    assert!(
-        house.book().ids().contains(&first),
-        "the venue has it, and we don't know it yet"
-    );
+    let parts = ["filled_qty", "working_qty", "unknown_qty", "pending_qty", "unexecuted_qty"];
+    assert_eq!(parts.iter().map(|name| dec(&parent[*name])).sum::<Decimal>(), Decimal::from(33), "{parent}");
+    assert!(house.book().ids().contains(&first), "the venue has it, and we don't know it yet");
 
     let ended = api.until_ended("p", SOON * 2).await;
-    assert_eq!(
-        (&ended["status"], &ended["filled_qty"]),
-        (&json!("completed"), &json!("33")),
-        "{ended}"
-    );
+    assert_eq!((&ended["status"], &ended["filled_qty"]), (&json!("completed"), &json!("33")), "{ended}");
     assert_adds_up(&ended, &api.slices("p").await);
     assert_books_agree(&house, api).await;
     let (_, events) = api.get(&format!("/api/v1/orders/{first}/events")).await;

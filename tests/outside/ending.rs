@@ -32,10 +32,7 @@ async fn a_first_signal_drains_and_ends_with_success() {
     let api = server.api.clone();
     let (status, order) = api.post("/api/v1/orders", &single("flying")).await;
     assert_eq!(status, 201, "{order}");
-    eventually("the order is at the broker", SOON, async || {
-        (house.book().orders.len() == 1).then_some(())
-    })
-    .await;
+    eventually("the order is at the broker", SOON, async || (house.book().orders.len() == 1).then_some(())).await;
     server.signal(Signal::TERM);
     eventually("new work is refused", SOON, async || {
         let (status, answer) = api.post("/api/v1/orders", &single("late")).await;
@@ -47,14 +44,9 @@ async fn a_first_signal_drains_and_ends_with_success() {
     assert_eq!(server.ended(SOON).await.code(), Some(0), "{}", server.log());
     server.line("stopped", SOON);
 
-    let rows = house
-        .query("SELECT json_object('id', client_order_id, 'status', status) FROM orders")
-        .await;
+    let rows = house.query("SELECT json_object('id', client_order_id, 'status', status) FROM orders").await;
     assert_eq!(rows.len(), 1, "what was refused was not stored: {rows:?}");
-    assert!(
-        rows[0]["status"] == "filled" || rows[0]["status"] == "accepted",
-        "its answer was waited for: {rows:?}"
-    );
+    assert!(rows[0]["status"] == "filled" || rows[0]["status"] == "accepted", "its answer was waited for: {rows:?}");
     let server = house.serve().await;
     assert_books_agree(&house, &server.api).await;
 }
@@ -71,20 +63,14 @@ async fn a_second_signal_ends_at_once_and_the_next_start_recovers() {
     let mut server = house.serve().await;
     let (status, order) = server.api.post("/api/v1/orders", &single("flying")).await;
     assert_eq!(status, 201, "{order}");
-    eventually("the order is at the broker", SOON, async || {
-        (house.book().orders.len() == 1).then_some(())
-    })
-    .await;
+    eventually("the order is at the broker", SOON, async || (house.book().orders.len() == 1).then_some(())).await;
     server.signal(Signal::INT);
     server.line("draining", SOON);
     assert!(server.has_ended().is_none(), "it waits for the order");
     let began = Instant::now();
     server.signal(Signal::TERM);
     let status = server.ended(Duration::from_secs(2)).await;
-    assert!(
-        status.code() != Some(0) && began.elapsed() < Duration::from_secs(2),
-        "{status}"
-    );
+    assert!(status.code() != Some(0) && began.elapsed() < Duration::from_secs(2), "{status}");
     let mut house = house;
     house.set("broker.paper.latency_ms", "10");
     let server = house.serve().await;
@@ -111,12 +97,8 @@ async fn a_second_instance_on_the_same_folder_is_refused_with_the_first_ones_pro
 async fn a_taken_port_is_refused_by_its_address() {
     let holder = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = holder.local_addr().unwrap().to_string();
-    let told = refused(
-        House::new(&[("http.bind", &address)])
-            .program()
-            .env("TRANCHE__STORAGE__URL", "sqlite://elsewhere"),
-        1,
-    );
+    let told =
+        refused(House::new(&[("http.bind", &address)]).program().env("TRANCHE__STORAGE__URL", "sqlite://elsewhere"), 1);
     assert!(told.contains(&address) && told.contains("taken"), "{told}");
 }
 
@@ -124,10 +106,7 @@ async fn a_taken_port_is_refused_by_its_address() {
 async fn beyond_this_machine_a_key_is_needed_to_start_and_to_be_served() {
     let mut house = House::new(&[("http.bind", "0.0.0.0:0")]);
     let told = refused(&mut house.program(), 2);
-    assert!(
-        told.contains("ADMIN_KEY_FILE"),
-        "the refusal names what mends it: {told}"
-    );
+    assert!(told.contains("ADMIN_KEY_FILE"), "the refusal names what mends it: {told}");
 
     let key = "correct-horse-battery-staple-0123456789";
     let file = house.path().join("key");
@@ -140,53 +119,27 @@ async fn beyond_this_machine_a_key_is_needed_to_start_and_to_be_served() {
         (api.get("/readyz").await.0 == 200).then_some(())
     })
     .await;
-    for path in [
-        "/api/v1/orders",
-        "/api/v1/status",
-        "/api/v1/kill-switch/status",
-        "/metrics",
-    ] {
+    for path in ["/api/v1/orders", "/api/v1/status", "/api/v1/kill-switch/status", "/metrics"] {
         let (status, problem) = api.get(path).await;
-        assert_eq!(
-            (status, &problem["code"]),
-            (401, &json!("unauthorised")),
-            "{path}: {problem}"
-        );
-        let wrong = answer(
-            api.request("GET", path)
-                .bearer_auth("correct-horse-battery-staple-0123456788"),
-        )
-        .await;
+        assert_eq!((status, &problem["code"]), (401, &json!("unauthorised")), "{path}: {problem}");
+        let wrong = answer(api.request("GET", path).bearer_auth("correct-horse-battery-staple-0123456788")).await;
         assert_eq!(wrong.0, 401, "{path}");
         let right = answer(api.request("GET", path).bearer_auth(key)).await;
         assert_eq!(right.0, 200, "{path}: {}", right.1);
     }
     let (status, problem) = api.post("/api/v1/orders", &single("x")).await;
     assert_eq!(status, 401, "{problem}");
-    let (status, problem) = api
-        .post("/api/v1/kill-switch/engage", &json!({"operator": "a", "reason": "b"}))
-        .await;
+    let (status, problem) = api.post("/api/v1/kill-switch/engage", &json!({"operator": "a", "reason": "b"})).await;
     assert_eq!(status, 401, "{problem}");
     let rows = house.rows().await;
     assert_eq!(rows, 0, "nothing was stored for strangers");
-    let sent = answer(
-        api.request("POST", "/api/v1/orders")
-            .bearer_auth(key)
-            .json(&single("x")),
-    )
-    .await;
+    let sent = answer(api.request("POST", "/api/v1/orders").bearer_auth(key).json(&single("x"))).await;
     assert_eq!(sent.0, 201, "{}", sent.1);
     for path in ["/livez", "/healthz"] {
         assert_eq!(api.get(path).await.0, 200);
     }
     let with_key = |name: &str, value: &str| {
-        Outcome::of(
-            house
-                .program()
-                .env("TRANCHE_URL", &api.base)
-                .env(name, value)
-                .args(["kill", "status"]),
-        )
+        Outcome::of(house.program().env("TRANCHE_URL", &api.base).env(name, value).args(["kill", "status"]))
     };
     assert_eq!(with_key("TRANCHE_KEY_FILE", file.to_str().unwrap()).code, 0);
     assert_eq!(with_key("TRANCHE_KEY", "another key").code, 3);
@@ -202,16 +155,10 @@ async fn a_ledger_of_a_newer_program_stops_the_start_with_the_reason() {
     let columns = sqlx::query_scalar::<_, String>("SELECT group_concat(name) FROM pragma_table_info('schema_version')");
     let columns = columns.fetch_one(&mut ledger).await.unwrap();
     assert!(columns.contains("version"), "{columns}");
-    sqlx::raw_sql("UPDATE schema_version SET version = 9000")
-        .execute(&mut ledger)
-        .await
-        .unwrap();
+    sqlx::raw_sql("UPDATE schema_version SET version = 9000").execute(&mut ledger).await.unwrap();
     ledger.close().await.unwrap();
     let told = refused(&mut house.program(), 1);
-    assert!(
-        told.contains("9000") && told.contains("newer than this program"),
-        "{told}"
-    );
+    assert!(told.contains("9000") && told.contains("newer than this program"), "{told}");
 }
 
 #[tokio::test]
@@ -231,11 +178,7 @@ struct Demo {
 impl Demo {
     fn start(house: &House, bind: &str) -> Self {
         let mut command = house.program();
-        command
-            .env("TRANCHE__HTTP__BIND", bind)
-            .arg("demo")
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null());
+        command.env("TRANCHE__HTTP__BIND", bind).arg("demo").stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().unwrap();
         let lines = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
         let (stdout, sink) = (child.stdout.take().unwrap(), std::sync::Arc::clone(&lines));
@@ -295,20 +238,13 @@ async fn the_demo_works_twice_at_once_from_start_to_end_and_leaves_its_server_up
     for (demo, api) in [(&first, &first_api), (&second, &second_api)] {
         let said = demo.until_said("Ctrl-C ends it.", Duration::from_secs(60)).await;
         assert!(said.contains("The parent is completed"), "{said}");
-        assert!(
-            said.contains("arrival price") && said.to_lowercase().contains("twap"),
-            "what it cost: {said}"
-        );
+        assert!(said.contains("arrival price") && said.to_lowercase().contains("twap"), "what it cost: {said}");
         assert!(said.contains(&format!("curl -s {}/api/v1/orders/", api.base)), "{said}");
         let parents = api.all("/api/v1/orders?kind=parent").await;
         assert_eq!(parents.len(), 1);
         assert_adds_up(&parents[0], &api.slices(&text(&parents[0]["parent_order_id"])).await);
     }
-    assert!(
-        began.elapsed() < Duration::from_secs(55),
-        "about half a minute: {:?}",
-        began.elapsed()
-    );
+    assert!(began.elapsed() < Duration::from_secs(55), "about half a minute: {:?}", began.elapsed());
     for demo in [first, second] {
         let mut demo = demo;
         kill_process(Pid::from_child(&demo.child), Signal::INT).unwrap();

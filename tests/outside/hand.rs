@@ -36,24 +36,14 @@ async fn a_parent_that_is_cancelled_in_the_middle_keeps_its_fills_and_ends_the_r
         let (status, counts) = api.delete(&path).await;
         assert_eq!(status, 200, "{counts}");
         let slices = api.slices(id).await;
-        let names = [
-            "pending_canceled",
-            "open_cancel_requested",
-            "already_terminal",
-            "in_flight",
-        ];
+        let names = ["pending_canceled", "open_cancel_requested", "already_terminal", "in_flight"];
         let counted = names.iter().map(|name| counts[*name].as_u64().unwrap()).sum::<u64>();
         assert_eq!(counted, slices.len() as u64, "{counts}");
         let ended = api.until_ended(id, SOON).await;
         assert_eq!(ended["status"], "canceled", "{ended}");
         let slices = api.slices(id).await;
         assert_adds_up(&ended, &slices);
-        assert!(
-            slices
-                .iter()
-                .all(|slice| statuses.contains(&slice["status"].as_str().unwrap())),
-            "{slices:?}"
-        );
+        assert!(slices.iter().all(|slice| statuses.contains(&slice["status"].as_str().unwrap())), "{slices:?}");
         let (status, again) = api.delete(&path).await;
         assert_eq!((status, &again["code"]), (409, &json!("parent_terminal")), "{again}");
     }
@@ -66,17 +56,11 @@ async fn a_breaker_tripped_by_hand_stops_entries_until_its_quiet_period_is_over_
     let server = house.serve().await;
     let slices = json!({"symbol": "AAPL", "side": "buy", "qty": "60", "order_type": "market", "duration_seconds": 6, "interval_seconds": 1, "client_order_id": "p"});
     server.api.slice(slices).await;
-    eventually("a slice is at the broker", SOON, async || {
-        (!house.book().orders.is_empty()).then_some(())
-    })
-    .await;
+    eventually("a slice is at the broker", SOON, async || (!house.book().orders.is_empty()).then_some(())).await;
     let trip = json!({"operator": "ann", "reason": "a drill"});
     let (status, state) = server.api.post("/api/v1/circuit-breaker/trip", &trip).await;
     assert_eq!((status, &state["state"]), (200, &json!("TRIPPED")), "{state}");
-    assert_eq!(
-        refusal(&server.api, "a").await.as_deref(),
-        Some("circuit_breaker_tripped")
-    );
+    assert_eq!(refusal(&server.api, "a").await.as_deref(), Some("circuit_breaker_tripped"));
     let parent = server.api.until_ended("p", SOON).await;
     let ended = server.api.slices("p").await;
     assert_adds_up(&parent, &ended);
@@ -85,28 +69,17 @@ async fn a_breaker_tripped_by_hand_stops_entries_until_its_quiet_period_is_over_
     server.kill();
     let server = house.listen();
     server.until_ready().await;
-    assert_eq!(
-        refusal(&server.api, "b").await.as_deref(),
-        Some("circuit_breaker_tripped"),
-        "it outlives a kill"
-    );
+    assert_eq!(refusal(&server.api, "b").await.as_deref(), Some("circuit_breaker_tripped"), "it outlives a kill");
     let reset = json!({"operator": "ann", "reason": "the drill is over, and all is well"});
     let (status, state) = server.api.post("/api/v1/circuit-breaker/reset", &reset).await;
     assert_eq!((status, &state["state"]), (200, &json!("QUIET_PERIOD")), "{state}");
-    assert_eq!(
-        refusal(&server.api, "c").await.as_deref(),
-        Some("circuit_breaker_quiet")
-    );
+    assert_eq!(refusal(&server.api, "c").await.as_deref(), Some("circuit_breaker_quiet"));
     server.until_trading().await;
     let (_, state) = server.api.get("/api/v1/circuit-breaker/status").await;
     assert_eq!(state["state"], "OPEN", "{state}");
     assert_eq!(refusal(&server.api, "d").await, None);
     let (status, again) = server.api.post("/api/v1/circuit-breaker/reset", &reset).await;
-    assert_eq!(
-        (status, &again["code"]),
-        (409, &json!("circuit_breaker_not_tripped")),
-        "{again}"
-    );
+    assert_eq!((status, &again["code"]), (409, &json!("circuit_breaker_not_tripped")), "{again}");
 }
 
 #[tokio::test]
@@ -127,9 +100,6 @@ async fn a_broker_that_only_fails_trips_the_breaker() {
     })
     .await;
     assert_eq!(state["trip_reason"], "BROKER_ERRORS", "{state}");
-    assert_eq!(
-        refusal(&server.api, "late").await.as_deref(),
-        Some("circuit_breaker_tripped")
-    );
+    assert_eq!(refusal(&server.api, "late").await.as_deref(), Some("circuit_breaker_tripped"));
     assert_eq!(house.book().orders, [] as [Value; 0]);
 }

@@ -30,11 +30,7 @@ pub(crate) async fn eventually<T>(what: &str, within: Duration, mut look: impl A
         if let Some(found) = look().await {
             return found;
         }
-        assert!(
-            began.elapsed() < within,
-            "after {} ms still not: {what}",
-            within.as_millis()
-        );
+        assert!(began.elapsed() < within, "after {} ms still not: {what}", within.as_millis());
         tokio::time::sleep(LOOK_EVERY).await;
     }
 }
@@ -44,11 +40,7 @@ pub(crate) struct Folder(PathBuf);
 
 impl Folder {
     pub(crate) fn new() -> Self {
-        let name = format!(
-            "outside-{}-{}",
-            std::process::id(),
-            NUMBER.fetch_add(1, Ordering::Relaxed)
-        );
+        let name = format!("outside-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
         let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         std::fs::create_dir_all(&path).unwrap();
         Self(path)
@@ -107,10 +99,7 @@ pub(crate) struct House {
 impl House {
     /// `settings` are pairs of key and value, such as `("gate.poll_ms", "50")`.
     pub(crate) fn new(settings: &[(&str, &str)]) -> Self {
-        let mut house = Self {
-            folder: Folder::new(),
-            settings: Vec::new(),
-        };
+        let mut house = Self { folder: Folder::new(), settings: Vec::new() };
         house.set("http.bind", "127.0.0.1:0");
         house.set("log.format", "json");
         for (key, value) in settings {
@@ -148,10 +137,7 @@ impl House {
                 command.env_remove(&name);
             }
         }
-        command
-            .envs(self.settings.iter().cloned())
-            .current_dir(self.path())
-            .stdin(Stdio::null());
+        command.envs(self.settings.iter().cloned()).current_dir(self.path()).stdin(Stdio::null());
     }
 
     /// A server, as soon as it listens.
@@ -185,23 +171,15 @@ impl House {
 
     /// Everything that one query says, row by row, as JSON.
     pub(crate) async fn query(&self, sql: &'static str) -> Vec<Value> {
-        let rows = sqlx::query_scalar::<_, String>(sql)
-            .fetch_all(&mut self.ledger().await)
-            .await;
-        rows.unwrap()
-            .iter()
-            .map(|row| serde_json::from_str(row).unwrap())
-            .collect()
+        let rows = sqlx::query_scalar::<_, String>(sql).fetch_all(&mut self.ledger().await).await;
+        rows.unwrap().iter().map(|row| serde_json::from_str(row).unwrap()).collect()
     }
 
     /// How many rows the tables of orders and their history have, together.
     pub(crate) async fn rows(&self) -> i64 {
         let sql = "SELECT (SELECT count(*) FROM orders) + (SELECT count(*) FROM parents) \
                    + (SELECT count(*) FROM order_events) + (SELECT count(*) FROM switch_history)";
-        sqlx::query_scalar(sql)
-            .fetch_one(&mut self.ledger().await)
-            .await
-            .unwrap()
+        sqlx::query_scalar(sql).fetch_one(&mut self.ledger().await).await.unwrap()
     }
 }
 
@@ -233,11 +211,7 @@ impl Server {
             writer.lines.lock().unwrap().1 = true;
             writer.grew.notify_all();
         });
-        let mut server = Self {
-            child,
-            log,
-            api: Api::new(""),
-        };
+        let mut server = Self { child, log, api: Api::new("") };
         let line = server.line("listening", SOON);
         server.api = Api::new(line["address"].as_str().unwrap());
         server
@@ -248,10 +222,7 @@ impl Server {
         let deadline = Instant::now() + within;
         let mut lines = self.log.lines.lock().unwrap();
         loop {
-            let parsed = lines
-                .0
-                .iter()
-                .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            let parsed = lines.0.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
             if let Some(found) = parsed.into_iter().find(|line| line["message"] == message) {
                 return found;
             }
@@ -270,10 +241,7 @@ impl Server {
 
     /// Waits until it serves, whether or not it may trade.
     pub(crate) async fn until_ready(&self) {
-        eventually("the server is ready", SOON, async || {
-            (self.api.get("/readyz").await.0 == 200).then_some(())
-        })
-        .await;
+        eventually("the server is ready", SOON, async || (self.api.get("/readyz").await.0 == 200).then_some(())).await;
     }
 
     pub(crate) async fn until_trading(&self) {
@@ -323,10 +291,7 @@ impl Drop for Server {
             let log = self.log();
             let lines = log.lines().collect::<Vec<_>>();
             let from = lines.len().saturating_sub(60);
-            eprintln!(
-                "-- the last lines of the server's log:\n{}\n--",
-                lines[from..].join("\n")
-            );
+            eprintln!("-- the last lines of the server's log:\n{}\n--", lines[from..].join("\n"));
         }
     }
 }
@@ -343,15 +308,8 @@ pub(crate) type Answer = (u16, Value);
 
 impl Api {
     pub(crate) fn new(address: &str) -> Self {
-        let client = reqwest::Client::builder()
-            .no_proxy()
-            .timeout(Duration::from_secs(60))
-            .build()
-            .unwrap();
-        Self {
-            base: format!("http://{address}"),
-            client,
-        }
+        let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(60)).build().unwrap();
+        Self { base: format!("http://{address}"), client }
     }
 
     /// A request under the path from the root.
@@ -433,9 +391,7 @@ impl Api {
     }
 
     pub(crate) async fn disengage(&self) {
-        let (status, state) = self
-            .post("/api/v1/kill-switch/disengage", &json!({"operator": "ann"}))
-            .await;
+        let (status, state) = self.post("/api/v1/kill-switch/disengage", &json!({"operator": "ann"})).await;
         assert_eq!(status, 200, "{state}");
     }
 }

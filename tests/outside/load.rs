@@ -53,10 +53,7 @@ async fn slices_that_are_all_due_at_one_instant_are_claimed_and_sent_with_none_m
     });
     submitted.buffer_unordered(64).collect::<Vec<_>>().await;
     let took = began.elapsed();
-    assert!(
-        now_micros() < due,
-        "storing {parents} parents took {took:?}: nothing was due at one instant"
-    );
+    assert!(now_micros() < due, "storing {parents} parents took {took:?}: nothing was due at one instant");
     eventually("every order has ended", Duration::from_secs(120), async || {
         tokio::time::sleep(Duration::from_millis(200)).await;
         let (_, open) = api.get("/api/v1/orders?kind=parent&status=working&limit=1").await;
@@ -75,9 +72,7 @@ async fn slices_that_are_all_due_at_one_instant_are_claimed_and_sent_with_none_m
     assert_books_agree(&house, api).await;
 
     assert!(orders.iter().all(|order| order["attempt"] == 1), "each is claimed once");
-    let claims = house
-        .query("SELECT json_quote(claimed_at) FROM orders WHERE kind = 'child'")
-        .await;
+    let claims = house.query("SELECT json_quote(claimed_at) FROM orders WHERE kind = 'child'").await;
     let mut late = claims.iter().map(|at| micros(at) - due).collect::<Vec<_>>();
     late.sort_unstable();
     assert!(late[0] >= 0, "nothing is claimed before its time: {} µs", late[0]);
@@ -90,10 +85,7 @@ async fn slices_that_are_all_due_at_one_instant_are_claimed_and_sent_with_none_m
     );
     let (_, metrics) = api.get("/metrics").await;
     let counted = format!("tranche_slice_lateness_seconds_count {due_at_once}");
-    assert!(
-        metrics.as_str().unwrap().contains(&counted),
-        "every claim's lateness is measured"
-    );
+    assert!(metrics.as_str().unwrap().contains(&counted), "every claim's lateness is measured");
 }
 
 #[tokio::test]
@@ -120,10 +112,7 @@ async fn a_rate_limit_paces_what_is_due_at_once_in_the_order_of_its_due_times_an
     assert!(now_micros() < due, "they are not due at once");
     // A process before may have spent the budget of this minute, so the next one begins with nothing.
     server.kill();
-    eventually("all are due", SOON, async || {
-        (now_micros() > due + 500_000).then_some(())
-    })
-    .await;
+    eventually("all are due", SOON, async || (now_micros() > due + 500_000).then_some(())).await;
     let started = now_micros();
     let server = house.serve().await;
     let api = &server.api;
@@ -139,58 +128,32 @@ async fn a_rate_limit_paces_what_is_due_at_once_in_the_order_of_its_due_times_an
         filled.then_some(orders)
     })
     .await;
-    let dues = orders
-        .iter()
-        .map(|order| (text(&order["client_order_id"]), micros(&order["scheduled_time"])));
+    let dues = orders.iter().map(|order| (text(&order["client_order_id"]), micros(&order["scheduled_time"])));
     let dues = dues.collect::<BTreeMap<_, _>>();
     let book = house.book();
     assert_eq!(book.ids().len(), slices, "none is lost");
-    let sent = book
-        .orders
-        .iter()
-        .map(|order| (micros(&order["submitted_at"]), dues[&text(&order["client_order_id"])]));
+    let sent = book.orders.iter().map(|order| (micros(&order["submitted_at"]), dues[&text(&order["client_order_id"])]));
     let sent = sent.collect::<Vec<_>>();
 
     // The first may be on their way before the last parent is recovered.
-    let settled = sent
-        .iter()
-        .filter(|(at, _)| *at > started + 2_000_000)
-        .map(|(_, due)| *due)
-        .collect::<Vec<_>>();
-    assert!(
-        settled.len() > slices / 2 && settled.is_sorted(),
-        "oldest due time first: {settled:?}"
-    );
+    let settled = sent.iter().filter(|(at, _)| *at > started + 2_000_000).map(|(_, due)| *due).collect::<Vec<_>>();
+    assert!(settled.len() > slices / 2 && settled.is_sorted(), "oldest due time first: {settled:?}");
     for (count, (at, _)) in sent.iter().enumerate() {
         // 540 less a burst of 54, over 65 s; one more for what has just begun.
         let refilled = (at - started) * 486 / 65_000_000 + 1;
         let count = i64::try_from(count + 1).unwrap();
-        assert!(
-            count <= refilled,
-            "{count} sent {} ms after the start",
-            (at - started) / 1_000
-        );
+        assert!(count <= refilled, "{count} sent {} ms after the start", (at - started) / 1_000);
     }
-    let within_a_minute = |from: i64| {
-        sent.iter()
-            .filter(|(at, _)| (from..from + 60_000_000).contains(at))
-            .count()
-    };
+    let within_a_minute = |from: i64| sent.iter().filter(|(at, _)| (from..from + 60_000_000).contains(at)).count();
     assert!(sent.iter().all(|(at, _)| within_a_minute(*at) <= 600));
 
     let late = sent.iter().map(|(at, due)| at - due).collect::<Vec<_>>();
     let (_, metrics) = api.get("/metrics").await;
-    let measured = metrics
-        .as_str()
-        .unwrap()
-        .lines()
-        .find_map(|line| line.strip_prefix("tranche_slice_lateness_seconds_sum "));
+    let measured =
+        metrics.as_str().unwrap().lines().find_map(|line| line.strip_prefix("tranche_slice_lateness_seconds_sum "));
     let measured = measured.unwrap().parse::<f64>().unwrap();
     let expected = late.iter().sum::<i64>() / 1_000_000;
-    assert!(
-        measured > expected as f64 * 0.9 - 1.0,
-        "the wait is visible: {measured} s of {expected} s"
-    );
+    assert!(measured > expected as f64 * 0.9 - 1.0, "the wait is visible: {measured} s of {expected} s");
     println!(
         "{slices} slices at 600 a minute: the last one {} ms after its time, all within {} ms",
         late[slices - 1] / 1_000,

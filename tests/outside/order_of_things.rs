@@ -96,9 +96,7 @@ async fn the_claim_of_a_slice_is_synced_to_the_disk_before_the_book_of_the_broke
     for slice in slices {
         let id = text(&slice["client_order_id"]);
         let writes = |file: &'static str| {
-            calls
-                .iter()
-                .filter(move |call| call.file == file && call.name.contains("write") && call.succeeded)
+            calls.iter().filter(move |call| call.file == file && call.name.contains("write") && call.succeeded)
         };
         // The row of the order in the ledger: its id, and its status some columns further on.
         let claimed = |data: &str| {

@@ -23,23 +23,12 @@ async fn assert_refused(api: &Api, path: &str, body: &Value, field: &str) {
     let kind = response.headers()["content-type"].to_str().unwrap().to_owned();
     assert!(response.headers().contains_key("x-request-id"), "{path} {body}");
     let problem = response.json::<Value>().await.unwrap();
-    assert_eq!(
-        (status, kind.as_str()),
-        (422, "application/problem+json"),
-        "{path} {body}: {problem}"
-    );
+    assert_eq!((status, kind.as_str()), (422, "application/problem+json"), "{path} {body}: {problem}");
     for name in ["type", "title", "detail", "code", "request_id"] {
-        assert!(
-            problem[name].as_str().is_some_and(|text| !text.is_empty()),
-            "{name}: {problem}"
-        );
+        assert!(problem[name].as_str().is_some_and(|text| !text.is_empty()), "{name}: {problem}");
     }
-    let fields = problem["errors"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|error| error["field"].as_str().unwrap())
-        .collect::<Vec<_>>();
+    let fields =
+        problem["errors"].as_array().unwrap().iter().map(|error| error["field"].as_str().unwrap()).collect::<Vec<_>>();
     assert!(fields.contains(&field), "{path} {body}: {fields:?} instead of {field}");
 }
 
@@ -87,11 +76,9 @@ async fn a_wrong_field_of_an_order_is_named_and_nothing_is_stored() {
         (json!({"colour": "red"}), "colour"),
     ];
     for (changes, field) in of_both {
-        for (path, base) in [
-            ("/api/v1/orders", &single),
-            ("/api/v1/orders/slice", &parent),
-            ("/api/v1/orders/slice/preview", &parent),
-        ] {
+        for (path, base) in
+            [("/api/v1/orders", &single), ("/api/v1/orders/slice", &parent), ("/api/v1/orders/slice/preview", &parent)]
+        {
             assert_refused(&server.api, path, &with(base, changes.clone()), field).await;
         }
     }
@@ -140,65 +127,21 @@ async fn a_wrong_field_of_a_control_is_named_and_no_switch_moves() {
     for (path, body, field) in [
         ("/api/v1/kill-switch/engage", json!({"reason": "r"}), "operator"),
         ("/api/v1/kill-switch/engage", json!({"operator": "o"}), "reason"),
-        (
-            "/api/v1/kill-switch/engage",
-            json!({"operator": "o", "reason": " "}),
-            "reason",
-        ),
-        (
-            "/api/v1/kill-switch/engage",
-            json!({"operator": "o", "reason": long}),
-            "reason",
-        ),
-        (
-            "/api/v1/kill-switch/engage",
-            json!({"operator": "o", "reason": "r", "mode": "flatten"}),
-            "mode",
-        ),
-        (
-            "/api/v1/kill-switch/engage",
-            json!({"operator": "o", "reason": "r", "mode": "soft"}),
-            "mode",
-        ),
-        (
-            "/api/v1/kill-switch/engage",
-            json!({"operator": "o", "reason": "r", "scope": {"symbol": "AAPL"}}),
-            "scope",
-        ),
-        (
-            "/api/v1/kill-switch/engage",
-            json!({"operator": "o", "reason": "r", "settle_ms": -1}),
-            "settle_ms",
-        ),
-        (
-            "/api/v1/kill-switch/engage",
-            json!({"operator": "o", "reason": "r", "details": [1]}),
-            "details",
-        ),
-        (
-            "/api/v1/kill-switch/engage",
-            json!({"operator": "o", "reason": "r", "why": "not"}),
-            "why",
-        ),
+        ("/api/v1/kill-switch/engage", json!({"operator": "o", "reason": " "}), "reason"),
+        ("/api/v1/kill-switch/engage", json!({"operator": "o", "reason": long}), "reason"),
+        ("/api/v1/kill-switch/engage", json!({"operator": "o", "reason": "r", "mode": "flatten"}), "mode"),
+        ("/api/v1/kill-switch/engage", json!({"operator": "o", "reason": "r", "mode": "soft"}), "mode"),
+        ("/api/v1/kill-switch/engage", json!({"operator": "o", "reason": "r", "scope": {"symbol": "AAPL"}}), "scope"),
+        ("/api/v1/kill-switch/engage", json!({"operator": "o", "reason": "r", "settle_ms": -1}), "settle_ms"),
+        ("/api/v1/kill-switch/engage", json!({"operator": "o", "reason": "r", "details": [1]}), "details"),
+        ("/api/v1/kill-switch/engage", json!({"operator": "o", "reason": "r", "why": "not"}), "why"),
         ("/api/v1/kill-switch/disengage", json!({}), "operator"),
         ("/api/v1/circuit-breaker/trip", json!({"operator": "o"}), "reason"),
-        (
-            "/api/v1/circuit-breaker/reset",
-            json!({"operator": "o", "reason": "too short"}),
-            "reason",
-        ),
+        ("/api/v1/circuit-breaker/reset", json!({"operator": "o", "reason": "too short"}), "reason"),
         ("/api/v1/orders/o/resolve", json!({"reason": "r"}), "as"),
         ("/api/v1/orders/o/resolve", json!({"as": "lost", "reason": "r"}), "as"),
-        (
-            "/api/v1/orders/o/resolve",
-            json!({"as": "filled", "reason": "r"}),
-            "filled_qty",
-        ),
-        (
-            "/api/v1/orders/o/resolve",
-            json!({"as": "rejected", "reason": "r", "filled_qty": "1"}),
-            "filled_qty",
-        ),
+        ("/api/v1/orders/o/resolve", json!({"as": "filled", "reason": "r"}), "filled_qty"),
+        ("/api/v1/orders/o/resolve", json!({"as": "rejected", "reason": "r", "filled_qty": "1"}), "filled_qty"),
         ("/api/v1/orders/o/cancel", json!({"really": true}), "really"),
     ] {
         assert_refused(&server.api, path, &body, field).await;
@@ -215,12 +158,7 @@ async fn a_wrong_field_of_a_control_is_named_and_no_switch_moves() {
         let (status, problem) = server.api.get(path).await;
         assert_eq!(status, 422, "{path}: {problem}");
     }
-    for path in [
-        "/api/v1/orders/none",
-        "/api/v1/orders/none/slices",
-        "/api/v1/orders/none/events",
-        "/api/v1/nothing",
-    ] {
+    for path in ["/api/v1/orders/none", "/api/v1/orders/none/slices", "/api/v1/orders/none/events", "/api/v1/nothing"] {
         assert_eq!(server.api.get(path).await.0, 404, "{path}");
     }
     assert_eq!(server.api.delete("/api/v1/orders/none/slices").await.0, 404);
@@ -250,28 +188,14 @@ async fn a_body_that_is_no_json_object_or_too_large_is_refused() {
         "/api/v1/circuit-breaker/reset",
     ];
     for path in paths {
-        for (body, status) in [
-            ("", 400),
-            ("{", 400),
-            ("{\"a\":1}x", 400),
-            ("[]", 422),
-            ("[{}]", 422),
-            ("\"text\"", 422),
-            ("null", 422),
-        ] {
+        for (body, status) in
+            [("", 400), ("{", 400), ("{\"a\":1}x", 400), ("[]", 422), ("[{}]", 422), ("\"text\"", 422), ("null", 422)]
+        {
             let (found, problem) = raw(path, body.into(), json_type).await;
             assert_eq!(found, status, "{path} {body:?}: {problem}");
         }
-        assert_eq!(
-            raw(path, b"{\"a\": \"\xff\"}".to_vec(), json_type).await.0,
-            400,
-            "{path}: not UTF-8"
-        );
-        assert_eq!(
-            raw(path, b"a=b".to_vec(), "application/x-www-form-urlencoded").await.0,
-            415,
-            "{path}"
-        );
+        assert_eq!(raw(path, b"{\"a\": \"\xff\"}".to_vec(), json_type).await.0, 400, "{path}: not UTF-8");
+        assert_eq!(raw(path, b"a=b".to_vec(), "application/x-www-form-urlencoded").await.0, 415, "{path}");
 
         // Spaces before the end: 64 KiB to the byte, and one more.
         let padded = |size: usize| {

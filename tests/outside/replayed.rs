@@ -31,9 +31,7 @@ fn quotes() -> Vec<Quote> {
 
 /// When the replay began, as the book keeps it.
 async fn origin(house: &House) -> i64 {
-    let options = SqliteConnectOptions::new()
-        .filename(house.file("paper-book.db"))
-        .read_only(true);
+    let options = SqliteConnectOptions::new().filename(house.file("paper-book.db")).read_only(true);
     let mut book = options.connect().await.unwrap();
     let origin = sqlx::query_scalar::<_, String>("SELECT origin FROM replays WHERE symbol = 'TESTFX'");
     micros(&json!(origin.fetch_one(&mut book).await.unwrap()))
@@ -50,62 +48,31 @@ async fn every_fill_over_replayed_quotes_lies_inside_the_quote_of_its_moment_plu
         "duration_seconds": 8, "interval_seconds": 1, "client_order_id": "p", "completion": "leave",
     });
     let plan = server.api.slice(body).await;
-    let sizes = plan["slices"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|slice| dec(&slice["qty"]))
-        .collect::<Vec<_>>();
-    assert!(
-        sizes.iter().all(|qty| (qty % Decimal::from(1000)).is_zero()),
-        "{sizes:?}"
-    );
+    let sizes = plan["slices"].as_array().unwrap().iter().map(|slice| dec(&slice["qty"])).collect::<Vec<_>>();
+    assert!(sizes.iter().all(|qty| (qty % Decimal::from(1000)).is_zero()), "{sizes:?}");
     let (status, refused) = server
         .api
-        .post(
-            "/api/v1/orders",
-            &json!({"symbol": "TESTFX", "side": "buy", "qty": "1500", "order_type": "market"}),
-        )
+        .post("/api/v1/orders", &json!({"symbol": "TESTFX", "side": "buy", "qty": "1500", "order_type": "market"}))
         .await;
     assert_eq!(status, 422, "half a lot: {refused}");
 
     let ended = server.api.until_ended("p", SOON * 2).await;
-    assert_eq!(
-        (&ended["status"], &ended["filled_qty"]),
-        (&json!("completed"), &json!("205000")),
-        "{ended}"
-    );
+    assert_eq!((&ended["status"], &ended["filled_qty"]), (&json!("completed"), &json!("205000")), "{ended}");
     assert_adds_up(&ended, &server.api.slices("p").await);
     assert_books_agree(&house, &server.api).await;
 
     let (quotes, origin) = (quotes(), origin(&house).await);
     let slippage = Decimal::new(5, 1) / Decimal::from(10_000);
     let book = house.book();
-    assert!(
-        book.executions.len() > 8,
-        "sizes are displayed, so larger slices fill in parts"
-    );
+    assert!(book.executions.len() > 8, "sizes are displayed, so larger slices fill in parts");
     for execution in &book.executions {
         let moved = (micros(&execution["at"]) - origin) * SPEED;
-        let stands = quotes
-            .iter()
-            .rev()
-            .find(|quote| quote.at - quotes[0].at <= moved)
-            .unwrap();
+        let stands = quotes.iter().rev().find(|quote| quote.at - quotes[0].at <= moved).unwrap();
         let price = dec(&execution["price"]);
         let worst = stands.ask * (Decimal::ONE + slippage);
-        assert!(
-            stands.bid <= price && price <= worst,
-            "{execution} at {} / {}",
-            stands.bid,
-            stands.ask
-        );
+        assert!(stands.bid <= price && price <= worst, "{execution} at {} / {}", stands.bid, stands.ask);
         assert!(price >= stands.ask, "a market order takes the touch: {execution}");
     }
-    let moments = book
-        .executions
-        .iter()
-        .map(|one| one["price"].to_string())
-        .collect::<std::collections::BTreeSet<_>>();
+    let moments = book.executions.iter().map(|one| one["price"].to_string()).collect::<std::collections::BTreeSet<_>>();
     assert!(moments.len() > 3, "the market moved under it");
 }

@@ -19,10 +19,7 @@ pub(crate) fn dec(value: &Value) -> Decimal {
 
 #[track_caller]
 pub(crate) fn text(value: &Value) -> String {
-    value
-        .as_str()
-        .unwrap_or_else(|| panic!("{value} is no text"))
-        .to_owned()
+    value.as_str().unwrap_or_else(|| panic!("{value} is no text")).to_owned()
 }
 
 /// When something happened, in microseconds.
@@ -43,15 +40,8 @@ pub(crate) struct Book {
 impl Book {
     pub(crate) fn of(book: Value) -> Self {
         let rows = |name: &str| book[name].as_array().unwrap().clone();
-        let positions = rows("positions")
-            .iter()
-            .map(|row| (text(&row["symbol"]), dec(&row["qty"])))
-            .collect();
-        Self {
-            orders: rows("orders"),
-            executions: rows("executions"),
-            positions,
-        }
+        let positions = rows("positions").iter().map(|row| (text(&row["symbol"]), dec(&row["qty"]))).collect();
+        Self { orders: rows("orders"), executions: rows("executions"), positions }
     }
 
     /// Its orders by the ids that they were sent under; an id that is there twice is a failure.
@@ -71,10 +61,7 @@ impl Book {
 
     /// What was traded under an id, by the executions alone.
     pub(crate) fn traded(&self, id: &str) -> Decimal {
-        let of_id = self
-            .executions
-            .iter()
-            .filter(|execution| execution["client_order_id"] == id);
+        let of_id = self.executions.iter().filter(|execution| execution["client_order_id"] == id);
         of_id.map(|execution| dec(&execution["qty"])).sum()
     }
 }
@@ -95,21 +82,13 @@ pub(crate) fn assert_adds_up(parent: &Value, slices: &[Value]) {
     assert_eq!(traded, filled, "the slices of {id} hold its fills");
     for (at, slice) in slices.iter().enumerate() {
         assert_eq!(slice["slice_num"], at, "{slice}");
-        assert!(
-            !slice["terminal_at"].is_null(),
-            "a slice of an ended parent has ended: {slice}"
-        );
+        assert!(!slice["terminal_at"].is_null(), "a slice of an ended parent has ended: {slice}");
     }
 }
 
 /// The words of a slice that was never sent.
-pub(crate) const NEVER_SENT: &[&str] = &[
-    "expired",
-    "canceled",
-    "blocked_kill_switch",
-    "blocked_circuit_breaker",
-    "failed",
-];
+pub(crate) const NEVER_SENT: &[&str] =
+    &["expired", "canceled", "blocked_kill_switch", "blocked_circuit_breaker", "failed"];
 
 /// Holds the gateway's books against the broker's, once nothing is open any more: every order of ours has one order at
 /// the broker, or none and was never filled; each order of the broker's is ours; quantities, fills and positions are
@@ -129,10 +108,7 @@ pub(crate) async fn assert_books_agree(house: &House, api: &Api) {
                 assert_eq!(dec(&their["qty"]), dec(&order["qty"]), "{order} and {their}");
                 assert_eq!(dec(&their["filled_qty"]), filled, "{order} and {their}");
                 assert_eq!(their["status"], order["status"], "{order} and {their}");
-                assert_eq!(
-                    their["broker_order_id"], order["broker_order_id"],
-                    "{order} and {their}"
-                );
+                assert_eq!(their["broker_order_id"], order["broker_order_id"], "{order} and {their}");
             }
             None => {
                 assert_eq!(filled, Decimal::ZERO, "filled, but not at the broker: {order}");
@@ -151,19 +127,12 @@ async fn assert_positions_agree(house: &House, book: &Book) {
     let sql = "SELECT json_object('symbol', symbol, 'qty', qty) FROM portfolio_positions ORDER BY symbol";
     let held = house.query(sql).await;
     let held = held.iter().map(|row| (text(&row["symbol"]), dec(&row["qty"])));
-    let of_fills = book
-        .executions
-        .iter()
-        .fold(BTreeMap::<String, Decimal>::new(), |mut held, execution| {
-            let qty = dec(&execution["qty"]);
-            let signed = if execution["side"] == "buy" { qty } else { -qty };
-            *held.entry(text(&execution["symbol"])).or_default() += signed;
-            held
-        });
+    let of_fills = book.executions.iter().fold(BTreeMap::<String, Decimal>::new(), |mut held, execution| {
+        let qty = dec(&execution["qty"]);
+        let signed = if execution["side"] == "buy" { qty } else { -qty };
+        *held.entry(text(&execution["symbol"])).or_default() += signed;
+        held
+    });
     assert_eq!(book.positions, of_fills, "the broker's positions are its executions");
-    assert_eq!(
-        held.collect::<BTreeMap<_, _>>(),
-        book.positions,
-        "our positions are the broker's"
-    );
+    assert_eq!(held.collect::<BTreeMap<_, _>>(), book.positions, "our positions are the broker's");
 }

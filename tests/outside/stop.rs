@@ -48,63 +48,32 @@ async fn engaged_in_the_middle(mode: &str) {
     let answered = now_micros();
     assert_eq!((&engaged["state"], &engaged["mode"]), (&json!("ENGAGED"), &json!(mode)));
     assert_eq!(engaged["not_durable"], json!([]));
-    let unknown = engaged["unknown"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(text)
-        .collect::<BTreeSet<_>>();
+    let unknown = engaged["unknown"].as_array().unwrap().iter().map(text).collect::<BTreeSet<_>>();
     assert!(!unknown.is_empty(), "one was on its way: {engaged}");
-    let again = api
-        .post(
-            "/api/v1/kill-switch/engage",
-            &json!({"operator": "bob", "reason": "again", "mode": mode}),
-        )
-        .await;
-    assert_eq!(
-        (again.0, &again.1["code"]),
-        (409, &json!("kill_switch_already_engaged")),
-        "{}",
-        again.1
-    );
-    let refused = api
-        .post(
-            "/api/v1/orders",
-            &json!({"symbol": "AAPL", "side": "buy", "qty": "1", "order_type": "market"}),
-        )
-        .await;
-    assert_eq!(
-        (refused.0, &refused.1["code"]),
-        (503, &json!("kill_switch_engaged")),
-        "{}",
-        refused.1
-    );
+    let again =
+        api.post("/api/v1/kill-switch/engage", &json!({"operator": "bob", "reason": "again", "mode": mode})).await;
+    assert_eq!((again.0, &again.1["code"]), (409, &json!("kill_switch_already_engaged")), "{}", again.1);
+    let refused =
+        api.post("/api/v1/orders", &json!({"symbol": "AAPL", "side": "buy", "qty": "1", "order_type": "market"})).await;
+    assert_eq!((refused.0, &refused.1["code"]), (503, &json!("kill_switch_engaged")), "{}", refused.1);
 
     let ended = api.until_ended("p", SOON * 2).await;
     let slices = api.slices("p").await;
     assert_adds_up(&ended, &slices);
     for order in &house.book().orders {
         let id = text(&order["client_order_id"]);
-        assert!(
-            micros(&order["submitted_at"]) <= answered || unknown.contains(&id),
-            "after the answer: {order}"
-        );
+        assert!(micros(&order["submitted_at"]) <= answered || unknown.contains(&id), "after the answer: {order}");
     }
     for slice in &slices[4..] {
         assert_eq!(slice["status"], "blocked_kill_switch", "{slice}");
     }
     for id in &unknown {
         let order = api.order(id).await;
-        assert!(
-            ["filled", "canceled"].contains(&order["status"].as_str().unwrap()),
-            "{order}"
-        );
+        assert!(["filled", "canceled"].contains(&order["status"].as_str().unwrap()), "{order}");
     }
     let rests = if mode == "cancel" { "canceled" } else { "accepted" };
-    eventually("the cancel is confirmed", SOON, async || {
-        (api.order("rests").await["status"] == rests).then_some(())
-    })
-    .await;
+    eventually("the cancel is confirmed", SOON, async || (api.order("rests").await["status"] == rests).then_some(()))
+        .await;
     if mode == "cancel" {
         assert_books_agree(&house, api).await;
     }
@@ -118,36 +87,17 @@ async fn engaged_in_the_middle(mode: &str) {
     assert_eq!(state["state"], "ENGAGED", "a restart releases nothing: {state}");
     assert_eq!(state["engagement_id"], engaged["engagement_id"]);
     let refused = api.post("/api/v1/orders/slice", &parent("q", 2)).await;
-    assert_eq!(
-        (refused.0, &refused.1["code"]),
-        (503, &json!("kill_switch_engaged")),
-        "{}",
-        refused.1
-    );
+    assert_eq!((refused.0, &refused.1["code"]), (503, &json!("kill_switch_engaged")), "{}", refused.1);
 
     api.disengage().await;
-    let (status, refused) = api
-        .post("/api/v1/kill-switch/disengage", &json!({"operator": "ann"}))
-        .await;
-    assert_eq!(
-        (status, &refused["code"]),
-        (409, &json!("kill_switch_not_engaged")),
-        "{refused}"
-    );
+    let (status, refused) = api.post("/api/v1/kill-switch/disengage", &json!({"operator": "ann"})).await;
+    assert_eq!((status, &refused["code"]), (409, &json!("kill_switch_not_engaged")), "{refused}");
     api.slice(parent("q", 2)).await;
     assert_eq!(api.until_ended("q", SOON).await["status"], "completed");
     let (_, history) = api.get("/api/v1/kill-switch/history").await;
-    let events = history["items"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|one| text(&one["event"]))
-        .collect::<Vec<_>>();
+    let events = history["items"].as_array().unwrap().iter().map(|one| text(&one["event"])).collect::<Vec<_>>();
     assert_eq!(events.len(), 2, "{history}");
-    assert!(
-        events.contains(&"ENGAGED".to_owned()) && events.contains(&"DISENGAGED".to_owned()),
-        "{history}"
-    );
+    assert!(events.contains(&"ENGAGED".to_owned()) && events.contains(&"DISENGAGED".to_owned()), "{history}");
 }
 
 #[tokio::test]
@@ -166,10 +116,7 @@ async fn engaging_over_a_locked_store_answers_in_time_says_so_and_is_durable_aft
     let server = house.serve().await;
     let api = &server.api;
     api.slice(parent("p", 4)).await;
-    eventually("a slice is at the broker", SOON, async || {
-        (!house.book().orders.is_empty()).then_some(())
-    })
-    .await;
+    eventually("a slice is at the broker", SOON, async || (!house.book().orders.is_empty()).then_some(())).await;
     let holder = Holder::lock(&house).await;
     let began = Instant::now();
     let engaged = api.engage("cancel").await;
@@ -182,17 +129,12 @@ async fn engaging_over_a_locked_store_answers_in_time_says_so_and_is_durable_aft
     let unknown = engaged["unknown"].as_array().unwrap();
     for order in &house.book().orders {
         let listed = unknown.contains(&order["client_order_id"]);
-        assert!(
-            micros(&order["submitted_at"]) <= answered || listed,
-            "after the answer: {order}"
-        );
+        assert!(micros(&order["submitted_at"]) <= answered || listed, "after the answer: {order}");
     }
     holder.release().await;
     let engagement = engaged["engagement_id"].clone();
     eventually("the engagement is durable", SOON, async || {
-        let rows = house
-            .query("SELECT state FROM switches WHERE switch = 'kill_switch'")
-            .await;
+        let rows = house.query("SELECT state FROM switches WHERE switch = 'kill_switch'").await;
         (rows[0]["state"] == "ENGAGED" && rows[0]["engagement_id"] == engagement).then_some(())
     })
     .await;
@@ -200,10 +142,7 @@ async fn engaging_over_a_locked_store_answers_in_time_says_so_and_is_durable_aft
     let server = house.listen();
     server.until_ready().await;
     let (_, state) = server.api.get("/api/v1/kill-switch/status").await;
-    assert_eq!(
-        (&state["state"], &state["engagement_id"]),
-        (&json!("ENGAGED"), &engagement)
-    );
+    assert_eq!((&state["state"], &state["engagement_id"]), (&json!("ENGAGED"), &engagement));
     let ended = server.api.until_ended("p", SOON).await;
     assert_adds_up(&ended, &server.api.slices("p").await);
     assert_books_agree(&house, &server.api).await;
@@ -230,10 +169,7 @@ async fn a_process_that_was_frozen_finds_its_gate_shut_until_the_lease_is_renewe
     let server = house.serve().await;
     let api = &server.api;
     api.slice(parent("p", 6)).await;
-    eventually("a slice is at the broker", SOON, async || {
-        (!house.book().orders.is_empty()).then_some(())
-    })
-    .await;
+    eventually("a slice is at the broker", SOON, async || (!house.book().orders.is_empty()).then_some(())).await;
     let froze = now_micros();
     let mut was_shut = thaws_shut(&server, api).await;
     let thawed = now_micros();

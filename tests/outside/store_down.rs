@@ -16,9 +16,8 @@ pub(crate) struct Holder(SqliteConnection);
 
 impl Holder {
     pub(crate) async fn lock(house: &House) -> Self {
-        let options = SqliteConnectOptions::new()
-            .filename(house.file("ledger.db"))
-            .busy_timeout(Duration::from_secs(10));
+        let options =
+            SqliteConnectOptions::new().filename(house.file("ledger.db")).busy_timeout(Duration::from_secs(10));
         let mut connection = options.connect().await.unwrap();
         sqlx::query("BEGIN IMMEDIATE").execute(&mut connection).await.unwrap();
         Self(connection)
@@ -43,11 +42,7 @@ async fn until_refused(server: &Server, prefix: &str) -> Vec<String> {
         match status {
             201 => promised.push(id),
             _ => {
-                assert_eq!(
-                    (status, &answer["code"]),
-                    (503, &json!("store_unavailable")),
-                    "{answer}"
-                );
+                assert_eq!((status, &answer["code"]), (503, &json!("store_unavailable")), "{answer}");
                 assert!(!answer["detail"].as_str().unwrap().is_empty());
                 return promised;
             }
@@ -64,18 +59,8 @@ async fn assert_down(server: &Server) {
     })
     .await;
     assert_eq!(status, 200, "a stopped system is reached: {ready}");
-    assert_eq!(
-        (&ready["gate"], &ready["trading_allowed"]),
-        (&json!("shut"), &json!(false))
-    );
-    assert!(
-        ready["reasons"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .any(|one| one["code"] == "store_unavailable"),
-        "{ready}"
-    );
+    assert_eq!((&ready["gate"], &ready["trading_allowed"]), (&json!("shut"), &json!(false)));
+    assert!(ready["reasons"].as_array().unwrap().iter().any(|one| one["code"] == "store_unavailable"), "{ready}");
     for (path, body) in [
         ("/api/v1/orders", single("refused")),
         (
@@ -84,11 +69,7 @@ async fn assert_down(server: &Server) {
         ),
     ] {
         let (status, answer) = server.api.post(path, &body).await;
-        assert_eq!(
-            (status, &answer["code"]),
-            (503, &json!("store_unavailable")),
-            "{answer}"
-        );
+        assert_eq!((status, &answer["code"]), (503, &json!("store_unavailable")), "{answer}");
     }
     assert_eq!(server.api.get("/api/v1/orders").await.0, 200, "reads work");
     assert_eq!(server.api.get("/livez").await.0, 200);
@@ -125,24 +106,14 @@ async fn a_ledger_locked_by_another_process_stops_trading_and_heals_when_it_is_l
     let house = House::new(&[("execution.single_grace_seconds", "30")]);
     let server = house.serve().await;
     server.api.slice(parent()).await;
-    eventually("a slice is at the broker", SOON, async || {
-        (!house.book().orders.is_empty()).then_some(())
-    })
-    .await;
+    eventually("a slice is at the broker", SOON, async || (!house.book().orders.is_empty()).then_some(())).await;
     let holder = Holder::lock(&house).await;
     let promised = until_refused(&server, "l").await;
-    assert!(
-        promised.is_empty(),
-        "nothing can be promised while nothing can be written: {promised:?}"
-    );
+    assert!(promised.is_empty(), "nothing can be promised while nothing can be written: {promised:?}");
     assert_down(&server).await;
     let before = house.book().orders.len();
     tokio::time::sleep(Duration::from_millis(2_200)).await;
-    assert_eq!(
-        house.book().orders.len(),
-        before,
-        "without a claim on the disk nothing is sent"
-    );
+    assert_eq!(house.book().orders.len(), before, "without a claim on the disk nothing is sent");
     holder.release().await;
     assert_healed(&house, &server, &promised).await;
 }
@@ -152,17 +123,11 @@ async fn a_full_disk_stops_trading_and_heals_when_there_is_room_again() {
     let house = House::new(&[("execution.single_grace_seconds", "30")]);
     let server = house.serve().await;
     let fsize = |limit: Option<u64>| {
-        let rlimit = Rlimit {
-            current: limit,
-            maximum: None,
-        };
+        let rlimit = Rlimit { current: limit, maximum: None };
         prlimit(Some(server.pid()), Resource::Fsize, rlimit).unwrap();
     };
     server.api.slice(parent()).await;
-    eventually("a slice is at the broker", SOON, async || {
-        (!house.book().orders.is_empty()).then_some(())
-    })
-    .await;
+    eventually("a slice is at the broker", SOON, async || (!house.book().orders.is_empty()).then_some(())).await;
     // No file may grow beyond what the ledger's log has already.
     let log = std::fs::metadata(house.file("ledger.db-wal")).unwrap().len();
     fsize(Some(log));
@@ -193,10 +158,7 @@ async fn a_limit_of_the_shell_on_file_sizes_is_a_full_disk_and_not_the_end_of_th
     let promised = until_refused(&server, "u").await;
     assert!(!promised.is_empty());
     assert_down(&server).await;
-    let unlimited = Rlimit {
-        current: None,
-        maximum: None,
-    };
+    let unlimited = Rlimit { current: None, maximum: None };
     prlimit(Some(server.pid()), Resource::Fsize, unlimited).unwrap();
     assert_healed(&house, &server, &promised).await;
     server.stop().await;

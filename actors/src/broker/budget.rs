@@ -57,16 +57,9 @@ impl Budget {
     pub(super) fn new(per_minute: Option<NonZeroU32>, clock: &Arc<dyn Clock>) -> Self {
         let limits = per_minute.map(|limit| {
             let limit = limit.get().max(SMALLEST);
-            Limits {
-                whole: limiter(limit, clock),
-                orders: limiter((limit - limit / 10).max(1), clock),
-                held: false,
-            }
+            Limits { whole: limiter(limit, clock), orders: limiter((limit - limit / 10).max(1), clock), held: false }
         });
-        Self {
-            limits,
-            not_before: Duration::ZERO,
-        }
+        Self { limits, not_before: Duration::ZERO }
     }
 
     /// Takes a token.
@@ -107,9 +100,7 @@ fn limiter(limit: u32, clock: &Arc<dyn Clock>) -> Limiter {
     let burst = NonZeroU32::new(limit / 10).unwrap_or(NonZeroU32::MIN);
     let refill = limit.saturating_sub(burst.get()).max(1);
     let period = Duration::from_secs(u64::from(REFILL_SECONDS)) / refill;
-    let quota = Quota::with_period(period)
-        .unwrap_or(Quota::per_second(NonZeroU32::MIN))
-        .allow_burst(burst);
+    let quota = Quota::with_period(period).unwrap_or(Quota::per_second(NonZeroU32::MIN)).allow_burst(burst);
     let limiter = RateLimiter::direct_with_clock(quota, OurClock(Arc::clone(clock)));
     // Spending a burst of a fresh limiter can't be refused; were it, the limiter would only be laxer by one burst.
     if limiter.check_n(burst).is_err() {
@@ -177,8 +168,7 @@ mod tests {
         let mut budget = Budget::new(NonZeroU32::new(600), &clock);
         let wait = budget.take(Lane::Orders, hand.boottime()).unwrap_err();
         assert!(wait < Duration::from_millis(200), "{wait:?}");
-        hand.0
-            .fetch_add(u64::try_from(wait.as_millis()).unwrap() + 1, Ordering::Relaxed);
+        hand.0.fetch_add(u64::try_from(wait.as_millis()).unwrap() + 1, Ordering::Relaxed);
         assert_eq!(budget.take(Lane::Orders, hand.boottime()), Ok(()));
     }
 
@@ -195,10 +185,7 @@ mod tests {
         let clock: Arc<dyn Clock> = Arc::new(Hand::default());
         let mut budget = Budget::new(None, &clock);
         budget.pause(Duration::ZERO, Duration::from_secs(3));
-        assert_eq!(
-            budget.take(Lane::Orders, Duration::from_secs(1)),
-            Err(Duration::from_secs(2))
-        );
+        assert_eq!(budget.take(Lane::Orders, Duration::from_secs(1)), Err(Duration::from_secs(2)));
         assert_eq!(budget.take(Lane::Control, Duration::from_secs(1)), Ok(()));
         assert_eq!(budget.take(Lane::Orders, Duration::from_secs(3)), Ok(()));
     }

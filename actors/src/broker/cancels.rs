@@ -43,11 +43,7 @@ impl Handler<CancelEverything> for Broker {
     type Result = ResponseActFuture<Self, CancelTally>;
 
     fn handle(&mut self, everything: CancelEverything, ctx: &mut Self::Context) -> Self::Result {
-        let (world, line, account) = (
-            self.world.clone(),
-            self.lines.persist.clone(),
-            self.tuning.account.clone(),
-        );
+        let (world, line, account) = (self.world.clone(), self.lines.persist.clone(), self.tuning.account.clone());
         let mark = async move {
             let mut ids = everything.also;
             // What is open by our books gets the mark also where the venue can't be asked now.
@@ -78,25 +74,17 @@ async fn cancel_everything(venue: &dyn Venue, within: Duration) -> CancelTally {
         Ok(Ok(open)) => open,
         Ok(Err(_)) | Err(_) => {
             tracing::error!("the venue's open orders could not be read; what our books know is cancelled from there");
-            return CancelTally {
-                failed: 1,
-                ..CancelTally::default()
-            };
+            return CancelTally { failed: 1, ..CancelTally::default() };
         }
     };
     let cancels = open.iter().map(|order| venue.cancel(&order.broker_order_id));
-    let asked = tokio::time::timeout_at(deadline, join_all(cancels))
-        .await
-        .unwrap_or_default();
+    let asked = tokio::time::timeout_at(deadline, join_all(cancels)).await.unwrap_or_default();
     let refused = |answer: &&Result<(), CancelError>| matches!(answer, Err(CancelError::Venue(_)));
     let failed = asked.iter().filter(refused).count() + open.len().saturating_sub(asked.len());
     let mut left = open.len();
     while left > 0 && tokio::time::Instant::now() < deadline {
         if let Ok(Ok(still)) = tokio::time::timeout_at(deadline, venue.open_orders()).await {
-            left = still
-                .iter()
-                .filter(|order| is_among(&open, &order.broker_order_id))
-                .count();
+            left = still.iter().filter(|order| is_among(&open, &order.broker_order_id)).count();
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -137,10 +125,7 @@ impl Broker {
             return;
         };
         let now = self.world.clock.boottime();
-        let trying = self.cancels.entry(order.id.clone()).or_insert(Trying {
-            next: now,
-            wait: FIRST_WAIT,
-        });
+        let trying = self.cancels.entry(order.id.clone()).or_insert(Trying { next: now, wait: FIRST_WAIT });
         if now < trying.next || self.budget.take(Lane::Control, now).is_err() {
             return;
         }
@@ -149,15 +134,9 @@ impl Broker {
         let (world, line) = (self.world.clone(), self.lines.persist.clone());
         let timeout = self.tuning.send_timeout;
         let asked = async move {
-            let late = || {
-                CancelError::Venue(VenueError::Unavailable {
-                    detail: "no answer in time".to_owned(),
-                })
-            };
+            let late = || CancelError::Venue(VenueError::Unavailable { detail: "no answer in time".to_owned() });
             let cancel = world.venue.cancel(&broker_order_id);
-            let answer = tokio::time::timeout(timeout, cancel)
-                .await
-                .unwrap_or_else(|_| Err(late()));
+            let answer = tokio::time::timeout(timeout, cancel).await.unwrap_or_else(|_| Err(late()));
             follow_cancel(&world, &line, timeout, &order, answer).await
         };
         ctx.spawn(asked.into_actor(self).map(|orders, act, _| act.settled(&orders)));
@@ -178,11 +157,7 @@ async fn follow_cancel(
         Err(CancelError::NotCancelable) => match tokio::time::timeout(timeout, world.venue.find(&order.id)).await {
             Ok(Ok(Some(venue))) => {
                 let is_live = !venue.status.is_terminal();
-                let report = Report {
-                    order: venue,
-                    executions: Vec::new(),
-                    corrects: false,
-                };
+                let report = Report { order: venue, executions: Vec::new(), corrects: false };
                 let mut changed = write(line, Write::Report(Box::new(report))).await;
                 if is_live && order.status == OrderStatus::PendingCancel {
                     changed.extend(write(line, Write::CancelRefused { id: order.id.clone() }).await);

@@ -59,10 +59,7 @@ impl Broker {
         self.claiming = true;
         let mut writes = train
             .iter()
-            .map(|due| Write::Claim {
-                id: due.id.clone(),
-                plan_version: due.plan_version,
-            })
+            .map(|due| Write::Claim { id: due.id.clone(), plan_version: due.plan_version })
             .collect::<Vec<_>>();
         // An absent order ends no sooner than it is given up; it only stops waiting to be sent again.
         let (absent, ends): (Vec<_>, Vec<_>) = ends.into_iter().partition(|(due, ..)| due.absent_since.is_some());
@@ -128,10 +125,7 @@ impl Broker {
             order.clone(),
             self.limits(began),
         );
-        ctx.spawn(
-            send.into_actor(self)
-                .map(move |sent, act, ctx| act.record(due, order, sent, ctx)),
-        );
+        ctx.spawn(send.into_actor(self).map(move |sent, act, ctx| act.record(due, order, sent, ctx)));
     }
 
     fn limits(&self, began: Duration) -> Limits {
@@ -154,33 +148,21 @@ impl Broker {
             detail,
             tries,
         };
-        let unknown = |detail: String, at_venue| Write::OutcomeUnknown {
-            id: id.clone(),
-            attempt,
-            detail,
-            at_venue,
-        };
+        let unknown = |detail: String, at_venue| Write::OutcomeUnknown { id: id.clone(), attempt, detail, at_venue };
         let write = match sent {
-            Sent::Answered(venue) => Write::Report(Box::new(Report {
-                order: *venue,
-                executions: Vec::new(),
-                corrects: false,
-            })),
+            Sent::Answered(venue) => {
+                Write::Report(Box::new(Report { order: *venue, executions: Vec::new(), corrects: false }))
+            }
             Sent::HeldBack(reason) => never_left(reason, String::new(), None),
             Sent::CutOff(why) => unknown(why.to_owned(), false),
             Sent::Failed(SubmitError::NeverLeft { detail }) => {
                 never_left("never_left", detail, Some(self.tuning.max_tries))
             }
             Sent::Failed(SubmitError::NotNow { retry_after }) => {
-                self.budget
-                    .pause(self.world.clock.boottime(), retry_after.unwrap_or(PATIENCE));
+                self.budget.pause(self.world.clock.boottime(), retry_after.unwrap_or(PATIENCE));
                 never_left("rate_limited", String::new(), None)
             }
-            Sent::Failed(SubmitError::Rejected(words)) => Write::Refused {
-                id: id.clone(),
-                attempt,
-                words,
-            },
+            Sent::Failed(SubmitError::Rejected(words)) => Write::Refused { id: id.clone(), attempt, words },
             Sent::Failed(SubmitError::DuplicateId) => unknown("the venue has an order of this id".to_owned(), true),
             Sent::Failed(SubmitError::Unknown { detail }) => unknown(detail, false),
             Sent::Failed(SubmitError::Unauthorised { detail }) => {
@@ -246,9 +228,7 @@ impl Broker {
 
     /// 2 s, doubling up to 10 s, less up to a fifth by chance.
     fn back_off(&self, tries: u32) -> Duration {
-        let full = Duration::from_secs(1)
-            .saturating_mul(2_u32.saturating_pow(tries))
-            .min(Duration::from_secs(10));
+        let full = Duration::from_secs(1).saturating_mul(2_u32.saturating_pow(tries)).min(Duration::from_secs(10));
         let fifth = u64::try_from(full.as_millis() / 5).unwrap_or(0).max(1);
         full - Duration::from_millis(self.world.entropy.bits() % fifth)
     }

@@ -33,12 +33,8 @@ impl Handler<Listen> for Broker {
     fn handle(&mut self, _: Listen, _: &mut Self::Context) -> Self::Result {
         let (venue, timeout) = (self.world.venue.clone(), self.tuning.send_timeout);
         let subscribed = async move {
-            let late = || VenueError::Unavailable {
-                detail: "no answer in time".to_owned(),
-            };
-            tokio::time::timeout(timeout, venue.events())
-                .await
-                .unwrap_or_else(|_| Err(late()))
+            let late = || VenueError::Unavailable { detail: "no answer in time".to_owned() };
+            tokio::time::timeout(timeout, venue.events()).await.unwrap_or_else(|_| Err(late()))
         };
         Box::pin(subscribed.into_actor(self).map(move |events, act, ctx| {
             let events = events?;
@@ -51,10 +47,7 @@ impl Handler<Listen> for Broker {
             );
             if let Some(old) = act.hearing.replace(ctx.spawn(hear.into_actor(act).map(|(), act, ctx| {
                 act.hearing = None;
-                act.tell(
-                    BrokerTurned::Disconnected("the venue's stream of events ended".to_owned()),
-                    ctx,
-                );
+                act.tell(BrokerTurned::Disconnected("the venue's stream of events ended".to_owned()), ctx);
             }))) {
                 ctx.cancel_future(old);
             }
@@ -101,17 +94,11 @@ async fn hear(
         let (mut ids, mut writes, mut gap) = (Vec::new(), Vec::new(), false);
         for event in handful {
             let report = match event {
-                VenueEvent::Order { order, execution } => Report {
-                    order: *order,
-                    executions: execution.into_iter().collect(),
-                    corrects: false,
-                },
+                VenueEvent::Order { order, execution } => {
+                    Report { order: *order, executions: execution.into_iter().collect(), corrects: false }
+                }
                 VenueEvent::Corrected { client_order_id } => match look_up(&world, timeout, &client_order_id).await {
-                    Some(order) => Report {
-                        order,
-                        executions: Vec::new(),
-                        corrects: true,
-                    },
+                    Some(order) => Report { order, executions: Vec::new(), corrects: true },
                     None => {
                         gap = true;
                         continue;

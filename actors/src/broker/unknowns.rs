@@ -155,12 +155,8 @@ impl Broker {
             }
             let (venue, asked, timeout) = (self.world.venue.clone(), id.clone(), self.tuning.send_timeout);
             let look_up = async move {
-                let late = || VenueError::Unavailable {
-                    detail: "no answer in time".to_owned(),
-                };
-                tokio::time::timeout(timeout, venue.find(&asked))
-                    .await
-                    .unwrap_or_else(|_| Err(late()))
+                let late = || VenueError::Unavailable { detail: "no answer in time".to_owned() };
+                tokio::time::timeout(timeout, venue.find(&asked)).await.unwrap_or_else(|_| Err(late()))
             };
             ctx.spawn(look_up.into_actor(self).map(move |found, act, ctx| match found {
                 Ok(Some(order)) => act.found(&id, order, ctx),
@@ -183,11 +179,7 @@ impl Broker {
     }
 
     fn found(&mut self, id: &OrderId, venue: VenueOrder, ctx: &mut Context<Self>) {
-        let write = Write::Report(Box::new(Report {
-            order: venue,
-            executions: Vec::new(),
-            corrects: false,
-        }));
+        let write = Write::Report(Box::new(Report { order: venue, executions: Vec::new(), corrects: false }));
         let (line, id) = (self.lines.persist.clone(), id.clone());
         let recorded = async move { persist_surely(&line, vec![write]).await.pop() };
         ctx.spawn(recorded.into_actor(self).map(move |result, act, ctx| match result {
@@ -245,10 +237,7 @@ impl Broker {
             unknown.next = unknown.next.min(first + settle);
             return;
         }
-        let write = Write::Absent {
-            id: id.clone(),
-            attempt: unknown.attempt,
-        };
+        let write = Write::Absent { id: id.clone(), attempt: unknown.attempt };
         let (line, id) = (self.lines.persist.clone(), id.clone());
         unknown.asking = true;
         let recorded = async move { persist_surely(&line, vec![write]).await.pop() };
@@ -288,23 +277,10 @@ impl Broker {
                 Ok(Some(AnyOrder::Order(order))) => order.cancel_requested_at.is_some(),
                 Ok(_) | Err(_) => false,
             };
-            let (end, reason) = if canceled {
-                (OwnEnd::Canceled, "cancel_requested")
-            } else {
-                (OwnEnd::Failed, "absent_at_venue")
-            };
+            let (end, reason) =
+                if canceled { (OwnEnd::Canceled, "cancel_requested") } else { (OwnEnd::Failed, "absent_at_venue") };
             let detail = "the venue never had it".to_owned();
-            persist_surely(
-                &line,
-                vec![Write::End {
-                    id: asked,
-                    end,
-                    reason,
-                    detail,
-                }],
-            )
-            .await
-            .pop()
+            persist_surely(&line, vec![Write::End { id: asked, end, reason, detail }]).await.pop()
         };
         let id = id.clone();
         ctx.spawn(ended.into_actor(self).map(move |result, act, ctx| {
@@ -331,11 +307,7 @@ impl Broker {
             data: json!({"client_order_id": order.id}),
         };
         let line = self.lines.persist.clone();
-        ctx.spawn(
-            async move { persist_surely(&line, vec![write]).await }
-                .into_actor(self)
-                .map(|_, _, _| ()),
-        );
+        ctx.spawn(async move { persist_surely(&line, vec![write]).await }.into_actor(self).map(|_, _, _| ()));
     }
 
     pub(super) fn quarantine_id(&mut self, id: &OrderId, reason: &'static str, ctx: &mut Context<Self>) {

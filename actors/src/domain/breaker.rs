@@ -85,11 +85,7 @@ impl BreakerState {
     /// The state after a trip; `None` if it is tripped already, for a trip is idempotent.
     #[must_use]
     pub fn trip(&self, reason: &str, details: Option<Value>, at: DateTime<Utc>, today: NaiveDate) -> Option<Self> {
-        let earlier_today = if self.counted_on == Some(today) {
-            self.trip_count_today
-        } else {
-            0
-        };
+        let earlier_today = if self.counted_on == Some(today) { self.trip_count_today } else { 0 };
         match self.state {
             BreakerWord::Tripped => None,
             BreakerWord::Allowing | BreakerWord::Quiet => Some(Self {
@@ -119,11 +115,7 @@ impl BreakerState {
             BreakerWord::Tripped => {
                 let is_quiet = quiet > TimeDelta::zero();
                 Ok(Self {
-                    state: if is_quiet {
-                        BreakerWord::Quiet
-                    } else {
-                        BreakerWord::Allowing
-                    },
+                    state: if is_quiet { BreakerWord::Quiet } else { BreakerWord::Allowing },
                     reset_at: Some(at),
                     reset_by: Some(by.to_owned()),
                     quiet_until: is_quiet.then(|| at + quiet),
@@ -137,11 +129,7 @@ impl BreakerState {
     #[must_use]
     pub fn settled(&self, at: DateTime<Utc>) -> Option<Self> {
         let over = self.state == BreakerWord::Quiet && self.quiet_until.is_none_or(|until| until <= at);
-        over.then(|| Self {
-            state: BreakerWord::Allowing,
-            quiet_until: None,
-            ..self.clone()
-        })
+        over.then(|| Self { state: BreakerWord::Allowing, quiet_until: None, ..self.clone() })
     }
 }
 
@@ -175,11 +163,7 @@ impl ErrorWindow {
         if !rule.enabled {
             return false;
         }
-        while self
-            .answers
-            .front()
-            .is_some_and(|(at, _)| now.saturating_sub(*at) > rule.window)
-        {
+        while self.answers.front().is_some_and(|(at, _)| now.saturating_sub(*at) > rule.window) {
             if let Some((_, true)) = self.answers.pop_front() {
                 self.errors -= 1;
             }
@@ -209,13 +193,7 @@ mod tests {
     }
 
     fn rule() -> ErrorRule {
-        ErrorRule {
-            enabled: true,
-            window: Duration::from_secs(60),
-            min_count: 10,
-            share_percent: 50,
-            consecutive: 5,
-        }
+        ErrorRule { enabled: true, window: Duration::from_secs(60), min_count: 10, share_percent: 50, consecutive: 5 }
     }
 
     const REASON: &str = "the venue is back and was checked";
@@ -225,33 +203,18 @@ mod tests {
         let allowing = BreakerState::default();
         let quiet = TimeDelta::seconds(300);
         let today = at(0).date_naive();
-        assert_eq!(
-            allowing.reset("ops", REASON, at(0), quiet),
-            Err(ResetRefused::NotTripped)
-        );
+        assert_eq!(allowing.reset("ops", REASON, at(0), quiet), Err(ResetRefused::NotTripped));
         let tripped = allowing.trip("MANUAL", None, at(1), today).unwrap();
         assert_eq!(tripped.trip("MANUAL", None, at(2), today), None);
-        assert_eq!(
-            tripped.reset("ops", "too short", at(3), quiet),
-            Err(ResetRefused::ReasonTooShort)
-        );
+        assert_eq!(tripped.reset("ops", "too short", at(3), quiet), Err(ResetRefused::ReasonTooShort));
         let resting = tripped.reset("ops", REASON, at(10), quiet).unwrap();
         assert_eq!(resting.state, BreakerWord::Quiet);
         assert_eq!(resting.settled(at(309)), None);
         assert_eq!(resting.settled(at(310)).unwrap().state, BreakerWord::Allowing);
         let again = resting.trip("DATA_STALE", None, at(20), today).unwrap();
         assert_eq!((again.state, again.trip_count_today), (BreakerWord::Tripped, 2));
-        assert_eq!(
-            again.reset("ops", REASON, at(30), TimeDelta::zero()).unwrap().state,
-            BreakerWord::Allowing
-        );
-        assert_eq!(
-            resting
-                .trip("MANUAL", None, at(20), today.succ_opt().unwrap())
-                .unwrap()
-                .trip_count_today,
-            1
-        );
+        assert_eq!(again.reset("ops", REASON, at(30), TimeDelta::zero()).unwrap().state, BreakerWord::Allowing);
+        assert_eq!(resting.trip("MANUAL", None, at(20), today.succ_opt().unwrap()).unwrap().trip_count_today, 1);
     }
 
     #[test]

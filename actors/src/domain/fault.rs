@@ -17,11 +17,7 @@ impl FieldError {
     /// A field that breaks a rule.
     #[must_use]
     pub fn new(field: &str, code: &'static str, message: impl Into<String>) -> Self {
-        Self {
-            field: field.to_owned(),
-            code,
-            message: message.into(),
-        }
+        Self { field: field.to_owned(), code, message: message.into() }
     }
 
     /// A value that is designed but not built yet.

@@ -88,37 +88,16 @@ mod tests {
     #[test]
     fn a_total_counts_at_the_venues_average_until_its_execution_arrives() {
         let all = executions(&[(10, 100), (20, 130)]);
-        let total = ReportedTotal {
-            qty: Decimal::from(30),
-            avg_price: Some(Decimal::from(120)),
-        };
+        let total = ReportedTotal { qty: Decimal::from(30), avg_price: Some(Decimal::from(120)) };
         let known = Filled::default().after(total, all[..1].iter());
-        assert_eq!(
-            known,
-            Filled {
-                qty: Decimal::from(30),
-                cost: Decimal::from(3_600)
-            }
-        );
-        assert_eq!(
-            known.after(total, all.iter()),
-            Filled {
-                qty: Decimal::from(30),
-                cost: Decimal::from(3_600)
-            }
-        );
+        assert_eq!(known, Filled { qty: Decimal::from(30), cost: Decimal::from(3_600) });
+        assert_eq!(known.after(total, all.iter()), Filled { qty: Decimal::from(30), cost: Decimal::from(3_600) });
     }
 
     #[test]
     fn a_stale_total_changes_nothing() {
-        let known = Filled {
-            qty: Decimal::from(30),
-            cost: Decimal::from(3_600),
-        };
-        let stale = ReportedTotal {
-            qty: Decimal::from(10),
-            avg_price: Some(Decimal::from(100)),
-        };
+        let known = Filled { qty: Decimal::from(30), cost: Decimal::from(3_600) };
+        let stale = ReportedTotal { qty: Decimal::from(10), avg_price: Some(Decimal::from(100)) };
         assert_eq!(known.after(stale, executions(&[(10, 100)]).iter()), known);
     }
 

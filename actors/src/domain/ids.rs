@@ -68,13 +68,7 @@ pub fn parent(
 /// The id of slice `slice_num` of a parent.
 #[must_use]
 pub fn child(order: &Instruction, qty: Qty, parent: &OrderId, slice_num: u32, date: NaiveDate) -> OrderId {
-    digest(
-        order,
-        qty,
-        slice_strategy(parent, slice_num).as_str(),
-        date,
-        &mut Vec::new(),
-    )
+    digest(order, qty, slice_strategy(parent, slice_num).as_str(), date, &mut Vec::new())
 }
 
 /// The scheme's name for the strategy of a parent.
@@ -103,16 +97,8 @@ fn canonical_time(time: DateTime<Utc>) -> String {
 
 /// Compact JSON with sorted keys, numbers without trailing zeros; an absent seed is left out.
 fn jitter_json(jitter: &super::plan::Randomize) -> String {
-    let seed = jitter
-        .seed
-        .as_ref()
-        .map(|seed| format!("\"seed\":{},", json!(seed)))
-        .unwrap_or_default();
-    format!(
-        "{{{seed}\"size_pct\":{},\"time_pct\":{}}}",
-        canonical(jitter.size_pct),
-        canonical(jitter.time_pct)
-    )
+    let seed = jitter.seed.as_ref().map(|seed| format!("\"seed\":{},", json!(seed))).unwrap_or_default();
+    format!("{{{seed}\"size_pct\":{},\"time_pct\":{}}}", canonical(jitter.size_pct), canonical(jitter.time_pct))
 }
 
 fn shared_extras(order: &Instruction, scope: IdScope<'_>) -> Vec<(&'static str, String)> {
@@ -152,11 +138,7 @@ fn digest(
         text.push_str(&format!("|{name}={value}"));
     }
     let hash = Sha256::digest(text.as_bytes());
-    let hex = hash
-        .iter()
-        .take(12)
-        .map(|byte| format!("{byte:02x}"))
-        .collect::<String>();
+    let hex = hash.iter().take(12).map(|byte| format!("{byte:02x}")).collect::<String>();
     made(OrderId::parse(&hex))
 }
 
@@ -178,10 +160,7 @@ fn price_text(price: Option<Price>) -> String {
     )
 }
 
-#[expect(
-    clippy::expect_used,
-    reason = "these texts are made here, of parts that were checked"
-)]
+#[expect(clippy::expect_used, reason = "these texts are made here, of parts that were checked")]
 fn made<T>(name: Result<T, super::text::BadText>) -> T {
     name.expect("the scheme's own names keep the rules")
 }
@@ -200,13 +179,7 @@ mod tests {
 
     fn instruction(name: &str, side: Side, terms: Terms) -> Instruction {
         let time_in_force = TimeInForce::Day;
-        Instruction {
-            symbol: symbol(name).unwrap(),
-            side,
-            terms,
-            time_in_force,
-            extended_hours: false,
-        }
+        Instruction { symbol: symbol(name).unwrap(), side, terms, time_in_force, extended_hours: false }
     }
 
     fn qty(value: i64) -> Qty {
@@ -236,47 +209,23 @@ mod tests {
     }
 
     fn parent_id(schedule: &Schedule, strategy_id: &str, key: Option<(&Caller, &IdempotencyKey)>) -> OrderId {
-        let scope = IdScope {
-            account: &account(),
-            date: on("2026-11-21"),
-            key,
-        };
+        let scope = IdScope { account: &account(), date: on("2026-11-21"), key };
         let aapl = instruction("AAPL", Side::Buy, Terms::Market);
-        parent(
-            &aapl,
-            qty(103),
-            &strategy(strategy_id),
-            schedule,
-            (CatchUp::Skip, Completion::Cancel),
-            scope,
-        )
+        parent(&aapl, qty(103), &strategy(strategy_id), schedule, (CatchUp::Skip, Completion::Cancel), scope)
     }
 
     #[test]
     fn the_golden_vectors_hold() {
-        let scope = IdScope {
-            account: &account(),
-            date: on("2024-10-17"),
-            key: None,
-        };
+        let scope = IdScope { account: &account(), date: on("2024-10-17"), key: None };
         let aapl = instruction("AAPL", Side::Buy, Terms::Market);
-        assert_eq!(
-            single(&aapl, qty(10), &strategy("alpha_baseline"), scope).as_str(),
-            "1b5445b3d1a61a15f64411be"
-        );
+        assert_eq!(single(&aapl, qty(10), &strategy("alpha_baseline"), scope).as_str(), "1b5445b3d1a61a15f64411be");
         let limit_price = Price::new("300.5".parse().unwrap()).unwrap();
         let msft = instruction("MSFT", Side::Sell, Terms::Limit { limit_price });
-        assert_eq!(
-            single(&msft, qty(5), &strategy("alpha_baseline"), scope).as_str(),
-            "7cc45c4c62998b227038d2b3"
-        );
+        assert_eq!(single(&msft, qty(5), &strategy("alpha_baseline"), scope).as_str(), "7cc45c4c62998b227038d2b3");
 
         let id = parent_id(&five_minutes(), DEFAULT_NAME, None);
         assert_eq!(id.as_str(), "20abc83977c561c389787d47");
-        assert_eq!(
-            child(&aapl, qty(21), &id, 0, on("2026-11-21")).as_str(),
-            "95f5dbd591beeb19b308dcd9"
-        );
+        assert_eq!(child(&aapl, qty(21), &id, 0, on("2026-11-21")).as_str(), "95f5dbd591beeb19b308dcd9");
         let (caller, key) = (Caller::parse("local").unwrap(), IdempotencyKey::parse("k1").unwrap());
         assert_eq!(
             parent_id(&five_minutes(), DEFAULT_NAME, Some((&caller, &key))).as_str(),
@@ -288,51 +237,16 @@ mod tests {
     fn every_field_that_changes_the_order_changes_the_id() {
         let plain = five_minutes();
         let start = "2026-11-21T10:00:00.5Z".parse().unwrap();
-        let jitter = |size: i64| Randomize {
-            size_pct: Decimal::from(size),
-            time_pct: Decimal::ZERO,
-            seed: None,
-        };
+        let jitter = |size: i64| Randomize { size_pct: Decimal::from(size), time_pct: Decimal::ZERO, seed: None };
         let ids = [
             parent_id(&plain, DEFAULT_NAME, None),
             parent_id(&plain, "other", None),
+            parent_id(&Schedule { start_time: Some(start), ..plain.clone() }, DEFAULT_NAME, None),
+            parent_id(&Schedule { max_slice_qty: Some(qty(30)), ..plain.clone() }, DEFAULT_NAME, None),
+            parent_id(&Schedule { randomize: Some(jitter(1)), ..plain.clone() }, DEFAULT_NAME, None),
+            parent_id(&Schedule { randomize: Some(jitter(2)), ..plain.clone() }, DEFAULT_NAME, None),
             parent_id(
-                &Schedule {
-                    start_time: Some(start),
-                    ..plain.clone()
-                },
-                DEFAULT_NAME,
-                None,
-            ),
-            parent_id(
-                &Schedule {
-                    max_slice_qty: Some(qty(30)),
-                    ..plain.clone()
-                },
-                DEFAULT_NAME,
-                None,
-            ),
-            parent_id(
-                &Schedule {
-                    randomize: Some(jitter(1)),
-                    ..plain.clone()
-                },
-                DEFAULT_NAME,
-                None,
-            ),
-            parent_id(
-                &Schedule {
-                    randomize: Some(jitter(2)),
-                    ..plain.clone()
-                },
-                DEFAULT_NAME,
-                None,
-            ),
-            parent_id(
-                &Schedule {
-                    span: Span::Seconds(NonZeroU32::new(300).unwrap()),
-                    ..plain.clone()
-                },
+                &Schedule { span: Span::Seconds(NonZeroU32::new(300).unwrap()), ..plain.clone() },
                 DEFAULT_NAME,
                 None,
             ),
@@ -343,24 +257,12 @@ mod tests {
 
     #[test]
     fn values_are_spelled_canonically() {
-        assert_eq!(
-            canonical_time("2026-11-21T10:00:00.500000Z".parse().unwrap()),
-            "2026-11-21T10:00:00.5Z"
-        );
-        assert_eq!(
-            canonical_time("2026-11-21T10:00:00Z".parse().unwrap()),
-            "2026-11-21T10:00:00Z"
-        );
+        assert_eq!(canonical_time("2026-11-21T10:00:00.500000Z".parse().unwrap()), "2026-11-21T10:00:00.5Z");
+        assert_eq!(canonical_time("2026-11-21T10:00:00Z".parse().unwrap()), "2026-11-21T10:00:00Z");
         let price = |text: &str| price_text(Some(Price::new(text.parse().unwrap()).unwrap()));
-        assert_eq!(
-            [price("99.5"), price("100"), price("0.1234")],
-            ["99.50", "100.00", "0.1234"]
-        );
-        let jitter = Randomize {
-            size_pct: "10.50".parse().unwrap(),
-            time_pct: Decimal::ZERO,
-            seed: Some("a\"b".into()),
-        };
+        assert_eq!([price("99.5"), price("100"), price("0.1234")], ["99.50", "100.00", "0.1234"]);
+        let jitter =
+            Randomize { size_pct: "10.50".parse().unwrap(), time_pct: Decimal::ZERO, seed: Some("a\"b".into()) };
         assert_eq!(jitter_json(&jitter), r#"{"seed":"a\"b","size_pct":10.5,"time_pct":0}"#);
     }
 

@@ -113,17 +113,10 @@ impl KillState {
             return if self.mode.is_some_and(|mode| mode >= order.mode) {
                 Engaged::Already
             } else {
-                Engaged::Escalated(Self {
-                    mode: Some(order.mode),
-                    ..self.clone()
-                })
+                Engaged::Escalated(Self { mode: Some(order.mode), ..self.clone() })
             };
         }
-        let earlier_today = if self.counted_on == Some(today) {
-            self.engagement_count_today
-        } else {
-            0
-        };
+        let earlier_today = if self.counted_on == Some(today) { self.engagement_count_today } else { 0 };
         Engaged::New(Self {
             state: KillWord::Engaged,
             engaged_at: Some(at),
@@ -158,12 +151,7 @@ mod tests {
     use super::*;
 
     fn order(mode: KillMode) -> EngageOrder {
-        EngageOrder {
-            operator: "ops".into(),
-            reason: "test".into(),
-            details: None,
-            mode,
-        }
+        EngageOrder { operator: "ops".into(), reason: "test".into(), details: None, mode }
     }
 
     fn at(second: i64) -> DateTime<Utc> {
@@ -176,21 +164,12 @@ mod tests {
         let Engaged::New(halted) = KillState::default().engage(&order(KillMode::Halt), "e1", at(1), today) else {
             panic!("a fresh switch takes an engagement")
         };
-        assert_eq!(
-            halted.engage(&order(KillMode::Halt), "e2", at(2), today),
-            Engaged::Already
-        );
+        assert_eq!(halted.engage(&order(KillMode::Halt), "e2", at(2), today), Engaged::Already);
         let Engaged::Escalated(cancelling) = halted.engage(&order(KillMode::Cancel), "e2", at(2), today) else {
             panic!("a stricter mode escalates")
         };
-        assert_eq!(
-            (cancelling.engaged_at, cancelling.engagement_id.as_deref()),
-            (Some(at(1)), Some("e1"))
-        );
-        assert_eq!(
-            cancelling.engage(&order(KillMode::Halt), "e3", at(3), today),
-            Engaged::Already
-        );
+        assert_eq!((cancelling.engaged_at, cancelling.engagement_id.as_deref()), (Some(at(1)), Some("e1")));
+        assert_eq!(cancelling.engage(&order(KillMode::Halt), "e3", at(3), today), Engaged::Already);
         assert_eq!(cancelling.engagement_count_today, 1);
     }
 
@@ -200,9 +179,7 @@ mod tests {
         assert_eq!(state.disengage("ops", None, at(0)), None);
         for (n, day) in [(1, 0), (2, 0), (1, 1)] {
             let today = at(day * 86_400).date_naive();
-            let Engaged::New(engaged) = state.engage(&order(KillMode::Halt), "e", at(day), today) else {
-                panic!()
-            };
+            let Engaged::New(engaged) = state.engage(&order(KillMode::Halt), "e", at(day), today) else { panic!() };
             assert_eq!(engaged.engagement_count_today, n);
             state = engaged.disengage("ops", Some("over"), at(day)).unwrap();
             assert!(!state.is_engaged());

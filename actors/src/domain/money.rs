@@ -67,17 +67,13 @@ impl TryFrom<Decimal> for Price {
 fn bounded(value: Decimal, max: Decimal, too_large: &'static str) -> Result<Decimal, BadText> {
     let value = value.normalize();
     if value <= Decimal::ZERO {
-        return Err(BadText {
-            rule: "must be above zero",
-        });
+        return Err(BadText { rule: "must be above zero" });
     }
     if value > max {
         return Err(BadText { rule: too_large });
     }
     if value.scale() > MAX_SCALE {
-        return Err(BadText {
-            rule: "must have at most 9 decimal places",
-        });
+        return Err(BadText { rule: "must have at most 9 decimal places" });
     }
     Ok(value)
 }
@@ -90,12 +86,8 @@ const LONGEST: usize = 64;
 /// # Errors
 /// When the text is no number, or has more digits than can be kept exactly.
 pub fn parse_decimal(text: &str) -> Result<Decimal, BadText> {
-    const FORM: BadText = BadText {
-        rule: "must be a decimal number, such as 12.5",
-    };
-    const DIGITS: BadText = BadText {
-        rule: "must be a decimal number of at most 28 digits",
-    };
+    const FORM: BadText = BadText { rule: "must be a decimal number, such as 12.5" };
+    const DIGITS: BadText = BadText { rule: "must be a decimal number of at most 28 digits" };
     let (digits, exponent) = match text.split_once(['e', 'E']) {
         Some((digits, exponent)) => (digits, Some(exponent)),
         None => (text, None),
@@ -137,11 +129,7 @@ pub fn canonical(value: Decimal) -> String {
 /// An average price, rounded to nine decimal places; `None` of nothing.
 #[must_use]
 pub fn average(cost: Decimal, qty: Decimal) -> Option<Decimal> {
-    if qty.is_zero() {
-        None
-    } else {
-        cost.checked_div(qty).map(|avg| avg.round_dp(MAX_SCALE).normalize())
-    }
+    if qty.is_zero() { None } else { cost.checked_div(qty).map(|avg| avg.round_dp(MAX_SCALE).normalize()) }
 }
 
 #[cfg(test)]
@@ -156,10 +144,7 @@ mod tests {
 
     #[test]
     fn a_number_is_read_exactly_or_refused() {
-        assert_eq!(
-            canonical(parse_decimal("12345678901234567.890").unwrap()),
-            "12345678901234567.89"
-        );
+        assert_eq!(canonical(parse_decimal("12345678901234567.890").unwrap()), "12345678901234567.89");
         assert_eq!(canonical(parse_decimal("1e3").unwrap()), "1000");
         assert_eq!(canonical(parse_decimal("0.10").unwrap()), "0.1");
         for bad in [

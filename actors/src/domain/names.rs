@@ -88,9 +88,8 @@ pub fn client_order_id(text: &str) -> Result<OrderId, super::text::BadText> {
     let reserved = super::text::BadText {
         rule: "must not start with 'flatten.' or 'saga.' nor end in '.r' and digits: these are the gateway's own",
     };
-    let is_replacement = text
-        .rsplit_once(".r")
-        .is_some_and(|(_, n)| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()));
+    let is_replacement =
+        text.rsplit_once(".r").is_some_and(|(_, n)| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()));
     if text.starts_with("flatten.") || text.starts_with("saga.") || is_replacement {
         return Err(reserved);
     }

@@ -92,11 +92,7 @@ impl Order {
     /// The order as the venue is told of it.
     #[must_use]
     pub fn to_send(&self) -> NewOrder {
-        NewOrder {
-            client_order_id: self.id.clone(),
-            instruction: self.instruction.clone(),
-            qty: self.qty,
-        }
+        NewOrder { client_order_id: self.id.clone(), instruction: self.instruction.clone(), qty: self.qty }
     }
 
     /// Whether the venue's order of this id is the one that we sent.

@@ -83,11 +83,7 @@ impl Progress {
     /// What one child adds.
     #[must_use]
     pub fn of(child: &Order) -> Self {
-        let mut progress = Self {
-            filled_qty: child.filled_qty,
-            filled_cost: child.filled_cost,
-            ..Self::default()
-        };
+        let mut progress = Self { filled_qty: child.filled_qty, filled_cost: child.filled_cost, ..Self::default() };
         let leaves = child.leaves();
         match child.status.share() {
             Share::Pending => progress.pending_qty = leaves,
@@ -226,15 +222,9 @@ impl Parent {
         let p = &self.progress;
         let accounted = p.filled_qty + p.working_qty + p.unknown_qty + p.pending_qty;
         let overfilled = p.filled_qty > self.qty.get();
-        let nothing_negative = [
-            p.filled_qty,
-            p.working_qty,
-            p.unknown_qty,
-            p.pending_qty,
-            p.unexecuted_qty,
-        ]
-        .iter()
-        .all(|qty| *qty >= Decimal::ZERO);
+        let nothing_negative = [p.filled_qty, p.working_qty, p.unknown_qty, p.pending_qty, p.unexecuted_qty]
+            .iter()
+            .all(|qty| *qty >= Decimal::ZERO);
         overfilled || (nothing_negative && accounted + p.unexecuted_qty == self.qty.get())
     }
 }

@@ -111,11 +111,7 @@ impl Plan {
     /// The fields that make such a plan impossible.
     pub fn new(qty: Qty, lot: Qty, schedule: &Schedule, max_slices: u32, seed: &str) -> Result<Self, Vec<FieldError>> {
         let total = lots(qty, lot).ok_or_else(|| {
-            vec![FieldError::new(
-                "qty",
-                "not_a_multiple",
-                format!("must be a multiple of the lot {}", lot.get()),
-            )]
+            vec![FieldError::new("qty", "not_a_multiple", format!("must be a multiple of the lot {}", lot.get()))]
         })?;
         let cap = cap_in_lots(schedule, lot)?;
         let (count, interval_seconds) = shape(total, cap, schedule, max_slices)?;
@@ -140,21 +136,14 @@ impl Plan {
             .map(|((size, offset_ms), slice_num)| slice(slice_num, size, lot, offset_ms))
             .collect::<Option<Vec<_>>>()
             .ok_or_else(|| vec![FieldError::new("qty", "too_large", "is too large to be planned")])?;
-        Ok(Self {
-            interval_seconds,
-            slices,
-        })
+        Ok(Self { interval_seconds, slices })
     }
 }
 
 fn slice(slice_num: u32, lots: u128, lot: Qty, offset_ms: u64) -> Option<PlannedSlice> {
     let qty = Decimal::from_u128(lots)?.checked_mul(lot.get())?;
     let offset = TimeDelta::milliseconds(i64::try_from(offset_ms).ok()?);
-    Some(PlannedSlice {
-        slice_num,
-        qty: Qty::new(qty).ok()?,
-        offset,
-    })
+    Some(PlannedSlice { slice_num, qty: Qty::new(qty).ok()?, offset })
 }
 
 /// How many lots a quantity is, if it is a whole number of them.
@@ -209,11 +198,7 @@ fn shape(total: u128, cap: Option<u128>, schedule: &Schedule, max_slices: u32) -
         Ok(interval) if interval >= 1 => Ok((count, interval)),
         Ok(_) | Err(_) => {
             let message = format!("needs {count} slices in {seconds} s, less than a second apart");
-            Err(vec![FieldError::new(
-                "max_slice_qty",
-                "interval_below_one_second",
-                message,
-            )])
+            Err(vec![FieldError::new("max_slice_qty", "interval_below_one_second", message)])
         }
     }
 }
@@ -221,9 +206,7 @@ fn shape(total: u128, cap: Option<u128>, schedule: &Schedule, max_slices: u32) -
 fn sizes(total: u128, count: u32) -> Vec<u128> {
     let base = total / u128::from(count);
     let longer = total % u128::from(count);
-    (0..u128::from(count))
-        .map(|i| if i < longer { base + 1 } else { base })
-        .collect()
+    (0..u128::from(count)).map(|i| if i < longer { base + 1 } else { base }).collect()
 }
 
 fn seeded(seed: &str) -> ChaCha8Rng {
@@ -270,9 +253,8 @@ fn jitter_sizes(mut sizes: Vec<u128>, cap: Option<u128>, pct: Decimal, rng: &mut
 
 /// Moves each slice later, inside its own interval and before the schedule's end, so that the order stays.
 fn jitter_times(offsets: Vec<u64>, interval_ms: u64, end_ms: u64, pct: Decimal, rng: &mut ChaCha8Rng) -> Vec<u64> {
-    let window = u64::try_from(percent_of(u128::from(interval_ms), pct))
-        .unwrap_or(0)
-        .min(interval_ms.saturating_sub(1));
+    let window =
+        u64::try_from(percent_of(u128::from(interval_ms), pct)).unwrap_or(0).min(interval_ms.saturating_sub(1));
     offsets
         .into_iter()
         .map(|offset| {
@@ -328,23 +310,11 @@ mod tests {
 
     #[test]
     fn a_largest_slice_makes_more_and_closer_slices() {
-        let capped = Schedule {
-            max_slice_qty: Some(qty(25)),
-            ..schedule(300, 60)
-        };
+        let capped = Schedule { max_slice_qty: Some(qty(25)), ..schedule(300, 60) };
         let plan = Plan::new(qty(1_000), qty(1), &capped, 25_000, "").unwrap();
         assert_eq!((plan.slices.len(), plan.interval_seconds), (40, 7));
-        let floored = Schedule {
-            max_slice_qty: Some(qty(25)),
-            ..schedule(300, 60)
-        };
-        assert!(
-            Plan::new(qty(1_000), qty(10), &floored, 25_000, "")
-                .unwrap()
-                .slices
-                .iter()
-                .all(|s| s.qty <= qty(20))
-        );
+        let floored = Schedule { max_slice_qty: Some(qty(25)), ..schedule(300, 60) };
+        assert!(Plan::new(qty(1_000), qty(10), &floored, 25_000, "").unwrap().slices.iter().all(|s| s.qty <= qty(20)));
     }
 
     #[test]
@@ -353,22 +323,10 @@ mod tests {
         let five = schedule(300, 60);
         assert_eq!(field(Plan::new(qty(4), qty(1), &five, 25_000, "")), "qty");
         assert_eq!(field(Plan::new(qty(103), qty(10), &five, 25_000, "")), "qty");
-        assert_eq!(
-            field(Plan::new(qty(30_000), qty(1), &schedule(30_000, 1), 25_000, "")),
-            "duration_seconds"
-        );
-        let capped = |max| Schedule {
-            max_slice_qty: Some(qty(max)),
-            ..schedule(10, 60)
-        };
-        assert_eq!(
-            field(Plan::new(qty(100), qty(10), &capped(9), 25_000, "")),
-            "max_slice_qty"
-        );
-        assert_eq!(
-            field(Plan::new(qty(100), qty(1), &capped(5), 25_000, "")),
-            "max_slice_qty"
-        );
+        assert_eq!(field(Plan::new(qty(30_000), qty(1), &schedule(30_000, 1), 25_000, "")), "duration_seconds");
+        let capped = |max| Schedule { max_slice_qty: Some(qty(max)), ..schedule(10, 60) };
+        assert_eq!(field(Plan::new(qty(100), qty(10), &capped(9), 25_000, "")), "max_slice_qty");
+        assert_eq!(field(Plan::new(qty(100), qty(1), &capped(5), 25_000, "")), "max_slice_qty");
     }
 
     prop_compose! {

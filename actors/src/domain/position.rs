@@ -88,27 +88,15 @@ mod tests {
     #[test]
     fn positions_open_add_reduce_close_and_flip() {
         let long = after(&[(Side::Buy, 100, 10), (Side::Buy, 100, 20)]);
-        assert_eq!(
-            (long.qty, long.avg_price()),
-            (Decimal::from(200), Some(Decimal::from(15)))
-        );
+        assert_eq!((long.qty, long.avg_price()), (Decimal::from(200), Some(Decimal::from(15))));
         let reduced = long.traded(Side::Sell, Decimal::from(50), Decimal::from(50 * 18));
-        assert_eq!(
-            (reduced.qty, reduced.realised_pnl),
-            (Decimal::from(150), Decimal::from(150))
-        );
+        assert_eq!((reduced.qty, reduced.realised_pnl), (Decimal::from(150), Decimal::from(150)));
         assert_eq!(reduced.unrealised_pnl(Decimal::from(16)), Decimal::from(150));
         let flipped = reduced.traded(Side::Sell, Decimal::from(250), Decimal::from(250 * 10));
-        assert_eq!(
-            (flipped.qty, flipped.avg_price()),
-            (Decimal::from(-100), Some(Decimal::from(10)))
-        );
+        assert_eq!((flipped.qty, flipped.avg_price()), (Decimal::from(-100), Some(Decimal::from(10))));
         assert_eq!(flipped.realised_pnl, Decimal::from(150 - 750));
         let closed = flipped.traded(Side::Buy, Decimal::from(100), Decimal::from(900));
-        assert_eq!(
-            (closed.qty, closed.cost, closed.realised_pnl),
-            (Decimal::ZERO, Decimal::ZERO, Decimal::from(-500))
-        );
+        assert_eq!((closed.qty, closed.cost, closed.realised_pnl), (Decimal::ZERO, Decimal::ZERO, Decimal::from(-500)));
     }
 
     proptest! {

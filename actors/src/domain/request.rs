@@ -86,20 +86,12 @@ pub struct Asked {
 
 impl Asked {
     fn origin(&self, request_hash: &str) -> Origin {
-        Origin {
-            caller: self.by.clone(),
-            key: self.key.clone(),
-            request_hash: request_hash.to_owned(),
-        }
+        Origin { caller: self.by.clone(), key: self.key.clone(), request_hash: request_hash.to_owned() }
     }
 
     fn scope<'a>(&'a self, account: &'a AccountName, trade_date: Option<NaiveDate>) -> IdScope<'a> {
         let date = trade_date.unwrap_or_else(|| self.at.date_naive());
-        IdScope {
-            account,
-            date,
-            key: self.key.as_ref().map(|key| (&self.by, key)),
-        }
+        IdScope { account, date, key: self.key.as_ref().map(|key| (&self.by, key)) }
     }
 }
 
@@ -121,10 +113,7 @@ impl PlanRules {
         }
         let mut on_tick = |field: &str, price: Option<Price>| {
             if let Some(price) = price.filter(|price| !instrument.on_tick(*price)) {
-                let message = format!(
-                    "must be a multiple of the tick {}",
-                    canonical(instrument.tick_at(price))
-                );
+                let message = format!("must be a multiple of the tick {}", canonical(instrument.tick_at(price)));
                 faults.push(FieldError::new(field, "off_tick", message));
             }
         };
@@ -144,14 +133,7 @@ impl ParentRequest {
         let scope = asked.scope(&self.account, self.trade_date);
         let id = self.client_order_id.clone().unwrap_or_else(|| {
             let policies = (self.catch_up, self.completion);
-            ids::parent(
-                &self.instruction,
-                self.qty,
-                &self.strategy_id,
-                &self.schedule,
-                policies,
-                scope,
-            )
+            ids::parent(&self.instruction, self.qty, &self.strategy_id, &self.schedule, policies, scope)
         });
         let lot = rules.instrument(&self.instruction.symbol).lot;
         let plan = match Plan::new(self.qty, lot, &self.schedule, rules.max_slices, id.as_str()) {
@@ -196,13 +178,7 @@ impl ParentRequest {
     }
 
     fn slice(&self, parent: &Parent, slice: &PlannedSlice) -> Order {
-        let id = ids::child(
-            &self.instruction,
-            slice.qty,
-            &parent.id,
-            slice.slice_num,
-            parent.trade_date,
-        );
+        let id = ids::child(&self.instruction, slice.qty, &parent.id, slice.slice_num, parent.trade_date);
         let strategy_id = ids::slice_strategy(&parent.id, slice.slice_num);
         let place = SliceOf {
             parent: parent.id.clone(),
@@ -210,19 +186,8 @@ impl ParentRequest {
             slice_num: slice.slice_num,
             total_slices: parent.total_slices,
         };
-        let order = new_order(
-            id,
-            &self.instruction,
-            slice.qty,
-            &self.account,
-            &strategy_id,
-            parent.created_at,
-        );
-        Order {
-            slice: Some(place),
-            scheduled_time: parent.start_at + slice.offset,
-            ..order
-        }
+        let order = new_order(id, &self.instruction, slice.qty, &self.account, &strategy_id, parent.created_at);
+        Order { slice: Some(place), scheduled_time: parent.start_at + slice.offset, ..order }
     }
 
     /// What a first submission must keep and a replay need not, since time has passed.
@@ -231,18 +196,10 @@ impl ParentRequest {
     /// The fields whose time is not near enough.
     pub fn check_times(&self, at: DateTime<Utc>) -> Result<(), Vec<FieldError>> {
         let mut faults = date_fault(self.trade_date, at);
-        if self
-            .schedule
-            .start_time
-            .is_some_and(|start| start < at - TimeDelta::seconds(1))
-        {
+        if self.schedule.start_time.is_some_and(|start| start < at - TimeDelta::seconds(1)) {
             faults.push(FieldError::new("start_time", "in_the_past", "must not lie in the past"));
         }
-        if self
-            .schedule
-            .start_time
-            .is_some_and(|start| start > at + TimeDelta::days(366))
-        {
+        if self.schedule.start_time.is_some_and(|start| start > at + TimeDelta::days(366)) {
             faults.push(FieldError::new("start_time", "too_far", "must lie within a year"));
         }
         if faults.is_empty() { Ok(()) } else { Err(faults) }
@@ -264,18 +221,8 @@ impl SingleRequest {
             .client_order_id
             .clone()
             .unwrap_or_else(|| ids::single(&self.instruction, self.qty, &self.strategy_id, scope));
-        let order = new_order(
-            id,
-            &self.instruction,
-            self.qty,
-            &self.account,
-            &self.strategy_id,
-            asked.at,
-        );
-        Ok(Order {
-            origin: Some(asked.origin(&self.request_hash)),
-            ..order
-        })
+        let order = new_order(id, &self.instruction, self.qty, &self.account, &self.strategy_id, asked.at);
+        Ok(Order { origin: Some(asked.origin(&self.request_hash)), ..order })
     }
 
     /// What a first submission must keep and a replay need not, since time has passed.
@@ -291,11 +238,7 @@ impl SingleRequest {
 fn date_fault(trade_date: Option<NaiveDate>, at: DateTime<Utc>) -> Vec<FieldError> {
     let is_far = trade_date.is_some_and(|date| (date - at.date_naive()).num_days().abs() > 1);
     let message = "must lie within a day of today (UTC)";
-    if is_far {
-        vec![FieldError::new("trade_date", "too_far", message)]
-    } else {
-        Vec::new()
-    }
+    if is_far { vec![FieldError::new("trade_date", "too_far", message)] } else { Vec::new() }
 }
 
 /// A plan that asks for more orders a minute than the broker takes runs late, and its client should know.

@@ -147,10 +147,7 @@ impl OrderStatus {
     ///
     /// # Errors
     /// When the event can't happen in this status.
-    #[expect(
-        clippy::too_many_lines,
-        reason = "the whole machine in one match, each pair written out"
-    )]
+    #[expect(clippy::too_many_lines, reason = "the whole machine in one match, each pair written out")]
     pub const fn apply(self, event: OrderEvent) -> Result<Self, IllegalTransition> {
         use OrderEvent as E;
         use OrderStatus as S;
@@ -385,11 +382,7 @@ impl OrderStatus {
 }
 
 const fn live(traded: bool) -> OrderStatus {
-    if traded {
-        OrderStatus::PartiallyFilled
-    } else {
-        OrderStatus::Accepted
-    }
+    if traded { OrderStatus::PartiallyFilled } else { OrderStatus::Accepted }
 }
 
 /// What untraded quantity counts as.
@@ -423,10 +416,7 @@ mod tests {
         events.extend(OwnEnd::ALL.iter().map(|end| OrderEvent::End(*end)));
         events.extend(OperatorEnd::ALL.iter().map(|end| OrderEvent::Resolved(*end)));
         for status in VenueStatus::ALL {
-            events.extend([false, true].map(|traded| OrderEvent::Venue {
-                status: *status,
-                traded,
-            }));
+            events.extend([false, true].map(|traded| OrderEvent::Venue { status: *status, traded }));
         }
         events
     }
@@ -449,13 +439,7 @@ mod tests {
         match event {
             OrderEvent::Claim => [S::PendingNew, S::SubmittedUnconfirmed].contains(&from) && to == S::Submitting,
             OrderEvent::NeverLeft { was_absent } => {
-                from == S::Submitting
-                    && to
-                        == if was_absent {
-                            S::SubmittedUnconfirmed
-                        } else {
-                            S::PendingNew
-                        }
+                from == S::Submitting && to == if was_absent { S::SubmittedUnconfirmed } else { S::PendingNew }
             }
             OrderEvent::OutcomeUnknown => from.share() == Share::Unknown && to == S::SubmittedUnconfirmed,
             OrderEvent::Refused => from.share() == Share::Unknown && to == S::Rejected,
@@ -473,27 +457,15 @@ mod tests {
 
     #[test]
     fn a_pending_order_ends_only_by_our_own_word_or_a_claim() {
-        let moves = events()
-            .into_iter()
-            .filter(|event| OrderStatus::PendingNew.apply(*event).is_ok())
-            .count();
+        let moves = events().into_iter().filter(|event| OrderStatus::PendingNew.apply(*event).is_ok()).count();
         assert_eq!(moves, 1 + OwnEnd::ALL.len());
     }
 
     #[test]
     fn what_was_asked_of_the_venue_stays_pending_until_the_venue_ends_it() {
-        let accepted = OrderEvent::Venue {
-            status: VenueStatus::Accepted,
-            traded: true,
-        };
-        assert_eq!(
-            OrderStatus::PendingCancel.apply(accepted),
-            Ok(OrderStatus::PendingCancel)
-        );
+        let accepted = OrderEvent::Venue { status: VenueStatus::Accepted, traded: true };
+        assert_eq!(OrderStatus::PendingCancel.apply(accepted), Ok(OrderStatus::PendingCancel));
         let refused = OrderEvent::ChangeRefused { traded: true };
-        assert_eq!(
-            OrderStatus::PendingCancel.apply(refused),
-            Ok(OrderStatus::PartiallyFilled)
-        );
+        assert_eq!(OrderStatus::PendingCancel.apply(refused), Ok(OrderStatus::PartiallyFilled));
     }
 }

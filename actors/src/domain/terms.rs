@@ -89,10 +89,9 @@ impl Terms {
             (OrderType::Market, None, None) => Some(Self::Market),
             (OrderType::Limit, Some(limit_price), None) => Some(Self::Limit { limit_price }),
             (OrderType::Stop, None, Some(stop_price)) => Some(Self::Stop { stop_price }),
-            (OrderType::StopLimit, Some(limit_price), Some(stop_price)) => Some(Self::StopLimit {
-                limit_price,
-                stop_price,
-            }),
+            (OrderType::StopLimit, Some(limit_price), Some(stop_price)) => {
+                Some(Self::StopLimit { limit_price, stop_price })
+            }
             (OrderType::Market | OrderType::Limit | OrderType::Stop | OrderType::StopLimit, _, _) => None,
         }
     }

@@ -20,21 +20,14 @@ impl DayEnd {
             Some(time) => time,
             None => NaiveTime::MIN,
         };
-        Self {
-            reset,
-            zone: chrono_tz::America::New_York,
-        }
+        Self { reset, zone: chrono_tz::America::New_York }
     }
 
     /// The trading day of an instant: the date on which the day that holds it ends. The reset itself begins the next.
     #[must_use]
     pub fn trading_day(&self, at: DateTime<Utc>) -> NaiveDate {
         let date = at.with_timezone(&self.zone).date_naive();
-        if at < self.end_of(date) {
-            date
-        } else {
-            date + TimeDelta::days(1)
-        }
+        if at < self.end_of(date) { date } else { date + TimeDelta::days(1) }
     }
 
     /// The instant at which the trading day of a date ends: where clocks go back over the reset time, the first time
@@ -44,14 +37,8 @@ impl DayEnd {
         let local = date.and_time(self.reset);
         let hour = TimeDelta::hours(1);
         let end = self.zone.from_local_datetime(&local).earliest();
-        let skipped = || {
-            self.zone
-                .from_local_datetime(&(local - hour))
-                .earliest()
-                .map(|before| before + hour)
-        };
-        end.or_else(skipped)
-            .map_or_else(|| local.and_utc(), |end| end.with_timezone(&Utc))
+        let skipped = || self.zone.from_local_datetime(&(local - hour)).earliest().map(|before| before + hour);
+        end.or_else(skipped).map_or_else(|| local.and_utc(), |end| end.with_timezone(&Utc))
     }
 }
 
@@ -78,22 +65,13 @@ mod tests {
 
     #[test]
     fn a_reset_inside_a_repeated_or_skipped_hour_still_ends_each_day_once() {
-        let end = DayEnd {
-            reset: NaiveTime::from_hms_opt(1, 30, 0).unwrap(),
-            zone: chrono_tz::America::New_York,
-        };
+        let end = DayEnd { reset: NaiveTime::from_hms_opt(1, 30, 0).unwrap(), zone: chrono_tz::America::New_York };
         let day = |at: &str| end.trading_day(at.parse().unwrap()).to_string();
         assert_eq!(day("2026-11-01T05:29:59Z"), "2026-11-01");
         assert_eq!(day("2026-11-01T05:30:00Z"), "2026-11-02");
         assert_eq!(day("2026-11-01T06:15:00Z"), "2026-11-02");
-        let end = DayEnd {
-            reset: NaiveTime::from_hms_opt(2, 30, 0).unwrap(),
-            ..end
-        };
-        assert_eq!(
-            end.end_of("2026-03-08".parse().unwrap()),
-            "2026-03-08T07:30:00Z".parse::<DateTime<Utc>>().unwrap()
-        );
+        let end = DayEnd { reset: NaiveTime::from_hms_opt(2, 30, 0).unwrap(), ..end };
+        assert_eq!(end.end_of("2026-03-08".parse().unwrap()), "2026-03-08T07:30:00Z".parse::<DateTime<Utc>>().unwrap());
     }
 
     proptest! {

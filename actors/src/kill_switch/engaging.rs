@@ -57,10 +57,7 @@ pub(super) async fn carry_out(
     unknown.sort();
     unknown.dedup();
     let tally = if state.mode == Some(KillMode::Cancel) {
-        let everything = CancelEverything {
-            within: settle,
-            also: unknown.clone(),
-        };
+        let everything = CancelEverything { within: settle, also: unknown.clone() };
         let within = settle + Duration::from_millis(500);
         match tokio::time::timeout(within, duties.lines.cancel.ask(everything)).await {
             Ok(Ok(tally)) => tally,
@@ -77,15 +74,8 @@ pub(super) async fn carry_out(
         cancel_confirmed: tally.confirmed,
         cancel_failed: tally.failed,
         flatten_orders: Vec::new(),
-        instances: vec![InstanceOutcome {
-            id: duties.instance,
-            outcome: "confirmed",
-        }],
-        not_durable: if matches!(saved, Ok(Ok(()))) {
-            Vec::new()
-        } else {
-            vec!["database"]
-        },
+        instances: vec![InstanceOutcome { id: duties.instance, outcome: "confirmed" }],
+        not_durable: if matches!(saved, Ok(Ok(()))) { Vec::new() } else { vec!["database"] },
         covers,
     }
 }

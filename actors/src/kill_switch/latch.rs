@@ -33,11 +33,7 @@ pub(crate) struct Latch {
 
 impl Latch {
     pub(crate) fn new(pen: GateWriter) -> Self {
-        Self {
-            pen,
-            asked: Arc::default(),
-            answered: Arc::default(),
-        }
+        Self { pen, asked: Arc::default(), answered: Arc::default() }
     }
 
     fn ask(&self, engage: &Engage) {
@@ -60,10 +56,7 @@ impl Latch {
     fn first(&self, engage: &Engage) -> Option<Remembered> {
         let (key, _) = engage.key.as_ref()?;
         let answered = lock(&self.answered);
-        answered
-            .iter()
-            .find(|first| first.by == engage.by && first.key == *key)
-            .cloned()
+        answered.iter().find(|first| first.by == engage.by && first.key == *key).cloned()
     }
 
     pub(super) fn remember(&self, engage: &Engage, answer: Option<EngageAnswer>) {
@@ -73,12 +66,7 @@ impl Latch {
         if answered.len() >= REMEMBERED {
             answered.pop_front();
         }
-        answered.push_back(Remembered {
-            by: engage.by.clone(),
-            key,
-            hash,
-            answer,
-        });
+        answered.push_back(Remembered { by: engage.by.clone(), key, hash, answer });
     }
 
     /// The actor died: until it is rebuilt and has read the switch again, the switch is unknown.

@@ -41,11 +41,7 @@ impl BookOrder {
     }
 
     fn reserved(&self) -> Decimal {
-        if self.order.status.is_terminal() {
-            Decimal::ZERO
-        } else {
-            self.remaining() * self.reserve_price
-        }
+        if self.order.status.is_terminal() { Decimal::ZERO } else { self.remaining() * self.reserve_price }
     }
 }
 
@@ -88,12 +84,8 @@ impl Book {
     /// The book that was kept.
     #[must_use]
     pub fn restore(state: BookState) -> Self {
-        let mut book = Self {
-            cash: state.cash,
-            positions: state.positions,
-            executions: state.executions,
-            ..Self::default()
-        };
+        let mut book =
+            Self { cash: state.cash, positions: state.positions, executions: state.executions, ..Self::default() };
         for order in state.orders {
             book.enter(order);
         }

@@ -54,11 +54,7 @@ impl Present {
             Side::Sell => self.sold,
         };
         let displayed = self.quote.displayed(side);
-        Offer {
-            touch: self.quote.touch(side),
-            displayed,
-            left: displayed.map(|size| size - taken),
-        }
+        Offer { touch: self.quote.touch(side), displayed, left: displayed.map(|size| size - taken) }
     }
 
     fn take(&mut self, side: Side, qty: Decimal) {
@@ -83,12 +79,7 @@ impl Engine {
     /// fill nothing.
     #[must_use]
     pub fn new(rules: Rules, quotes: Quotes, state: BookState) -> Self {
-        Self {
-            rules,
-            quotes,
-            book: Book::restore(state),
-            present: BTreeMap::new(),
-        }
+        Self { rules, quotes, book: Book::restore(state), present: BTreeMap::new() }
     }
 
     /// Goes back to a book that was kept, as after a restart.
@@ -124,9 +115,7 @@ impl Engine {
         let seq = self.book.next_seq();
         let broker_order_id =
             broker_order_id(seq, &new.client_order_id).ok_or_else(|| rejected("50010000", "no order id is left"))?;
-        let Instruction {
-            symbol, time_in_force, ..
-        } = &new.instruction;
+        let Instruction { symbol, time_in_force, .. } = &new.instruction;
         let mut changes = Vec::new();
         self.catch_up(symbol, now, &mut changes);
         let order = VenueOrder {
@@ -218,9 +207,7 @@ impl Engine {
     }
 
     fn affordable(&self, new: &NewOrder, now: DateTime<Utc>) -> Result<Decimal, SubmitError> {
-        let Instruction {
-            symbol, side, terms, ..
-        } = &new.instruction;
+        let Instruction { symbol, side, terms, .. } = &new.instruction;
         let price = match terms {
             Terms::Limit { limit_price } | Terms::StopLimit { limit_price, .. } => *limit_price,
             Terms::Stop { stop_price } => fills::worsened(*side, *stop_price, self.rules.slippage_bps),
@@ -255,12 +242,8 @@ impl Engine {
             Some(_) | None => current,
         };
         for index in first..=current {
-            let present = Present {
-                index,
-                quote: self.quotes.quote(symbol, index),
-                bought: Decimal::ZERO,
-                sold: Decimal::ZERO,
-            };
+            let present =
+                Present { index, quote: self.quotes.quote(symbol, index), bought: Decimal::ZERO, sold: Decimal::ZERO };
             self.present.insert(symbol.clone(), present);
             for seq in self.book.live_in(symbol) {
                 self.match_order(seq, now, changes);
@@ -288,13 +271,7 @@ impl Engine {
             return;
         }
         let Some(held) = self.book.by_seq(seq) else { return };
-        let Instruction {
-            symbol,
-            side,
-            terms,
-            time_in_force,
-            ..
-        } = &held.order.instruction;
+        let Instruction { symbol, side, terms, time_in_force, .. } = &held.order.instruction;
         let side = *side;
         let Some(present) = self.present.get_mut(symbol) else {
             return;
@@ -332,10 +309,7 @@ fn broker_order_id(seq: u64, client: &OrderId) -> Option<BrokerOrderId> {
 }
 
 fn words(code: &str, message: &str) -> VenueWords {
-    VenueWords {
-        code: code.to_owned(),
-        message: message.to_owned(),
-    }
+    VenueWords { code: code.to_owned(), message: message.to_owned() }
 }
 
 fn rejected(code: &str, message: &str) -> SubmitError {

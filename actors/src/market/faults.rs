@@ -114,12 +114,7 @@ impl Dice {
     #[must_use]
     pub fn new(faults: Faults, seed: u64, from: u64) -> Self {
         let dice = |kind: &str| ChaCha8Rng::from_seed(Sha256::digest(format!("{kind}|{seed}|{from}")).into());
-        Self {
-            faults,
-            requests: dice("requests"),
-            lookups: dice("lookups"),
-            events: dice("events"),
-        }
+        Self { faults, requests: dice("requests"), lookups: dice("lookups"), events: dice("events") }
     }
 
     /// What happens to the next order or cancel, and how much later than usual its answer is.
@@ -199,27 +194,15 @@ mod tests {
         let plain = draws(r#"{"error_before_per_mille":300}"#, 1);
         assert_eq!(plain, draws(r#"{"error_before_per_mille":300}"#, 1));
         assert_ne!(plain, draws(r#"{"error_before_per_mille":300}"#, 2));
-        let hits = plain
-            .iter()
-            .filter(|fault| **fault == RequestFault::ErrorBefore)
-            .count();
+        let hits = plain.iter().filter(|fault| **fault == RequestFault::ErrorBefore).count();
         assert!((100..200).contains(&hits), "{hits}");
         let both = draws(r#"{"error_before_per_mille":300,"error_after_per_mille":300}"#, 1);
-        assert!(
-            plain
-                .iter()
-                .zip(&both)
-                .all(|(a, b)| a == b || *b == RequestFault::ErrorAfter)
-        );
+        assert!(plain.iter().zip(&both).all(|(a, b)| a == b || *b == RequestFault::ErrorAfter));
     }
 
     #[test]
     fn what_is_misspelt_or_impossible_is_refused() {
-        for bad in [
-            r#"{"timeouts":1}"#,
-            r#"{"busy_per_mille":1001}"#,
-            r#"{"reject_symbols":"a b"}"#,
-        ] {
+        for bad in [r#"{"timeouts":1}"#, r#"{"busy_per_mille":1001}"#, r#"{"reject_symbols":"a b"}"#] {
             assert!(serde_json::from_str::<Faults>(bad).is_err(), "{bad}");
         }
         assert_eq!(faults(r#"{"reject_symbols":"AAPL,MSFT"}"#).reject_symbols.len(), 2);

@@ -27,9 +27,7 @@ impl Fees {
     /// The fee of a trade.
     #[must_use]
     pub fn of(&self, qty: Decimal, price: Decimal) -> Decimal {
-        (qty * self.per_unit + qty * price * self.bps / BPS)
-            .round_dp(MAX_SCALE)
-            .normalize()
+        (qty * self.per_unit + qty * price * self.bps / BPS).round_dp(MAX_SCALE).normalize()
     }
 }
 
@@ -141,18 +139,10 @@ mod tests {
 
     #[test]
     fn a_larger_share_of_the_size_pays_more() {
-        let offer = Offer {
-            touch: price(10_000),
-            displayed: Some(Decimal::from(1000)),
-            left: Some(Decimal::from(1000)),
-        };
+        let offer =
+            Offer { touch: price(10_000), displayed: Some(Decimal::from(1000)), left: Some(Decimal::from(1000)) };
         let paid = |units| {
-            let wish = Wish {
-                side: Side::Buy,
-                qty: qty(units),
-                limit: None,
-                whole: false,
-            };
+            let wish = Wish { side: Side::Buy, qty: qty(units), limit: None, whole: false };
             take(&wish, &offer, Decimal::TEN).unwrap().price.get().to_string()
         };
         assert_eq!(paid(1), "100.0001");
@@ -163,10 +153,7 @@ mod tests {
 
     #[test]
     fn a_fee_is_per_unit_and_of_the_value() {
-        let fees = Fees {
-            per_unit: Decimal::new(5, 3),
-            bps: Decimal::ONE,
-        };
+        let fees = Fees { per_unit: Decimal::new(5, 3), bps: Decimal::ONE };
         assert_eq!(fees.of(Decimal::from(100), Decimal::from(50)).to_string(), "1");
     }
 

@@ -49,12 +49,6 @@ impl Quotes {
     pub fn at(&self, symbol: &Symbol, at: DateTime<Utc>) -> Quote {
         let SizedQuote { bid, ask, last, .. } = self.quote(symbol, self.index_at(symbol, at));
         let ended = self.replays.get(symbol).and_then(Replay::end);
-        Quote {
-            symbol: symbol.clone(),
-            bid,
-            ask,
-            last,
-            at: ended.map_or(at, |end| end.min(at)),
-        }
+        Quote { symbol: symbol.clone(), bid, ask, last, at: ended.map_or(at, |end| end.min(at)) }
     }
 }

@@ -61,11 +61,7 @@ impl Series {
         let all = rows.len();
         let rows = rows.into_iter().filter(|row| row.bid <= row.ask).collect::<Vec<_>>();
         let first = rows.first().cloned().ok_or(SeriesError::Empty)?;
-        Ok(Self {
-            first,
-            crossed: all - rows.len(),
-            rows,
-        })
+        Ok(Self { first, crossed: all - rows.len(), rows })
     }
 
     /// How many rows were crossed, and left out.
@@ -82,17 +78,9 @@ impl Series {
             let optional = [row.bid_size, row.ask_size, row.last].map(|value| value.map(canonical).unwrap_or_default());
             let [bid_size, ask_size, last] = optional;
             let (bid, ask) = (canonical(row.bid.get()), canonical(row.ask.get()));
-            hasher.update(format!(
-                "{}|{bid}|{ask}|{bid_size}|{ask_size}|{last}\n",
-                row.at.timestamp_micros()
-            ));
+            hasher.update(format!("{}|{bid}|{ask}|{bid_size}|{ask_size}|{last}\n", row.at.timestamp_micros()));
         }
-        hasher
-            .finalize()
-            .iter()
-            .take(12)
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
+        hasher.finalize().iter().take(12).map(|byte| format!("{byte:02x}")).collect()
     }
 }
 
@@ -118,10 +106,7 @@ impl Replay {
         let moved = elapsed.checked_mul(self.speed).and_then(|moved| moved.to_i64());
         let moved = TimeDelta::microseconds(moved.unwrap_or(i64::MAX).max(0));
         let now = self.series.first.at.checked_add_signed(moved);
-        let begun = self
-            .series
-            .rows
-            .partition_point(|row| now.is_none_or(|now| row.at <= now));
+        let begun = self.series.rows.partition_point(|row| now.is_none_or(|now| row.at <= now));
         u64::try_from(begun.saturating_sub(1)).unwrap_or(u64::MAX)
     }
 
@@ -146,8 +131,7 @@ impl Replay {
         let last = self.series.rows.last()?.at;
         let length = Decimal::from((last - self.series.first.at).num_microseconds()?);
         let real = length.checked_div(self.speed).filter(|real| !real.is_sign_negative())?;
-        self.origin
-            .checked_add_signed(TimeDelta::microseconds(real.ceil().to_i64()?))
+        self.origin.checked_add_signed(TimeDelta::microseconds(real.ceil().to_i64()?))
     }
 }
 
@@ -161,14 +145,7 @@ mod tests {
 
     fn row(time: &str, bid: &str, ask: &str) -> Row {
         let price = |text: &str| Price::new(text.parse().unwrap()).unwrap();
-        Row {
-            at: at(time),
-            bid: price(bid),
-            ask: price(ask),
-            bid_size: None,
-            ask_size: None,
-            last: None,
-        }
+        Row { at: at(time), bid: price(bid), ask: price(ask), bid_size: None, ask_size: None, last: None }
     }
 
     fn three_minutes() -> Series {
@@ -185,10 +162,7 @@ mod tests {
     fn a_crossed_row_is_left_out_and_counted() {
         let series = three_minutes();
         assert_eq!(series.crossed(), 1);
-        assert_eq!(
-            Series::new(vec![row("2012-02-01T00:00:00Z", "2", "1")]).unwrap_err(),
-            SeriesError::Empty
-        );
+        assert_eq!(Series::new(vec![row("2012-02-01T00:00:00Z", "2", "1")]).unwrap_err(), SeriesError::Empty);
     }
 
     #[test]

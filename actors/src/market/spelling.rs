@@ -90,10 +90,7 @@ mod tests {
     #[test]
     fn a_decimal_keeps_its_digits_or_is_refused() {
         let cash = |json: &str| serde_json::from_str::<Sample>(json).map(|sample| sample.cash.to_string());
-        assert_eq!(
-            cash(r#"{"cash":"12345678901234567.89","symbols":[]}"#).unwrap(),
-            "12345678901234567.89"
-        );
+        assert_eq!(cash(r#"{"cash":"12345678901234567.89","symbols":[]}"#).unwrap(), "12345678901234567.89");
         assert_eq!(cash(r#"{"cash":-5,"symbols":[]}"#).unwrap(), "-5");
         assert!(cash(r#"{"cash":0.1,"symbols":[]}"#).is_err());
         assert!(cash(r#"{"cash":"ten","symbols":[]}"#).is_err());

@@ -66,10 +66,7 @@ impl Walk {
 }
 
 fn cents(value: i64) -> Price {
-    #[expect(
-        clippy::expect_used,
-        reason = "the path keeps within a few units of 100: see `amplitude`"
-    )]
+    #[expect(clippy::expect_used, reason = "the path keeps within a few units of 100: see `amplitude`")]
     Price::new(Decimal::new(value, 2)).expect("a price")
 }
 
@@ -129,11 +126,7 @@ impl Noise {
 /// of the span. All of them together stay below 8 units of price, so a walk stays between 89 and 111.
 const fn amplitude(span: u32) -> i64 {
     let doubled = 1 << (span / 2);
-    if span.is_multiple_of(2) {
-        43 * doubled
-    } else {
-        61 * doubled
-    }
+    if span.is_multiple_of(2) { 43 * doubled } else { 61 * doubled }
 }
 
 #[cfg(test)]

@@ -25,20 +25,12 @@ pub(super) async fn write(world: &World, batch: Batch, waiting: Vec<Waiting>) ->
                 let share = results.by_ref().take(one.writes.len()).collect();
                 (one, share)
             };
-            return Written {
-                done: waiting.into_iter().map(share).collect(),
-                undone: Vec::new(),
-                failed: None,
-            };
+            return Written { done: waiting.into_iter().map(share).collect(), undone: Vec::new(), failed: None };
         }
         Err(StoreError::Constraint { .. }) => None,
         Err(error) => Some(error),
     };
-    let mut written = Written {
-        done: Vec::new(),
-        undone: Vec::new(),
-        failed,
-    };
+    let mut written = Written { done: Vec::new(), undone: Vec::new(), failed };
     for one in waiting {
         if written.failed.is_some() {
             written.undone.push(one);
@@ -57,11 +49,7 @@ pub(super) async fn write(world: &World, batch: Batch, waiting: Vec<Waiting>) ->
 
 /// Commits one sender's writes: together, or one by one where the store refuses one of them.
 async fn alone(world: &World, batch: &Batch, writes: &[Write]) -> Result<Results, StoreError> {
-    let of = |writes: &[Write]| Batch {
-        nonce: world.entropy.bits(),
-        writes: writes.to_vec(),
-        ..batch.clone()
-    };
+    let of = |writes: &[Write]| Batch { nonce: world.entropy.bits(), writes: writes.to_vec(), ..batch.clone() };
     match commit(world, &of(writes)).await {
         Err(StoreError::Constraint { .. }) => {}
         known => return known,

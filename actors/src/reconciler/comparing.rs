@@ -51,17 +51,9 @@ pub(super) async fn compare(
     let listed = theirs.keys().cloned().collect::<BTreeSet<_>>();
     for order in theirs.into_values() {
         let trades = executions.remove(&order.broker_order_id).unwrap_or_default();
-        reports.push(Report {
-            order,
-            executions: trades,
-            corrects: false,
-        });
+        reports.push(Report { order, executions: trades, corrects: false });
     }
-    let writes = reports
-        .iter()
-        .cloned()
-        .map(|report| Write::Report(Box::new(report)))
-        .collect::<Vec<_>>();
+    let writes = reports.iter().cloned().map(|report| Write::Report(Box::new(report))).collect::<Vec<_>>();
     for (report, result) in reports.into_iter().zip(persist_surely(persist, writes).await) {
         match result {
             Ok(_) => {}
@@ -79,21 +71,13 @@ pub(super) async fn compare(
     let ours = world.store.open_orders(&tuning.account).await?;
     let open = sort(ours, &listed, tuning, recovering);
     let positions = positions(world, tuning).await?;
-    Ok(Found {
-        open,
-        orphans,
-        positions,
-    })
+    Ok(Found { open, orphans, positions })
 }
 
 /// A venue that never answers must not hold up a recovery for ever.
 async fn in_time<T>(tuning: &Tuning, asked: impl Future<Output = Result<T, VenueError>>) -> Result<T, VenueError> {
-    let late = || VenueError::Unavailable {
-        detail: "no answer in time".to_owned(),
-    };
-    tokio::time::timeout(tuning.send_timeout, asked)
-        .await
-        .unwrap_or_else(|_| Err(late()))
+    let late = || VenueError::Unavailable { detail: "no answer in time".to_owned() };
+    tokio::time::timeout(tuning.send_timeout, asked).await.unwrap_or_else(|_| Err(late()))
 }
 
 /// The venue's orders: all that are open, and of every status since the oldest claim that is open with us.
@@ -103,11 +87,8 @@ async fn pages(
     ours: &[Order],
 ) -> Result<BTreeMap<BrokerOrderId, VenueOrder>, VenueError> {
     let keyed = |order: VenueOrder| (order.broker_order_id.clone(), order);
-    let mut theirs = in_time(tuning, world.venue.open_orders())
-        .await?
-        .into_iter()
-        .map(keyed)
-        .collect::<BTreeMap<_, _>>();
+    let mut theirs =
+        in_time(tuning, world.venue.open_orders()).await?.into_iter().map(keyed).collect::<BTreeMap<_, _>>();
     let Some(since) = oldest(ours) else { return Ok(theirs) };
     let mut after = None;
     loop {
@@ -119,10 +100,7 @@ async fn pages(
 }
 
 fn oldest(ours: &[Order]) -> Option<DateTime<Utc>> {
-    ours.iter()
-        .filter_map(|order| order.claimed_at)
-        .min()
-        .map(|claimed| claimed - MARGIN)
+    ours.iter().filter_map(|order| order.claimed_at).min().map(|claimed| claimed - MARGIN)
 }
 
 async fn executions(
@@ -133,10 +111,7 @@ async fn executions(
     let mut by_order: BTreeMap<BrokerOrderId, Vec<Execution>> = BTreeMap::new();
     if let Some(since) = oldest(ours) {
         for execution in in_time(tuning, world.venue.executions_since(since)).await? {
-            by_order
-                .entry(execution.broker_order_id.clone())
-                .or_default()
-                .push(execution);
+            by_order.entry(execution.broker_order_id.clone()).or_default().push(execution);
         }
     }
     Ok(by_order)
@@ -146,11 +121,7 @@ async fn executions(
 fn sort(ours: Vec<Order>, listed: &BTreeSet<BrokerOrderId>, tuning: &Tuning, recovering: bool) -> Open {
     let mut open = Open::default();
     for order in ours {
-        let grace = if order.slice.is_some() {
-            tuning.grace
-        } else {
-            tuning.single_grace
-        };
+        let grace = if order.slice.is_some() { tuning.grace } else { tuning.single_grace };
         let due = Due {
             id: order.id.clone(),
             plan_version: order.slice.as_ref().map(|slice| slice.plan_version),

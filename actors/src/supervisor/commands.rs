@@ -32,15 +32,8 @@ impl Handler<SubmitParent> for Supervisor {
     type Result = ResponseActFuture<Self, Result<SubmittedParent, CommandError>>;
 
     fn handle(&mut self, submit: SubmitParent, _: &mut Self::Context) -> Self::Result {
-        let asked = Asked {
-            by: submit.by,
-            key: submit.key,
-            at: self.world.clock.now(),
-        };
-        let planned = submit
-            .request
-            .plan(&self.tuning.plan_rules, &asked)
-            .map_err(CommandError::Invalid);
+        let asked = Asked { by: submit.by, key: submit.key, at: self.world.clock.now() };
+        let planned = submit.request.plan(&self.tuning.plan_rules, &asked).map_err(CommandError::Invalid);
         let is_full = self.parents.len() + self.accepting >= self.tuning.max_open_parents;
         self.accepting += 1;
         let intake = self.intake();
@@ -51,29 +44,17 @@ impl Handler<SubmitParent> for Supervisor {
                 return intake.replayed_parent(first).await;
             }
             parent.arrival_price = intake.mid(&parent.instruction.symbol).await;
-            let submission = Submission::Parent {
-                parent,
-                slices: slices.clone(),
-            };
+            let submission = Submission::Parent { parent, slices: slices.clone() };
             let applied = intake.write(Write::Submit(Box::new(submission))).await?;
             match (applied.outcome, applied.parents.into_iter().next()) {
                 (Outcome::Replayed, Some(parent)) => intake.replayed_parent(AnyOrder::Parent(Box::new(parent))).await,
-                (_, Some(parent)) => Ok(SubmittedParent {
-                    replayed: false,
-                    parent,
-                    slices,
-                }),
+                (_, Some(parent)) => Ok(SubmittedParent { replayed: false, parent, slices }),
                 (_, None) => Err(CommandError::OutcomeUnknown),
             }
         };
         Box::pin(submitted.into_actor(self).map(|submitted, act, _| {
             act.accepting = act.accepting.saturating_sub(1);
-            if let Ok(SubmittedParent {
-                replayed: false,
-                parent,
-                ..
-            }) = &submitted
-            {
+            if let Ok(SubmittedParent { replayed: false, parent, .. }) = &submitted {
                 metrics::counter!("tranche_parents_total").increment(1);
                 act.adopt_parent(parent);
             }
@@ -89,15 +70,8 @@ impl Handler<SubmitOrder> for Supervisor {
     type Result = ResponseActFuture<Self, Result<SubmittedOrder, CommandError>>;
 
     fn handle(&mut self, submit: SubmitOrder, _: &mut Self::Context) -> Self::Result {
-        let asked = Asked {
-            by: submit.by,
-            key: submit.key,
-            at: self.world.clock.now(),
-        };
-        let planned = submit
-            .request
-            .order(&self.tuning.plan_rules, &asked)
-            .map_err(CommandError::Invalid);
+        let asked = Asked { by: submit.by, key: submit.key, at: self.world.clock.now() };
+        let planned = submit.request.order(&self.tuning.plan_rules, &asked).map_err(CommandError::Invalid);
         let intake = self.intake();
         let submitted = async move {
             let order = planned?;
@@ -126,12 +100,7 @@ impl Handler<CancelParent> for Supervisor {
     fn handle(&mut self, cancel: CancelParent, _: &mut Self::Context) -> Self::Result {
         let intake = self.intake();
         Box::pin(async move {
-            let applied = intake
-                .write(Write::CancelParent {
-                    id: cancel.id,
-                    by: cancel.by,
-                })
-                .await?;
+            let applied = intake.write(Write::CancelParent { id: cancel.id, by: cancel.by }).await?;
             intake.nudge_cancels().await;
             match (applied.outcome, applied.parents.into_iter().next()) {
                 (Outcome::Canceling(counts), Some(parent)) => Ok(CanceledParent { parent, counts }),
@@ -149,12 +118,7 @@ impl Handler<CancelOrder> for Supervisor {
     fn handle(&mut self, cancel: CancelOrder, _: &mut Self::Context) -> Self::Result {
         let intake = self.intake();
         Box::pin(async move {
-            let applied = intake
-                .write(Write::CancelOrder {
-                    id: cancel.id,
-                    by: cancel.by,
-                })
-                .await?;
+            let applied = intake.write(Write::CancelOrder { id: cancel.id, by: cancel.by }).await?;
             intake.nudge_cancels().await;
             applied.orders.into_iter().next().ok_or(CommandError::OutcomeUnknown)
         })
@@ -167,11 +131,7 @@ impl Handler<ResolveOrder> for Supervisor {
     fn handle(&mut self, resolve: ResolveOrder, _: &mut Self::Context) -> Self::Result {
         let (intake, doubtful) = (self.intake(), self.doubtful.clone());
         Box::pin(async move {
-            let write = Write::Resolve {
-                id: resolve.id.clone(),
-                resolution: resolve.resolution,
-                by: resolve.by,
-            };
+            let write = Write::Resolve { id: resolve.id.clone(), resolution: resolve.resolution, by: resolve.by };
             let applied = intake.write(write).await?;
             doubtful.remove(&resolve.id);
             applied.orders.into_iter().next().ok_or(CommandError::OutcomeUnknown)
@@ -209,11 +169,7 @@ where
     M: actix::Message<Result = Result<T, CommandError>> + Send + 'static,
     T: Send + 'static,
 {
-    Box::pin(async move {
-        line.ask(message)
-            .await
-            .unwrap_or_else(|Unanswered| Err(CommandError::OutcomeUnknown))
-    })
+    Box::pin(async move { line.ask(message).await.unwrap_or_else(|Unanswered| Err(CommandError::OutcomeUnknown)) })
 }
 
 /// What a command works with while it waits for others.
@@ -242,11 +198,7 @@ impl Intake {
             AnyOrder::Parent(parent) => Some(&parent.origin),
             AnyOrder::Order(order) => order.origin.as_ref(),
         };
-        if first.is_some_and(|first| first.is_repeated_by(origin)) {
-            Ok(Some(found))
-        } else {
-            Err(reused)
-        }
+        if first.is_some_and(|first| first.is_repeated_by(origin)) { Ok(Some(found)) } else { Err(reused) }
     }
 
     /// The parent as it now is, with its slices.
@@ -254,11 +206,7 @@ impl Intake {
         match first {
             AnyOrder::Parent(parent) => {
                 let slices = self.world.store.slices(&parent.id).await.map_err(unreadable)?;
-                Ok(SubmittedParent {
-                    replayed: true,
-                    parent: *parent,
-                    slices,
-                })
+                Ok(SubmittedParent { replayed: true, parent: *parent, slices })
             }
             AnyOrder::Order(_) => Err(CommandError::IdReused),
         }
@@ -272,10 +220,7 @@ impl Intake {
         if let Verdict::Shut(reason) = self.gate.verdict(self.world.clock.boottime()) {
             return Some(CommandError::Gate(reason));
         }
-        is_full.then_some(CommandError::Busy {
-            what: "open parents",
-            retry_after: Duration::from_secs(10),
-        })
+        is_full.then_some(CommandError::Busy { what: "open parents", retry_after: Duration::from_secs(10) })
     }
 
     /// The order that a repetition names, where something stands against a new one. Where nothing does, the ledger
@@ -318,10 +263,7 @@ impl Intake {
 
 fn replayed_order(first: AnyOrder) -> Result<SubmittedOrder, CommandError> {
     match first {
-        AnyOrder::Order(order) => Ok(SubmittedOrder {
-            replayed: true,
-            order: *order,
-        }),
+        AnyOrder::Order(order) => Ok(SubmittedOrder { replayed: true, order: *order }),
         AnyOrder::Parent(_) => Err(CommandError::IdReused),
     }
 }

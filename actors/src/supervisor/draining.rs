@@ -31,18 +31,11 @@ impl Handler<DrainAll> for Supervisor {
         self.pens.supervisor.shut(ShutReason::Draining);
         tracing::info!("draining");
         for (_, parent) in std::mem::take(&mut self.parents) {
-            ctx.spawn(
-                async move { parent.send(Rest).await }
-                    .into_actor(self)
-                    .map(|_, _, _| ()),
-            );
+            ctx.spawn(async move { parent.send(Rest).await }.into_actor(self).map(|_, _, _| ()));
         }
         let (broker, in_flight, persisting) = (self.broker.clone(), self.in_flight.clone(), self.lines.persist.clone());
-        let (store, cancel, within) = (
-            self.world.store.clone(),
-            self.lines.cancel_everything.clone(),
-            self.tuning.drain,
-        );
+        let (store, cancel, within) =
+            (self.world.store.clone(), self.lines.cancel_everything.clone(), self.tuning.drain);
         let cancel_open = self.tuning.cancel_on_shutdown;
         let drained = async move {
             let deadline = tokio::time::Instant::now() + within;
@@ -55,15 +48,7 @@ impl Handler<DrainAll> for Supervisor {
                     settle(&broker, deadline + FLUSH).await;
                 }
             }
-            if cancel_open
-                && cancel
-                    .ask(CancelEverything {
-                        within,
-                        also: Vec::new(),
-                    })
-                    .await
-                    .is_err()
-            {
+            if cancel_open && cancel.ask(CancelEverything { within, also: Vec::new() }).await.is_err() {
                 tracing::error!("open orders could not be cancelled on shutdown");
             }
             // Whatever was sent to the writer before this is committed when this is.

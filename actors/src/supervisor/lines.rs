@@ -93,10 +93,7 @@ impl Lines {
     }
 
     pub(super) fn for_kill_switch(&self) -> KillLines {
-        KillLines {
-            persist: self.persist.clone(),
-            cancel: self.cancel_everything.clone(),
-        }
+        KillLines { persist: self.persist.clone(), cancel: self.cancel_everything.clone() }
     }
 
     pub(super) fn for_broker(&self) -> BrokerLines {
@@ -108,11 +105,7 @@ impl Lines {
     }
 
     pub(super) fn for_reconciler(&self) -> ReconcilerLines {
-        ReconcilerLines {
-            persist: self.persist.clone(),
-            adopt: self.adopt.clone(),
-            dispatch: self.dispatch.clone(),
-        }
+        ReconcilerLines { persist: self.persist.clone(), adopt: self.adopt.clone(), dispatch: self.dispatch.clone() }
     }
 
     pub(super) fn for_parent(&self) -> ParentLines {

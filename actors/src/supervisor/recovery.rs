@@ -20,11 +20,8 @@ const RETRY: Duration = Duration::from_secs(1);
 impl Supervisor {
     /// Opens the store and takes the account, as often as it takes.
     pub(super) fn open_store(&mut self, ctx: &mut Context<Self>) {
-        let (store, account, owner) = (
-            self.world.store.clone(),
-            self.tuning.account.clone(),
-            self.tuning.instance.clone(),
-        );
+        let (store, account, owner) =
+            (self.world.store.clone(), self.tuning.account.clone(), self.tuning.instance.clone());
         let opened = async move {
             store.open().await?;
             store.acquire(&account, &owner).await
@@ -67,18 +64,11 @@ impl Supervisor {
             self.spawn_account();
         }
         let Some(broker) = self.broker.clone() else { return };
-        let (compare, store, account) = (
-            self.lines.compare.clone(),
-            self.world.store.clone(),
-            self.tuning.account.clone(),
-        );
+        let (compare, store, account) =
+            (self.lines.compare.clone(), self.world.store.clone(), self.tuning.account.clone());
         let recovered = async move {
             let gone = |_| "the account's actors died meanwhile".to_owned();
-            broker
-                .send(Listen)
-                .await
-                .map_err(|_| gone(()))?
-                .map_err(|error| error.to_string())?;
+            broker.send(Listen).await.map_err(|_| gone(()))?.map_err(|error| error.to_string())?;
             let compared = compare.ask(Compare { recovering: true }).await.map_err(|_| gone(()))?;
             compared.map_err(|error| error.to_string())?;
             store.open_parents(&account).await.map_err(|error| error.to_string())
@@ -104,24 +94,16 @@ impl Supervisor {
                 self.spawn_parent(parent);
             }
         }
-        tracing::info!(
-            parents = parents.len(),
-            unknown = self.doubtful.len(),
-            "the account is recovered"
-        );
+        tracing::info!(parents = parents.len(), unknown = self.doubtful.len(), "the account is recovered");
         self.health.set(Part::Broker, PartStatus::Up, "");
         self.pens.supervisor.clear(ShutReason::BrokerUnavailable);
         self.become_ready();
         let line = self.lines.resume_cancels.clone();
-        ctx.spawn(
-            async move { line.ask(ResumeCancels).await }
-                .into_actor(self)
-                .map(|asked, _, _| {
-                    if asked.is_err() {
-                        tracing::error!("the kill switch is being rebuilt; marked orders are cancelled all the same");
-                    }
-                }),
-        );
+        ctx.spawn(async move { line.ask(ResumeCancels).await }.into_actor(self).map(|asked, _, _| {
+            if asked.is_err() {
+                tracing::error!("the kill switch is being rebuilt; marked orders are cancelled all the same");
+            }
+        }));
     }
 
     fn stay_degraded(&mut self, why: String, ctx: &mut Context<Self>) {
@@ -163,14 +145,10 @@ impl Supervisor {
     /// Events may be missing: compare the books, with the gate as it is.
     pub(super) fn compare_books(&mut self, ctx: &mut Context<Self>) {
         let line = self.lines.compare_soon.clone();
-        ctx.spawn(
-            async move { line.ask(CompareSoon).await }
-                .into_actor(self)
-                .map(|asked, _, _| {
-                    if asked.is_err() {
-                        tracing::debug!("the reconciler is being rebuilt; the recovery compares the books");
-                    }
-                }),
-        );
+        ctx.spawn(async move { line.ask(CompareSoon).await }.into_actor(self).map(|asked, _, _| {
+            if asked.is_err() {
+                tracing::debug!("the reconciler is being rebuilt; the recovery compares the books");
+            }
+        }));
     }
 }

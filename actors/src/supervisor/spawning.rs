@@ -71,13 +71,7 @@ impl Supervisor {
 
     pub(super) fn spawn_parent(&mut self, parent: &Parent) {
         let sentinel = self.sentinel(Role::Parent(parent.id.clone()));
-        let actor = TwapParent::new(
-            parent,
-            self.world.clone(),
-            &self.tuning,
-            self.lines.for_parent(),
-            sentinel,
-        );
+        let actor = TwapParent::new(parent, self.world.clone(), &self.tuning, self.lines.for_parent(), sentinel);
         self.parents.insert(parent.id.clone(), actor.start());
     }
 
@@ -86,15 +80,11 @@ impl Supervisor {
         let (Some(addr), Some(ownership)) = (self.persistence.clone(), self.ownership.clone()) else {
             return;
         };
-        ctx.wait(
-            async move { addr.send(Own(ownership)).await }
-                .into_actor(self)
-                .map(|told, _, _| {
-                    if told.is_err() {
-                        tracing::error!("the writer died before it was told of the account; it is rebuilt with it");
-                    }
-                }),
-        );
+        ctx.wait(async move { addr.send(Own(ownership)).await }.into_actor(self).map(|told, _, _| {
+            if told.is_err() {
+                tracing::error!("the writer died before it was told of the account; it is rebuilt with it");
+            }
+        }));
     }
 
     /// Takes note of a death: shuts what has to be shut, and rebuilds the part as a start would build it.
@@ -143,11 +133,7 @@ impl Supervisor {
         let often = format!("{role:?} died {MOST_DEATHS} times within a minute");
         if let Role::Parent(id) = role {
             tracing::error!(parent_order_id = %id, "{often} and is left alone for a minute");
-            self.health.set(
-                Part::Parents,
-                PartStatus::Down,
-                format!("{often} and is left alone for a minute"),
-            );
+            self.health.set(Part::Parents, PartStatus::Down, format!("{often} and is left alone for a minute"));
             ctx.run_later(WINDOW, move |act, ctx| {
                 act.health.set(Part::Parents, PartStatus::Up, "");
                 act.recover_parent(id, ctx);
@@ -155,11 +141,7 @@ impl Supervisor {
             return;
         }
         tracing::error!("{often} and is not rebuilt any more: the gate stays shut");
-        self.health.set(
-            part_of(&role),
-            PartStatus::Down,
-            format!("{often} and is not rebuilt any more"),
-        );
+        self.health.set(part_of(&role), PartStatus::Down, format!("{often} and is not rebuilt any more"));
         self.given_up.insert(role);
     }
 
@@ -192,25 +174,13 @@ impl Supervisor {
     pub(super) fn stop_account(&mut self, ctx: &mut Context<Self>) {
         self.lines.disconnect_account();
         if let Some(broker) = self.broker.take() {
-            ctx.spawn(
-                async move { broker.send(StopWork).await }
-                    .into_actor(self)
-                    .map(|_, _, _| ()),
-            );
+            ctx.spawn(async move { broker.send(StopWork).await }.into_actor(self).map(|_, _, _| ()));
         }
         if let Some(reconciler) = self.reconciler.take() {
-            ctx.spawn(
-                async move { reconciler.send(StopComparing).await }
-                    .into_actor(self)
-                    .map(|_, _, _| ()),
-            );
+            ctx.spawn(async move { reconciler.send(StopComparing).await }.into_actor(self).map(|_, _, _| ()));
         }
         for (_, parent) in std::mem::take(&mut self.parents) {
-            ctx.spawn(
-                async move { parent.send(Rest).await }
-                    .into_actor(self)
-                    .map(|_, _, _| ()),
-            );
+            ctx.spawn(async move { parent.send(Rest).await }.into_actor(self).map(|_, _, _| ()));
         }
     }
 }

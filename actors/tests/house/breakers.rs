@@ -11,21 +11,12 @@ use crate::support::rig::{Running, millis, run, seconds};
 use crate::support::venue::Fate;
 
 async fn trip(running: &Running) -> BreakerState {
-    let trip = Trip {
-        operator: "ops".to_owned(),
-        reason: "MANUAL".to_owned(),
-        details: None,
-        by: caller(),
-    };
+    let trip = Trip { operator: "ops".to_owned(), reason: "MANUAL".to_owned(), details: None, by: caller() };
     running.house.desk.trip.send(trip).await.unwrap().unwrap()
 }
 
 async fn reset(running: &Running, reason: &str) -> Result<BreakerState, CommandError> {
-    let reset = Reset {
-        operator: "ops".to_owned(),
-        reason: reason.to_owned(),
-        by: caller(),
-    };
+    let reset = Reset { operator: "ops".to_owned(), reason: reason.to_owned(), by: caller() };
     running.house.desk.reset.send(reset).await.unwrap()
 }
 
@@ -67,32 +58,16 @@ fn a_trip_by_hand_is_reset_by_hand_and_its_quiet_period_ends_by_itself() {
         let running = rig.open().await;
         running.submit(parent("worked", 100, 10, 60)).await;
         sleep(seconds(90)).await;
-        assert!(matches!(
-            reset(&running, REASON).await,
-            Err(CommandError::Reset(ResetRefused::NotTripped))
-        ));
+        assert!(matches!(reset(&running, REASON).await, Err(CommandError::Reset(ResetRefused::NotTripped))));
         let tripped = trip(&running).await;
         assert_eq!(tripped, trip(&running).await, "a trip is idempotent");
         assert_eq!(rig.reasons(&running), [ShutReason::CircuitBreakerTripped]);
         sleep(seconds(60)).await;
-        assert!(matches!(
-            reset(&running, "short").await,
-            Err(CommandError::Reset(ResetRefused::ReasonTooShort))
-        ));
+        assert!(matches!(reset(&running, "short").await, Err(CommandError::Reset(ResetRefused::ReasonTooShort))));
         assert_eq!(reset(&running, REASON).await.unwrap().state, BreakerWord::Quiet);
         assert_eq!(rig.reasons(&running), [ShutReason::CircuitBreakerQuiet]);
-        let refused = running
-            .house
-            .desk
-            .submit_order
-            .send(single("next", 1))
-            .await
-            .unwrap()
-            .unwrap_err();
-        assert!(
-            matches!(refused, CommandError::Gate(ShutReason::CircuitBreakerQuiet)),
-            "{refused}"
-        );
+        let refused = running.house.desk.submit_order.send(single("next", 1)).await.unwrap().unwrap_err();
+        assert!(matches!(refused, CommandError::Gate(ShutReason::CircuitBreakerQuiet)), "{refused}");
         sleep(seconds(301)).await;
         assert_eq!(rig.verdict(&running), Verdict::Open);
         rig.until_all_ended().await;
@@ -138,12 +113,7 @@ fn a_trip_that_is_not_durable_yet_survives_its_actor_and_is_saved() {
         trip(&running).await;
         // A second trip, by errors or by hand, meets a clock that breaks.
         rig.clock.panic_next();
-        let again = Trip {
-            operator: "ops".to_owned(),
-            reason: "MANUAL".to_owned(),
-            details: None,
-            by: caller(),
-        };
+        let again = Trip { operator: "ops".to_owned(), reason: "MANUAL".to_owned(), details: None, by: caller() };
         running.house.desk.trip.send(again).await.unwrap().unwrap_err();
         sleep(seconds(5)).await;
         assert!(rig.reasons(&running).contains(&ShutReason::CircuitBreakerTripped));

@@ -55,18 +55,11 @@ fn with_a_limit_of_600_a_minute_300_due_at_once_go_out_in_order_and_none_is_lost
         rig.until_all_ended().await;
         let sent = rig.venue.submissions();
         assert_eq!(sent.len(), 310);
-        let due = sent
-            .iter()
-            .map(|sent| rig.order(&sent.id).scheduled_time)
-            .collect::<Vec<_>>();
+        let due = sent.iter().map(|sent| rig.order(&sent.id).scheduled_time).collect::<Vec<_>>();
         assert!(due.is_sorted(), "in the order of their due times");
         assert!(most_in_a_minute(&rig.venue.requests()) <= 600);
         let last = sent.last().unwrap();
-        assert!(
-            (last.at - at).num_seconds() >= 20,
-            "the wait is visible as lateness: {}",
-            last.at - at
-        );
+        assert!((last.at - at).num_seconds() >= 20, "the wait is visible as lateness: {}", last.at - at);
         rig.audit_at_rest();
     });
 }

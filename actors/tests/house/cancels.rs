@@ -14,10 +14,7 @@ use crate::support::venue::Fate;
 use crate::support::venue::streams::EventFault;
 
 async fn cancel(running: &Running, name: &str) -> Result<CanceledParent, CommandError> {
-    let cancel = CancelParent {
-        id: id(name),
-        by: caller(),
-    };
+    let cancel = CancelParent { id: id(name), by: caller() };
     running.house.desk.cancel_parent.send(cancel).await.unwrap()
 }
 
@@ -50,10 +47,7 @@ fn a_cancel_counts_what_it_meets_and_the_parent_ends_when_the_venue_has_confirme
         rig.until_all_ended().await;
         assert_eq!(rig.parent(&id("counted")).status, ParentStatus::Canceled);
         each_ended_one_way(&rig, "counted");
-        assert!(matches!(
-            cancel(&running, "counted").await,
-            Err(CommandError::ParentTerminal)
-        ));
+        assert!(matches!(cancel(&running, "counted").await, Err(CommandError::ParentTerminal)));
         assert!(matches!(cancel(&running, "nobody").await, Err(CommandError::NotFound)));
         rig.audit_at_rest();
     });
@@ -71,8 +65,7 @@ fn a_cancel_races_a_firing_slice_a_thousand_times_and_each_slice_ends_exactly_on
             // From well before the second slice fires to well after its answer.
             sleep(millis(980) + std::time::Duration::from_micros(37 * n)).await;
             let canceled = cancel(&running, &name).await;
-            rig.until("the parent has ended", || rig.parent(&id(&name)).status.is_terminal())
-                .await;
+            rig.until("the parent has ended", || rig.parent(&id(&name)).status.is_terminal()).await;
             each_ended_one_way(&rig, &name);
             let filled = rig.slices(&id(&name))[1].status == OrderStatus::Filled;
             assert!(filled || canceled.is_ok());
@@ -178,10 +171,7 @@ fn a_cancel_that_only_one_order_needs_leaves_the_others() {
         sleep(seconds(15)).await;
         let slices = rig.slices(&id("one"));
         for slice in [&slices[0], &slices[2]] {
-            let cancel = CancelOrder {
-                id: slice.id.clone(),
-                by: caller(),
-            };
+            let cancel = CancelOrder { id: slice.id.clone(), by: caller() };
             running.house.desk.cancel_order.send(cancel).await.unwrap().unwrap();
         }
         sleep(seconds(3)).await;
@@ -204,10 +194,7 @@ fn the_end_of_the_schedule_cancels_what_rests_where_the_parent_says_so() {
         sleep(seconds(5)).await;
         assert_eq!(rig.statuses(&id("cancels")), [OrderStatus::Canceled; 5]);
         let ended = rig.parent(&id("cancels"));
-        assert_eq!(
-            (ended.status, ended.cancel_requested_at),
-            (ParentStatus::PartiallyCompleted, None)
-        );
+        assert_eq!((ended.status, ended.cancel_requested_at), (ParentStatus::PartiallyCompleted, None));
         sleep(seconds(600)).await;
         assert_eq!(rig.statuses(&id("leaves")), [OrderStatus::Accepted; 5]);
         assert_eq!(rig.parent(&id("leaves")).status, ParentStatus::Working);

@@ -155,8 +155,7 @@ fn a_crash_between_claim_and_answer_is_looked_up_and_never_resent_blind() {
                 sleep(seconds(10)).await;
                 rig.venue.plan([fate]);
                 rig.venue.decide_events(|_| EventFault::Lost);
-                rig.until("the second slice is out", || rig.venue.submissions().len() == 2)
-                    .await;
+                rig.until("the second slice is out", || rig.venue.submissions().len() == 2).await;
                 sleep(millis(100)).await;
             })
             .await;
@@ -182,17 +181,11 @@ fn a_venue_that_is_down_at_the_start_leaves_a_degraded_house_that_recovers_by_it
         let running = rig.start();
         sleep(seconds(10)).await;
         assert_eq!(running.house.health.phase(), tranche_actors::health::Phase::Ready);
-        assert_eq!(
-            rig.reasons(&running),
-            [tranche_actors::gate::ShutReason::BrokerUnavailable]
-        );
+        assert_eq!(rig.reasons(&running), [tranche_actors::gate::ShutReason::BrokerUnavailable]);
         rig.venue.calls.fail("events", false);
         rig.venue.calls.silence("open_orders", true);
         sleep(seconds(20)).await;
-        assert_eq!(
-            rig.reasons(&running),
-            [tranche_actors::gate::ShutReason::BrokerUnavailable]
-        );
+        assert_eq!(rig.reasons(&running), [tranche_actors::gate::ShutReason::BrokerUnavailable]);
         rig.venue.calls.silence("open_orders", false);
         sleep(seconds(10)).await;
         assert!(rig.reasons(&running).is_empty());

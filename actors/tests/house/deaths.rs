@@ -37,10 +37,8 @@ async fn both_complete(rig: &Rig) {
 
 /// The gate is seen shut for a reason, and then open again.
 async fn shut_for_a_while(rig: &Rig, running: &Running, reason: ShutReason) {
-    rig.until("the death is noticed", || rig.reasons(running).contains(&reason))
-        .await;
-    rig.until("it is mended", || rig.verdict(running) == Verdict::Open)
-        .await;
+    rig.until("the death is noticed", || rig.reasons(running).contains(&reason)).await;
+    rig.until("it is mended", || rig.verdict(running) == Verdict::Open).await;
 }
 
 #[test]
@@ -63,14 +61,12 @@ fn a_broker_that_dies_over_a_look_up_goes_on_with_it() {
     run(|rig| async move {
         let running = two_parents(&rig).await;
         rig.venue.plan([Fate::ErrorAfter]);
-        rig.venue
-            .decide_events(|_| crate::support::venue::streams::EventFault::Lost);
+        rig.venue.decide_events(|_| crate::support::venue::streams::EventFault::Lost);
         rig.venue.calls.panic("find", 1);
         sleep(seconds(9)).await;
         shut_for_a_while(&rig, &running, ShutReason::BrokerUnavailable).await;
         assert_eq!(rig.venue.calls.panics_left("find"), 0);
-        rig.venue
-            .decide_events(|_| crate::support::venue::streams::EventFault::Arrives);
+        rig.venue.decide_events(|_| crate::support::venue::streams::EventFault::Arrives);
         sleep(seconds(60)).await;
         both_complete(&rig).await;
         assert!(running.house.doubtful.is_empty());
@@ -123,8 +119,7 @@ fn a_parent_that_dies_is_rebuilt_and_the_gate_and_its_neighbour_notice_nothing()
         let running = rig.open().await;
         rig.store.calls.panic("due_slices", 1);
         running.submit(parent("first", 103, 5, 20)).await;
-        rig.until("it dies", || rig.store.calls.panics_left("due_slices") == 0)
-            .await;
+        rig.until("it dies", || rig.store.calls.panics_left("due_slices") == 0).await;
         running.submit(parent("second", 50, 5, 20)).await;
         sleep(seconds(25)).await;
         rig.venue.calls.panic("quote", 1);
@@ -177,12 +172,7 @@ fn a_breaker_that_dies_over_a_trip_is_rebuilt_with_the_gate_shut_meanwhile() {
         let running = two_parents(&rig).await;
         rig.store.calls.delay("switches", millis(300));
         rig.clock.panic_next();
-        let trip = Trip {
-            operator: "ops".to_owned(),
-            reason: "MANUAL".to_owned(),
-            details: None,
-            by: caller(),
-        };
+        let trip = Trip { operator: "ops".to_owned(), reason: "MANUAL".to_owned(), details: None, by: caller() };
         running.house.desk.trip.send(trip.clone()).await.unwrap().unwrap_err();
         shut_for_a_while(&rig, &running, ShutReason::CircuitBreakerUnknown).await;
         let tripped = running.house.desk.trip.send(trip).await.unwrap().unwrap();
@@ -197,31 +187,11 @@ fn a_breaker_that_dies_over_a_trip_is_rebuilt_with_the_gate_shut_meanwhile() {
 fn three_deaths_within_a_minute_leave_the_gate_shut_and_health_says_why() {
     type Breaks = fn(&Rig);
     let cases: [(Breaks, Part, ShutReason); 5] = [
-        (
-            |rig| rig.venue.decide(|_| Fate::Panic { taken: false }),
-            Part::Broker,
-            ShutReason::BrokerUnavailable,
-        ),
-        (
-            |rig| rig.venue.calls.panic("open_orders", 100),
-            Part::Reconciler,
-            ShutReason::BrokerUnavailable,
-        ),
-        (
-            |rig| rig.store.calls.panic("commit", 100),
-            Part::Persistence,
-            ShutReason::StoreUnavailable,
-        ),
-        (
-            |rig| rig.store.calls.panic("switches", 100),
-            Part::KillSwitch,
-            ShutReason::KillSwitchUnknown,
-        ),
-        (
-            |rig| rig.store.calls.panic("switches", 100),
-            Part::CircuitBreaker,
-            ShutReason::CircuitBreakerUnknown,
-        ),
+        (|rig| rig.venue.decide(|_| Fate::Panic { taken: false }), Part::Broker, ShutReason::BrokerUnavailable),
+        (|rig| rig.venue.calls.panic("open_orders", 100), Part::Reconciler, ShutReason::BrokerUnavailable),
+        (|rig| rig.store.calls.panic("commit", 100), Part::Persistence, ShutReason::StoreUnavailable),
+        (|rig| rig.store.calls.panic("switches", 100), Part::KillSwitch, ShutReason::KillSwitchUnknown),
+        (|rig| rig.store.calls.panic("switches", 100), Part::CircuitBreaker, ShutReason::CircuitBreakerUnknown),
     ];
     for (breaks, part, reason) in cases {
         run(|mut rig| async move {
@@ -260,10 +230,8 @@ fn a_parent_that_keeps_dying_rests_and_is_tried_again() {
         running.submit(parent("second", 50, 5, 20)).await;
         rig.store.calls.panic("due_slices", 3);
         running.submit(parent("first", 103, 5, 20)).await;
-        rig.until("it is left alone", || {
-            running.house.health.part(Part::Parents).unwrap().status == PartStatus::Down
-        })
-        .await;
+        rig.until("it is left alone", || running.house.health.part(Part::Parents).unwrap().status == PartStatus::Down)
+            .await;
         assert_eq!(rig.verdict(&running), Verdict::Open);
         rig.until_all_ended().await;
         assert_eq!(rig.parent(&id("second")).status, ParentStatus::Completed);
@@ -278,13 +246,7 @@ fn the_supervisors_own_death_shuts_the_gate_and_ends_the_process() {
         let mut running = two_parents(&rig).await;
         assert!(running.fatal.try_recv().is_err());
         rig.clock.panic_next();
-        running
-            .house
-            .desk
-            .submit_parent
-            .send(parent("third", 10, 2, 20))
-            .await
-            .unwrap_err();
+        running.house.desk.submit_parent.send(parent("third", 10, 2, 20)).await.unwrap_err();
         running.fatal.try_recv().unwrap();
         assert!(rig.reasons(&running).contains(&ShutReason::Starting));
         sleep(seconds(30)).await;

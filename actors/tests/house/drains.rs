@@ -16,14 +16,10 @@ fn draining_settles_what_is_in_flight_and_nothing_new_leaves() {
         running.submit(parent("drained", 103, 5, 2)).await;
         sleep(seconds(1)).await;
         rig.venue.plan([Fate::AnsweredAfter(seconds(3))]);
-        rig.until("the second slice is in flight", || rig.venue.submissions().len() == 2)
-            .await;
+        rig.until("the second slice is in flight", || rig.venue.submissions().len() == 2).await;
         running.house.supervisor.send(DrainAll).await.unwrap();
         let [filled, pending] = [OrderStatus::Filled, OrderStatus::PendingNew];
-        assert_eq!(
-            rig.statuses(&id("drained")),
-            [filled, filled, pending, pending, pending]
-        );
+        assert_eq!(rig.statuses(&id("drained")), [filled, filled, pending, pending, pending]);
         assert!(rig.store.look(|ledger| !ledger.is_open()), "the store is closed");
         let commits = rig.store.calls.made("commit");
         sleep(seconds(30)).await;
@@ -65,12 +61,7 @@ fn open_orders_are_left_or_cancelled_on_shutdown_as_configured() {
             running.submit(resting_parent("open", 100, 5, 10)).await;
             sleep(seconds(15)).await;
             running.house.supervisor.send(DrainAll).await.unwrap();
-            let live = rig
-                .venue
-                .book()
-                .iter()
-                .filter(|order| !order.status.is_terminal())
-                .count();
+            let live = rig.venue.book().iter().filter(|order| !order.status.is_terminal()).count();
             assert_eq!(live, if cancels { 0 } else { 2 });
         });
     }

@@ -15,11 +15,7 @@ use crate::support::venue::Fate;
 use crate::support::venue::streams::EventFault;
 
 async fn disengage(running: &Running) -> Result<KillState, CommandError> {
-    let release = Disengage {
-        operator: "ops".to_owned(),
-        notes: Some("over".to_owned()),
-        by: caller(),
-    };
+    let release = Disengage { operator: "ops".to_owned(), notes: Some("over".to_owned()), by: caller() };
     running.house.desk.disengage.send(release).await.unwrap()
 }
 
@@ -27,11 +23,7 @@ async fn disengage(running: &Running) -> Result<KillState, CommandError> {
 async fn nothing_but_unknown_leaves(rig: &Rig, answer: &EngageAnswer) {
     let (sent, book) = (rig.venue.submissions().len(), rig.venue.book());
     sleep(seconds(90)).await;
-    assert_eq!(
-        rig.venue.submissions().len(),
-        sent,
-        "no byte was written after the answer"
-    );
+    assert_eq!(rig.venue.submissions().len(), sent, "no byte was written after the answer");
     for order in rig.venue.book() {
         let before = book.iter().any(|known| known.client_order_id == order.client_order_id);
         assert!(before || answer.unknown.contains(&order.client_order_id), "{order:?}");
@@ -50,18 +42,8 @@ fn engaging_halts_a_parent_and_due_slices_end_blocked() {
         nothing_but_unknown_leaves(&rig, &answer).await;
         let [filled, blocked] = [OrderStatus::Filled, OrderStatus::BlockedKillSwitch];
         assert_eq!(rig.statuses(&id("halted")), [filled, filled, blocked, blocked, blocked]);
-        let refused = running
-            .house
-            .desk
-            .submit_order
-            .send(single("next", 1))
-            .await
-            .unwrap()
-            .unwrap_err();
-        assert!(
-            matches!(refused, CommandError::Gate(ShutReason::KillSwitchEngaged)),
-            "{refused}"
-        );
+        let refused = running.house.desk.submit_order.send(single("next", 1)).await.unwrap().unwrap_err();
+        assert!(matches!(refused, CommandError::Gate(ShutReason::KillSwitchEngaged)), "{refused}");
         rig.audit_at_rest();
     });
 }
@@ -74,8 +56,7 @@ fn engaging_lists_what_is_in_flight_and_cancels_it_when_it_shows_up() {
         running.submit(resting_parent("caught", 100, 10, 10)).await;
         sleep(seconds(25)).await;
         rig.venue.plan([Fate::AnswerLost]);
-        rig.until("the fourth slice is in flight", || rig.venue.submissions().len() == 4)
-            .await;
+        rig.until("the fourth slice is in flight", || rig.venue.submissions().len() == 4).await;
         let answer = running.engage(KillMode::Cancel).await.unwrap();
         let caught = rig.slices(&id("caught"))[3].id.clone();
         assert_eq!(answer.unknown, std::slice::from_ref(&caught));
@@ -83,16 +64,8 @@ fn engaging_lists_what_is_in_flight_and_cancels_it_when_it_shows_up() {
         nothing_but_unknown_leaves(&rig, &answer).await;
         assert_eq!(rig.order(&caught).status, OrderStatus::Canceled);
         let ended = rig.statuses(&id("caught"));
-        assert!(
-            ended[..4].iter().all(|status| *status == OrderStatus::Canceled),
-            "{ended:?}"
-        );
-        assert!(
-            ended[4..]
-                .iter()
-                .all(|status| *status == OrderStatus::BlockedKillSwitch),
-            "{ended:?}"
-        );
+        assert!(ended[..4].iter().all(|status| *status == OrderStatus::Canceled), "{ended:?}");
+        assert!(ended[4..].iter().all(|status| *status == OrderStatus::BlockedKillSwitch), "{ended:?}");
         rig.audit_at_rest();
     });
 }
@@ -105,8 +78,7 @@ fn an_order_of_unknown_that_arrives_late_is_cancelled_or_filled() {
         running.submit(resting_parent("late", 100, 10, 10)).await;
         sleep(seconds(5)).await;
         rig.venue.plan([Fate::ArrivesAfter(seconds(12))]);
-        rig.until("the second slice is out", || rig.venue.submissions().len() == 2)
-            .await;
+        rig.until("the second slice is out", || rig.venue.submissions().len() == 2).await;
         let answer = running.engage(KillMode::Cancel).await.unwrap();
         let late = rig.slices(&id("late"))[1].id.clone();
         assert_eq!(answer.unknown, std::slice::from_ref(&late));
@@ -186,19 +158,13 @@ fn engaging_again_is_a_conflict_and_a_stricter_mode_escalates() {
         let halted = running.engage(KillMode::Halt).await.unwrap();
         assert_eq!(halted.cancel_requested, 0);
         let again = running.engage(KillMode::Halt).await.unwrap_err();
-        assert!(
-            matches!(&again, CommandError::AlreadyEngaged(state) if **state == halted.state),
-            "{again}"
-        );
+        assert!(matches!(&again, CommandError::AlreadyEngaged(state) if **state == halted.state), "{again}");
         sleep(seconds(5)).await;
         let escalated = running.engage(KillMode::Cancel).await.unwrap();
         assert_eq!(escalated.state.engaged_at, halted.state.engaged_at);
         assert_eq!(escalated.engagement_id, halted.engagement_id);
         assert_eq!((escalated.cancel_requested, escalated.cancel_confirmed), (1, 1));
-        assert!(matches!(
-            running.engage(KillMode::Halt).await,
-            Err(CommandError::AlreadyEngaged(_))
-        ));
+        assert!(matches!(running.engage(KillMode::Halt).await, Err(CommandError::AlreadyEngaged(_))));
         rig.until_all_ended().await;
         rig.audit_at_rest();
     });
@@ -215,10 +181,7 @@ fn engaging_when_the_actor_just_died_holds_and_is_carried_out_when_it_is_back() 
         rig.store.calls.delay("switches", seconds(1));
         running.engage(KillMode::Halt).await.unwrap_err();
         let stricter = running.engage(KillMode::Cancel).await;
-        assert!(
-            rig.reasons(&running).contains(&ShutReason::KillSwitchEngaged),
-            "{stricter:?}"
-        );
+        assert!(rig.reasons(&running).contains(&ShutReason::KillSwitchEngaged), "{stricter:?}");
         sleep(seconds(10)).await;
         let state = rig.store.look(|ledger| ledger.switches().kill.unwrap());
         assert_eq!((state.is_engaged(), state.mode), (true, Some(KillMode::Cancel)));
@@ -235,18 +198,10 @@ fn an_order_whose_sender_was_cut_down_in_the_middle_is_listed_also_without_the_s
         rig.venue.decide_events(|_| EventFault::Lost);
         rig.venue.plan([Fate::AnswerLost]);
         running.submit(resting_parent("cut", 100, 2, 60)).await;
-        rig.until("it is in flight", || !running.house.in_flight.is_empty())
-            .await;
+        rig.until("it is in flight", || !running.house.in_flight.is_empty()).await;
         // The writer dies and takes the broker with it; then neither store nor venue can be asked.
         rig.store.plan([CommitFault::Panic { committed: false }]);
-        running
-            .house
-            .desk
-            .submit_parent
-            .send(parent("next", 10, 2, 10))
-            .await
-            .unwrap()
-            .unwrap_err();
+        running.house.desk.submit_parent.send(parent("next", 10, 2, 10)).await.unwrap().unwrap_err();
         rig.store.fail_commits(true);
         rig.store.calls.fail("unknown_orders", true);
         rig.venue.calls.fail("open_orders", true);
@@ -367,10 +322,7 @@ fn a_claim_that_slept_through_its_time_is_not_sent() {
         sleep(seconds(19)).await;
         // The machine is suspended between the claim's commit and the send.
         rig.store.calls.delay("commit", millis(100));
-        rig.until("a claim is on its way", || {
-            rig.clock.elapsed() > seconds(20) + millis(60)
-        })
-        .await;
+        rig.until("a claim is on its way", || rig.clock.elapsed() > seconds(20) + millis(60)).await;
         rig.clock.freeze(seconds(30));
         sleep(millis(60)).await;
         let sent = rig.venue.submissions().len();

@@ -97,23 +97,10 @@ fn a_single_order_is_answered_when_the_venue_has_it_and_a_repetition_sends_nothi
         let order = running.send(resting_single("one", 10)).await;
         assert_eq!(order.status, OrderStatus::Accepted);
         assert!((rig.clock.now() - began).num_milliseconds() < 100);
-        let again = running
-            .house
-            .desk
-            .submit_order
-            .send(resting_single("one", 10))
-            .await
-            .unwrap()
-            .unwrap();
+        let again = running.house.desk.submit_order.send(resting_single("one", 10)).await.unwrap().unwrap();
         assert!(again.replayed);
         assert_eq!(again.order.status, OrderStatus::Accepted);
-        let other = running
-            .house
-            .desk
-            .submit_order
-            .send(resting_single("one", 11))
-            .await
-            .unwrap();
+        let other = running.house.desk.submit_order.send(resting_single("one", 11)).await.unwrap();
         assert!(matches!(other, Err(CommandError::IdReused)));
         assert_eq!(rig.venue.submissions().len(), 1);
     });
@@ -146,8 +133,7 @@ fn a_single_order_that_meets_a_gate_shut_for_the_unknown_waits_its_grace_and_exp
         // The first request came back as not taken; meanwhile the venue's stream ends and can't be had again.
         rig.venue.calls.fail("events", true);
         rig.venue.end_streams();
-        rig.until("it expires", || rig.order(&id("waits")).status == OrderStatus::Expired)
-            .await;
+        rig.until("it expires", || rig.order(&id("waits")).status == OrderStatus::Expired).await;
         assert_eq!(rig.venue.submissions().len(), 1);
         rig.audit_at_rest();
     });
@@ -158,22 +144,9 @@ fn a_single_order_is_cancelled() {
     run(|rig| async move {
         let running = rig.open().await;
         running.send(resting_single("cancel-me", 10)).await;
-        let cancel = CancelOrder {
-            id: id("cancel-me"),
-            by: caller(),
-        };
-        running
-            .house
-            .desk
-            .cancel_order
-            .send(cancel.clone())
-            .await
-            .unwrap()
-            .unwrap();
-        rig.until("it is cancelled", || {
-            rig.order(&id("cancel-me")).status == OrderStatus::Canceled
-        })
-        .await;
+        let cancel = CancelOrder { id: id("cancel-me"), by: caller() };
+        running.house.desk.cancel_order.send(cancel.clone()).await.unwrap().unwrap();
+        rig.until("it is cancelled", || rig.order(&id("cancel-me")).status == OrderStatus::Canceled).await;
         let again = running.house.desk.cancel_order.send(cancel).await.unwrap().unwrap();
         assert_eq!(again.status, OrderStatus::Canceled, "one that has ended stays as it is");
         rig.audit_at_rest();

@@ -13,38 +13,17 @@ use crate::support::rig::{Rig, Running, millis, run, seconds};
 use crate::support::store::CommitFault;
 
 async fn refused(rig: &Rig, running: &Running) {
-    let error = running
-        .house
-        .desk
-        .submit_order
-        .send(single("refused", 1))
-        .await
-        .unwrap()
-        .unwrap_err();
-    assert!(
-        matches!(error, CommandError::Gate(ShutReason::StoreUnavailable)),
-        "{error}"
-    );
-    let error = running
-        .house
-        .desk
-        .submit_parent
-        .send(parent("refused", 10, 2, 10))
-        .await
-        .unwrap()
-        .unwrap_err();
-    assert!(
-        matches!(error, CommandError::Gate(ShutReason::StoreUnavailable)),
-        "{error}"
-    );
+    let error = running.house.desk.submit_order.send(single("refused", 1)).await.unwrap().unwrap_err();
+    assert!(matches!(error, CommandError::Gate(ShutReason::StoreUnavailable)), "{error}");
+    let error = running.house.desk.submit_parent.send(parent("refused", 10, 2, 10)).await.unwrap().unwrap_err();
+    assert!(matches!(error, CommandError::Gate(ShutReason::StoreUnavailable)), "{error}");
     assert_eq!(rig.reasons(running), [ShutReason::StoreUnavailable]);
     assert_eq!(running.house.health.part(Part::Store).unwrap().status, PartStatus::Down);
 }
 
 /// The parent completes although the store was in trouble.
 async fn heals(rig: &Rig, running: &Running) {
-    rig.until("the store is up", || rig.verdict(running) == Verdict::Open)
-        .await;
+    rig.until("the store is up", || rig.verdict(running) == Verdict::Open).await;
     assert_eq!(running.house.health.part(Part::Store).unwrap().status, PartStatus::Up);
     rig.until_all_ended().await;
     assert_eq!(rig.parent(&id("troubled")).status, ParentStatus::Completed);
@@ -99,22 +78,12 @@ fn a_commit_of_unknown_outcome_is_settled_both_ways() {
             run(|rig| async move {
                 let running = rig.open().await;
                 rig.store.plan_for(which, CommitFault::Unknown { committed });
-                let submitted = running
-                    .house
-                    .desk
-                    .submit_parent
-                    .send(parent("troubled", 103, 5, 20))
-                    .await
-                    .unwrap();
+                let submitted = running.house.desk.submit_parent.send(parent("troubled", 103, 5, 20)).await.unwrap();
                 match submitted {
                     Ok(_) => {}
                     Err(CommandError::StoreUnavailable) => {
-                        assert!(
-                            rig.store.look(|ledger| ledger.parents().next().is_none()),
-                            "nothing was stored"
-                        );
-                        rig.until("the gate opens", || rig.verdict(&running) == Verdict::Open)
-                            .await;
+                        assert!(rig.store.look(|ledger| ledger.parents().next().is_none()), "nothing was stored");
+                        rig.until("the gate opens", || rig.verdict(&running) == Verdict::Open).await;
                         running.submit(parent("troubled", 103, 5, 20)).await;
                     }
                     Err(error) => panic!("{error}"),
@@ -172,17 +141,11 @@ fn what_was_written_before_the_store_failed_in_the_middle_of_a_batch_is_not_forg
         rig.store.fail_commits(false);
         let claims: fn(&Write) -> bool = |write| matches!(write, Write::Claim { .. });
         let refused = [CommitFault::RefuseMany, CommitFault::RefuseMany];
-        for fault in refused
-            .into_iter()
-            .chain([CommitFault::Slow(millis(1)), CommitFault::Unavailable])
-        {
+        for fault in refused.into_iter().chain([CommitFault::Slow(millis(1)), CommitFault::Unavailable]) {
             rig.store.plan_for(claims, fault);
         }
         rig.until("all of it happens", || rig.store.is_through()).await;
-        assert!(
-            rig.statuses(&id("troubled")).contains(&OrderStatus::Submitting),
-            "the first claim is written"
-        );
+        assert!(rig.statuses(&id("troubled")).contains(&OrderStatus::Submitting), "the first claim is written");
         heals(&rig, &running).await;
         assert_eq!(rig.venue.submissions().len(), 10);
     });
@@ -192,11 +155,7 @@ fn what_was_written_before_the_store_failed_in_the_middle_of_a_batch_is_not_forg
 fn two_submissions_of_which_one_was_written_before_the_store_failed_are_answered_each_by_its_own_truth() {
     run(|rig| async move {
         let running = rig.open().await;
-        rig.store.plan([
-            CommitFault::RefuseMany,
-            CommitFault::Slow(millis(1)),
-            CommitFault::Unavailable,
-        ]);
+        rig.store.plan([CommitFault::RefuseMany, CommitFault::Slow(millis(1)), CommitFault::Unavailable]);
         let desk = &running.house.desk;
         let (one, two) = futures_util::join!(
             desk.submit_parent.send(parent("troubled", 103, 5, 20)),
@@ -234,11 +193,7 @@ fn a_store_that_is_down_at_the_start_is_opened_when_it_is_there() {
         let running = rig.start();
         sleep(seconds(10)).await;
         let reasons = rig.reasons(&running);
-        for reason in [
-            ShutReason::KillSwitchUnknown,
-            ShutReason::Starting,
-            ShutReason::StoreUnavailable,
-        ] {
+        for reason in [ShutReason::KillSwitchUnknown, ShutReason::Starting, ShutReason::StoreUnavailable] {
             assert!(reasons.contains(&reason), "{reasons:?}");
         }
         rig.store.calls.fail("open", false);

@@ -42,11 +42,7 @@ fn a_venue_that_answers_after_a_minute_leaves_its_slice_unknown_under_its_id() {
         assert_eq!(rig.parent(&id("slow")).progress.unknown_qty, Decimal::from(21));
         assert_eq!(running.house.doubtful.ids(), std::slice::from_ref(&unknown.id));
         sleep(seconds(40)).await;
-        assert_eq!(
-            rig.order(&unknown.id).status,
-            OrderStatus::SubmittedUnconfirmed,
-            "it never times out"
-        );
+        assert_eq!(rig.order(&unknown.id).status, OrderStatus::SubmittedUnconfirmed, "it never times out");
         rig.venue.calls.silence("find", false);
         rig.until_all_ended().await;
         assert_eq!(rig.parent(&id("slow")).status, ParentStatus::Completed);
@@ -62,11 +58,7 @@ fn a_request_that_was_lost_is_absent_after_two_look_ups_and_sent_again_under_the
         let running = rig.open().await;
         rig.venue.plan([Fate::RequestLost]);
         let order = running.send(resting_single("lost", 10)).await;
-        assert_eq!(
-            order.status,
-            OrderStatus::Submitting,
-            "the answer doesn't wait for a time-out"
-        );
+        assert_eq!(order.status, OrderStatus::Submitting, "the answer doesn't wait for a time-out");
         sleep(seconds(60)).await;
         // A single order's grace is over long before it is absent.
         assert_eq!(rig.venue.submissions().len(), 1);
@@ -95,8 +87,7 @@ fn an_absent_order_past_its_grace_is_given_up_once_it_stayed_absent() {
         let running = rig.open().await;
         rig.venue.plan([Fate::RequestLost]);
         running.submit(parent("gone", 40, 2, 30)).await;
-        rig.until("it is absent", || rig.slices(&id("gone"))[0].absent_at.is_some())
-            .await;
+        rig.until("it is absent", || rig.slices(&id("gone"))[0].absent_at.is_some()).await;
         sleep(seconds(110)).await;
         assert_eq!(rig.statuses(&id("gone"))[0], OrderStatus::SubmittedUnconfirmed);
         assert_eq!(rig.parent(&id("gone")).status, ParentStatus::Working);
@@ -116,28 +107,15 @@ fn an_order_that_shows_up_after_it_was_given_up_is_adopted_counted_and_cancelled
         let running = rig.open().await;
         rig.venue.plan([Fate::ArrivesAfter(seconds(100))]);
         running.send(resting_single("late", 10)).await;
-        rig.until("it is given up", || {
-            rig.order(&id("late")).status == OrderStatus::Failed
-        })
-        .await;
-        rig.until("it arrives", || rig.venue.in_book(&id("late")).is_some())
-            .await;
-        rig.until("it is cancelled", || {
-            rig.order(&id("late")).status == OrderStatus::Canceled
-        })
-        .await;
+        rig.until("it is given up", || rig.order(&id("late")).status == OrderStatus::Failed).await;
+        rig.until("it arrives", || rig.venue.in_book(&id("late")).is_some()).await;
+        rig.until("it is cancelled", || rig.order(&id("late")).status == OrderStatus::Canceled).await;
         assert!(rig.venue.in_book(&id("late")).unwrap().status.is_terminal());
 
         rig.venue.plan([Fate::ArrivesAfter(seconds(100))]);
         running.send(single("late-fill", 10)).await;
-        rig.until("it is given up", || {
-            rig.order(&id("late-fill")).status == OrderStatus::Failed
-        })
-        .await;
-        rig.until("it is counted", || {
-            rig.order(&id("late-fill")).status == OrderStatus::Filled
-        })
-        .await;
+        rig.until("it is given up", || rig.order(&id("late-fill")).status == OrderStatus::Failed).await;
+        rig.until("it is counted", || rig.order(&id("late-fill")).status == OrderStatus::Filled).await;
         assert_eq!(rig.order(&id("late-fill")).filled_qty, Decimal::from(10));
         rig.audit_at_rest();
     });
@@ -194,25 +172,11 @@ fn an_id_that_the_venue_has_with_something_else_quarantines_its_symbol() {
         running.send(resting_single("clash", 10)).await;
         sleep(millis(500)).await;
         assert_eq!(rig.order(&id("clash")).status, OrderStatus::SubmittedUnconfirmed);
-        let refused = running
-            .house
-            .desk
-            .submit_order
-            .send(single("next", 1))
-            .await
-            .unwrap()
-            .unwrap_err();
+        let refused = running.house.desk.submit_order.send(single("next", 1)).await.unwrap().unwrap_err();
         assert_eq!(refused.to_string(), "the symbol is quarantined");
         sleep(seconds(300)).await;
         let times = rig.store.look(|ledger| ledger.quarantined().len());
-        assert!(
-            (1..=3).contains(&times),
-            "once for the send, once for the orphan, not {times} times"
-        );
-        assert_eq!(
-            rig.order(&id("clash")).status,
-            OrderStatus::SubmittedUnconfirmed,
-            "an operator has to settle it"
-        );
+        assert!((1..=3).contains(&times), "once for the send, once for the orphan, not {times} times");
+        assert_eq!(rig.order(&id("clash")).status, OrderStatus::SubmittedUnconfirmed, "an operator has to settle it");
     });
 }

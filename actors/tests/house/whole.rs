@@ -18,10 +18,7 @@ fn tape_of_a_parent() -> Vec<String> {
         rig.until_all_ended().await;
 
         let slices = rig.slices(&id("whole"));
-        let quantities = slices
-            .iter()
-            .map(|slice| canonical(slice.qty.get()))
-            .collect::<Vec<_>>();
+        let quantities = slices.iter().map(|slice| canonical(slice.qty.get())).collect::<Vec<_>>();
         assert_eq!(quantities, ["21", "21", "21", "20", "20"]);
         let sent = rig.venue.submissions();
         for (n, (submission, slice)) in sent.iter().zip(&slices).enumerate() {
@@ -37,8 +34,7 @@ fn tape_of_a_parent() -> Vec<String> {
         sleep(seconds(60)).await;
         assert!(rig.parent(&id("whole")).benchmark.interval_twap().is_some());
         rig.audit_at_rest();
-        rig.store
-            .look(|ledger| ledger.events().iter().map(|event| format!("{event:?}")).collect())
+        rig.store.look(|ledger| ledger.events().iter().map(|event| format!("{event:?}")).collect())
     })
 }
 
@@ -55,10 +51,7 @@ fn a_quote_that_never_comes_is_no_sample_and_the_next_one_is() {
         rig.until_all_ended().await;
         assert!(rig.venue.calls.made("quote") > sampled + 10);
         let measured = rig.parent(&id("quoted")).benchmark.seconds;
-        assert!(
-            (100..220).contains(&i64::try_from(measured.round().mantissa()).unwrap()),
-            "{measured}"
-        );
+        assert!((100..220).contains(&i64::try_from(measured.round().mantissa()).unwrap()), "{measured}");
     });
 }
 

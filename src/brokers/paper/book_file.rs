@@ -200,9 +200,7 @@ impl BookFile {
     pub(super) async fn load(&mut self) -> Result<BookState, BookFileError> {
         // As a writer, so that a commit of ours that was cut off has ended one way or the other.
         let mut transaction = self.connection.begin_with("BEGIN IMMEDIATE").await?;
-        let version = sqlx::query_scalar::<_, i64>("SELECT version FROM account")
-            .fetch_one(&mut *transaction)
-            .await?;
+        let version = sqlx::query_scalar::<_, i64>("SELECT version FROM account").fetch_one(&mut *transaction).await?;
         let book = read_all(&mut transaction).await?;
         transaction.rollback().await?;
         self.version = version;
@@ -251,10 +249,7 @@ impl BookFile {
         let orders = last.into_values().map(OrderRow::from).collect::<Vec<_>>();
         let executions = changes.iter().filter_map(|change| change.execution.as_ref());
         let executions = executions.collect::<Vec<_>>();
-        let positions = positions.into_iter().map(|(symbol, qty)| PositionRow {
-            symbol: symbol.clone(),
-            qty,
-        });
+        let positions = positions.into_iter().map(|(symbol, qty)| PositionRow { symbol: symbol.clone(), qty });
 
         let mut transaction = self.connection.begin_with("BEGIN IMMEDIATE").await?;
         let ours = sqlx::query("UPDATE account SET cash = ?1, version = version + 1 WHERE version = ?2")
@@ -268,11 +263,7 @@ impl BookFile {
         let sets = [
             (PUT_ORDERS, orders.len(), serde_json::to_string(&orders)?),
             (PUT_EXECUTIONS, executions.len(), serde_json::to_string(&executions)?),
-            (
-                PUT_POSITIONS,
-                executions.len(),
-                serde_json::to_string(&positions.collect::<Vec<_>>())?,
-            ),
+            (PUT_POSITIONS, executions.len(), serde_json::to_string(&positions.collect::<Vec<_>>())?),
         ];
         for (statement, rows, set) in sets {
             if rows > 0 {

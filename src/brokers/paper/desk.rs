@@ -45,14 +45,8 @@ pub(super) type Look = Box<dyn FnOnce(Result<&Engine, VenueError>, DateTime<Utc>
 
 /// What the desk can be asked for.
 pub(super) enum Request {
-    Submit {
-        order: NewOrder,
-        reply: Reply<Result<VenueOrder, SubmitError>>,
-    },
-    Cancel {
-        order: BrokerOrderId,
-        reply: Reply<Result<(), CancelError>>,
-    },
+    Submit { order: NewOrder, reply: Reply<Result<VenueOrder, SubmitError>> },
+    Cancel { order: BrokerOrderId, reply: Reply<Result<(), CancelError>> },
     Look(Look),
 }
 
@@ -88,10 +82,7 @@ impl Round {
     fn answer<T: Send + 'static>(&mut self, reply: Reply<T>, result: Option<T>, delay: Duration) {
         self.answers.push(Box::new(move |arrives| {
             // Who no longer waits has given up by itself.
-            drop(reply.send(Answer {
-                result,
-                arrives: arrives + delay,
-            }));
+            drop(reply.send(Answer { result, arrives: arrives + delay }));
         }));
     }
 }

@@ -36,11 +36,7 @@ pub fn read(files: &[QuoteFile]) -> Result<BTreeMap<Symbol, Series>, QuoteFileEr
     let mut all = BTreeMap::new();
     let mut room = MOST_ROWS;
     for file in files {
-        let fault = |fault: Fault| QuoteFileError {
-            path: file.path.clone(),
-            line: fault.line,
-            message: fault.message,
-        };
+        let fault = |fault: Fault| QuoteFileError { path: file.path.clone(), line: fault.line, message: fault.message };
         for (symbol, rows) in read_file(file, &mut room).map_err(fault)? {
             let of_symbol = |message: String| fault(Fault::of_file(format!("{symbol}: {message}")));
             let series = Series::new(rows).map_err(|err| of_symbol(err.to_string()))?;
@@ -69,10 +65,7 @@ impl Fault {
 
 impl From<csv::Error> for Fault {
     fn from(err: csv::Error) -> Self {
-        Self {
-            line: err.position().map(csv::Position::line),
-            message: err.to_string(),
-        }
+        Self { line: err.position().map(csv::Position::line), message: err.to_string() }
     }
 }
 
@@ -85,9 +78,7 @@ fn read_file(file: &QuoteFile, room: &mut usize) -> Result<BTreeMap<Symbol, Vec<
         let line = record.position().map(csv::Position::line);
         let at_line = |message| Fault { line, message };
         let (symbol, row) = columns.row(&record).map_err(at_line)?;
-        *room = room
-            .checked_sub(1)
-            .ok_or_else(|| at_line(format!("there are more than {MOST_ROWS} quotes")))?;
+        *room = room.checked_sub(1).ok_or_else(|| at_line(format!("there are more than {MOST_ROWS} quotes")))?;
         let rows = rows.entry(symbol).or_default();
         if rows.last().is_some_and(|before| row.at < before.at) {
             return Err(at_line("timestamp: is older than the row before it".to_owned()));
@@ -127,19 +118,8 @@ impl Columns {
                 message: format!("the column {name:?} is missing; needed are timestamp, bid and ask"),
             })
         };
-        let known = [
-            "timestamp",
-            "bid",
-            "ask",
-            "bid_size",
-            "ask_size",
-            "last",
-            "volume",
-            "symbol",
-        ];
-        let foreign = headers
-            .iter()
-            .filter(|header| !known.iter().any(|name| header.eq_ignore_ascii_case(name)));
+        let known = ["timestamp", "bid", "ask", "bid_size", "ask_size", "last", "volume", "symbol"];
+        let foreign = headers.iter().filter(|header| !known.iter().any(|name| header.eq_ignore_ascii_case(name)));
         let foreign = foreign.collect::<Vec<_>>();
         if !foreign.is_empty() {
             tracing::warn!(path = %file.path.display(), columns = ?foreign, "ignored columns that quotes don't have");
@@ -256,28 +236,13 @@ mod tests {
         for (text, fault) in [
             ("timestamp,bid\n".to_owned(), ", line 1: the column \"ask\" is missing"),
             ("timestamp,bid,ask\n".to_owned(), ": has no quotes"),
-            (
-                format!("timestamp,bid,ask\n{row}\n2012-02-01,1,1\n"),
-                ", line 3: timestamp",
-            ),
-            (
-                format!("timestamp,bid,ask\n{row}\n2012-01-01T00:00:00Z,1,1\n"),
-                ", line 3: timestamp: is older",
-            ),
-            (
-                "timestamp,bid,ask\n2012-02-01T00:00:00Z,0,1\n".to_owned(),
-                ", line 2: bid: \"0\" must be above zero",
-            ),
-            (
-                "timestamp,bid,ask\n2012-02-01T00:00:00Z,1,x\n".to_owned(),
-                ", line 2: ask: \"x\" must be a decimal",
-            ),
+            (format!("timestamp,bid,ask\n{row}\n2012-02-01,1,1\n"), ", line 3: timestamp"),
+            (format!("timestamp,bid,ask\n{row}\n2012-01-01T00:00:00Z,1,1\n"), ", line 3: timestamp: is older"),
+            ("timestamp,bid,ask\n2012-02-01T00:00:00Z,0,1\n".to_owned(), ", line 2: bid: \"0\" must be above zero"),
+            ("timestamp,bid,ask\n2012-02-01T00:00:00Z,1,x\n".to_owned(), ", line 2: ask: \"x\" must be a decimal"),
             (format!("timestamp,bid,ask\n{row},7\n"), ", line 2: "),
             (format!("timestamp,bid,ask,last\n{row},-7\n"), ", line 2: last"),
-            (
-                "timestamp,bid,ask\n2012-02-01T00:00:00Z,2,1\n".to_owned(),
-                ": A: there is no quote",
-            ),
+            ("timestamp,bid,ask\n2012-02-01T00:00:00Z,2,1\n".to_owned(), ": A: there is no quote"),
         ] {
             let err = read_one("quotes-A.csv", None, &text).unwrap_err();
             assert!(err.starts_with(fault), "{err}");

@@ -85,13 +85,7 @@ pub struct OrderRow {
 impl From<&BookOrder> for OrderRow {
     fn from(held: &BookOrder) -> Self {
         let order = &held.order;
-        let Instruction {
-            symbol,
-            side,
-            terms,
-            time_in_force,
-            extended_hours,
-        } = &order.instruction;
+        let Instruction { symbol, side, terms, time_in_force, extended_hours } = &order.instruction;
         Self {
             seq: held.seq,
             broker_order_id: order.broker_order_id.clone(),

@@ -77,12 +77,7 @@ impl PaperSettings {
         const DAY_MS: u64 = 86_400_000;
         let decimals = [
             ("speed", self.speed, Decimal::new(1, 6), Decimal::from(1_000_000)),
-            (
-                "cash",
-                self.cash,
-                Decimal::ZERO,
-                Decimal::from(1_000_000_000_000_000_i64),
-            ),
+            ("cash", self.cash, Decimal::ZERO, Decimal::from(1_000_000_000_000_000_i64)),
             ("slippage_bps", self.slippage_bps, Decimal::ZERO, Decimal::from(1_000)),
             ("fees.per_unit", self.fees.per_unit, Decimal::ZERO, Decimal::from(1_000)),
             ("fees.bps", self.fees.bps, Decimal::ZERO, Decimal::from(1_000)),
@@ -129,18 +124,10 @@ impl QuoteFile {
     #[must_use]
     pub fn spelt(text: &str) -> Self {
         // A path may have an equals sign of its own; what stands before it is then no symbol.
-        let spelt = text
-            .split_once('=')
-            .and_then(|(symbol, path)| Some((Symbol::parse(symbol).ok()?, path)));
+        let spelt = text.split_once('=').and_then(|(symbol, path)| Some((Symbol::parse(symbol).ok()?, path)));
         match spelt {
-            Some((symbol, path)) => Self {
-                symbol: Some(symbol),
-                path: path.into(),
-            },
-            None => Self {
-                symbol: None,
-                path: text.into(),
-            },
+            Some((symbol, path)) => Self { symbol: Some(symbol), path: path.into() },
+            None => Self { symbol: None, path: text.into() },
         }
     }
 }
@@ -185,12 +172,7 @@ mod tests {
 
     #[test]
     fn a_misspelt_key_and_a_float_are_refused() {
-        for bad in [
-            r#"{"chash":"1"}"#,
-            r#"{"cash":0.5}"#,
-            r#"{"faults":{"x":1}}"#,
-            r#"{"fees":{"bps":0.5}}"#,
-        ] {
+        for bad in [r#"{"chash":"1"}"#, r#"{"cash":0.5}"#, r#"{"faults":{"x":1}}"#, r#"{"fees":{"bps":0.5}}"#] {
             assert!(settings(bad).is_err(), "{bad}");
         }
     }
@@ -216,10 +198,7 @@ mod tests {
         let read = builder.build().unwrap().try_deserialize::<PaperSettings>().unwrap();
         assert_eq!(read.book_in(Path::new("data")), Path::new("elsewhere.db"));
         assert_eq!((read.seed, read.latency_ms, read.event_buffer), (7, 0, 16));
-        assert_eq!(
-            (read.speed.to_string(), read.fees.per_unit.to_string()),
-            ("0.5".to_owned(), "0.005".to_owned())
-        );
+        assert_eq!((read.speed.to_string(), read.fees.per_unit.to_string()), ("0.5".to_owned(), "0.005".to_owned()));
         assert_eq!((read.quotes.len(), read.faults.reject_symbols.len()), (2, 2));
         assert_eq!(read.check(), []);
     }
@@ -229,27 +208,13 @@ mod tests {
         let json = r#"{"speed":"0","slippage_bps":-1,"quote_interval_ms":0,"event_buffer":0,"latency_ms":60001}"#;
         let errors = settings(json).unwrap().check();
         let fields = errors.iter().map(|error| error.field.as_str()).collect::<Vec<_>>();
-        assert_eq!(
-            fields,
-            [
-                "speed",
-                "slippage_bps",
-                "latency_ms",
-                "quote_interval_ms",
-                "event_buffer"
-            ]
-        );
+        assert_eq!(fields, ["speed", "slippage_bps", "latency_ms", "quote_interval_ms", "event_buffer"]);
     }
 
     #[test]
     fn quote_files_are_spelt_with_or_without_a_symbol() {
-        let files = settings(r#"{"quotes":"a/b.csv, BRK.B=x=y.csv,a=b.csv"}"#)
-            .unwrap()
-            .quotes;
-        let spelt = files
-            .iter()
-            .map(|file| file.symbol.as_ref().map(Symbol::as_str))
-            .collect::<Vec<_>>();
+        let files = settings(r#"{"quotes":"a/b.csv, BRK.B=x=y.csv,a=b.csv"}"#).unwrap().quotes;
+        let spelt = files.iter().map(|file| file.symbol.as_ref().map(Symbol::as_str)).collect::<Vec<_>>();
         assert_eq!(spelt, [None, Some("BRK.B"), None]);
         assert_eq!(files[1].path, Path::new("x=y.csv"));
         assert_eq!(files[2].path, Path::new("a=b.csv"));

@@ -67,11 +67,7 @@ impl Clock for HandClock {
 /// Settings without waiting, with keys of a test's own.
 fn settings(json: &str) -> PaperSettings {
     let settings: PaperSettings = serde_json::from_str(json).unwrap();
-    PaperSettings {
-        latency_ms: 0,
-        quote_interval_ms: 5,
-        ..settings
-    }
+    PaperSettings { latency_ms: 0, quote_interval_ms: 5, ..settings }
 }
 
 async fn open(folder: &Folder, settings: &PaperSettings, clock: &Arc<HandClock>) -> PaperVenue {
@@ -111,10 +107,7 @@ async fn soon<T>(future: impl Future<Output = T>) -> T {
 }
 
 async fn never<T>(future: impl Future<Output = T>) {
-    assert!(
-        timeout(Duration::from_millis(30), future).await.is_err(),
-        "was answered"
-    );
+    assert!(timeout(Duration::from_millis(30), future).await.is_err(), "was answered");
 }
 
 async fn next_status(events: &mut BoxStream<'static, VenueEvent>) -> (String, VenueStatus) {
@@ -149,10 +142,7 @@ async fn an_order_is_taken_filled_told_and_booked() {
 
     // While the venue runs, and after it closed, the book says the same.
     let running = book_file::read(&folder.book()).await.unwrap();
-    assert_eq!(
-        running.cash,
-        Decimal::from(10_000_000) - quote.ask.get() * Decimal::from(10)
-    );
+    assert_eq!(running.cash, Decimal::from(10_000_000) - quote.ask.get() * Decimal::from(10));
     assert_eq!(running.executions[0].client_order_id, id("a"));
     assert_eq!(running.orders[0].status, VenueStatus::Filled);
     venue.close().await;
@@ -177,29 +167,15 @@ async fn a_cancel_ends_an_order_once() {
     assert_eq!(venue.open_orders().await.unwrap(), std::slice::from_ref(&taken));
     soon(venue.cancel(&taken.broker_order_id)).await.unwrap();
     assert_eq!(status(&venue, "a").await, Some(VenueStatus::Canceled));
-    assert_eq!(
-        venue.cancel(&taken.broker_order_id).await,
-        Err(CancelError::NotCancelable)
-    );
-    assert_eq!(
-        venue.submit(&order("a", resting())).await,
-        Err(SubmitError::DuplicateId)
-    );
+    assert_eq!(venue.cancel(&taken.broker_order_id).await, Err(CancelError::NotCancelable));
+    assert_eq!(venue.submit(&order("a", resting())).await, Err(SubmitError::DuplicateId));
 }
 
 #[test]
 fn what_was_taken_survives_a_kill_and_its_id_stays_taken() {
     let (folder, clock) = (Folder::new(), HandClock::new());
-    let run = || {
-        tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap()
-    };
-    let slow = PaperSettings {
-        latency_ms: 60_000,
-        ..settings("{}")
-    };
+    let run = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let slow = PaperSettings { latency_ms: 60_000, ..settings("{}") };
     let before = run();
     before.block_on(async {
         let venue = open(&folder, &slow, &clock).await;
@@ -216,10 +192,7 @@ fn what_was_taken_survives_a_kill_and_its_id_stays_taken() {
         assert_eq!(status(&venue, "a").await, Some(VenueStatus::Accepted));
         assert_eq!(status(&venue, "b").await, Some(VenueStatus::Filled));
         for name in ["a", "b"] {
-            assert_eq!(
-                venue.submit(&order(name, resting())).await,
-                Err(SubmitError::DuplicateId)
-            );
+            assert_eq!(venue.submit(&order(name, resting())).await, Err(SubmitError::DuplicateId));
         }
         let next = venue.submit(&order("c", resting())).await.unwrap();
         assert!(next.broker_order_id.as_str().starts_with("paper-000003-"));
@@ -271,13 +244,7 @@ async fn a_thousand_orders_at_once_are_all_taken_once() {
     let answers = soon(join_all(orders.iter().chain(&orders).map(|order| venue.submit(order)))).await;
     let taken = answers.iter().flatten().map(|order| &order.broker_order_id);
     assert_eq!(taken.collect::<BTreeSet<_>>().len(), 1000);
-    assert_eq!(
-        answers
-            .iter()
-            .filter(|answer| **answer == Err(SubmitError::DuplicateId))
-            .count(),
-        1000
-    );
+    assert_eq!(answers.iter().filter(|answer| **answer == Err(SubmitError::DuplicateId)).count(), 1000);
 
     let mut pages = Vec::<VenueOrder>::new();
     loop {
@@ -313,13 +280,7 @@ async fn a_recorded_series_is_replayed_and_keeps_its_origin() {
     assert_eq!(next_status(&mut events).await.1, VenueStatus::Accepted);
     clock.pass(TimeDelta::seconds(2));
     assert_eq!(next_status(&mut events).await.1, VenueStatus::Filled);
-    assert_eq!(
-        venue.executions_since(clock.now()).await.unwrap()[0]
-            .price
-            .get()
-            .to_string(),
-        "1.5742"
-    );
+    assert_eq!(venue.executions_since(clock.now()).await.unwrap()[0].price.get().to_string(), "1.5742");
     venue.close().await;
 
     clock.pass(TimeDelta::seconds(1));
@@ -327,10 +288,7 @@ async fn a_recorded_series_is_replayed_and_keeps_its_origin() {
     assert_eq!(ask(&venue).await, "1.5767");
     venue.close().await;
 
-    let other_speed = PaperSettings {
-        speed: Decimal::ONE,
-        ..settings
-    };
+    let other_speed = PaperSettings { speed: Decimal::ONE, ..settings };
     let venue = open(&folder, &other_speed, &clock).await;
     assert_eq!(ask(&venue).await, "1.5761");
 }
@@ -358,29 +316,16 @@ async fn faults_before_acceptance_leave_no_order() {
     let (folder, clock) = (Folder::new(), HandClock::new());
     let venue = open(&folder, &settings(busy), &clock).await;
     let retry_after = Some(Duration::from_millis(1500));
-    assert_eq!(
-        venue.submit(&order("a", resting())).await,
-        Err(SubmitError::NotNow { retry_after })
-    );
+    assert_eq!(venue.submit(&order("a", resting())).await, Err(SubmitError::NotNow { retry_after }));
     venue.close().await;
 
-    let venue = open(
-        &folder,
-        &settings(r#"{"faults":{"error_before_per_mille":1000}}"#),
-        &clock,
-    )
-    .await;
+    let venue = open(&folder, &settings(r#"{"faults":{"error_before_per_mille":1000}}"#), &clock).await;
     let answer = venue.submit(&order("a", resting())).await;
     assert!(matches!(answer, Err(SubmitError::Unknown { .. })), "{answer:?}");
     assert_eq!(status(&venue, "a").await, None);
     venue.close().await;
 
-    let venue = open(
-        &folder,
-        &settings(r#"{"faults":{"timeout_before_per_mille":1000}}"#),
-        &clock,
-    )
-    .await;
+    let venue = open(&folder, &settings(r#"{"faults":{"timeout_before_per_mille":1000}}"#), &clock).await;
     never(venue.submit(&order("a", resting()))).await;
     assert_eq!(status(&venue, "a").await, None);
     venue.close().await;
@@ -394,71 +339,38 @@ async fn faults_before_acceptance_leave_no_order() {
 #[tokio::test]
 async fn faults_after_acceptance_leave_an_order_to_be_found() {
     let (folder, clock) = (Folder::new(), HandClock::new());
-    let venue = open(
-        &folder,
-        &settings(r#"{"faults":{"error_after_per_mille":1000}}"#),
-        &clock,
-    )
-    .await;
+    let venue = open(&folder, &settings(r#"{"faults":{"error_after_per_mille":1000}}"#), &clock).await;
     let answer = venue.submit(&order("a", resting())).await;
     assert!(matches!(answer, Err(SubmitError::Unknown { .. })), "{answer:?}");
     assert_eq!(status(&venue, "a").await, Some(VenueStatus::Accepted));
     venue.close().await;
 
-    let venue = open(
-        &folder,
-        &settings(r#"{"faults":{"timeout_after_per_mille":1000}}"#),
-        &clock,
-    )
-    .await;
+    let venue = open(&folder, &settings(r#"{"faults":{"timeout_after_per_mille":1000}}"#), &clock).await;
     never(venue.submit(&order("b", resting()))).await;
     let found = soon(venue.find(&id("b"))).await.unwrap().unwrap();
     never(venue.cancel(&found.broker_order_id)).await;
     assert_eq!(status(&venue, "b").await, Some(VenueStatus::Canceled));
     venue.close().await;
 
-    let venue = open(
-        &folder,
-        &settings(r#"{"faults":{"delay_per_mille":1000,"delay_ms":60000}}"#),
-        &clock,
-    )
-    .await;
+    let venue = open(&folder, &settings(r#"{"faults":{"delay_per_mille":1000,"delay_ms":60000}}"#), &clock).await;
     never(venue.submit(&order("c", resting()))).await;
     assert_eq!(status(&venue, "c").await, Some(VenueStatus::Accepted));
     venue.close().await;
 
-    let venue = open(
-        &folder,
-        &settings(r#"{"faults":{"lookup_error_per_mille":1000}}"#),
-        &clock,
-    )
-    .await;
-    assert!(matches!(
-        venue.find(&id("c")).await,
-        Err(VenueError::Unavailable { .. })
-    ));
+    let venue = open(&folder, &settings(r#"{"faults":{"lookup_error_per_mille":1000}}"#), &clock).await;
+    assert!(matches!(venue.find(&id("c")).await, Err(VenueError::Unavailable { .. })));
 }
 
 #[tokio::test]
 async fn events_are_lost_duplicated_and_reordered_as_configured() {
     let (folder, clock) = (Folder::new(), HandClock::new());
-    let venue = open(
-        &folder,
-        &settings(r#"{"faults":{"event_lost_per_mille":1000}}"#),
-        &clock,
-    )
-    .await;
+    let venue = open(&folder, &settings(r#"{"faults":{"event_lost_per_mille":1000}}"#), &clock).await;
     let mut events = venue.events().await.unwrap();
     venue.submit(&order("a", resting())).await.unwrap();
     never(events.next()).await;
     venue.close().await;
 
-    let venue = open(
-        &folder,
-        &settings(r#"{"faults":{"event_duplicated_per_mille":1000}}"#),
-        &clock,
-    )
-    .await;
+    let venue = open(&folder, &settings(r#"{"faults":{"event_duplicated_per_mille":1000}}"#), &clock).await;
     let mut events = venue.events().await.unwrap();
     venue.submit(&order("b", resting())).await.unwrap();
     assert_eq!(soon(events.next()).await, soon(events.next()).await);
@@ -467,9 +379,7 @@ async fn events_are_lost_duplicated_and_reordered_as_configured() {
     let reordering = settings(r#"{"seed":3,"faults":{"event_reordered_per_mille":500}}"#);
     let venue = open(&folder, &reordering, &clock).await;
     let mut events = venue.events().await.unwrap();
-    let orders = (0..40)
-        .map(|n| order(&format!("r{n:02}"), resting()))
-        .collect::<Vec<_>>();
+    let orders = (0..40).map(|n| order(&format!("r{n:02}"), resting())).collect::<Vec<_>>();
     soon(join_all(orders.iter().map(|order| venue.submit(order)))).await;
     let mut told = Vec::new();
     for _ in &orders {
@@ -510,11 +420,7 @@ async fn a_book_that_cannot_be_written_loses_no_promise() {
     assert_eq!(status(&venue, "ours").await, None);
     assert_eq!(status(&venue, "theirs").await, Some(VenueStatus::Accepted));
     assert_eq!(
-        soon(venue.submit(&order("ours", resting())))
-            .await
-            .unwrap()
-            .broker_order_id
-            .as_str(),
+        soon(venue.submit(&order("ours", resting()))).await.unwrap().broker_order_id.as_str(),
         "paper-000002-ours"
     );
 }
@@ -523,10 +429,7 @@ async fn a_book_that_cannot_be_written_loses_no_promise() {
 async fn settings_that_cannot_work_are_all_named() {
     let (folder, clock) = (Folder::new(), HandClock::new());
     let bad = settings(r#"{"speed":0,"cash":-1}"#);
-    let err = PaperVenue::open(&bad, &folder.book(), clock)
-        .await
-        .map(|_| ())
-        .unwrap_err();
+    let err = PaperVenue::open(&bad, &folder.book(), clock).await.map(|_| ()).unwrap_err();
     let text = err.to_string();
     assert!(text.contains("speed must") && text.contains("cash must"), "{text}");
 }

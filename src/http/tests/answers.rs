@@ -25,10 +25,7 @@ async fn a_parent_is_planned_once_and_replayed_in_the_same_shape() {
     let again = post("/api/v1/orders/slice", PARENT).of(&app).await;
     assert_eq!((again.status, &again.body), (StatusCode::OK, &first.body));
     let slices = first.body["slices"].as_array().unwrap();
-    let quantities = slices
-        .iter()
-        .map(|slice| slice["qty"].as_str().unwrap())
-        .collect::<Vec<_>>();
+    let quantities = slices.iter().map(|slice| slice["qty"].as_str().unwrap()).collect::<Vec<_>>();
     assert_eq!(quantities, ["21", "21", "21", "20", "20"]);
     let mut head = first.body.clone();
     head.as_object_mut().unwrap().remove("slices");
@@ -82,15 +79,9 @@ async fn a_preview_is_the_plan_and_is_not_sent() {
     for (body, fields) in [
         (PARENT.replace("\"103\"", "\"3\""), vec!["qty"]),
         (PARENT.replace("2026-11-21", "2026-12-21"), vec!["trade_date"]),
-        (
-            PARENT.replace("2026-11-21", "2026-12-21").replace("\"103\"", "\"0.5\""),
-            vec!["qty", "trade_date"],
-        ),
+        (PARENT.replace("2026-11-21", "2026-12-21").replace("\"103\"", "\"0.5\""), vec!["qty", "trade_date"]),
         (PARENT.replacen('{', "{\"account\":\"other\",", 1), vec!["account"]),
-        (
-            PARENT.replacen('{', "{\"start_time\":\"2026-11-20T00:00:00Z\",", 1),
-            vec!["start_time"],
-        ),
+        (PARENT.replacen('{', "{\"start_time\":\"2026-11-20T00:00:00Z\",", 1), vec!["start_time"]),
     ] {
         let refused = post("/api/v1/orders/slice/preview", body.clone()).of(&app).await;
         assert_eq!(refused.faulty_fields(), fields, "{body}");
@@ -130,10 +121,7 @@ async fn a_single_order_is_shown_with_its_absent_values_null() {
     let resolved = post(&format!("/api/v1/orders/{id}/resolve"), resolved).of(&app).await;
     assert_eq!(resolved.status, StatusCode::OK);
     let told = fixture.notes.sent().pop().unwrap();
-    assert!(
-        told.contains("end: Filled, filled_qty: Some(10), filled_avg_price: Some(99.25)"),
-        "{told}"
-    );
+    assert!(told.contains("end: Filled, filled_qty: Some(10), filled_avg_price: Some(99.25)"), "{told}");
 }
 
 #[actix_web::test]
@@ -159,9 +147,7 @@ async fn a_parent_is_shown_with_its_progress_and_its_slices() {
     assert_eq!(slices.body[4]["total_slices"], 5);
     assert_eq!(slices.body[4]["parent_order_id"], PARENT_ID);
     assert_eq!(slices.body[4]["kind"], "slice");
-    let canceled = ask(Method::DELETE, &format!("/api/v1/orders/{PARENT_ID}/slices"))
-        .of(&app)
-        .await;
+    let canceled = ask(Method::DELETE, &format!("/api/v1/orders/{PARENT_ID}/slices")).of(&app).await;
     assert_eq!(
         (canceled.status, canceled.body),
         (
@@ -189,10 +175,7 @@ async fn lists_have_items_and_a_cursor_and_events_their_order() {
     assert_eq!(parents.body["items"][0]["kind"], "parent");
 
     let events = get(&format!("/api/v1/orders/{id}/events")).of(&app).await;
-    assert_eq!(
-        (events.status, events.body),
-        (StatusCode::OK, json!({"items": [], "next_cursor": null}))
-    );
+    assert_eq!((events.status, events.body), (StatusCode::OK, json!({"items": [], "next_cursor": null})));
     fixture.notes.keep_event(LedgerEvent {
         number: 4,
         order: OrderId::parse(&id).ok(),
@@ -258,10 +241,7 @@ async fn filters_reach_the_store_typed() {
         assert_eq!(refused.faulty_fields(), [field], "{query}");
     }
     for path in ["/api/v1/kill-switch/history", "/api/v1/circuit-breaker/history"] {
-        assert_eq!(
-            get(&format!("{path}?limit=1001")).of(&app).await.faulty_fields(),
-            ["limit"]
-        );
+        assert_eq!(get(&format!("{path}?limit=1001")).of(&app).await.faulty_fields(), ["limit"]);
         assert_eq!(get(&format!("{path}?limit=1000")).of(&app).await.status, StatusCode::OK);
     }
     assert_eq!(fixture.notes.filters().pop().unwrap(), "circuit_breaker 1000");
@@ -300,28 +280,15 @@ async fn the_switches_speak_the_words_of_the_stack() {
         assert_eq!(answer.body[field], value, "{field}");
     }
     let sent = fixture.notes.sent().pop().unwrap();
-    assert!(
-        sent.contains("mode: Halt, settle: Some(50ms), by: \"local\", key: None"),
-        "{sent}"
-    );
+    assert!(sent.contains("mode: Halt, settle: Some(50ms), by: \"local\", key: None"), "{sent}");
     fixture.state.health.set_kill(Some(engaged()));
     let status = get("/api/v1/kill-switch/status").of(&app).await;
     assert_eq!(status.body["engagement_count_today"], 1);
     assert_eq!(status.body["engagement_details"], json!({"ticket": 7}));
-    let released = post("/api/v1/kill-switch/disengage", r#"{"operator":"ops","notes":"over"}"#)
-        .of(&app)
-        .await;
-    assert_eq!(
-        (&released.body["state"], &released.body["disengagement_notes"]),
-        (&json!("ACTIVE"), &json!("over"))
-    );
+    let released = post("/api/v1/kill-switch/disengage", r#"{"operator":"ops","notes":"over"}"#).of(&app).await;
+    assert_eq!((&released.body["state"], &released.body["disengagement_notes"]), (&json!("ACTIVE"), &json!("over")));
 
-    let tripped = post(
-        "/api/v1/circuit-breaker/trip",
-        r#"{"operator":"ops","reason":"MANUAL"}"#,
-    )
-    .of(&app)
-    .await;
+    let tripped = post("/api/v1/circuit-breaker/trip", r#"{"operator":"ops","reason":"MANUAL"}"#).of(&app).await;
     assert_eq!(
         tripped.body,
         json!({
@@ -332,19 +299,13 @@ async fn the_switches_speak_the_words_of_the_stack() {
     );
     let reset = r#"{"operator":"ops","reason":"the venue is back and was checked"}"#;
     let reset = post("/api/v1/circuit-breaker/reset", reset).of(&app).await;
-    assert_eq!(
-        (&reset.body["state"], &reset.body["reset_by"]),
-        (&json!("QUIET_PERIOD"), &json!("ops"))
-    );
+    assert_eq!((&reset.body["state"], &reset.body["reset_by"]), (&json!("QUIET_PERIOD"), &json!("ops")));
 
     fixture.state.health.set_kill(None);
     fixture.state.health.set_breaker(None);
     for path in ["/api/v1/kill-switch/status", "/api/v1/circuit-breaker/status"] {
         let unknown = get(path).of(&app).await;
-        assert_eq!(
-            (&unknown.body["state"], &unknown.body["known"]),
-            (&json!("UNKNOWN"), &json!(false))
-        );
+        assert_eq!((&unknown.body["state"], &unknown.body["known"]), (&json!("UNKNOWN"), &json!(false)));
     }
     let history = get("/api/v1/kill-switch/history").of(&app).await;
     assert_eq!(history.body["items"][0]["event"], "ENGAGED");
@@ -355,10 +316,7 @@ async fn each_refusal_has_its_status_and_its_code() {
     let fixture = Fixture::ready();
     fixture.state.health.set_kill(Some(engaged()));
     let app = serve!(fixture);
-    let retry = CommandError::Busy {
-        what: "open parents",
-        retry_after: Duration::from_millis(1_500),
-    };
+    let retry = CommandError::Busy { what: "open parents", retry_after: Duration::from_millis(1_500) };
     let reused = FieldError::new("qty", "not_a_multiple", "must be a multiple of the lot 10");
     for (error, status, code) in [
         (CommandError::Invalid(vec![reused]), 422, "validation_failed"),
@@ -367,16 +325,8 @@ async fn each_refusal_has_its_status_and_its_code() {
         (CommandError::NotFound, 404, "not_found"),
         (CommandError::ParentTerminal, 409, "parent_terminal"),
         (CommandError::NotResolvable(OrderStatus::Filled), 409, "not_resolvable"),
-        (
-            CommandError::Conflict("somebody was faster".to_owned()),
-            409,
-            "conflict",
-        ),
-        (
-            CommandError::AlreadyEngaged(Box::new(engaged())),
-            409,
-            "kill_switch_already_engaged",
-        ),
+        (CommandError::Conflict("somebody was faster".to_owned()), 409, "conflict"),
+        (CommandError::AlreadyEngaged(Box::new(engaged())), 409, "kill_switch_already_engaged"),
         (CommandError::NotEngaged, 409, "kill_switch_not_engaged"),
         (CommandError::Quarantined, 409, "symbol_quarantined"),
         (retry, 429, "limit_reached"),
@@ -391,18 +341,12 @@ async fn each_refusal_has_its_status_and_its_code() {
         assert_eq!(answer.body["request_id"], answer.header("x-request-id"));
         assert!(answer.body["title"].is_string() && answer.body["detail"].is_string());
         if status == 429 {
-            assert_eq!(
-                (answer.header("retry-after"), &answer.body["retry_after"]),
-                ("2", &json!(2))
-            );
+            assert_eq!((answer.header("retry-after"), &answer.body["retry_after"]), ("2", &json!(2)));
         }
         if code == "symbol_quarantined" {
             let detail = answer.body["detail"].as_str().unwrap();
             assert_eq!(answer.body["symbol"], "AAPL");
-            assert!(
-                detail.starts_with("AAPL is quarantined") && detail.contains("/api/v1/status"),
-                "{detail}"
-            );
+            assert!(detail.starts_with("AAPL is quarantined") && detail.contains("/api/v1/status"), "{detail}");
         }
         if code == "kill_switch_already_engaged" {
             assert_eq!(answer.body["state"], "ENGAGED");
@@ -429,17 +373,10 @@ async fn a_quiet_breaker_says_when_to_come_back() {
     let tripped = tranche_actors::domain::breaker::BreakerState::default()
         .trip("MANUAL", None, now(), now().date_naive())
         .unwrap();
-    let quiet = tripped.reset(
-        "ops",
-        "the venue is back and was checked",
-        now(),
-        chrono::TimeDelta::seconds(30),
-    );
+    let quiet = tripped.reset("ops", "the venue is back and was checked", now(), chrono::TimeDelta::seconds(30));
     fixture.state.health.set_breaker(quiet.ok());
     let app = serve!(fixture);
-    fixture
-        .notes
-        .refuse_with(CommandError::Gate(ShutReason::CircuitBreakerQuiet));
+    fixture.notes.refuse_with(CommandError::Gate(ShutReason::CircuitBreakerQuiet));
     let answer = post("/api/v1/orders", SINGLE).of(&app).await;
     assert_eq!(answer.header("retry-after"), "30");
 }
@@ -449,19 +386,9 @@ async fn a_store_that_is_down_is_told_without_its_words() {
     let fixture = Fixture::ready();
     fixture.notes.store_is_down();
     let app = serve!(fixture);
-    for path in [
-        "orders",
-        "orders/abc",
-        "orders/abc/slices",
-        "orders/abc/events",
-        "kill-switch/history",
-    ] {
+    for path in ["orders", "orders/abc", "orders/abc/slices", "orders/abc/events", "kill-switch/history"] {
         let answer = get(&format!("/api/v1/{path}")).of(&app).await;
-        assert_eq!(
-            (answer.status.as_u16(), answer.code()),
-            (503, "store_unavailable"),
-            "{path}"
-        );
+        assert_eq!((answer.status.as_u16(), answer.code()), (503, "store_unavailable"), "{path}");
         assert!(!answer.text.contains("SELECT"), "{}", answer.text);
     }
 }
@@ -470,26 +397,14 @@ async fn a_store_that_is_down_is_told_without_its_words() {
 async fn ids_that_name_nothing_are_not_found() {
     let fixture = Fixture::ready();
     let app = serve!(fixture);
-    for id in [
-        "abc",
-        "a%20b",
-        "%00",
-        "%F0%9F%98%80",
-        "a%7Cb",
-        &"a".repeat(200),
-        "%2e%2e",
-    ] {
+    for id in ["abc", "a%20b", "%00", "%F0%9F%98%80", "a%7Cb", &"a".repeat(200), "%2e%2e"] {
         for path in [
             format!("/api/v1/orders/{id}"),
             format!("/api/v1/orders/{id}/slices"),
             format!("/api/v1/orders/{id}/events"),
         ] {
             let answer = get(&path).of(&app).await;
-            assert_eq!(
-                (answer.status, answer.code()),
-                (StatusCode::NOT_FOUND, "not_found"),
-                "{path}"
-            );
+            assert_eq!((answer.status, answer.code()), (StatusCode::NOT_FOUND, "not_found"), "{path}");
         }
     }
     let answer = ask(Method::DELETE, "/api/v1/orders/abc/slices").of(&app).await;
@@ -508,26 +423,17 @@ async fn an_id_of_the_other_kind_is_told_its_own_calls() {
         assert_eq!((answer.status.as_u16(), answer.code()), (404, "not_found"));
         answer.body["detail"].as_str().unwrap().to_owned()
     };
-    for (path, body) in [
-        ("cancel", ""),
-        ("resolve", r#"{"as":"canceled","reason":"it is not there"}"#),
-    ] {
+    for (path, body) in [("cancel", ""), ("resolve", r#"{"as":"canceled","reason":"it is not there"}"#)] {
         fixture.notes.refuse_with(CommandError::NotFound);
         let asked = post(&format!("/api/v1/orders/{parent}/{path}"), body);
         let detail = told(asked.of(&app).await);
-        assert!(
-            detail.contains(&format!("GET /api/v1/orders/{parent}/slices")),
-            "{detail}"
-        );
+        assert!(detail.contains(&format!("GET /api/v1/orders/{parent}/slices")), "{detail}");
     }
     fixture.notes.refuse_with(CommandError::NotFound);
     let path = format!("/api/v1/orders/{single}/slices");
     for asked in [ask(Method::DELETE, &path), get(&path)] {
         let detail = told(asked.of(&app).await);
-        assert!(
-            detail.contains(&format!("POST /api/v1/orders/{single}/cancel")),
-            "{detail}"
-        );
+        assert!(detail.contains(&format!("POST /api/v1/orders/{single}/cancel")), "{detail}");
     }
 }
 

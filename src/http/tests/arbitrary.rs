@@ -96,11 +96,7 @@ fn no_body_breaks_the_server_or_reaches_an_actor_unless_it_is_valid() {
         let fixture = Fixture::ready();
         (serve!(fixture), fixture.notes.clone())
     });
-    let mut runner = TestRunner::new(Config {
-        failure_persistence: None,
-        cases: 2_000,
-        ..Config::default()
-    });
+    let mut runner = TestRunner::new(Config { failure_persistence: None, cases: 2_000, ..Config::default() });
     let result = runner.run(&(proptest::sample::select(PATHS), body()), |(path, body)| {
         let before = notes.sent().len();
         let is_object = serde_json::from_slice::<serde_json::Map<String, Value>>(&body).is_ok() || body.is_empty();
@@ -109,11 +105,7 @@ fn no_body_breaks_the_server_or_reaches_an_actor_unless_it_is_valid() {
         let was_sent = notes.sent().len() > before;
         // What is sent may still be refused by the actor: a plan that is impossible, an order that is not there.
         prop_assert!(is_object || !was_sent, "{}", answer.text);
-        prop_assert!(
-            !answer.status.is_success() || was_sent || path.ends_with("/preview"),
-            "{}",
-            answer.text
-        );
+        prop_assert!(!answer.status.is_success() || was_sent || path.ends_with("/preview"), "{}", answer.text);
         if matches!(answer.status.as_u16(), 400 | 413 | 415) {
             prop_assert!(!was_sent, "{}", answer.text);
         }

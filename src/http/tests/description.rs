@@ -17,22 +17,12 @@ async fn it_has_just_the_paths_that_are_served() {
     assert_eq!(described["openapi"], "3.1.0");
     let mut documented = BTreeSet::new();
     for (path, item) in described["paths"].as_object().unwrap() {
-        documented.extend(
-            item.as_object()
-                .unwrap()
-                .keys()
-                .map(|method| (path.clone(), method.to_uppercase())),
-        );
+        documented.extend(item.as_object().unwrap().keys().map(|method| (path.clone(), method.to_uppercase())));
     }
     let pages = |path: &str| path.starts_with("/docs") || path == "/openapi.json";
     let mut served = BTreeSet::new();
     for endpoint in routes::endpoints().into_iter().filter(|endpoint| !pages(endpoint.path)) {
-        served.extend(
-            endpoint
-                .routes
-                .iter()
-                .map(|(method, _)| (endpoint.path.to_owned(), method.to_string())),
-        );
+        served.extend(endpoint.routes.iter().map(|(method, _)| (endpoint.path.to_owned(), method.to_string())));
     }
     assert_eq!(documented, served);
 
@@ -56,19 +46,13 @@ async fn its_operations_have_names_and_problems() {
         for (method, operation) in item.as_object().unwrap() {
             let name = operation["operationId"].as_str().unwrap();
             assert!(names.insert(name.to_owned()), "{name} is there twice");
-            assert!(
-                operation["summary"].is_string() || operation["description"].is_string(),
-                "{method} {path}"
-            );
+            assert!(operation["summary"].is_string() || operation["description"].is_string(), "{method} {path}");
             assert!(!operation["responses"].as_object().unwrap().is_empty());
         }
     }
     assert_eq!(described["components"]["securitySchemes"]["key"]["scheme"], "bearer");
     references(&described, &mut |name| {
-        assert!(
-            described["components"]["schemas"].get(name).is_some(),
-            "{name} is not described"
-        );
+        assert!(described["components"]["schemas"].get(name).is_some(), "{name} is not described");
     });
 }
 
@@ -134,16 +118,10 @@ fn differences(all: &Value, schema: &Value, value: &Value, at: &str) -> Vec<Stri
         return vec![format!("{at} is {value}, which is not among its words")];
     }
     if let Some(items) = value.as_array() {
-        return items
-            .iter()
-            .flat_map(|item| differences(all, &schema["items"], item, at))
-            .collect();
+        return items.iter().flat_map(|item| differences(all, &schema["items"], item, at)).collect();
     }
     if let (Some(object), Some(each)) = (value.as_object(), schema.get("additionalProperties")) {
-        return object
-            .values()
-            .flat_map(|inner| differences(all, each, inner, at))
-            .collect();
+        return object.values().flat_map(|inner| differences(all, each, inner, at)).collect();
     }
     Vec::new()
 }
@@ -157,9 +135,7 @@ fn collect(all: &Value, schema: &Value, properties: &mut BTreeMap<String, (Value
         collect(all, part, properties);
     }
     for (name, property) in schema["properties"].as_object().into_iter().flatten() {
-        let required = schema["required"]
-            .as_array()
-            .is_some_and(|names| names.contains(&json!(name)));
+        let required = schema["required"].as_array().is_some_and(|names| names.contains(&json!(name)));
         properties.insert(name.clone(), (property.clone(), required));
     }
 }
@@ -170,56 +146,29 @@ async fn its_schemas_are_those_of_real_answers() {
     let app = serve!(fixture);
     let described = description();
     let parent = "20abc83977c561c389787d47";
-    let single = post("/api/v1/orders", SINGLE).of(&app).await.body["client_order_id"]
-        .as_str()
-        .unwrap()
-        .to_owned();
+    let single = post("/api/v1/orders", SINGLE).of(&app).await.body["client_order_id"].as_str().unwrap().to_owned();
     let engage = r#"{"operator":"ops","reason":"prices look wrong"}"#;
     let reset = r#"{"operator":"ops","reason":"the venue is back and was checked"}"#;
     fixture.state.health.set_kill(Some(engaged()));
     for (asked, template) in [
         (post("/api/v1/orders/slice", PARENT), "/api/v1/orders/slice"),
         (post("/api/v1/orders/slice", PARENT), "/api/v1/orders/slice"),
-        (
-            post("/api/v1/orders/slice/preview", PARENT),
-            "/api/v1/orders/slice/preview",
-        ),
+        (post("/api/v1/orders/slice/preview", PARENT), "/api/v1/orders/slice/preview"),
         (post("/api/v1/orders", SINGLE), "/api/v1/orders"),
         (get("/api/v1/orders"), "/api/v1/orders"),
         (get("/api/v1/orders?kind=parent"), "/api/v1/orders"),
         (get(&format!("/api/v1/orders/{parent}")), "/api/v1/orders/{id}"),
         (get(&format!("/api/v1/orders/{single}")), "/api/v1/orders/{id}"),
-        (
-            get(&format!("/api/v1/orders/{parent}/slices")),
-            "/api/v1/orders/{id}/slices",
-        ),
-        (
-            ask(Method::DELETE, &format!("/api/v1/orders/{parent}/slices")),
-            "/api/v1/orders/{id}/slices",
-        ),
-        (
-            post(&format!("/api/v1/orders/{single}/cancel"), ""),
-            "/api/v1/orders/{id}/cancel",
-        ),
-        (
-            get(&format!("/api/v1/orders/{single}/events")),
-            "/api/v1/orders/{id}/events",
-        ),
+        (get(&format!("/api/v1/orders/{parent}/slices")), "/api/v1/orders/{id}/slices"),
+        (ask(Method::DELETE, &format!("/api/v1/orders/{parent}/slices")), "/api/v1/orders/{id}/slices"),
+        (post(&format!("/api/v1/orders/{single}/cancel"), ""), "/api/v1/orders/{id}/cancel"),
+        (get(&format!("/api/v1/orders/{single}/events")), "/api/v1/orders/{id}/events"),
         (post("/api/v1/kill-switch/engage", engage), "/api/v1/kill-switch/engage"),
-        (
-            post("/api/v1/kill-switch/disengage", r#"{"operator":"ops"}"#),
-            "/api/v1/kill-switch/disengage",
-        ),
+        (post("/api/v1/kill-switch/disengage", r#"{"operator":"ops"}"#), "/api/v1/kill-switch/disengage"),
         (get("/api/v1/kill-switch/status"), "/api/v1/kill-switch/status"),
         (get("/api/v1/kill-switch/history"), "/api/v1/kill-switch/history"),
-        (
-            post("/api/v1/circuit-breaker/trip", engage),
-            "/api/v1/circuit-breaker/trip",
-        ),
-        (
-            post("/api/v1/circuit-breaker/reset", reset),
-            "/api/v1/circuit-breaker/reset",
-        ),
+        (post("/api/v1/circuit-breaker/trip", engage), "/api/v1/circuit-breaker/trip"),
+        (post("/api/v1/circuit-breaker/reset", reset), "/api/v1/circuit-breaker/reset"),
         (get("/api/v1/circuit-breaker/status"), "/api/v1/circuit-breaker/status"),
         (get("/api/v1/status"), "/api/v1/status"),
         (get("/livez"), "/livez"),
@@ -233,18 +182,10 @@ async fn its_schemas_are_those_of_real_answers() {
         let responses = &described["paths"][template][&method]["responses"];
         let status = answer.status.as_u16().to_string();
         let response = responses.get(&status).unwrap_or(&responses["default"]);
-        let kind = if answer.status.is_success() {
-            "application/json"
-        } else {
-            "application/problem+json"
-        };
+        let kind = if answer.status.is_success() { "application/json" } else { "application/problem+json" };
         let schema = &response["content"][kind]["schema"];
         assert!(schema.is_object(), "{method} {path} {status}: {response}");
-        assert_eq!(
-            differences(&described, schema, &answer.body, ""),
-            Vec::<String>::new(),
-            "{method} {path}"
-        );
+        assert_eq!(differences(&described, schema, &answer.body, ""), Vec::<String>::new(), "{method} {path}");
     }
 }
 
@@ -257,9 +198,7 @@ async fn the_page_is_served_from_the_program_alone() {
     let page = get("/docs/").of(&app).await;
     assert!(page.header("content-type").starts_with("text/html"));
     for outside in ["http://", "https://", "//cdn"] {
-        let asks = ["src=\"", "href=\""]
-            .iter()
-            .any(|attribute| page.text.contains(&format!("{attribute}{outside}")));
+        let asks = ["src=\"", "href=\""].iter().any(|attribute| page.text.contains(&format!("{attribute}{outside}")));
         assert!(!asks, "{}", page.text);
     }
     let script = get("/docs/swagger-initializer.js").of(&app).await;

@@ -122,9 +122,7 @@ impl Notes {
     fn read<T>(&self, read: impl FnOnce(&mut Noted) -> T) -> Result<T, StoreError> {
         self.with(|noted| {
             if noted.store_is_down {
-                return Err(StoreError::Unavailable {
-                    detail: "SELECT secret FROM nowhere".to_owned(),
-                });
+                return Err(StoreError::Unavailable { detail: "SELECT secret FROM nowhere".to_owned() });
             }
             Ok(read(noted))
         })
@@ -146,8 +144,7 @@ impl Handler<SubmitParent> for Clerk {
 
     fn handle(&mut self, message: SubmitParent, _: &mut Context<Self>) -> Self::Result {
         self.0.take(&message)?;
-        self.0
-            .with(|noted| noted.hashes.push(message.request.request_hash.clone()));
+        self.0.with(|noted| noted.hashes.push(message.request.request_hash.clone()));
         let planned = message.request.plan(&rules(), &asked(message.by, message.key));
         let (mut parent, slices) = planned.map_err(CommandError::Invalid)?;
         parent.status = ParentStatus::Working;
@@ -157,11 +154,7 @@ impl Handler<SubmitParent> for Clerk {
             let any = AnyOrder::Parent(Box::new(parent.clone()));
             noted.orders.insert(parent.id.clone(), any).is_some()
         });
-        Ok(SubmittedParent {
-            replayed,
-            parent,
-            slices,
-        })
+        Ok(SubmittedParent { replayed, parent, slices })
     }
 }
 
@@ -170,14 +163,11 @@ impl Handler<SubmitOrder> for Clerk {
 
     fn handle(&mut self, message: SubmitOrder, _: &mut Context<Self>) -> Self::Result {
         self.0.take(&message)?;
-        self.0
-            .with(|noted| noted.hashes.push(message.request.request_hash.clone()));
+        self.0.with(|noted| noted.hashes.push(message.request.request_hash.clone()));
         let order = message.request.order(&rules(), &asked(message.by, message.key));
         let order = order.map_err(CommandError::Invalid)?;
         let any = AnyOrder::Order(Box::new(order.clone()));
-        let replayed = self
-            .0
-            .with(|noted| noted.orders.insert(order.id.clone(), any).is_some());
+        let replayed = self.0.with(|noted| noted.orders.insert(order.id.clone(), any).is_some());
         Ok(SubmittedOrder { replayed, order })
     }
 }
@@ -198,10 +188,7 @@ impl Handler<CancelParent> for Clerk {
         self.0.take(&message)?;
         match self.0.with(|noted| noted.orders.get(&message.id).cloned()) {
             Some(AnyOrder::Parent(parent)) => Ok(CanceledParent {
-                parent: Parent {
-                    status: ParentStatus::Canceling,
-                    ..*parent
-                },
+                parent: Parent { status: ParentStatus::Canceling, ..*parent },
                 counts: CancelCounts {
                     pending_canceled: 3,
                     open_cancel_requested: 1,
@@ -258,15 +245,8 @@ impl Handler<Reset> for Clerk {
 
     fn handle(&mut self, message: Reset, _: &mut Context<Self>) -> Self::Result {
         self.0.take(&message)?;
-        let tripped = BreakerState::default()
-            .trip("MANUAL", None, now(), now().date_naive())
-            .unwrap();
-        Ok(tripped.reset(
-            &message.operator,
-            &message.reason,
-            now(),
-            chrono::TimeDelta::seconds(300),
-        )?)
+        let tripped = BreakerState::default().trip("MANUAL", None, now(), now().date_naive()).unwrap();
+        Ok(tripped.reset(&message.operator, &message.reason, now(), chrono::TimeDelta::seconds(300))?)
     }
 }
 
@@ -299,10 +279,7 @@ impl StopTrading for Lever {
             cancel_confirmed: 1,
             cancel_failed: 1,
             flatten_orders: Vec::new(),
-            instances: vec![InstanceOutcome {
-                id: "one".to_owned(),
-                outcome: "confirmed",
-            }],
+            instances: vec![InstanceOutcome { id: "one".to_owned(), outcome: "confirmed" }],
             not_durable: vec!["database"],
             covers: "all",
         })
@@ -326,10 +303,7 @@ impl Store for Notes {
                 AnyOrder::Order(order) => Some(*order.clone()),
                 AnyOrder::Parent(_) => None,
             });
-            Page {
-                items: singles.collect(),
-                next: Some(17),
-            }
+            Page { items: singles.collect(), next: Some(17) }
         })
     }
 
@@ -340,10 +314,7 @@ impl Store for Notes {
                 AnyOrder::Parent(parent) => Some(*parent.clone()),
                 AnyOrder::Order(_) => None,
             });
-            Page {
-                items: parents.collect(),
-                next: None,
-            }
+            Page { items: parents.collect(), next: None }
         })
     }
 
@@ -362,13 +333,11 @@ impl Store for Notes {
     ) -> Result<Vec<DueSlice>, StoreError> {
         self.read(|noted| {
             let slices = noted.slices.get(parent).into_iter().flatten();
-            let due = slices
-                .filter(|order| order.status == OrderStatus::PendingNew)
-                .map(|order| DueSlice {
-                    id: order.id.clone(),
-                    slice_num: order.slice.as_ref().unwrap().slice_num,
-                    due: order.scheduled_time,
-                });
+            let due = slices.filter(|order| order.status == OrderStatus::PendingNew).map(|order| DueSlice {
+                id: order.id.clone(),
+                slice_num: order.slice.as_ref().unwrap().slice_num,
+                due: order.scheduled_time,
+            });
             due.take(1).collect()
         })
     }
@@ -491,11 +460,7 @@ impl Fixture {
             metrics_public: false,
             metrics: metrics::install().unwrap(),
             limits: Limits::default(),
-            about: About {
-                mode: "paper".to_owned(),
-                broker: "paper".to_owned(),
-                instance: "one".to_owned(),
-            },
+            about: About { mode: "paper".to_owned(), broker: "paper".to_owned(), instance: "one".to_owned() },
             live: Arc::new(|| Live {
                 accounts: vec![AccountOwner {
                     account: "default".to_owned(),
@@ -505,11 +470,7 @@ impl Fixture {
                 queues: BTreeMap::from([("persistence", 2)]),
             }),
         };
-        Self {
-            notes,
-            state,
-            gate: writers,
-        }
+        Self { notes, state, gate: writers }
     }
 
     pub(super) fn shared(&self) -> web::Data<Shared> {

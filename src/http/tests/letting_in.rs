@@ -18,15 +18,7 @@ async fn with_a_key_only_probes_and_documentation_are_open() {
     for path in ["/livez", "/healthz", "/readyz", "/openapi.json", "/docs/"] {
         assert_eq!(get(path).of(&app).await.status, StatusCode::OK, "{path}");
     }
-    let wrong = [
-        "",
-        "Bearer",
-        "Bearer ",
-        "Bearer wrong",
-        "Basic s3cret",
-        "s3cret",
-        "Bearer s3cret2",
-    ];
+    let wrong = ["", "Bearer", "Bearer ", "Bearer wrong", "Basic s3cret", "s3cret", "Bearer s3cret2"];
     for endpoint in routes::endpoints() {
         let is_open = endpoint.path.starts_with("/docs")
             || ["/livez", "/healthz", "/readyz", "/openapi.json"].contains(&endpoint.path);
@@ -59,14 +51,7 @@ async fn the_key_makes_the_caller_admin_wherever_it_comes_from() {
     assert_eq!(asked.of(&app).await.status, StatusCode::CREATED);
     let sent = fixture.notes.sent().pop().unwrap();
     assert!(sent.contains("by: \"admin\""), "{sent}");
-    assert_eq!(
-        get("/metrics")
-            .header("authorization", "Bearer s3cret")
-            .of(&app)
-            .await
-            .status,
-        StatusCode::OK
-    );
+    assert_eq!(get("/metrics").header("authorization", "Bearer s3cret").of(&app).await.status, StatusCode::OK);
 }
 
 #[actix_web::test]
@@ -101,15 +86,10 @@ async fn an_open_gateway_takes_nothing_from_foreign_pages() {
     for (name, value) in [("host", "evil.example"), ("origin", "https://evil.example")] {
         let asked = post("/api/v1/kill-switch/disengage", r#"{"operator":"x"}"#).header("host", "127.0.0.1:8080");
         let answer = asked.header(name, value).of(&app).await;
-        assert_eq!(
-            (answer.status, answer.code()),
-            (StatusCode::FORBIDDEN, "foreign_origin")
-        );
+        assert_eq!((answer.status, answer.code()), (StatusCode::FORBIDDEN, "foreign_origin"));
     }
     assert!(fixture.notes.sent().is_empty());
-    let own = post("/api/v1/orders", SINGLE)
-        .header("host", "localhost:1")
-        .header("origin", "http://localhost:1");
+    let own = post("/api/v1/orders", SINGLE).header("host", "localhost:1").header("origin", "http://localhost:1");
     assert_eq!(own.of(&app).await.status, StatusCode::CREATED);
     let sent = fixture.notes.sent().pop().unwrap();
     assert!(sent.contains("by: \"local\""), "{sent}");

@@ -55,22 +55,11 @@ async fn one_request_has_one_hash_however_it_is_spelled() {
         same[0].replacen('{', "{\"strategy_id\":\"s\",", 1),
     ];
     for body in &other {
-        assert!(
-            post("/api/v1/orders/slice", body.clone())
-                .of(&app)
-                .await
-                .status
-                .is_success(),
-            "{body}"
-        );
+        assert!(post("/api/v1/orders/slice", body.clone()).of(&app).await.status.is_success(), "{body}");
     }
     let hashes = fixture.notes.hashes();
     assert_eq!(hashes.len(), same.len() + other.len());
-    assert!(
-        hashes[..same.len()]
-            .iter()
-            .all(|hash| *hash == hashes[0] && hash.len() == 64)
-    );
+    assert!(hashes[..same.len()].iter().all(|hash| *hash == hashes[0] && hash.len() == 64));
     let mut distinct = hashes[same.len() - 1..].to_vec();
     distinct.sort();
     distinct.dedup();
@@ -89,18 +78,7 @@ async fn idempotency_keys_are_quoted_or_bare_and_checked() {
     let longest = "k".repeat(128);
     assert!(parent(&longest).of(&app).await.status.is_success());
     let sent = fixture.notes.sent().len();
-    for key in [
-        "a b",
-        "a|b",
-        "\"\"",
-        "\"a\"b\"",
-        "\"a\\\"",
-        "\"a",
-        "a\"",
-        "\"",
-        "a\"b",
-        &"k".repeat(129),
-    ] {
+    for key in ["a b", "a|b", "\"\"", "\"a\"b\"", "\"a\\\"", "\"a", "a\"", "\"", "a\"b", &"k".repeat(129)] {
         for path in [
             "/api/v1/orders/slice",
             "/api/v1/orders/slice/preview",
@@ -111,11 +89,7 @@ async fn idempotency_keys_are_quoted_or_bare_and_checked() {
             "/api/v1/orders/abc/resolve",
         ] {
             let answer = post(path, "{}").header("idempotency-key", key).of(&app).await;
-            assert_eq!(
-                (answer.status, answer.code()),
-                (StatusCode::BAD_REQUEST, "invalid_idempotency_key"),
-                "{key}"
-            );
+            assert_eq!((answer.status, answer.code()), (StatusCode::BAD_REQUEST, "invalid_idempotency_key"), "{key}");
             assert!(answer.body["detail"].as_str().unwrap().contains("Idempotency-Key"));
         }
     }
@@ -129,61 +103,33 @@ async fn idempotency_keys_are_quoted_or_bare_and_checked() {
 async fn a_body_may_be_64_kib_and_no_byte_more() {
     let fixture = Fixture::ready();
     let app = serve!(fixture);
-    for path in [
-        "/api/v1/orders",
-        "/api/v1/orders/slice",
-        "/api/v1/kill-switch/engage",
-        "/api/v1/orders/abc/cancel",
-    ] {
+    for path in ["/api/v1/orders", "/api/v1/orders/slice", "/api/v1/kill-switch/engage", "/api/v1/orders/abc/cancel"] {
         let padded = |length: usize| format!("{{}}{}", " ".repeat(length - 2));
         let fits = post(path, padded(65_536)).of(&app).await;
         assert_ne!(fits.status, StatusCode::PAYLOAD_TOO_LARGE, "{path}");
         let sent = fixture.notes.sent().len();
         let over = post(path, padded(65_537)).of(&app).await;
-        assert_eq!(
-            (over.status, over.code()),
-            (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
-            "{path}"
-        );
-        let announced = post(path, padded(65_537))
-            .header("content-length", "65537")
-            .of(&app)
-            .await;
+        assert_eq!((over.status, over.code()), (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"), "{path}");
+        let announced = post(path, padded(65_537)).header("content-length", "65537").of(&app).await;
         assert_eq!(announced.status, StatusCode::PAYLOAD_TOO_LARGE, "{path}");
         assert_eq!(fixture.notes.sent().len(), sent);
     }
     let whole = format!("{PARENT}{}", " ".repeat(65_536 - PARENT.len()));
-    assert_eq!(
-        post("/api/v1/orders/slice", whole).of(&app).await.status,
-        StatusCode::CREATED
-    );
+    assert_eq!(post("/api/v1/orders/slice", whole).of(&app).await.status, StatusCode::CREATED);
 }
 
 #[actix_web::test]
 async fn a_body_has_to_be_said_to_be_json() {
     let fixture = Fixture::ready();
     let app = serve!(fixture);
-    for kind in [
-        "",
-        "text/plain",
-        "application/x-www-form-urlencoded",
-        "multipart/form-data",
-        "application/jsonp",
-    ] {
-        for path in [
-            "/api/v1/orders",
-            "/api/v1/orders/abc/cancel",
-            "/api/v1/kill-switch/engage",
-        ] {
+    for kind in ["", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "application/jsonp"] {
+        for path in ["/api/v1/orders", "/api/v1/orders/abc/cancel", "/api/v1/kill-switch/engage"] {
             let answer = post(path, SINGLE).header("content-type", kind).of(&app).await;
             assert_eq!(answer.status, StatusCode::UNSUPPORTED_MEDIA_TYPE, "{kind}");
             assert_eq!(answer.code(), "unsupported_media_type");
         }
     }
-    let zipped = post("/api/v1/orders", SINGLE)
-        .header("content-encoding", "gzip")
-        .of(&app)
-        .await;
+    let zipped = post("/api/v1/orders", SINGLE).header("content-encoding", "gzip").of(&app).await;
     assert_eq!(zipped.status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
     assert!(fixture.notes.sent().is_empty());
     for kind in [
@@ -192,22 +138,12 @@ async fn a_body_has_to_be_said_to_be_json() {
         "application/json; charset=utf-8; charset=latin1",
         "application/json; charset=",
     ] {
-        let answer = post("/api/v1/orders", SINGLE)
-            .header("content-type", kind)
-            .of(&app)
-            .await;
+        let answer = post("/api/v1/orders", SINGLE).header("content-type", kind).of(&app).await;
         assert_eq!(answer.status, StatusCode::UNSUPPORTED_MEDIA_TYPE, "{kind}");
     }
     assert!(fixture.notes.sent().is_empty());
-    for kind in [
-        "application/json; charset=utf-8",
-        "application/json;charset=\"UTF-8\"",
-        "Application/JSON",
-    ] {
-        let answer = post("/api/v1/orders", SINGLE)
-            .header("content-type", kind)
-            .of(&app)
-            .await;
+    for kind in ["application/json; charset=utf-8", "application/json;charset=\"UTF-8\"", "Application/JSON"] {
+        let answer = post("/api/v1/orders", SINGLE).header("content-type", kind).of(&app).await;
         assert!(answer.status.is_success(), "{kind}");
     }
 }

@@ -27,10 +27,7 @@ async fn readiness_follows_the_phase_and_trading_the_gate() {
     fixture.gate.kill_switch.shut(ShutReason::KillSwitchEngaged);
     let stopped = get("/readyz").of(&app).await;
     assert_eq!(stopped.status, StatusCode::OK);
-    assert_eq!(
-        (&stopped.body["trading_allowed"], &stopped.body["gate"]),
-        (&json!(false), &json!("shut"))
-    );
+    assert_eq!((&stopped.body["trading_allowed"], &stopped.body["gate"]), (&json!(false), &json!("shut")));
     assert_eq!(stopped.body["reasons"][0]["code"], "kill_switch_engaged");
     let detail = stopped.body["reasons"][0]["detail"].as_str().unwrap();
     assert!(detail.starts_with("the kill switch is engaged"), "{detail}");
@@ -52,10 +49,7 @@ async fn readiness_follows_the_phase_and_trading_the_gate() {
     for (phase, code) in [(Phase::Starting, "starting"), (Phase::Draining, "draining")] {
         fixture.state.health.enter(phase);
         let answer = get("/readyz").of(&app).await;
-        assert_eq!(
-            (answer.status, &answer.body["ready"]),
-            (StatusCode::SERVICE_UNAVAILABLE, &json!(false))
-        );
+        assert_eq!((answer.status, &answer.body["ready"]), (StatusCode::SERVICE_UNAVAILABLE, &json!(false)));
         assert_eq!(answer.body["reasons"][1]["code"], code);
         assert_eq!(get("/livez").of(&app).await.body, json!({"status": "up"}));
         assert_eq!(get("/healthz").of(&app).await.body, json!({"status": "up"}));
@@ -79,28 +73,13 @@ async fn before_recovery_only_the_kill_switch_and_the_service_answer() {
         post("/api/v1/circuit-breaker/trip", ENGAGE),
     ] {
         let answer = asked.of(&app).await;
-        assert_eq!(
-            (answer.status.as_u16(), answer.code()),
-            (503, "starting"),
-            "{}",
-            answer.text
-        );
+        assert_eq!((answer.status.as_u16(), answer.code()), (503, "starting"), "{}", answer.text);
     }
     assert!(fixture.notes.sent().is_empty());
-    assert_eq!(
-        post("/api/v1/kill-switch/engage", ENGAGE).of(&app).await.status,
-        StatusCode::OK
-    );
-    let release = post("/api/v1/kill-switch/disengage", r#"{"operator":"ops"}"#)
-        .of(&app)
-        .await;
+    assert_eq!(post("/api/v1/kill-switch/engage", ENGAGE).of(&app).await.status, StatusCode::OK);
+    let release = post("/api/v1/kill-switch/disengage", r#"{"operator":"ops"}"#).of(&app).await;
     assert_eq!(release.status, StatusCode::OK);
-    for path in [
-        "/api/v1/kill-switch/status",
-        "/api/v1/kill-switch/history",
-        "/api/v1/status",
-        "/metrics",
-    ] {
+    for path in ["/api/v1/kill-switch/status", "/api/v1/kill-switch/history", "/api/v1/status", "/metrics"] {
         assert_eq!(get(path).of(&app).await.status, StatusCode::OK, "{path}");
     }
 }
@@ -119,22 +98,13 @@ async fn a_gateway_that_drains_takes_no_work_and_closes_connections() {
         post("/api/v1/kill-switch/disengage", r#"{"operator":"ops"}"#),
     ] {
         let answer = asked.of(&app).await;
-        assert_eq!(
-            (answer.status.as_u16(), answer.code(), answer.closes),
-            (503, "draining", true)
-        );
+        assert_eq!((answer.status.as_u16(), answer.code(), answer.closes), (503, "draining", true));
     }
     assert!(fixture.notes.sent().is_empty());
     let read = get("/api/v1/orders").of(&app).await;
     assert_eq!((read.status, read.closes), (StatusCode::OK, true));
-    assert_eq!(
-        post("/api/v1/orders/slice/preview", PARENT).of(&app).await.status,
-        StatusCode::OK
-    );
-    assert_eq!(
-        post("/api/v1/kill-switch/engage", ENGAGE).of(&app).await.status,
-        StatusCode::OK
-    );
+    assert_eq!(post("/api/v1/orders/slice/preview", PARENT).of(&app).await.status, StatusCode::OK);
+    assert_eq!(post("/api/v1/kill-switch/engage", ENGAGE).of(&app).await.status, StatusCode::OK);
 }
 
 #[actix_web::test]
@@ -184,20 +154,9 @@ async fn every_answer_carries_the_clients_request_id_if_it_is_sane() {
 async fn unknown_paths_and_methods_are_problems_too() {
     let fixture = Fixture::ready();
     let app = serve!(fixture);
-    for path in [
-        "/",
-        "/nowhere",
-        "/api/v1",
-        "/api/v1/orders/a/b",
-        "/api/v1/orders/",
-        "/docs/nothing.js",
-    ] {
+    for path in ["/", "/nowhere", "/api/v1", "/api/v1/orders/a/b", "/api/v1/orders/", "/docs/nothing.js"] {
         let answer = get(path).of(&app).await;
-        assert_eq!(
-            (answer.status, answer.code()),
-            (StatusCode::NOT_FOUND, "not_found"),
-            "{path}"
-        );
+        assert_eq!((answer.status, answer.code()), (StatusCode::NOT_FOUND, "not_found"), "{path}");
         assert_eq!(answer.header("content-type"), "application/problem+json");
     }
     for (method, path, allow) in [
@@ -208,11 +167,7 @@ async fn unknown_paths_and_methods_are_problems_too() {
         (Method::OPTIONS, "/api/v1/orders/slice", "POST"),
     ] {
         let answer = ask(method, path).of(&app).await;
-        assert_eq!(
-            (answer.status, answer.code()),
-            (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
-            "{path}"
-        );
+        assert_eq!((answer.status, answer.code()), (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"), "{path}");
         assert_eq!(answer.header("allow"), allow);
     }
     assert_eq!(ask(Method::HEAD, "/livez").of(&app).await.status, StatusCode::OK);
@@ -227,32 +182,12 @@ async fn metrics_count_requests_by_route() {
     let metrics = get("/metrics").of(&app).await;
     assert!(metrics.header("content-type").starts_with("text/plain; version=0.0.4"));
     let has = |name: &str, labels: &[&str]| {
-        metrics
-            .text
-            .lines()
-            .any(|line| line.starts_with(name) && labels.iter().all(|label| line.contains(label)))
+        metrics.text.lines().any(|line| line.starts_with(name) && labels.iter().all(|label| line.contains(label)))
     };
     let route = "route=\"/api/v1/orders/{id}\"";
-    assert!(
-        has(
-            "tranche_http_requests_total{",
-            &[route, "status=\"404\"", "method=\"GET\""]
-        ),
-        "{}",
-        metrics.text
-    );
-    assert!(
-        has(
-            "tranche_http_request_duration_seconds_bucket{",
-            &[route, "le=\"0.001\""]
-        ),
-        "{}",
-        metrics.text
-    );
-    assert!(has(
-        "tranche_http_requests_total{",
-        &["route=\"unmatched\"", "status=\"404\""]
-    ));
+    assert!(has("tranche_http_requests_total{", &[route, "status=\"404\"", "method=\"GET\""]), "{}", metrics.text);
+    assert!(has("tranche_http_request_duration_seconds_bucket{", &[route, "le=\"0.001\""]), "{}", metrics.text);
+    assert!(has("tranche_http_requests_total{", &["route=\"unmatched\"", "status=\"404\""]));
     assert!(has("tranche_build_info{", &[env!("CARGO_PKG_VERSION")]));
     assert!(!metrics.text.contains("some-order") && !metrics.text.contains("/no/such/path"));
 }
@@ -264,14 +199,8 @@ async fn a_panic_is_an_answer_and_the_next_request_is_served() {
     let app = serve!(fixture);
     for _ in 0..2 {
         let answer = get("/api/v1/status").header("x-request-id", "r-1").of(&app).await;
-        assert_eq!(
-            (answer.status, answer.code()),
-            (StatusCode::INTERNAL_SERVER_ERROR, "internal")
-        );
-        assert_eq!(
-            (answer.header("x-request-id"), &answer.body["request_id"]),
-            ("r-1", &json!("r-1"))
-        );
+        assert_eq!((answer.status, answer.code()), (StatusCode::INTERNAL_SERVER_ERROR, "internal"));
+        assert_eq!((answer.header("x-request-id"), &answer.body["request_id"]), ("r-1", &json!("r-1")));
         assert!(!answer.text.contains("luck"));
     }
     assert_eq!(get("/livez").of(&app).await.status, StatusCode::OK);

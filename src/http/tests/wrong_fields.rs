@@ -31,25 +31,13 @@ enum Kind {
 /// Wrong values, as JSON spells them.
 #[expect(clippy::too_many_lines, reason = "it is a table")]
 fn wrong(kind: Kind) -> Vec<String> {
-    let texts = |bad: &[&str]| {
-        bad.iter()
-            .map(|text| serde_json::json!(text).to_string())
-            .collect::<Vec<_>>()
-    };
+    let texts = |bad: &[&str]| bad.iter().map(|text| serde_json::json!(text).to_string()).collect::<Vec<_>>();
     let raws = |bad: &[&str]| bad.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
     let not_a_text = raws(&["5", "1.5", "true", "[]", "[\"a\"]", "{}"]);
     let name = |longest: usize, bad: &[&str]| {
         let mut all = not_a_text.clone();
         all.extend(texts(bad));
-        all.extend(texts(&[
-            "",
-            " ",
-            "a b",
-            "a\u{0}b",
-            "ü",
-            "a|b",
-            &"a".repeat(longest + 1),
-        ]));
+        all.extend(texts(&["", " ", "a b", "a\u{0}b", "ü", "a|b", &"a".repeat(longest + 1)]));
         all
     };
     match kind {
@@ -79,21 +67,7 @@ fn wrong(kind: Kind) -> Vec<String> {
                 "1.0000000001",
                 "12345678901234567890123456789012345678901234567890",
             ]),
-            texts(&[
-                "",
-                " ",
-                "abc",
-                "-5",
-                "0",
-                "NaN",
-                "Infinity",
-                "1,5",
-                "0x10",
-                "1_000",
-                " 1",
-                "1.0000000001",
-                "١",
-            ]),
+            texts(&["", " ", "abc", "-5", "0", "NaN", "Infinity", "1,5", "0x10", "1_000", " 1", "1.0000000001", "١"]),
         ]
         .concat(),
         Kind::Percent => [
@@ -102,19 +76,8 @@ fn wrong(kind: Kind) -> Vec<String> {
         ]
         .concat(),
         Kind::Integer { least, most } => {
-            let mut all = raws(&[
-                "-1",
-                "-0.5",
-                "1.5",
-                "5.0",
-                "5e0",
-                "\"5\"",
-                "true",
-                "[]",
-                "{}",
-                "[5]",
-                "99999999999999999999",
-            ]);
+            let mut all =
+                raws(&["-1", "-0.5", "1.5", "5.0", "5e0", "\"5\"", "true", "[]", "{}", "[5]", "99999999999999999999"]);
             all.extend((least > 0).then(|| "0".to_owned()));
             all.push((u64::from(most) + 1).to_string());
             all
@@ -122,40 +85,18 @@ fn wrong(kind: Kind) -> Vec<String> {
         Kind::Boolean => raws(&["0", "1", "\"true\"", "\"\"", "[]", "{}"]),
         Kind::Time => [
             raws(&["1700000000", "true", "[]", "{}"]),
-            texts(&[
-                "",
-                "now",
-                "2026-11-21",
-                "2026-11-21T14:30:00",
-                "2026-13-01T00:00:00Z",
-                "2026-11-21T23:59:60Z",
-            ]),
+            texts(&["", "now", "2026-11-21", "2026-11-21T14:30:00", "2026-13-01T00:00:00Z", "2026-11-21T23:59:60Z"]),
         ]
         .concat(),
         Kind::Date => [
             raws(&["20261121", "true", "[]", "{}"]),
-            texts(&[
-                "",
-                "21.11.2026",
-                "2026-1-5",
-                "2026-11-31",
-                "2026-11-21T00:00:00Z",
-                "+12026-11-21",
-            ]),
+            texts(&["", "21.11.2026", "2026-1-5", "2026-11-31", "2026-11-21T00:00:00Z", "+12026-11-21"]),
         ]
         .concat(),
-        Kind::Words(longest) => [
-            not_a_text,
-            texts(&[
-                "",
-                "  ",
-                "a\u{7}b",
-                "a\nb",
-                &"a".repeat(longest + 1),
-                &"ü".repeat(longest + 1),
-            ]),
-        ]
-        .concat(),
+        Kind::Words(longest) => {
+            [not_a_text, texts(&["", "  ", "a\u{7}b", "a\nb", &"a".repeat(longest + 1), &"ü".repeat(longest + 1)])]
+                .concat()
+        }
         Kind::Details => [
             raws(&["5", "\"text\"", "true", "[]", "[{}]"]),
             vec![format!("{{\"a\":\"{}\"}}", "x".repeat(16 * 1_024))],
@@ -176,10 +117,7 @@ struct Endpoint {
     fields: Vec<(&'static str, Kind)>,
 }
 
-const SECONDS: Kind = Kind::Integer {
-    least: 1,
-    most: 31_536_000,
-};
+const SECONDS: Kind = Kind::Integer { least: 1, most: 31_536_000 };
 
 fn order_fields() -> Vec<(&'static str, Kind)> {
     vec![
@@ -213,13 +151,7 @@ fn endpoints() -> Vec<Endpoint> {
     let parent_fields = [
         order_fields(),
         vec![
-            (
-                "duration_minutes",
-                Kind::Integer {
-                    least: 1,
-                    most: 525_600,
-                },
-            ),
+            ("duration_minutes", Kind::Integer { least: 1, most: 525_600 }),
             ("duration_seconds", SECONDS),
             ("interval_seconds", SECONDS),
             ("start_time", Kind::Time),
@@ -231,15 +163,9 @@ fn endpoints() -> Vec<Endpoint> {
         ],
     ]
     .concat();
-    let single_fields = [
-        order_fields(),
-        vec![("trail_price", Kind::Unsupported), ("trail_percent", Kind::Unsupported)],
-    ]
-    .concat();
-    let of_operators = BTreeMap::from([
-        ("operator", r#""ops""#),
-        ("reason", r#""the venue is back and was checked""#),
-    ]);
+    let single_fields =
+        [order_fields(), vec![("trail_price", Kind::Unsupported), ("trail_percent", Kind::Unsupported)]].concat();
+    let of_operators = BTreeMap::from([("operator", r#""ops""#), ("reason", r#""the venue is back and was checked""#)]);
     let said = [("operator", Kind::Words(64)), ("reason", Kind::Words(500))];
     let body = |path, schema, valid: &BTreeMap<_, _>, required, fields: &[_]| Endpoint {
         path,
@@ -248,30 +174,11 @@ fn endpoints() -> Vec<Endpoint> {
         required,
         fields: fields.to_vec(),
     };
-    let required_of_parents: &[&str] = &[
-        "symbol",
-        "side",
-        "qty",
-        "order_type",
-        "duration_minutes",
-        "limit_price",
-        "stop_price",
-    ];
+    let required_of_parents: &[&str] =
+        &["symbol", "side", "qty", "order_type", "duration_minutes", "limit_price", "stop_price"];
     vec![
-        body(
-            "/api/v1/orders/slice",
-            "ParentOrder",
-            &parent,
-            required_of_parents,
-            &parent_fields,
-        ),
-        body(
-            "/api/v1/orders/slice/preview",
-            "ParentOrder",
-            &parent,
-            required_of_parents,
-            &parent_fields,
-        ),
+        body("/api/v1/orders/slice", "ParentOrder", &parent, required_of_parents, &parent_fields),
+        body("/api/v1/orders/slice/preview", "ParentOrder", &parent, required_of_parents, &parent_fields),
         body(
             "/api/v1/orders",
             "SingleOrder",
@@ -324,13 +231,7 @@ fn endpoints() -> Vec<Endpoint> {
             &["operator", "reason"],
             &[said[0], said[1], ("details", Kind::Details)],
         ),
-        body(
-            "/api/v1/circuit-breaker/reset",
-            "Reset",
-            &of_operators,
-            &["operator", "reason"],
-            &said,
-        ),
+        body("/api/v1/circuit-breaker/reset", "Reset", &of_operators, &["operator", "reason"], &said),
     ]
 }
 
@@ -371,20 +272,8 @@ async fn each_field_wrong_in_each_way_is_named_and_nothing_is_sent() {
         bodies.push((endpoint.required[0], twice));
         for (field, body) in bodies {
             let answer = post(endpoint.path, body.clone()).of(&app).await;
-            assert_eq!(
-                answer.status,
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "{} {body}: {}",
-                endpoint.path,
-                answer.text
-            );
-            assert_eq!(
-                answer.faulty_fields(),
-                [field],
-                "{} {body}: {}",
-                endpoint.path,
-                answer.text
-            );
+            assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{} {body}: {}", endpoint.path, answer.text);
+            assert_eq!(answer.faulty_fields(), [field], "{} {body}: {}", endpoint.path, answer.text);
             assert_eq!(answer.header("content-type"), "application/problem+json");
             tried += 1;
         }
@@ -413,17 +302,8 @@ async fn the_table_has_just_the_fields_that_are_documented() {
     let description: Value = serde_json::from_str(&super::super::openapi::json()).unwrap();
     for endpoint in endpoints() {
         let schema = &description["components"]["schemas"][endpoint.schema];
-        let documented = schema["properties"]
-            .as_object()
-            .unwrap()
-            .keys()
-            .cloned()
-            .collect::<Vec<_>>();
-        let mut tried = endpoint
-            .fields
-            .iter()
-            .map(|(field, _)| (*field).to_owned())
-            .collect::<Vec<_>>();
+        let documented = schema["properties"].as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+        let mut tried = endpoint.fields.iter().map(|(field, _)| (*field).to_owned()).collect::<Vec<_>>();
         tried.sort();
         let mut sorted = documented.clone();
         sorted.sort();
@@ -467,69 +347,29 @@ async fn what_does_not_go_together_is_named() {
     let app = serve!(fixture);
     let order = |rest: &str| format!(r#"{{"symbol":"AAPL","side":"buy","qty":10,{rest}}}"#);
     for (rest, field, code) in [
-        (
-            r#""order_type":"market","limit_price":1"#,
-            "limit_price",
-            "wrong_combination",
-        ),
-        (
-            r#""order_type":"market","stop_price":1"#,
-            "stop_price",
-            "wrong_combination",
-        ),
-        (
-            r#""order_type":"limit","limit_price":1,"stop_price":1"#,
-            "stop_price",
-            "wrong_combination",
-        ),
-        (
-            r#""order_type":"stop","limit_price":1,"stop_price":1"#,
-            "limit_price",
-            "wrong_combination",
-        ),
+        (r#""order_type":"market","limit_price":1"#, "limit_price", "wrong_combination"),
+        (r#""order_type":"market","stop_price":1"#, "stop_price", "wrong_combination"),
+        (r#""order_type":"limit","limit_price":1,"stop_price":1"#, "stop_price", "wrong_combination"),
+        (r#""order_type":"stop","limit_price":1,"stop_price":1"#, "limit_price", "wrong_combination"),
         (r#""order_type":"limit""#, "limit_price", "missing"),
         (r#""order_type":"stop""#, "stop_price", "missing"),
-        (
-            r#""order_type":"market","extended_hours":true"#,
-            "extended_hours",
-            "wrong_combination",
-        ),
+        (r#""order_type":"market","extended_hours":true"#, "extended_hours", "wrong_combination"),
         (
             r#""order_type":"limit","limit_price":1,"time_in_force":"gtc","extended_hours":true"#,
             "extended_hours",
             "wrong_combination",
         ),
         (r#""order_type":"trailing_stop""#, "order_type", "not_supported"),
-        (
-            r#""order_type":"market","trail_price":1"#,
-            "trail_price",
-            "not_supported",
-        ),
-        (
-            r#""order_type":"market","trail_percent":1"#,
-            "trail_percent",
-            "not_supported",
-        ),
-        (
-            r#""order_type":"market","time_in_force":"opg""#,
-            "time_in_force",
-            "not_supported",
-        ),
-        (
-            r#""order_type":"market","time_in_force":"cls""#,
-            "time_in_force",
-            "not_supported",
-        ),
+        (r#""order_type":"market","trail_price":1"#, "trail_price", "not_supported"),
+        (r#""order_type":"market","trail_percent":1"#, "trail_percent", "not_supported"),
+        (r#""order_type":"market","time_in_force":"opg""#, "time_in_force", "not_supported"),
+        (r#""order_type":"market","time_in_force":"cls""#, "time_in_force", "not_supported"),
     ] {
         let answer = post("/api/v1/orders", order(rest)).of(&app).await;
         assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{rest}");
         assert_eq!(answer.faulty_fields(), [field], "{rest}: {}", answer.text);
         assert_eq!(answer.body["errors"][0]["code"], code, "{rest}");
-        let expected = if code == "not_supported" {
-            "not_supported"
-        } else {
-            "validation_failed"
-        };
+        let expected = if code == "not_supported" { "not_supported" } else { "validation_failed" };
         assert_eq!(answer.code(), expected, "{rest}");
     }
     for (rest, field) in [
@@ -571,16 +411,8 @@ async fn all_faults_are_told_at_once() {
     let answer = post("/api/v1/orders/slice", body).of(&app).await;
     let mut fields = answer.faulty_fields();
     fields.sort_unstable();
-    let expected = [
-        "duration_minutes",
-        "interval_seconds",
-        "limit_price",
-        "qty",
-        "randomize.size_pct",
-        "side",
-        "symbol",
-        "x",
-    ];
+    let expected =
+        ["duration_minutes", "interval_seconds", "limit_price", "qty", "randomize.size_pct", "side", "symbol", "x"];
     assert_eq!(fields, expected);
     assert!(fixture.notes.sent().is_empty());
 }
@@ -612,31 +444,12 @@ async fn bodies_that_are_no_objects_or_no_json_are_refused() {
             assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{body}");
             assert_eq!(answer.faulty_fields(), ["body"], "{body}");
         }
-        for body in [
-            "",
-            "{",
-            "{}}",
-            "{'a':1}",
-            "{\"a\":01}",
-            "nul",
-            "{\"a\":1,}",
-            "\u{feff}{}",
-        ] {
+        for body in ["", "{", "{}}", "{'a':1}", "{\"a\":01}", "nul", "{\"a\":1,}", "\u{feff}{}"] {
             let answer = post(endpoint.path, body).of(&app).await;
-            assert_eq!(
-                (answer.status, answer.code()),
-                (StatusCode::BAD_REQUEST, "malformed_json"),
-                "{body}"
-            );
+            assert_eq!((answer.status, answer.code()), (StatusCode::BAD_REQUEST, "malformed_json"), "{body}");
         }
-        let answer = ask(Method::POST, endpoint.path)
-            .bytes(b"{\"a\":\"\xff\"}".to_vec())
-            .of(&app)
-            .await;
-        assert_eq!(
-            (answer.status, answer.code()),
-            (StatusCode::BAD_REQUEST, "malformed_json")
-        );
+        let answer = ask(Method::POST, endpoint.path).bytes(b"{\"a\":\"\xff\"}".to_vec()).of(&app).await;
+        assert_eq!((answer.status, answer.code()), (StatusCode::BAD_REQUEST, "malformed_json"));
     }
     assert!(fixture.notes.sent().is_empty());
 }

@@ -21,10 +21,7 @@ pub(crate) async fn a_claim_takes_a_slice_once(place: &dyn Place) {
     assert_eq!(kept.claimed_at, Some(kept.updated_at));
     let whole = parent_now(&*desk.store, "p").await;
     assert_eq!(applied.parents, std::slice::from_ref(&whole));
-    assert_eq!(
-        (whole.progress.pending_qty, whole.progress.unknown_qty),
-        (Decimal::TEN, Decimal::TEN)
-    );
+    assert_eq!((whole.progress.pending_qty, whole.progress.unknown_qty), (Decimal::TEN, Decimal::TEN));
 
     assert!(matches!(desk.write(claim("p-0")).await, Err(Refusal::GuardLost(_))));
     assert_eq!(order(&*desk.store, "p-0").await, kept);
@@ -38,21 +35,12 @@ pub(crate) async fn a_claim_needs_the_plan_version_and_a_working_parent(place: &
     let desk = Desk::at(place).await;
     desk.write(submit_parent(parent("p", 2))).await.unwrap();
     for version in [None, Some(0), Some(2)] {
-        let write = Write::Claim {
-            id: id("p-0"),
-            plan_version: version,
-        };
-        assert!(
-            matches!(desk.write(write).await, Err(Refusal::GuardLost(_))),
-            "{version:?}"
-        );
+        let write = Write::Claim { id: id("p-0"), plan_version: version };
+        assert!(matches!(desk.write(write).await, Err(Refusal::GuardLost(_))), "{version:?}");
     }
     let before = order(&*desk.store, "p-0").await;
     assert_eq!((before.status, before.attempt), (OrderStatus::PendingNew, 0));
-    let cancel = Write::CancelParent {
-        id: id("p"),
-        by: caller("admin"),
-    };
+    let cancel = Write::CancelParent { id: id("p"), by: caller("admin") };
     let results = desk.commit(vec![cancel, claim("p-0")]).await.unwrap();
     assert!(results[0].is_ok());
     assert!(matches!(results[1], Err(Refusal::GuardLost(_))), "{results:?}");
@@ -62,15 +50,9 @@ pub(crate) async fn a_claim_needs_the_plan_version_and_a_working_parent(place: &
 pub(crate) async fn a_canceled_single_order_is_not_claimed(place: &dyn Place) {
     let desk = Desk::at(place).await;
     desk.write(submit(single("s", 10))).await.unwrap();
-    let cancel = Write::CancelOrder {
-        id: id("s"),
-        by: caller("admin"),
-    };
+    let cancel = Write::CancelOrder { id: id("s"), by: caller("admin") };
     desk.write(cancel).await.unwrap();
-    assert!(matches!(
-        desk.write(claim_single("s")).await,
-        Err(Refusal::GuardLost(_))
-    ));
+    assert!(matches!(desk.write(claim_single("s")).await, Err(Refusal::GuardLost(_))));
     assert_eq!(order(&*desk.store, "s").await.attempt, 0);
 }
 
@@ -79,27 +61,16 @@ pub(crate) async fn an_answer_to_another_attempt_is_refused(place: &dyn Place) {
     desk.write(submit(single("s", 10))).await.unwrap();
     desk.write(claim_single("s")).await.unwrap();
     let before = order(&*desk.store, "s").await;
-    let words = VenueWords {
-        code: "40310000".to_owned(),
-        message: "insufficient buying power".to_owned(),
-    };
+    let words = VenueWords { code: "40310000".to_owned(), message: "insufficient buying power".to_owned() };
     for attempt in [0, 2] {
-        let refused = Write::Refused {
-            id: id("s"),
-            attempt,
-            words: words.clone(),
-        };
+        let refused = Write::Refused { id: id("s"), attempt, words: words.clone() };
         let absent = Write::Absent { id: id("s"), attempt };
         for write in [never_left("s", attempt, None), unknown("s", attempt), refused, absent] {
             assert!(matches!(desk.write(write).await, Err(Refusal::GuardLost(_))));
         }
     }
     assert_eq!(order(&*desk.store, "s").await, before);
-    let refused = Write::Refused {
-        id: id("s"),
-        attempt: 1,
-        words,
-    };
+    let refused = Write::Refused { id: id("s"), attempt: 1, words };
     desk.write(refused).await.unwrap();
     let after = order(&*desk.store, "s").await;
     assert_eq!(after.status, OrderStatus::Rejected);
@@ -110,11 +81,9 @@ pub(crate) async fn an_answer_to_another_attempt_is_refused(place: &dyn Place) {
 pub(crate) async fn what_never_left_goes_back_until_its_tries_are_used_up(place: &dyn Place) {
     let desk = Desk::at(place).await;
     desk.write(submit_parent(parent("p", 2))).await.unwrap();
-    for (attempt, tries, status) in [
-        (1, None, OrderStatus::PendingNew),
-        (2, Some(2), OrderStatus::PendingNew),
-        (3, Some(2), OrderStatus::Failed),
-    ] {
+    for (attempt, tries, status) in
+        [(1, None, OrderStatus::PendingNew), (2, Some(2), OrderStatus::PendingNew), (3, Some(2), OrderStatus::Failed)]
+    {
         desk.write(claim("p-0")).await.unwrap();
         let applied = desk.write(never_left("p-0", attempt, tries)).await.unwrap();
         let kept = order(&*desk.store, "p-0").await;
@@ -122,19 +91,8 @@ pub(crate) async fn what_never_left_goes_back_until_its_tries_are_used_up(place:
         assert_eq!((kept.status, kept.attempt), (status, attempt));
     }
     let whole = parent_now(&*desk.store, "p").await;
-    assert_eq!(
-        (whole.progress.unexecuted_qty, whole.progress.failed),
-        (Decimal::TEN, 1)
-    );
-    let expected = [
-        "claimed",
-        "never_left",
-        "claimed",
-        "never_left",
-        "claimed",
-        "never_left",
-        "ended",
-    ];
+    assert_eq!((whole.progress.unexecuted_qty, whole.progress.failed), (Decimal::TEN, 1));
+    let expected = ["claimed", "never_left", "claimed", "never_left", "claimed", "never_left", "ended"];
     assert_eq!(kinds(&*desk.store, "p-0").await, expected);
 }
 
@@ -143,14 +101,8 @@ pub(crate) async fn an_absent_order_is_claimed_again_under_its_id(place: &dyn Pl
     desk.write(submit(single("s", 10))).await.unwrap();
     desk.write(claim_single("s")).await.unwrap();
     desk.write(unknown("s", 1)).await.unwrap();
-    assert!(matches!(
-        desk.write(claim_single("s")).await,
-        Err(Refusal::GuardLost(_))
-    ));
-    let absent = Write::Absent {
-        id: id("s"),
-        attempt: 1,
-    };
+    assert!(matches!(desk.write(claim_single("s")).await, Err(Refusal::GuardLost(_))));
+    let absent = Write::Absent { id: id("s"), attempt: 1 };
     desk.write(absent).await.unwrap();
     let marked = order(&*desk.store, "s").await;
     assert_eq!(marked.status, OrderStatus::SubmittedUnconfirmed);
@@ -158,27 +110,16 @@ pub(crate) async fn an_absent_order_is_claimed_again_under_its_id(place: &dyn Pl
     desk.write(claim_single("s")).await.unwrap();
     desk.write(accepted(&marked)).await.unwrap();
     let kept = order(&*desk.store, "s").await;
-    assert_eq!(
-        (kept.status, kept.attempt, kept.absent_at),
-        (OrderStatus::Accepted, 2, None)
-    );
+    assert_eq!((kept.status, kept.attempt, kept.absent_at), (OrderStatus::Accepted, 2, None));
 }
 
 pub(crate) async fn what_is_at_the_venue_can_not_be_absent(place: &dyn Place) {
     let desk = Desk::at(place).await;
     desk.write(submit(single("s", 10))).await.unwrap();
     desk.write(claim_single("s")).await.unwrap();
-    let duplicate = Write::OutcomeUnknown {
-        id: id("s"),
-        attempt: 1,
-        detail: "duplicate".to_owned(),
-        at_venue: true,
-    };
+    let duplicate = Write::OutcomeUnknown { id: id("s"), attempt: 1, detail: "duplicate".to_owned(), at_venue: true };
     desk.write(duplicate).await.unwrap();
-    let absent = Write::Absent {
-        id: id("s"),
-        attempt: 1,
-    };
+    let absent = Write::Absent { id: id("s"), attempt: 1 };
     assert!(matches!(desk.write(absent).await, Err(Refusal::GuardLost(_))));
     let kept = order(&*desk.store, "s").await;
     assert_eq!((kept.at_venue, kept.absent_at), (true, None));
@@ -187,38 +128,21 @@ pub(crate) async fn what_is_at_the_venue_can_not_be_absent(place: &dyn Place) {
 pub(crate) async fn ends_are_final_and_add_up(place: &dyn Place) {
     let desk = Desk::at(place).await;
     desk.write(submit_parent(parent("p", 2))).await.unwrap();
-    let end = |name: &str, end| Write::End {
-        id: id(name),
-        end,
-        reason: "too_late",
-        detail: "by 61 s".to_owned(),
-    };
+    let end = |name: &str, end| Write::End { id: id(name), end, reason: "too_late", detail: "by 61 s".to_owned() };
     let applied = desk.write(end("p-0", OwnEnd::Expired)).await.unwrap();
     assert_eq!(applied.outcome, Outcome::Done);
-    assert!(matches!(
-        desk.write(end("p-0", OwnEnd::Failed)).await,
-        Err(Refusal::Illegal(_))
-    ));
+    assert!(matches!(desk.write(end("p-0", OwnEnd::Failed)).await, Err(Refusal::Illegal(_))));
     desk.write(end("p-1", OwnEnd::BlockedKillSwitch)).await.unwrap();
     let (first, whole) = (order(&*desk.store, "p-0").await, parent_now(&*desk.store, "p").await);
     assert_eq!(first.status, OrderStatus::Expired);
-    assert_eq!(
-        (first.reason_code.as_deref(), first.error_message.as_deref()),
-        (Some("too_late"), Some("by 61 s"))
-    );
-    assert_eq!(
-        (whole.status, whole.progress.open),
-        (ParentStatus::PartiallyCompleted, 0)
-    );
+    assert_eq!((first.reason_code.as_deref(), first.error_message.as_deref()), (Some("too_late"), Some("by 61 s")));
+    assert_eq!((whole.status, whole.progress.open), (ParentStatus::PartiallyCompleted, 0));
     assert_eq!(whole.progress.unexecuted_qty, whole.qty.get());
     assert_eq!(whole.ended_at, Some(whole.updated_at));
     desk.write(submit(single("s", 1))).await.unwrap();
     desk.write(claim_single("s")).await.unwrap();
     desk.write(unknown("s", 1)).await.unwrap();
-    assert!(matches!(
-        desk.write(end("s", OwnEnd::Failed)).await,
-        Err(Refusal::GuardLost(_))
-    ));
+    assert!(matches!(desk.write(end("s", OwnEnd::Failed)).await, Err(Refusal::GuardLost(_))));
 }
 
 fn never_left(name: &str, attempt: u32, tries: Option<u32>) -> Write {

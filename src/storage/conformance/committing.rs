@@ -22,19 +22,10 @@ pub(crate) async fn a_refused_write_disturbs_no_other(place: &dyn Place) {
         claim("p-0"),
     ];
     let results = desk.commit(writes).await.unwrap();
-    let outcomes = results
-        .iter()
-        .map(|result| result.as_ref().map(|applied| applied.outcome))
-        .collect::<Vec<_>>();
+    let outcomes = results.iter().map(|result| result.as_ref().map(|applied| applied.outcome)).collect::<Vec<_>>();
     assert_eq!(
         outcomes,
-        [
-            Ok(Outcome::Done),
-            Err(&Refusal::NotFound),
-            Ok(Outcome::Done),
-            Ok(Outcome::Unchanged),
-            Ok(Outcome::Done)
-        ]
+        [Ok(Outcome::Done), Err(&Refusal::NotFound), Ok(Outcome::Done), Ok(Outcome::Unchanged), Ok(Outcome::Done)]
     );
     assert_eq!(order(&*desk.store, "a").await.status, OrderStatus::PendingNew);
     assert_eq!(order(&*desk.store, "p-0").await.status, OrderStatus::Submitting);
@@ -61,45 +52,26 @@ pub(crate) async fn a_deposed_owner_writes_nothing(place: &dyn Place) {
     let error = desk.commit(vec![submit(single("s", 1))]).await.unwrap_err();
     assert!(matches!(error, StoreError::Deposed), "{error}");
     assert_eq!(desk.store.order(&id("s")).await.unwrap(), None);
-    let unheard = Ownership {
-        account: AccountName::parse("unheard_of").unwrap(),
-        term: 1,
-    };
+    let unheard = Ownership { account: AccountName::parse("unheard_of").unwrap(), term: 1 };
     for ownership in [second, unheard] {
         let known = ownership.account == account();
-        let batch = Batch {
-            ownership: Some(ownership),
-            ..desk.batch(vec![submit(single("s", 1))])
-        };
+        let batch = Batch { ownership: Some(ownership), ..desk.batch(vec![submit(single("s", 1))]) };
         assert_eq!(desk.store.commit(&batch).await.is_ok(), known);
     }
 }
 
 pub(crate) async fn events_are_numbered_without_gaps_in_the_order_of_their_commits(place: &dyn Place) {
     let desk = Desk::at(place).await;
-    desk.commit(vec![submit_parent(parent("p", 2)), submit(single("s", 1))])
-        .await
-        .unwrap();
-    desk.commit(vec![claim("p-0"), claim("p-0"), claim_single("nowhere")])
-        .await
-        .unwrap();
+    desk.commit(vec![submit_parent(parent("p", 2)), submit(single("s", 1))]).await.unwrap();
+    desk.commit(vec![claim("p-0"), claim("p-0"), claim_single("nowhere")]).await.unwrap();
     desk.commit(vec![Write::Probe]).await.unwrap();
     let other = AccountName::parse("other").unwrap();
     let elsewhere = desk.store.acquire(&other, "test").await.unwrap();
     let mut foreign = single("f", 1);
     foreign.account = other;
-    let batch = Batch {
-        ownership: Some(elsewhere),
-        ..desk.batch(vec![submit(foreign)])
-    };
+    let batch = Batch { ownership: Some(elsewhere), ..desk.batch(vec![submit(foreign)]) };
     desk.store.commit(&batch).await.unwrap();
-    desk.commit(vec![
-        claim_single("s"),
-        accepted(&order(&*desk.store, "p-0").await),
-        claim("p-1"),
-    ])
-    .await
-    .unwrap();
+    desk.commit(vec![claim_single("s"), accepted(&order(&*desk.store, "p-0").await), claim("p-1")]).await.unwrap();
 
     let mut numbered = Vec::new();
     for name in ["p", "s", "p-0", "p-1"] {
@@ -114,11 +86,7 @@ pub(crate) async fn events_are_numbered_without_gaps_in_the_order_of_their_commi
 
 pub(crate) async fn a_batch_is_settled_by_its_nonce(place: &dyn Place) {
     let desk = Desk::at(place).await;
-    for writes in [
-        vec![submit(single("s", 1))],
-        vec![Write::Probe],
-        vec![claim_single("nowhere")],
-    ] {
+    for writes in [vec![submit(single("s", 1))], vec![Write::Probe], vec![claim_single("nowhere")]] {
         let batch = desk.batch(writes);
         desk.store.commit(&batch).await.unwrap();
         assert!(desk.store.settle(&batch).await.unwrap());
@@ -147,21 +115,14 @@ pub(crate) async fn a_store_that_is_not_open_says_so(place: &dyn Place) {
     let owner = store.acquire(&account(), "test").await.unwrap();
     store.close().await;
     store.close().await;
-    let batch = Batch {
-        ownership: Some(owner),
-        nonce: 1,
-        at: super::fixtures::start(),
-        writes: vec![Write::Probe],
-    };
+    let batch = Batch { ownership: Some(owner), nonce: 1, at: super::fixtures::start(), writes: vec![Write::Probe] };
     let error = store.commit(&batch).await.unwrap_err();
     assert!(matches!(error, StoreError::Unavailable { .. }), "{error}");
 }
 
 pub(crate) async fn opening_again_keeps_everything_and_raises_the_term(place: &dyn Place) {
     let desk = Desk::at(place).await;
-    desk.commit(vec![submit_parent(parent("p", 3)), submit(single("s", 10))])
-        .await
-        .unwrap();
+    desk.commit(vec![submit_parent(parent("p", 3)), submit(single("s", 10))]).await.unwrap();
     desk.commit(vec![claim("p-0"), claim_single("s")]).await.unwrap();
     let filled = report(at_venue(&single("s", 10), VenueStatus::Filled, 10, Some("3.5")));
     desk.write(filled).await.unwrap();

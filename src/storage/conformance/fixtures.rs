@@ -160,26 +160,15 @@ pub(crate) fn submit(order: Order) -> Write {
 }
 
 pub(crate) fn claim(name: &str) -> Write {
-    Write::Claim {
-        id: id(name),
-        plan_version: Some(1),
-    }
+    Write::Claim { id: id(name), plan_version: Some(1) }
 }
 
 pub(crate) fn claim_single(name: &str) -> Write {
-    Write::Claim {
-        id: id(name),
-        plan_version: None,
-    }
+    Write::Claim { id: id(name), plan_version: None }
 }
 
 pub(crate) fn unknown(name: &str, attempt: u32) -> Write {
-    Write::OutcomeUnknown {
-        id: id(name),
-        attempt,
-        detail: "timed out".to_owned(),
-        at_venue: false,
-    }
+    Write::OutcomeUnknown { id: id(name), attempt, detail: "timed out".to_owned(), at_venue: false }
 }
 
 pub(crate) fn broker_id(name: &str) -> BrokerOrderId {

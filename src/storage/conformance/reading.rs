@@ -22,9 +22,7 @@ pub(crate) async fn slices_come_due_in_order_and_by_pages(place: &dyn Place) {
     // Two at one instant, and one without microseconds.
     slices[3].scheduled_time = slices[2].scheduled_time;
     slices[5].scheduled_time = start() + TimeDelta::seconds(301) - TimeDelta::microseconds(1);
-    desk.commit(vec![submit_parent((whole, slices)), submit_parent(parent("q", 2))])
-        .await
-        .unwrap();
+    desk.commit(vec![submit_parent((whole, slices)), submit_parent(parent("q", 2))]).await.unwrap();
     desk.write(claim("p-1")).await.unwrap();
     let (mut after, mut seen) = (None, Vec::new());
     loop {
@@ -39,27 +37,12 @@ pub(crate) async fn slices_come_due_in_order_and_by_pages(place: &dyn Place) {
 
 pub(crate) async fn what_is_open_marked_or_unknown_is_found(place: &dyn Place) {
     let desk = Desk::at(place).await;
-    desk.commit(vec![
-        submit_parent(parent("p", 6)),
-        submit(single("s", 1)),
-        submit(single("t", 1)),
-    ])
-    .await
-    .unwrap();
-    desk.commit((0..4).map(|n| claim(&format!("p-{n}"))).collect())
-        .await
-        .unwrap();
+    desk.commit(vec![submit_parent(parent("p", 6)), submit(single("s", 1)), submit(single("t", 1))]).await.unwrap();
+    desk.commit((0..4).map(|n| claim(&format!("p-{n}"))).collect()).await.unwrap();
     let (first, second) = (order(&*desk.store, "p-0").await, order(&*desk.store, "p-1").await);
-    let end = Write::End {
-        id: id("t"),
-        end: OwnEnd::Expired,
-        reason: "too_late",
-        detail: String::new(),
-    };
+    let end = Write::End { id: id("t"), end: OwnEnd::Expired, reason: "too_late", detail: String::new() };
     let filled = report(at_venue(&first, VenueStatus::Filled, 10, Some("1")));
-    desk.commit(vec![filled, accepted(&second), unknown("p-2", 1), end])
-        .await
-        .unwrap();
+    desk.commit(vec![filled, accepted(&second), unknown("p-2", 1), end]).await.unwrap();
     desk.write(Write::MarkCancels { ids: vec![id("p-1")] }).await.unwrap();
 
     let open = desk.store.open_orders(&account()).await.unwrap();
@@ -91,11 +74,7 @@ pub(crate) async fn lists_are_filtered_and_come_in_pages_newest_first(place: &dy
 
     let (mut cursor, mut pages) = (None, Vec::new());
     loop {
-        let filter = OrderFilter {
-            cursor,
-            limit: 4,
-            ..OrderFilter::default()
-        };
+        let filter = OrderFilter { cursor, limit: 4, ..OrderFilter::default() };
         let page = desk.store.orders(&filter).await.unwrap();
         pages.push(page.items.iter().map(|order| order.id.to_string()).collect::<Vec<_>>());
         cursor = page.next;
@@ -103,47 +82,24 @@ pub(crate) async fn lists_are_filtered_and_come_in_pages_newest_first(place: &dy
             break;
         }
         // What comes in meanwhile is newer than the place of the cursor.
-        desk.write(submit(single(&format!("late{}", pages.len()), 1)))
-            .await
-            .unwrap();
+        desk.write(submit(single(&format!("late{}", pages.len()), 1))).await.unwrap();
     }
     assert_eq!(pages.iter().map(Vec::len).collect::<Vec<_>>(), [4, 4, 1]);
     assert_eq!(pages.iter().flatten().collect::<BTreeSet<_>>().len(), 9);
     assert_eq!(pages[1], ["s4", "s3", "s2", "s1"]);
 
-    let all = OrderFilter {
-        limit: 500,
-        ..OrderFilter::default()
-    };
-    let status = OrderFilter {
-        status: Some(OrderStatus::Submitting),
-        ..all.clone()
-    };
+    let all = OrderFilter { limit: 500, ..OrderFilter::default() };
+    let status = OrderFilter { status: Some(OrderStatus::Submitting), ..all.clone() };
     assert_eq!(listed(&desk, &status).await, ["s6", "s1"]);
-    let ended = OrderFilter {
-        status: Some(OrderStatus::Filled),
-        ..all.clone()
-    };
+    let ended = OrderFilter { status: Some(OrderStatus::Filled), ..all.clone() };
     assert!(listed(&desk, &ended).await.is_empty());
-    let symbol = OrderFilter {
-        symbol: Some(Symbol::parse("MSFT").unwrap()),
-        ..all.clone()
-    };
+    let symbol = OrderFilter { symbol: Some(Symbol::parse("MSFT").unwrap()), ..all.clone() };
     assert_eq!(listed(&desk, &symbol).await, ["s5"]);
-    let strategy = OrderFilter {
-        strategy_id: Some(StrategyId::parse("beta").unwrap()),
-        ..all.clone()
-    };
+    let strategy = OrderFilter { strategy_id: Some(StrategyId::parse("beta").unwrap()), ..all.clone() };
     assert_eq!(listed(&desk, &strategy).await, ["s5"]);
-    let slices = OrderFilter {
-        parent: Some(id("p")),
-        ..all.clone()
-    };
+    let slices = OrderFilter { parent: Some(id("p")), ..all.clone() };
     assert_eq!(listed(&desk, &slices).await, ["p-1", "p-0"]);
-    let since = OrderFilter {
-        since: Some(start() + TimeDelta::hours(5)),
-        ..all.clone()
-    };
+    let since = OrderFilter { since: Some(start() + TimeDelta::hours(5)), ..all.clone() };
     assert_eq!(listed(&desk, &since).await, ["s6", "s5"]);
     let one = OrderFilter { limit: 0, ..all };
     assert_eq!(desk.store.orders(&one).await.unwrap().items.len(), 1);
@@ -154,30 +110,13 @@ pub(crate) async fn parents_are_listed_like_orders(place: &dyn Place) {
     for n in 0..5 {
         desk.write(submit_parent(parent(&format!("p{n}"), 1))).await.unwrap();
     }
-    let two = ParentFilter {
-        limit: 2,
-        ..ParentFilter::default()
-    };
+    let two = ParentFilter { limit: 2, ..ParentFilter::default() };
     let first = desk.store.parents(&two).await.unwrap();
     assert_eq!(names(first.items.iter().map(|parent| &parent.id)), ["p3", "p4"]);
     assert_eq!(first.items[0].id, id("p4"));
-    let second = desk
-        .store
-        .parents(&ParentFilter {
-            cursor: first.next,
-            ..two.clone()
-        })
-        .await
-        .unwrap();
+    let second = desk.store.parents(&ParentFilter { cursor: first.next, ..two.clone() }).await.unwrap();
     assert_eq!(names(second.items.iter().map(|parent| &parent.id)), ["p1", "p2"]);
-    let last = desk
-        .store
-        .parents(&ParentFilter {
-            cursor: second.next,
-            ..two.clone()
-        })
-        .await
-        .unwrap();
+    let last = desk.store.parents(&ParentFilter { cursor: second.next, ..two.clone() }).await.unwrap();
     assert_eq!((last.items.len(), last.next), (1, None));
 }
 
@@ -192,35 +131,14 @@ pub(crate) async fn parents_are_filtered(place: &dyn Place) {
         }
         desk.write(submit_parent(whole)).await.unwrap();
     }
-    let cancel = Write::CancelParent {
-        id: id("p2"),
-        by: caller("admin"),
-    };
+    let cancel = Write::CancelParent { id: id("p2"), by: caller("admin") };
     desk.write(cancel).await.unwrap();
-    let all = ParentFilter {
-        limit: 500,
-        ..ParentFilter::default()
-    };
-    let canceled = ParentFilter {
-        status: Some(ParentStatus::Canceled),
-        ..all.clone()
-    };
-    let working = ParentFilter {
-        status: Some(ParentStatus::Working),
-        ..all.clone()
-    };
-    let since = ParentFilter {
-        since: Some(start() + TimeDelta::hours(1)),
-        ..all.clone()
-    };
-    let symbol = ParentFilter {
-        symbol: Some(Symbol::parse("MSFT").unwrap()),
-        ..all.clone()
-    };
-    let strategy = ParentFilter {
-        strategy_id: Some(StrategyId::parse("beta").unwrap()),
-        ..all
-    };
+    let all = ParentFilter { limit: 500, ..ParentFilter::default() };
+    let canceled = ParentFilter { status: Some(ParentStatus::Canceled), ..all.clone() };
+    let working = ParentFilter { status: Some(ParentStatus::Working), ..all.clone() };
+    let since = ParentFilter { since: Some(start() + TimeDelta::hours(1)), ..all.clone() };
+    let symbol = ParentFilter { symbol: Some(Symbol::parse("MSFT").unwrap()), ..all.clone() };
+    let strategy = ParentFilter { strategy_id: Some(StrategyId::parse("beta").unwrap()), ..all };
     for (filter, expected) in [
         (canceled, vec!["p2"]),
         (working, vec!["p0", "p1"]),

@@ -17,24 +17,13 @@ use super::{Desk, Place, account};
 
 /// Three fills of an order of ten, with the totals that the venue reports beside them.
 fn fills(order: &Order) -> Vec<Report> {
-    [
-        (4, "10.01", 4, "10.01"),
-        (1, "10.06", 5, "10.02"),
-        (5, "10.04", 10, "10.03"),
-    ]
-    .into_iter()
-    .map(|(qty, price, cum, avg)| {
-        let status = if cum == 10 {
-            VenueStatus::Filled
-        } else {
-            VenueStatus::PartiallyFilled
-        };
-        Report {
-            executions: vec![execution(order, qty, price, cum)],
-            ..at_venue(order, status, cum, Some(avg))
-        }
-    })
-    .collect()
+    [(4, "10.01", 4, "10.01"), (1, "10.06", 5, "10.02"), (5, "10.04", 10, "10.03")]
+        .into_iter()
+        .map(|(qty, price, cum, avg)| {
+            let status = if cum == 10 { VenueStatus::Filled } else { VenueStatus::PartiallyFilled };
+            Report { executions: vec![execution(order, qty, price, cum)], ..at_venue(order, status, cum, Some(avg)) }
+        })
+        .collect()
 }
 
 pub(crate) async fn fills_in_any_order_and_number_come_to_the_same(place: &dyn Place) {
@@ -48,27 +37,15 @@ pub(crate) async fn fills_in_any_order_and_number_come_to_the_same(place: &dyn P
             desk.write(report(fills(&slice).remove(*index))).await.unwrap();
         }
         let kept = order(&*desk.store, slice.id.as_str()).await;
-        assert_eq!(
-            (kept.status, kept.filled_qty, kept.filled_cost),
-            (OrderStatus::Filled, dec("10"), dec("100.30"))
-        );
+        assert_eq!((kept.status, kept.filled_qty, kept.filled_cost), (OrderStatus::Filled, dec("10"), dec("100.30")));
         assert_eq!(kept.broker_order_id, Some(broker_id(slice.id.as_str())));
         let whole = parent_now(&*desk.store, &name).await;
-        assert_eq!(
-            (whole.status, whole.progress.filled_cost),
-            (ParentStatus::Completed, dec("100.30"))
-        );
+        assert_eq!((whole.status, whole.progress.filled_cost), (ParentStatus::Completed, dec("100.30")));
         let held = held(&desk).await;
         let count = Decimal::from(n + 1);
-        assert_eq!(
-            (held.qty, held.cost, held.fees),
-            (dec("10") * count, dec("100.30") * count, dec("0.03") * count)
-        );
+        assert_eq!((held.qty, held.cost, held.fees), (dec("10") * count, dec("100.30") * count, dec("0.03") * count));
     }
-    let all = fills(&order(&*desk.store, "p0-0").await)
-        .into_iter()
-        .map(report)
-        .collect();
+    let all = fills(&order(&*desk.store, "p0-0").await).into_iter().map(report).collect();
     for result in desk.commit(all).await.unwrap() {
         assert_eq!(result.unwrap().outcome, Outcome::Unchanged);
     }
@@ -78,10 +55,7 @@ pub(crate) async fn a_correction_replaces_the_totals(place: &dyn Place) {
     let desk = Desk::at(place).await;
     let sent = sent_single(&desk, "s").await;
     desk.write(report(fills(&sent).remove(0))).await.unwrap();
-    let corrected = Report {
-        corrects: true,
-        ..at_venue(&sent, VenueStatus::PartiallyFilled, 3, Some("10.00"))
-    };
+    let corrected = Report { corrects: true, ..at_venue(&sent, VenueStatus::PartiallyFilled, 3, Some("10.00")) };
     desk.write(report(corrected)).await.unwrap();
     let kept = order(&*desk.store, "s").await;
     assert_eq!((kept.filled_qty, kept.filled_cost), (dec("3"), dec("30")));
@@ -94,15 +68,9 @@ pub(crate) async fn a_report_of_what_we_did_not_send_is_refused(place: &dyn Plac
     let kept = order(&*desk.store, "s").await;
     assert_eq!(desk.write(accepted(&kept)).await, Err(Refusal::NotOurs));
     desk.write(claim_single("s")).await.unwrap();
-    let larger = Order {
-        qty: super::fixtures::qty(11),
-        ..kept.clone()
-    };
+    let larger = Order { qty: super::fixtures::qty(11), ..kept.clone() };
     assert_eq!(desk.write(accepted(&larger)).await, Err(Refusal::NotOurs));
-    assert_eq!(
-        desk.write(accepted(&single("nowhere", 10))).await,
-        Err(Refusal::NotFound)
-    );
+    assert_eq!(desk.write(accepted(&single("nowhere", 10))).await, Err(Refusal::NotFound));
     desk.write(accepted(&kept)).await.unwrap();
     let mut other = at_venue(&kept, VenueStatus::Filled, 10, Some("1"));
     other.order.broker_order_id = broker_id("another");
@@ -115,17 +83,9 @@ pub(crate) async fn what_comes_back_after_it_was_given_up_counts_and_is_cancelle
     let desk = Desk::at(place).await;
     let sent = sent_single(&desk, "s").await;
     desk.write(unknown("s", 1)).await.unwrap();
-    let absent = Write::Absent {
-        id: id("s"),
-        attempt: 1,
-    };
+    let absent = Write::Absent { id: id("s"), attempt: 1 };
     desk.write(absent).await.unwrap();
-    let end = Write::End {
-        id: id("s"),
-        end: OwnEnd::Failed,
-        reason: "absent",
-        detail: String::new(),
-    };
+    let end = Write::End { id: id("s"), end: OwnEnd::Failed, reason: "absent", detail: String::new() };
     desk.write(end).await.unwrap();
     desk.write(report(fills(&sent).remove(0))).await.unwrap();
     let kept = order(&*desk.store, "s").await;
@@ -149,10 +109,7 @@ pub(crate) async fn an_operator_settles_an_order(place: &dyn Place) {
         },
         by: caller("ops"),
     };
-    assert!(matches!(
-        desk.write(resolve(OperatorEnd::Filled, Some("3"))).await,
-        Err(Refusal::Unfitting(_))
-    ));
+    assert!(matches!(desk.write(resolve(OperatorEnd::Filled, Some("3"))).await, Err(Refusal::Unfitting(_))));
     desk.write(resolve(OperatorEnd::Filled, Some("10"))).await.unwrap();
     let kept = order(&*desk.store, "s").await;
     assert_eq!((kept.status, kept.filled_cost), (OrderStatus::Filled, dec("101")));
@@ -176,10 +133,7 @@ pub(crate) async fn positions_open_flip_and_count_their_versions(place: &dyn Pla
         desk.store.commit(&batch).await.unwrap();
         let positions = desk.store.positions(&account()).await.unwrap();
         assert_eq!(positions.len(), 1);
-        assert_eq!(
-            (positions[0].position.qty, positions[0].position.version),
-            (dec(expected), version)
-        );
+        assert_eq!((positions[0].position.qty, positions[0].position.version), (dec(expected), version));
         assert_eq!(positions[0].updated_at, batch.at);
         assert_eq!(positions[0].position.last.map(|(_, at)| at), Some(batch.at));
     }

@@ -23,26 +23,17 @@ use super::{Desk, Place};
 pub(crate) async fn a_parent_is_kept_with_its_slices_and_one_event(place: &dyn Place) {
     let desk = Desk::at(place).await;
     let (whole, slices) = parent("p", 3);
-    let applied = desk
-        .write(submit_parent((whole.clone(), slices.clone())))
-        .await
-        .unwrap();
+    let applied = desk.write(submit_parent((whole.clone(), slices.clone()))).await.unwrap();
     assert_eq!(applied.outcome, Outcome::Done);
 
     let kept = parent_now(&*desk.store, "p").await;
     assert_eq!(applied.parents, std::slice::from_ref(&kept));
-    assert_eq!(
-        (kept.status, kept.progress.pending_qty),
-        (ParentStatus::Working, Decimal::from(30))
-    );
+    assert_eq!((kept.status, kept.progress.pending_qty), (ParentStatus::Working, Decimal::from(30)));
     assert_eq!(kept.progress.open, 3);
     assert_eq!(desk.store.slices(&id("p")).await.unwrap(), slices);
     let events = desk.store.events(&id("p")).await.unwrap();
     assert_eq!(events.len(), 1);
-    assert_eq!(
-        (events[0].number, events[0].event.as_str(), events[0].actor.as_str()),
-        (1, "submitted", "admin")
-    );
+    assert_eq!((events[0].number, events[0].event.as_str(), events[0].actor.as_str()), (1, "submitted", "admin"));
     assert_eq!(events[0].new_status.as_deref(), Some("working"));
     assert_eq!(events[0].data["plan"][2][0], "p-2");
     assert_eq!(kinds(&*desk.store, "p-0").await, Vec::<String>::new());
@@ -55,10 +46,7 @@ pub(crate) async fn a_repeated_submission_is_answered_with_the_first_and_changes
     let (first_parent, first_single) = (parent_now(&*desk.store, "p").await, order(&*desk.store, "s").await);
 
     let again = desk.write(submit_parent(parent("p", 2))).await.unwrap();
-    assert_eq!(
-        (again.outcome, again.parents),
-        (Outcome::Replayed, vec![first_parent.clone()])
-    );
+    assert_eq!((again.outcome, again.parents), (Outcome::Replayed, vec![first_parent.clone()]));
     let again = desk.write(submit(single("s"))).await.unwrap();
     assert_eq!((again.outcome, again.orders), (Outcome::Replayed, vec![first_single]));
     assert_eq!(parent_now(&*desk.store, "p").await, first_parent);
@@ -68,10 +56,7 @@ pub(crate) async fn a_repeated_submission_is_answered_with_the_first_and_changes
 
 pub(crate) async fn a_key_names_one_request_of_its_caller(place: &dyn Place) {
     let desk = Desk::at(place).await;
-    let keyed = |name, request| Order {
-        origin: Some(origin(Some("key-1"), request)),
-        ..single(name)
-    };
+    let keyed = |name, request| Order { origin: Some(origin(Some("key-1"), request)), ..single(name) };
     desk.write(submit(keyed("a", "r1"))).await.unwrap();
     let replay = desk.write(submit(keyed("a", "r1"))).await.unwrap();
     assert_eq!(replay.outcome, Outcome::Replayed);
@@ -79,15 +64,9 @@ pub(crate) async fn a_key_names_one_request_of_its_caller(place: &dyn Place) {
 
     let (mut whole, slices) = parent("p", 2);
     whole.origin = origin(Some("key-1"), "r3");
-    assert_eq!(
-        desk.write(submit_parent((whole.clone(), slices.clone()))).await,
-        Err(Refusal::KeyReused)
-    );
+    assert_eq!(desk.write(submit_parent((whole.clone(), slices.clone()))).await, Err(Refusal::KeyReused));
     whole.origin.caller = caller("another");
-    assert_eq!(
-        desk.write(submit_parent((whole, slices))).await.unwrap().outcome,
-        Outcome::Done
-    );
+    assert_eq!(desk.write(submit_parent((whole, slices))).await.unwrap().outcome, Outcome::Done);
 
     let key = IdempotencyKey::parse("key-1").unwrap();
     let mine = desk.store.by_key(&caller("admin"), &key).await.unwrap();
@@ -102,32 +81,17 @@ pub(crate) async fn an_id_names_one_order_of_any_kind(place: &dyn Place) {
     let desk = Desk::at(place).await;
     desk.write(submit_parent(parent("p", 2))).await.unwrap();
     desk.write(submit(single("s"))).await.unwrap();
-    let other = |name| Order {
-        origin: Some(origin(None, "another request")),
-        ..single(name)
-    };
+    let other = |name| Order { origin: Some(origin(None, "another request")), ..single(name) };
     for taken in ["p", "p-0", "s"] {
-        assert_eq!(
-            desk.write(submit(other(taken))).await,
-            Err(Refusal::IdReused),
-            "{taken}"
-        );
+        assert_eq!(desk.write(submit(other(taken))).await, Err(Refusal::IdReused), "{taken}");
     }
     for taken in ["p-1", "p", "s"] {
         let (mut whole, mut slices) = parent("q", 2);
         slices[1].id = id(taken);
-        assert_eq!(
-            desk.write(submit_parent((whole.clone(), slices.clone()))).await,
-            Err(Refusal::IdReused),
-            "{taken}"
-        );
+        assert_eq!(desk.write(submit_parent((whole.clone(), slices.clone()))).await, Err(Refusal::IdReused), "{taken}");
         slices[1].id = id("q-1");
         whole.id = id(taken);
-        assert_eq!(
-            desk.write(submit_parent((whole, slices))).await,
-            Err(Refusal::IdReused),
-            "{taken}"
-        );
+        assert_eq!(desk.write(submit_parent((whole, slices))).await, Err(Refusal::IdReused), "{taken}");
     }
     assert_eq!(desk.store.order(&id("q")).await.unwrap(), None);
     assert_eq!(desk.store.order(&id("q-0")).await.unwrap(), None);
@@ -135,15 +99,8 @@ pub(crate) async fn an_id_names_one_order_of_any_kind(place: &dyn Place) {
 
 pub(crate) async fn one_of_two_equal_submissions_in_a_batch_is_a_replay(place: &dyn Place) {
     let desk = Desk::at(place).await;
-    let keyed = |name, request| Order {
-        origin: Some(origin(Some("k"), request)),
-        ..single(name)
-    };
-    let writes = vec![
-        submit(keyed("a", "r")),
-        submit(keyed("a", "r")),
-        submit(keyed("b", "r2")),
-    ];
+    let keyed = |name, request| Order { origin: Some(origin(Some("k"), request)), ..single(name) };
+    let writes = vec![submit(keyed("a", "r")), submit(keyed("a", "r")), submit(keyed("b", "r2"))];
     let results = desk.commit(writes).await.unwrap();
     assert_eq!(results[0].as_ref().unwrap().outcome, Outcome::Done);
     assert_eq!(results[1].as_ref().unwrap().outcome, Outcome::Replayed);
@@ -155,10 +112,7 @@ pub(crate) async fn every_field_comes_back_as_it_was(place: &dyn Place) {
     let mut terms = instruction(
         "BRK.B",
         Side::Sell,
-        Terms::StopLimit {
-            limit_price: price("431.25"),
-            stop_price: price("0.000000001"),
-        },
+        Terms::StopLimit { limit_price: price("431.25"), stop_price: price("0.000000001") },
     );
     terms.time_in_force = TimeInForce::Gtc;
     terms.extended_hours = true;
@@ -191,26 +145,16 @@ pub(crate) async fn every_field_comes_back_as_it_was(place: &dyn Place) {
         interval_seconds: NonZeroU32::new(60).unwrap(),
         start_time: Some(start()),
         max_slice_qty: Some(qty(10)),
-        randomize: Some(Randomize {
-            size_pct: dec("12.5"),
-            time_pct: dec("0.1"),
-            seed: Some("seed".to_owned()),
-        }),
+        randomize: Some(Randomize { size_pct: dec("12.5"), time_pct: dec("0.1"), seed: Some("seed".to_owned()) }),
     };
     whole.completion = Completion::Leave;
     whole.arrival_price = None;
     whole.warnings = vec![];
-    let applied = desk
-        .write(submit_parent((whole.clone(), slices.clone())))
-        .await
-        .unwrap();
+    let applied = desk.write(submit_parent((whole.clone(), slices.clone()))).await.unwrap();
     let kept = parent_now(&*desk.store, "p").await;
     assert_eq!(applied.parents, std::slice::from_ref(&kept));
     assert_eq!((kept.schedule, kept.instruction), (whole.schedule, whole.instruction));
-    assert_eq!(
-        (kept.completion, kept.arrival_price, kept.warnings),
-        (Completion::Leave, None, vec![])
-    );
+    assert_eq!((kept.completion, kept.arrival_price, kept.warnings), (Completion::Leave, None, vec![]));
     assert_eq!((kept.end_at, kept.trade_date), (whole.end_at, whole.trade_date));
     assert_eq!(desk.store.slices(&id("p")).await.unwrap(), slices);
 }
@@ -223,16 +167,10 @@ pub(crate) async fn numbers_are_exact_and_times_keep_their_microseconds(place: &
         ("1234567890123456789.012345678", "9007199254740993"),
         ("-12345678901234567.89", "1234.50"),
     ] {
-        let benchmark = Benchmark {
-            area: dec(area),
-            seconds: dec(seconds),
-        };
+        let benchmark = Benchmark { area: dec(area), seconds: dec(seconds) };
         desk.write(Write::Benchmark { id: id("p"), benchmark }).await.unwrap();
         let kept = parent_now(&*desk.store, "p").await.benchmark;
-        assert_eq!(
-            (kept.area.to_string(), kept.seconds),
-            (benchmark.area.to_string(), benchmark.seconds)
-        );
+        assert_eq!((kept.area.to_string(), kept.seconds), (benchmark.area.to_string(), benchmark.seconds));
     }
     let mut exact = single("s");
     exact.qty = tranche_actors::domain::money::Qty::new(dec("999999999999.123456789")).unwrap();

@@ -23,10 +23,7 @@ fn entry(event: &str, minute: i64) -> SwitchEntry {
 
 pub(crate) async fn the_switches_start_open_and_keep_what_was_set(place: &dyn Place) {
     let desk = Desk::at(place).await;
-    let first = Switches {
-        kill: Some(KillState::default()),
-        breaker: Some(BreakerState::default()),
-    };
+    let first = Switches { kill: Some(KillState::default()), breaker: Some(BreakerState::default()) };
     assert_eq!(desk.store.switches().await.unwrap(), first);
     assert!(desk.store.switch_history(KILL_SWITCH, 10).await.unwrap().is_empty());
 
@@ -41,42 +38,24 @@ pub(crate) async fn the_switches_start_open_and_keep_what_was_set(place: &dyn Pl
         mode: Some(KillMode::Cancel),
         ..KillState::default()
     };
-    let tripped = BreakerState::default()
-        .trip("MANUAL", None, start(), start().date_naive())
-        .unwrap();
+    let tripped = BreakerState::default().trip("MANUAL", None, start(), start().date_naive()).unwrap();
     for minute in 0..3 {
-        let kill = Write::Kill {
-            state: Box::new(engaged.clone()),
-            entry: entry("ENGAGED", minute),
-        };
+        let kill = Write::Kill { state: Box::new(engaged.clone()), entry: entry("ENGAGED", minute) };
         desk.store.commit(&desk.global(vec![kill])).await.unwrap();
     }
-    let breaker = Write::Breaker {
-        state: Box::new(tripped.clone()),
-        entry: entry("TRIPPED", 5),
-    };
+    let breaker = Write::Breaker { state: Box::new(tripped.clone()), entry: entry("TRIPPED", 5) };
     desk.store.commit(&desk.global(vec![breaker])).await.unwrap();
     desk.write(submit(single("s", 1))).await.unwrap();
-    assert_eq!(
-        desk.store.events(&id("s")).await.unwrap()[0].number,
-        1,
-        "an account counts its own events"
-    );
+    assert_eq!(desk.store.events(&id("s")).await.unwrap()[0].number, 1, "an account counts its own events");
 
     let desk = desk.again(place).await;
     let switches = desk.store.switches().await.unwrap();
     assert_eq!(switches.kill, Some(engaged));
-    assert_eq!(
-        switches.breaker.as_ref().map(|breaker| breaker.state),
-        Some(BreakerWord::Tripped)
-    );
+    assert_eq!(switches.breaker.as_ref().map(|breaker| breaker.state), Some(BreakerWord::Tripped));
     assert_eq!(switches.breaker, Some(tripped));
     let history = desk.store.switch_history(KILL_SWITCH, 2).await.unwrap();
     assert_eq!(history, [entry("ENGAGED", 2), entry("ENGAGED", 1)]);
-    assert_eq!(
-        desk.store.switch_history(CIRCUIT_BREAKER, 10).await.unwrap(),
-        [entry("TRIPPED", 5)]
-    );
+    assert_eq!(desk.store.switch_history(CIRCUIT_BREAKER, 10).await.unwrap(), [entry("TRIPPED", 5)]);
 }
 
 pub(crate) async fn a_quarantine_keeps_its_first_reason(place: &dyn Place) {
@@ -87,18 +66,9 @@ pub(crate) async fn a_quarantine_keeps_its_first_reason(place: &dyn Place) {
         broker_order_id: None,
         data: json!({"seen": "twice"}),
     };
-    let differs = Write::PositionDiffers {
-        symbol: Symbol::parse("AAPL").unwrap(),
-        ours: dec("10"),
-        theirs: dec("-0.5"),
-    };
-    desk.commit(vec![
-        quarantine("MSFT", "orphan"),
-        quarantine("AAPL", "orphan"),
-        differs,
-    ])
-    .await
-    .unwrap();
+    let differs =
+        Write::PositionDiffers { symbol: Symbol::parse("AAPL").unwrap(), ours: dec("10"), theirs: dec("-0.5") };
+    desk.commit(vec![quarantine("MSFT", "orphan"), quarantine("AAPL", "orphan"), differs]).await.unwrap();
     desk.write(quarantine("MSFT", "mismatch")).await.unwrap();
     let symbols = desk.store.quarantined(&account()).await.unwrap();
     assert_eq!(symbols.iter().map(Symbol::as_str).collect::<Vec<_>>(), ["AAPL", "MSFT"]);

@@ -31,9 +31,7 @@ pub(super) fn maybe<T>(
     let Some(text) = text else {
         return Ok(None);
     };
-    parse(text).map(Some).ok_or_else(|| StoreError::Corrupt {
-        detail: format!("{column} holds {text:?}"),
-    })
+    parse(text).map(Some).ok_or_else(|| StoreError::Corrupt { detail: format!("{column} holds {text:?}") })
 }
 
 /// A value of a column that is never null.
@@ -51,9 +49,7 @@ pub(super) fn maybe_number<T: TryFrom<i64>>(row: &SqliteRow, column: &'static st
     let Some(number) = number else {
         return Ok(None);
     };
-    T::try_from(number).map(Some).map_err(|_| StoreError::Corrupt {
-        detail: format!("{column} holds {number}"),
-    })
+    T::try_from(number).map(Some).map_err(|_| StoreError::Corrupt { detail: format!("{column} holds {number}") })
 }
 
 /// A whole number of a column that is never null.
@@ -62,9 +58,7 @@ pub(super) fn number<T: TryFrom<i64>>(row: &SqliteRow, column: &'static str) -> 
 }
 
 fn missing(column: &'static str) -> StoreError {
-    StoreError::Corrupt {
-        detail: format!("{column} is missing"),
-    }
+    StoreError::Corrupt { detail: format!("{column} is missing") }
 }
 
 fn flag(row: &SqliteRow, column: &'static str) -> Result<bool, StoreError> {

@@ -66,19 +66,9 @@ impl<T: Columns> Serialize for Line<T> {
 pub(super) fn insert<T: Columns>(table: &str, fixed: &[(&str, &str)]) -> String {
     let names = T::names();
     let values = (0..names.len()).map(value);
-    let columns = names
-        .iter()
-        .copied()
-        .chain(fixed.iter().map(|(name, _)| *name))
-        .collect::<Vec<_>>();
-    let values = values
-        .chain(fixed.iter().map(|(_, value)| (*value).to_owned()))
-        .collect::<Vec<_>>();
-    format!(
-        "{ROWS} INSERT INTO {table} ({}) SELECT {} FROM r WHERE true",
-        columns.join(", "),
-        values.join(", ")
-    )
+    let columns = names.iter().copied().chain(fixed.iter().map(|(name, _)| *name)).collect::<Vec<_>>();
+    let values = values.chain(fixed.iter().map(|(_, value)| (*value).to_owned())).collect::<Vec<_>>();
+    format!("{ROWS} INSERT INTO {table} ({}) SELECT {} FROM r WHERE true", columns.join(", "), values.join(", "))
 }
 
 /// `UPDATE` of all rows of `?1`, each known by its first column.
@@ -86,14 +76,8 @@ pub(super) fn update<T: Columns>(table: &str) -> String {
     let names = T::names();
     let id = names.first().copied().unwrap_or_default();
     let set = names.iter().enumerate().skip(1);
-    let set = set
-        .map(|(place, name)| format!("{name} = {}", value(place)))
-        .collect::<Vec<_>>();
-    format!(
-        "{ROWS} UPDATE {table} SET {} FROM r WHERE {table}.{id} = {}",
-        set.join(", "),
-        value(0)
-    )
+    let set = set.map(|(place, name)| format!("{name} = {}", value(place))).collect::<Vec<_>>();
+    format!("{ROWS} UPDATE {table} SET {} FROM r WHERE {table}.{id} = {}", set.join(", "), value(0))
 }
 
 /// `k` is the number of a row, from 0 on.

@@ -32,21 +32,16 @@ pub(super) async fn run(connection: &mut SqliteConnection, batch: &Batch) -> Res
     let results = prepare(connection, batch).await.map_err(Failed::Before)?;
     match sqlx::query("COMMIT").execute(connection).await {
         Ok(_) => Ok(results),
-        Err(error) => Err(Failed::AtCommit {
-            in_doubt: leaves_doubt(&error),
-            detail: error.to_string(),
-            then: results,
-        }),
+        Err(error) => {
+            Err(Failed::AtCommit { in_doubt: leaves_doubt(&error), detail: error.to_string(), then: results })
+        }
     }
 }
 
 async fn prepare(connection: &mut SqliteConnection, batch: &Batch) -> Result<Commit, StoreError> {
     begin(connection).await?;
     let (account, term) = row_of(batch)?;
-    let entered = sqlx::query(ENTER)
-        .bind(batch.nonce.cast_signed())
-        .bind(account)
-        .bind(term);
+    let entered = sqlx::query(ENTER).bind(batch.nonce.cast_signed()).bind(account).bind(term);
     let entered = entered.fetch_optional(&mut *connection).await.map_err(classify)?;
     let next_event = number(&entered.ok_or(StoreError::Deposed)?, "next_event")?;
     let mut books = load(connection, batch).await?;
@@ -87,10 +82,7 @@ pub(super) async fn settle(connection: &mut SqliteConnection, batch: &Batch) -> 
 }
 
 async fn begin(connection: &mut SqliteConnection) -> Result<(), StoreError> {
-    sqlx::query("BEGIN IMMEDIATE")
-        .execute(connection)
-        .await
-        .map_err(classify)?;
+    sqlx::query("BEGIN IMMEDIATE").execute(connection).await.map_err(classify)?;
     Ok(())
 }
 

@@ -49,10 +49,7 @@ pub(super) async fn load(connection: &mut SqliteConnection, batch: &Batch) -> Re
     named.append(&mut keys.positions_of.clone());
     for row in fetch(connection, BY_KEY, &keys.callers_keys).await? {
         let id = cells::cell(&row, "client_order_id", cells::order_id)?;
-        let key = (
-            cells::cell(&row, "caller", cells::caller)?,
-            cells::cell(&row, "idempotency_key", cells::key)?,
-        );
+        let key = (cells::cell(&row, "caller", cells::caller)?, cells::cell(&row, "idempotency_key", cells::key)?);
         named.insert(id.clone());
         books.keys.insert(key, id);
     }
@@ -79,10 +76,7 @@ pub(super) async fn load(connection: &mut SqliteConnection, batch: &Batch) -> Re
     }
     let positions = positions_of(&books, &keys);
     for row in fetch(connection, POSITIONS, &positions).await? {
-        let key = (
-            cells::cell(&row, "account", cells::account)?,
-            cells::cell(&row, "symbol", cells::symbol)?,
-        );
+        let key = (cells::cell(&row, "account", cells::account)?, cells::cell(&row, "symbol", cells::symbol)?);
         books.positions.insert(key, cells::position(&row)?);
     }
     Ok(books)
@@ -118,9 +112,5 @@ async fn fetch<T: Serialize>(
     if named.is_empty() {
         return Ok(Vec::new());
     }
-    sqlx::query(sql)
-        .bind(json(named)?)
-        .fetch_all(connection)
-        .await
-        .map_err(classify)
+    sqlx::query(sql).bind(json(named)?).fetch_all(connection).await.map_err(classify)
 }

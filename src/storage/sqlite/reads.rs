@@ -61,19 +61,8 @@ const POSITIONS: &str = "SELECT * FROM portfolio_positions WHERE account = ?1 OR
 
 /// The statements above over tables that grow, for the test of their plans.
 #[cfg(test)]
-pub(super) const ALL: &[&str] = &[
-    BY_ID,
-    BY_KEY,
-    SLICES,
-    EVENTS,
-    OPEN_PARENTS,
-    DUE,
-    OPEN,
-    MARKED,
-    UNKNOWN,
-    HISTORY,
-    POSITIONS,
-];
+pub(super) const ALL: &[&str] =
+    &[BY_ID, BY_KEY, SLICES, EVENTS, OPEN_PARENTS, DUE, OPEN, MARKED, UNKNOWN, HISTORY, POSITIONS];
 
 /// The largest page.
 const MAX_PAGE: u32 = 500;
@@ -89,12 +78,7 @@ pub(super) async fn by_key(
     caller: &Caller,
     key: &IdempotencyKey,
 ) -> Result<Option<AnyOrder>, StoreError> {
-    one(
-        pool,
-        sqlx::query(BY_KEY).bind(caller.as_str()).bind(key.as_str()),
-        any_order,
-    )
-    .await
+    one(pool, sqlx::query(BY_KEY).bind(caller.as_str()).bind(key.as_str()), any_order).await
 }
 
 pub(super) async fn slices(pool: &SqlitePool, parent: &OrderId) -> Result<Vec<Order>, StoreError> {
@@ -108,11 +92,7 @@ pub(super) async fn orders(pool: &SqlitePool, filter: &OrderFilter) -> Result<Pa
     }
     if let Some(status) = filter.status {
         // What has ended is most of the table: better looked through from its new end than sorted as a whole.
-        let by_index = if status.is_terminal() {
-            " AND +status = "
-        } else {
-            " AND status = "
-        };
+        let by_index = if status.is_terminal() { " AND +status = " } else { " AND status = " };
         sql.push(by_index).push_bind(status.as_str());
     }
     if let Some(symbol) = &filter.symbol {
@@ -129,11 +109,7 @@ pub(super) async fn parents(pool: &SqlitePool, filter: &ParentFilter) -> Result<
         "SELECT orders.rowid AS place, * FROM orders JOIN parents USING (client_order_id) WHERE kind = 'parent'",
     );
     if let Some(status) = filter.status {
-        let by_index = if status.is_terminal() {
-            " AND +status = "
-        } else {
-            " AND status = "
-        };
+        let by_index = if status.is_terminal() { " AND +status = " } else { " AND status = " };
         sql.push(by_index).push_bind(status.as_str());
     }
     if let Some(symbol) = &filter.symbol {
@@ -161,11 +137,7 @@ pub(super) async fn due_slices(
 ) -> Result<Vec<DueSlice>, StoreError> {
     // No time sorts before the empty text.
     let (behind, number_behind) = after.map_or((String::new(), 0), |(at, number)| (time(at), number));
-    let question = sqlx::query(DUE)
-        .bind(parent.as_str())
-        .bind(behind)
-        .bind(number_behind)
-        .bind(limit);
+    let question = sqlx::query(DUE).bind(parent.as_str()).bind(behind).bind(number_behind).bind(limit);
     all(pool, question, |row| {
         Ok(DueSlice {
             id: cell(row, "client_order_id", cells::order_id)?,
@@ -185,17 +157,11 @@ pub(super) async fn marked_orders(pool: &SqlitePool, account: &AccountName) -> R
 }
 
 pub(super) async fn unknown_orders(pool: &SqlitePool) -> Result<Vec<OrderId>, StoreError> {
-    all(pool, sqlx::query(UNKNOWN), |row| {
-        cell(row, "client_order_id", cells::order_id)
-    })
-    .await
+    all(pool, sqlx::query(UNKNOWN), |row| cell(row, "client_order_id", cells::order_id)).await
 }
 
 pub(super) async fn switches(pool: &SqlitePool) -> Result<Switches, StoreError> {
-    let mut switches = Switches {
-        kill: None,
-        breaker: None,
-    };
+    let mut switches = Switches { kill: None, breaker: None };
     for row in sqlx::query(SWITCHES).fetch_all(pool).await.map_err(classify)? {
         let name: &str = row.try_get("switch").map_err(classify)?;
         if name == KILL_SWITCH {
@@ -245,13 +211,7 @@ async fn one<T>(
     question: Question<'_>,
     read: impl Fn(&SqliteRow) -> Result<T, StoreError>,
 ) -> Result<Option<T>, StoreError> {
-    question
-        .fetch_optional(pool)
-        .await
-        .map_err(classify)?
-        .as_ref()
-        .map(read)
-        .transpose()
+    question.fetch_optional(pool).await.map_err(classify)?.as_ref().map(read).transpose()
 }
 
 async fn all<T>(
@@ -259,13 +219,7 @@ async fn all<T>(
     question: Question<'_>,
     read: impl Fn(&SqliteRow) -> Result<T, StoreError>,
 ) -> Result<Vec<T>, StoreError> {
-    question
-        .fetch_all(pool)
-        .await
-        .map_err(classify)?
-        .iter()
-        .map(read)
-        .collect()
+    question.fetch_all(pool).await.map_err(classify)?.iter().map(read).collect()
 }
 
 /// A page from the new end on; its cursor is the place of its last row. One row more than asked for tells whether
@@ -282,25 +236,16 @@ async fn page<T>(
         sql.push(" AND created_at >= ").push_bind(time(since));
     }
     if let Some(cursor) = cursor {
-        sql.push(" AND orders.rowid < ")
-            .push_bind(i64::try_from(cursor).unwrap_or(i64::MAX));
+        sql.push(" AND orders.rowid < ").push_bind(i64::try_from(cursor).unwrap_or(i64::MAX));
     }
     let limit = limit.clamp(1, MAX_PAGE);
-    sql.push(" ORDER BY orders.rowid DESC LIMIT ")
-        .push_bind(limit.saturating_add(1));
+    sql.push(" ORDER BY orders.rowid DESC LIMIT ").push_bind(limit.saturating_add(1));
     let rows = sql.build().fetch_all(pool).await.map_err(classify)?;
     let wanted = usize::try_from(limit).unwrap_or(usize::MAX);
     let shown = rows.get(..wanted).unwrap_or(&rows);
     let more = rows.len() > shown.len();
-    let next = shown
-        .last()
-        .filter(|_| more)
-        .map(|row| number(row, "place"))
-        .transpose()?;
-    Ok(Page {
-        items: shown.iter().map(read).collect::<Result<_, _>>()?,
-        next,
-    })
+    let next = shown.last().filter(|_| more).map(|row| number(row, "place")).transpose()?;
+    Ok(Page { items: shown.iter().map(read).collect::<Result<_, _>>()?, next })
 }
 
 #[cfg(test)]
@@ -312,11 +257,7 @@ mod tests {
     #[test]
     fn open_parents_are_of_every_status_that_is_not_final() {
         for status in ParentStatus::ALL {
-            assert_eq!(
-                OPEN_PARENTS.contains(&format!("'{status}'")),
-                !status.is_terminal(),
-                "{status}"
-            );
+            assert_eq!(OPEN_PARENTS.contains(&format!("'{status}'")), !status.is_terminal(), "{status}");
         }
     }
 }

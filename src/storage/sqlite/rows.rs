@@ -430,11 +430,7 @@ row!(
 
 impl<'a> DifferenceRow<'a> {
     pub(super) fn of(symbol: &'a Symbol, ours: Decimal, theirs: Decimal) -> Self {
-        Self {
-            symbol: symbol.as_str(),
-            ours: canonical(ours),
-            theirs: canonical(theirs),
-        }
+        Self { symbol: symbol.as_str(), ours: canonical(ours), theirs: canonical(theirs) }
     }
 }
 
@@ -445,7 +441,5 @@ pub(super) fn time(at: DateTime<Utc>) -> String {
 
 /// A value as JSON text.
 pub(super) fn json<T: Serialize>(value: &T) -> Result<String, StoreError> {
-    serde_json::to_string(value).map_err(|error| StoreError::Constraint {
-        detail: error.to_string(),
-    })
+    serde_json::to_string(value).map_err(|error| StoreError::Constraint { detail: error.to_string() })
 }

@@ -37,36 +37,21 @@ pub(super) async fn save(
 
 async fn orders(connection: &mut SqliteConnection, books: &Books) -> Result<(), StoreError> {
     let changes = &books.changes;
-    let mut new = changes
-        .new_orders
-        .iter()
-        .filter_map(|id| books.orders.get(id))
-        .collect::<Vec<_>>();
+    let mut new = changes.new_orders.iter().filter_map(|id| books.orders.get(id)).collect::<Vec<_>>();
     // Lists go by the order of rows, so the slices of a plan are written in theirs.
     new.sort_by_key(|order| (order.scheduled_time, order.slice.as_ref().map(|slice| slice.slice_num)));
     let new = new.into_iter().map(rows::order);
-    let new = new
-        .chain(new_parents(books).map(rows::parent_order))
-        .map(Line)
-        .collect::<Vec<_>>();
+    let new = new.chain(new_parents(books).map(rows::parent_order)).map(Line).collect::<Vec<_>>();
     write(connection, &sql::INSERT_ORDERS, &new).await?;
     let changed = changed_orders(books).map(StateRow::of);
-    let changed = changed
-        .chain(changed_parents(books).map(StateRow::of_parent))
-        .map(Line)
-        .collect::<Vec<_>>();
+    let changed = changed.chain(changed_parents(books).map(StateRow::of_parent)).map(Line).collect::<Vec<_>>();
     write(connection, &sql::UPDATE_ORDERS, &changed).await
 }
 
 async fn parents(connection: &mut SqliteConnection, books: &Books) -> Result<(), StoreError> {
-    let new = new_parents(books)
-        .map(|parent| rows::parent(parent).map(Line))
-        .collect::<Result<Vec<_>, _>>()?;
+    let new = new_parents(books).map(|parent| rows::parent(parent).map(Line)).collect::<Result<Vec<_>, _>>()?;
     write(connection, &sql::INSERT_PARENTS, &new).await?;
-    let changed = changed_parents(books)
-        .map(ProgressRow::of)
-        .map(Line)
-        .collect::<Vec<_>>();
+    let changed = changed_parents(books).map(ProgressRow::of).map(Line).collect::<Vec<_>>();
     write(connection, &sql::UPDATE_PARENTS, &changed).await
 }
 
@@ -92,18 +77,13 @@ async fn executions(connection: &mut SqliteConnection, books: &Books) -> Result<
 }
 
 async fn positions(connection: &mut SqliteConnection, books: &Books, batch: &Batch) -> Result<(), StoreError> {
-    let changed = books
-        .changes
-        .positions
-        .iter()
-        .filter_map(|key| books.positions.get_key_value(key));
+    let changed = books.changes.positions.iter().filter_map(|key| books.positions.get_key_value(key));
     let changed = changed.collect::<Vec<_>>();
     if changed.is_empty() {
         return Ok(());
     }
-    let expected = changed
-        .iter()
-        .map(|((account, symbol), position)| (account, symbol, position.version.saturating_sub(1)));
+    let expected =
+        changed.iter().map(|((account, symbol), position)| (account, symbol, position.version.saturating_sub(1)));
     let conflict = sqlx::query(sql::CONFLICT).bind(json(&expected.collect::<Vec<_>>())?);
     if let Some(row) = conflict.fetch_optional(&mut *connection).await.map_err(classify)? {
         let conflict = PositionConflict {
@@ -111,17 +91,11 @@ async fn positions(connection: &mut SqliteConnection, books: &Books, batch: &Bat
             expected: cells::number(&row, "expected")?,
             found: cells::number(&row, "found")?,
         };
-        return Err(StoreError::Constraint {
-            detail: conflict.to_string(),
-        });
+        return Err(StoreError::Constraint { detail: conflict.to_string() });
     }
-    let lines = changed
-        .iter()
-        .map(|((account, symbol), position)| Line(PositionRow::of(account, symbol, position)));
+    let lines = changed.iter().map(|((account, symbol), position)| Line(PositionRow::of(account, symbol, position)));
     let lines = json(&lines.collect::<Vec<_>>())?;
-    let query = sqlx::query(sql::WRITE_POSITIONS.as_str())
-        .bind(lines)
-        .bind(time(batch.at));
+    let query = sqlx::query(sql::WRITE_POSITIONS.as_str()).bind(lines).bind(time(batch.at));
     written(connection, query, changed.len()).await
 }
 
@@ -136,16 +110,12 @@ async fn findings(
         .map(|(symbol, reason, order, data)| Line(QuarantineRow::of(symbol, reason, order.as_ref(), data)))
         .collect::<Vec<_>>();
     if !quarantines.is_empty() {
-        let query = sqlx::query(sql::QUARANTINE.as_str())
-            .bind(json(&quarantines)?)
-            .bind(account)
-            .bind(time(batch.at));
+        let query = sqlx::query(sql::QUARANTINE.as_str()).bind(json(&quarantines)?).bind(account).bind(time(batch.at));
         query.execute(&mut *connection).await.map_err(classify)?;
     }
     let differences = books.changes.differences.iter();
-    let differences = differences
-        .map(|(symbol, ours, theirs)| Line(DifferenceRow::of(symbol, *ours, *theirs)))
-        .collect::<Vec<_>>();
+    let differences =
+        differences.map(|(symbol, ours, theirs)| Line(DifferenceRow::of(symbol, *ours, *theirs))).collect::<Vec<_>>();
     if differences.is_empty() {
         return Ok(());
     }
@@ -163,10 +133,7 @@ async fn switches(connection: &mut SqliteConnection, books: &Books, batch: &Batc
             query.execute(&mut *connection).await.map_err(classify)?;
         }
     }
-    let entries = changes
-        .switch_entries
-        .iter()
-        .map(|(name, entry)| Line(SwitchEntryRow::of(name, entry)));
+    let entries = changes.switch_entries.iter().map(|(name, entry)| Line(SwitchEntryRow::of(name, entry)));
     write(connection, &sql::INSERT_SWITCH_ENTRIES, &entries.collect::<Vec<_>>()).await
 }
 
@@ -178,13 +145,7 @@ pub(super) async fn save_events(
     account: &str,
     first: i64,
 ) -> Result<(), StoreError> {
-    let events = books
-        .changes
-        .events
-        .iter()
-        .map(EventRow::of)
-        .map(Line)
-        .collect::<Vec<_>>();
+    let events = books.changes.events.iter().map(EventRow::of).map(Line).collect::<Vec<_>>();
     if events.is_empty() {
         return Ok(());
     }
@@ -218,9 +179,6 @@ async fn written(
         return Ok(());
     }
     Err(StoreError::Corrupt {
-        detail: format!(
-            "{} rows were written where {expected} were expected",
-            done.rows_affected()
-        ),
+        detail: format!("{} rows were written where {expected} were expected", done.rows_affected()),
     })
 }

@@ -114,28 +114,16 @@ impl Books {
                 Submission::Single(order) => self.submit_single(order),
             },
             Write::Claim { id, plan_version } => self.claim(id, *plan_version),
-            Write::NeverLeft {
-                id,
-                attempt,
-                reason,
-                detail,
-                tries,
-            } => self.never_left(id, *attempt, reason, detail, *tries),
-            Write::OutcomeUnknown {
-                id,
-                attempt,
-                detail,
-                at_venue,
-            } => self.outcome_unknown(id, *attempt, detail, *at_venue),
+            Write::NeverLeft { id, attempt, reason, detail, tries } => {
+                self.never_left(id, *attempt, reason, detail, *tries)
+            }
+            Write::OutcomeUnknown { id, attempt, detail, at_venue } => {
+                self.outcome_unknown(id, *attempt, detail, *at_venue)
+            }
             Write::Refused { id, attempt, words } => self.refused(id, *attempt, words),
             Write::Report(report) => self.report(report),
             Write::Absent { id, attempt } => self.absent(id, *attempt),
-            Write::End {
-                id,
-                end,
-                reason,
-                detail,
-            } => self.end(id, *end, reason, detail),
+            Write::End { id, end, reason, detail } => self.end(id, *end, reason, detail),
             Write::CancelParent { id, by } => self.cancel_parent(id, by),
             Write::CancelOrder { id, by } => self.cancel_order(id, by),
             Write::MarkCancels { ids } => Ok(self.mark_cancels(ids)),
@@ -149,12 +137,9 @@ impl Books {
                 self.changes.parents.insert(id.clone());
                 Ok(Applied::done())
             }
-            Write::Quarantine {
-                symbol,
-                reason,
-                broker_order_id,
-                data,
-            } => Ok(self.quarantine(symbol, reason, broker_order_id.as_ref(), data)),
+            Write::Quarantine { symbol, reason, broker_order_id, data } => {
+                Ok(self.quarantine(symbol, reason, broker_order_id.as_ref(), data))
+            }
             Write::PositionDiffers { symbol, ours, theirs } => Ok(self.position_differs(symbol, *ours, *theirs)),
             Write::Kill { state, entry } => {
                 self.changes.kill = Some((**state).clone());
@@ -178,9 +163,7 @@ impl Books {
         found: &Value,
     ) -> Applied {
         self.quarantined.insert(symbol.clone());
-        self.changes
-            .quarantines
-            .push((symbol.clone(), reason, cause.cloned(), found.clone()));
+        self.changes.quarantines.push((symbol.clone(), reason, cause.cloned(), found.clone()));
         let data = json!({"symbol": symbol, "reason": reason, "broker_order_id": cause, "found": found});
         self.note(Event::global(EventKind::Quarantined, data));
         Applied::done()
@@ -195,10 +178,7 @@ impl Books {
 
     fn switch(&mut self, name: &'static str, kind: EventKind, entry: &SwitchEntry) {
         self.changes.switch_entries.push((name, entry.clone()));
-        self.note(Event {
-            actor: entry.operator.clone(),
-            ..Event::global(kind, json!(entry))
-        });
+        self.note(Event { actor: entry.operator.clone(), ..Event::global(kind, json!(entry)) });
     }
 
     pub(super) fn note(&mut self, event: Event) {
@@ -224,11 +204,7 @@ impl Books {
         let (old_status, old_share) = (before.status, Progress::of(before));
         order.status = status;
         order.updated_at = self.at;
-        order.terminal_at = if status.is_terminal() {
-            order.terminal_at.or(Some(self.at))
-        } else {
-            None
-        };
+        order.terminal_at = if status.is_terminal() { order.terminal_at.or(Some(self.at)) } else { None };
         let data = edit(&mut order);
         let event = Event {
             order: Some(id.clone()),
@@ -244,19 +220,10 @@ impl Books {
     /// Puts a changed order back and carries the difference to its parent.
     fn put(&mut self, order: Order, old_share: Progress, event: Event) -> Applied {
         let mut applied = Applied::done();
-        if let Some(parent) = order
-            .slice
-            .as_ref()
-            .and_then(|slice| self.parents.get_mut(&slice.parent))
-        {
+        if let Some(parent) = order.slice.as_ref().and_then(|slice| self.parents.get_mut(&slice.parent)) {
             parent.progress = parent.progress.moved(old_share, Progress::of(&order));
             parent.restate(self.at);
-            debug_assert!(
-                parent.adds_up(),
-                "the sums of {} don't add up: {:?}",
-                parent.id,
-                parent.progress
-            );
+            debug_assert!(parent.adds_up(), "the sums of {} don't add up: {:?}", parent.id, parent.progress);
             self.changes.parents.insert(parent.id.clone());
             applied.parents.push(parent.clone());
         }
@@ -309,31 +276,16 @@ impl Parent {
 impl Event {
     /// Something that happened to no order of ours.
     pub(super) fn global(kind: EventKind, data: Value) -> Self {
-        Self {
-            order: None,
-            kind,
-            old_status: None,
-            new_status: None,
-            data,
-            actor: GATEWAY.to_owned(),
-        }
+        Self { order: None, kind, old_status: None, new_status: None, data, actor: GATEWAY.to_owned() }
     }
 }
 
 impl Applied {
     pub(super) const fn done() -> Self {
-        Self {
-            outcome: Outcome::Done,
-            orders: Vec::new(),
-            parents: Vec::new(),
-        }
+        Self { outcome: Outcome::Done, orders: Vec::new(), parents: Vec::new() }
     }
 
     pub(super) const fn unchanged() -> Self {
-        Self {
-            outcome: Outcome::Unchanged,
-            orders: Vec::new(),
-            parents: Vec::new(),
-        }
+        Self { outcome: Outcome::Unchanged, orders: Vec::new(), parents: Vec::new() }
     }
 }

@@ -54,29 +54,19 @@ impl Books {
         let open = counts.pending_canceled + counts.in_flight + counts.open_cancel_requested;
         counts.already_terminal = total.saturating_sub(open);
         let parents = self.parents.get(id).cloned().into_iter().collect();
-        Ok(Applied {
-            outcome: Outcome::Canceling(counts),
-            orders,
-            parents,
-        })
+        Ok(Applied { outcome: Outcome::Canceling(counts), orders, parents })
     }
 
     pub(super) fn cancel_order(&mut self, id: &OrderId, by: &Caller) -> Result<Applied, Refusal> {
         let order = self.order(id)?.clone();
         if order.status.is_terminal() || order.cancel_requested_at.is_some() {
-            return Ok(Applied {
-                orders: vec![order],
-                ..Applied::unchanged()
-            });
+            return Ok(Applied { orders: vec![order], ..Applied::unchanged() });
         }
         let events = self.changes.events.len();
         let applied = if order.status.share() == Share::Pending {
             self.end(id, OwnEnd::Canceled, "cancel_requested", "")?
         } else {
-            Applied {
-                orders: self.mark(id).into_iter().collect(),
-                ..Applied::done()
-            }
+            Applied { orders: self.mark(id).into_iter().collect(), ..Applied::done() }
         };
         for event in self.changes.events.iter_mut().skip(events) {
             event.actor = by.to_string();
@@ -86,10 +76,7 @@ impl Books {
 
     pub(super) fn mark_cancels(&mut self, ids: &[OrderId]) -> Applied {
         let orders = ids.iter().filter_map(|id| self.mark(id)).collect();
-        Applied {
-            orders,
-            ..Applied::done()
-        }
+        Applied { orders, ..Applied::done() }
     }
 
     /// Market slices are left alone: they trade at the next quotes, and what is cancelled would only be missed.
@@ -98,31 +85,20 @@ impl Books {
         let rests = |child: &Order| child.instruction.terms.order_type() != OrderType::Market;
         let resting = self.open_children(id).into_iter().filter(rests).collect::<Vec<_>>();
         let orders = resting.iter().filter_map(|child| self.mark(&child.id)).collect();
-        Ok(Applied {
-            orders,
-            ..Applied::done()
-        })
+        Ok(Applied { orders, ..Applied::done() })
     }
 
     pub(super) fn cancel_taken(&mut self, id: &OrderId) -> Result<Applied, Refusal> {
         let order = self.order(id)?;
         if order.status.apply(OrderEvent::CancelTaken) == Ok(order.status) {
-            return Ok(Applied {
-                orders: vec![order.clone()],
-                ..Applied::unchanged()
-            });
+            return Ok(Applied { orders: vec![order.clone()], ..Applied::unchanged() });
         }
         self.change(id, OrderEvent::CancelTaken, EventKind::CancelTaken, |_| json!({}))
     }
 
     pub(super) fn cancel_refused(&mut self, id: &OrderId) -> Result<Applied, Refusal> {
         let traded = !self.order(id)?.filled_qty.is_zero();
-        self.change(
-            id,
-            OrderEvent::ChangeRefused { traded },
-            EventKind::CancelRefused,
-            |_| json!({}),
-        )
+        self.change(id, OrderEvent::ChangeRefused { traded }, EventKind::CancelRefused, |_| json!({}))
     }
 
     fn open_children(&self, parent: &OrderId) -> Vec<Order> {

@@ -54,16 +54,11 @@ impl Books {
         tries: Option<u32>,
     ) -> Result<Applied, Refusal> {
         let was_absent = self.sent(id, attempt)?.absent_at.is_some();
-        let mut applied = self.change(
-            id,
-            OrderEvent::NeverLeft { was_absent },
-            EventKind::NeverLeft,
-            |order| {
-                order.tries += u32::from(tries.is_some());
-                order.because(reason, detail);
-                json!({"attempt": attempt, "reason": reason, "detail": detail, "tries": order.tries})
-            },
-        )?;
+        let mut applied = self.change(id, OrderEvent::NeverLeft { was_absent }, EventKind::NeverLeft, |order| {
+            order.tries += u32::from(tries.is_some());
+            order.because(reason, detail);
+            json!({"attempt": attempt, "reason": reason, "detail": detail, "tries": order.tries})
+        })?;
         let order = self.order(id)?;
         let end = if was_absent {
             None
@@ -88,11 +83,7 @@ impl Books {
         at_venue: bool,
     ) -> Result<Applied, Refusal> {
         self.sent(id, attempt)?;
-        let reason = if at_venue {
-            "duplicate_client_order_id"
-        } else {
-            "outcome_unknown"
-        };
+        let reason = if at_venue { "duplicate_client_order_id" } else { "outcome_unknown" };
         self.change(id, OrderEvent::OutcomeUnknown, EventKind::OutcomeUnknown, |order| {
             order.absent_at = None;
             order.at_venue |= at_venue;
@@ -116,9 +107,7 @@ impl Books {
             return Err(Refusal::GuardLost("it is not the attempt that was looked up"));
         }
         if order.at_venue {
-            return Err(Refusal::GuardLost(
-                "the venue refused its id as a duplicate, so it is there",
-            ));
+            return Err(Refusal::GuardLost("the venue refused its id as a duplicate, so it is there"));
         }
         let at = self.at;
         self.change(id, OrderEvent::OutcomeUnknown, EventKind::Absent, |order| {
@@ -145,10 +134,7 @@ impl Books {
         if order.status.apply(event).is_err() {
             return Err(Refusal::NotResolvable(order.status));
         }
-        let before = Filled {
-            qty: order.filled_qty,
-            cost: order.filled_cost,
-        };
+        let before = Filled { qty: order.filled_qty, cost: order.filled_cost };
         let after = match (resolution.end, resolution.filled_qty, resolution.filled_avg_price) {
             (OperatorEnd::Filled, Some(qty), _) if qty != order.qty.get() => {
                 return Err(Refusal::Unfitting("must be the order's quantity: what traded in part is canceled"));
@@ -158,7 +144,9 @@ impl Books {
             }
             (OperatorEnd::Filled | OperatorEnd::Canceled, Some(qty), Some(price)) => Filled { qty, cost: qty * price },
             (OperatorEnd::Canceled, Some(_), None) => return Err(Refusal::Unfitting("needs its average price")),
-            (OperatorEnd::Filled, ..) => return Err(Refusal::Unfitting("is required of a filled order, with its price")),
+            (OperatorEnd::Filled, ..) => {
+                return Err(Refusal::Unfitting("is required of a filled order, with its price"));
+            }
             (OperatorEnd::Rejected, ..) if !before.qty.is_zero() => {
                 return Err(Refusal::Unfitting("what has traded in part is canceled, not rejected"));
             }

@@ -17,35 +17,22 @@ impl Books {
         if !order.is_what_we_sent(venue) {
             return Err(Refusal::NotOurs);
         }
-        if order
-            .broker_order_id
-            .as_ref()
-            .is_some_and(|known| *known != venue.broker_order_id)
-        {
+        if order.broker_order_id.as_ref().is_some_and(|known| *known != venue.broker_order_id) {
             return Err(Refusal::NotOurs);
         }
         let order = order.clone();
         let news = self.news(report);
-        let before = Filled {
-            qty: order.filled_qty,
-            cost: order.filled_cost,
-        };
+        let before = Filled { qty: order.filled_qty, cost: order.filled_cost };
         let after = self.filled_after(before, report, &news);
         let rank = order.venue_status.map(VenueStatus::rank);
         let is_new_word = rank.is_none_or(|rank| venue.status.rank() > rank) || report.corrects;
         let traded = after != before || !news.is_empty();
         if !is_new_word && !traded && order.status != OrderStatus::SubmittedUnconfirmed {
-            return Ok(Applied {
-                orders: vec![order],
-                ..Applied::unchanged()
-            });
+            return Ok(Applied { orders: vec![order], ..Applied::unchanged() });
         }
         let word = last_word(&order, venue, after.qty, is_new_word);
         let fees = news.iter().map(|execution| execution.fee).sum::<Decimal>();
-        let event = OrderEvent::Venue {
-            status: word,
-            traded: !after.qty.is_zero(),
-        };
+        let event = OrderEvent::Venue { status: word, traded: !after.qty.is_zero() };
         let kind = if traded { EventKind::Filled } else { EventKind::Reported };
         order.status.apply(event)?;
         self.trade(&order, before, after, fees);
@@ -89,9 +76,7 @@ impl Books {
         let ours = &report.order.broker_order_id;
         let is_new = |execution: &&Execution| {
             execution.broker_order_id == *ours
-                && !self
-                    .executions
-                    .contains_key(&(execution.broker_order_id.clone(), execution.cum_qty))
+                && !self.executions.contains_key(&(execution.broker_order_id.clone(), execution.cum_qty))
         };
         report.executions.iter().filter(is_new).cloned().collect()
     }
@@ -100,15 +85,9 @@ impl Books {
         let venue = &report.order;
         if report.corrects {
             let cost = venue.filled_avg_price.unwrap_or_default() * venue.filled_qty;
-            return Filled {
-                qty: venue.filled_qty,
-                cost,
-            };
+            return Filled { qty: venue.filled_qty, cost };
         }
-        let total = ReportedTotal {
-            qty: venue.filled_qty,
-            avg_price: venue.filled_avg_price,
-        };
+        let total = ReportedTotal { qty: venue.filled_qty, avg_price: venue.filled_avg_price };
         let from = (venue.broker_order_id.clone(), Decimal::ZERO);
         let known = self
             .executions

@@ -16,16 +16,12 @@ impl Books {
         if self.quarantined.contains(&parent.instruction.symbol) {
             return Err(Refusal::Quarantined);
         }
-        if slices
-            .iter()
-            .any(|slice| self.orders.contains_key(&slice.id) || self.parents.contains_key(&slice.id))
-        {
+        if slices.iter().any(|slice| self.orders.contains_key(&slice.id) || self.parents.contains_key(&slice.id)) {
             return Err(Refusal::IdReused);
         }
         let mut parent = parent.clone();
-        parent.progress = slices.iter().fold(Progress::default(), |sum, slice| {
-            sum.moved(Progress::default(), Progress::of(slice))
-        });
+        parent.progress =
+            slices.iter().fold(Progress::default(), |sum, slice| sum.moved(Progress::default(), Progress::of(slice)));
         parent.restate(self.at);
         debug_assert!(parent.adds_up(), "a plan must divide the whole quantity");
         let data = json!({
@@ -48,10 +44,7 @@ impl Books {
         self.remember(&parent.id, &parent.origin);
         self.changes.new_parents.insert(parent.id.clone());
         self.parents.insert(parent.id.clone(), parent.clone());
-        Ok(Applied {
-            parents: vec![parent],
-            ..Applied::done()
-        })
+        Ok(Applied { parents: vec![parent], ..Applied::done() })
     }
 
     pub(super) fn submit_single(&mut self, order: &Order) -> Result<Applied, Refusal> {
@@ -75,29 +68,17 @@ impl Books {
         self.remember(&order.id, origin);
         self.changes.new_orders.insert(order.id.clone());
         self.orders.insert(order.id.clone(), order.clone());
-        Ok(Applied {
-            orders: vec![order.clone()],
-            ..Applied::done()
-        })
+        Ok(Applied { orders: vec![order.clone()], ..Applied::done() })
     }
 
     /// The first outcome, where this request was taken before; the key is looked up first.
     fn replay(&self, id: &OrderId, origin: &Origin) -> Result<Option<Applied>, Refusal> {
-        let keyed = origin
-            .key
-            .as_ref()
-            .and_then(|key| self.keys.get(&(origin.caller.clone(), key.clone())));
+        let keyed = origin.key.as_ref().and_then(|key| self.keys.get(&(origin.caller.clone(), key.clone())));
         let (named, reused) = match keyed {
             Some(named) => (named, Refusal::KeyReused),
             None => (id, Refusal::IdReused),
         };
-        let replayed = |orders, parents| {
-            Ok(Some(Applied {
-                outcome: Outcome::Replayed,
-                orders,
-                parents,
-            }))
-        };
+        let replayed = |orders, parents| Ok(Some(Applied { outcome: Outcome::Replayed, orders, parents }));
         if let Some(parent) = self.parents.get(named) {
             return if parent.origin.is_repeated_by(origin) {
                 replayed(vec![], vec![parent.clone()])
@@ -107,11 +88,7 @@ impl Books {
         }
         if let Some(order) = self.orders.get(named) {
             let repeated = order.origin.as_ref().is_some_and(|first| first.is_repeated_by(origin));
-            return if repeated {
-                replayed(vec![order.clone()], vec![])
-            } else {
-                Err(reused)
-            };
+            return if repeated { replayed(vec![order.clone()], vec![]) } else { Err(reused) };
         }
         Ok(None)
     }

@@ -34,27 +34,17 @@ fn price(text: &str) -> Price {
 fn order(id: &str, side: Side, qty: &str, terms: Terms, time_in_force: TimeInForce) -> NewOrder {
     NewOrder {
         client_order_id: OrderId::parse(id).unwrap(),
-        instruction: Instruction {
-            symbol: symbol("EURUSD"),
-            side,
-            terms,
-            time_in_force,
-            extended_hours: false,
-        },
+        instruction: Instruction { symbol: symbol("EURUSD"), side, terms, time_in_force, extended_hours: false },
         qty: Qty::new(decimal(qty)).unwrap(),
     }
 }
 
 fn limit(text: &str) -> Terms {
-    Terms::Limit {
-        limit_price: price(text),
-    }
+    Terms::Limit { limit_price: price(text) }
 }
 
 fn stop(text: &str) -> Terms {
-    Terms::Stop {
-        stop_price: price(text),
-    }
+    Terms::Stop { stop_price: price(text) }
 }
 
 /// An engine with 10,000 in cash whose EURUSD quotes are one a second: (bid, ask, size on both sides).
@@ -69,10 +59,7 @@ fn engine(rows: &[(&str, &str, Option<u32>)]) -> Engine {
     });
     let replay = Replay::new(Series::new(rows.collect()).unwrap(), noon(), Decimal::ONE);
     let quotes = Quotes::new(Walk::new(1, 250), BTreeMap::from([(symbol("EURUSD"), replay)]));
-    let state = BookState {
-        cash: Decimal::from(10_000),
-        ..BookState::default()
-    };
+    let state = BookState { cash: Decimal::from(10_000), ..BookState::default() };
     Engine::new(Rules::default(), quotes, state)
 }
 
@@ -93,10 +80,7 @@ fn status(engine: &Engine, id: &str) -> (VenueStatus, String) {
 fn what_the_displayed_size_does_not_fill_follows_at_the_next_quotes() {
     let row = ("1.00", "1.02", Some(40));
     let mut engine = engine(&[row, row, row]);
-    let changes = take(
-        &mut engine,
-        &order("a", Side::Buy, "100", Terms::Market, TimeInForce::Day),
-    );
+    let changes = take(&mut engine, &order("a", Side::Buy, "100", Terms::Market, TimeInForce::Day));
     assert_eq!(changes.len(), 2);
     assert_eq!(changes[0].order.order.status, VenueStatus::Accepted);
     assert_eq!(status(&engine, "a"), (VenueStatus::PartiallyFilled, "40".to_owned()));
@@ -112,16 +96,9 @@ fn what_the_displayed_size_does_not_fill_follows_at_the_next_quotes() {
 
 #[test]
 fn a_limit_rests_until_it_is_touched_and_quotes_between_two_ticks_count() {
-    let mut engine = engine(&[
-        ("1.00", "1.02", None),
-        ("0.98", "0.99", Some(30)),
-        ("1.00", "1.02", None),
-        ("0.98", "1.00", None),
-    ]);
-    let changes = take(
-        &mut engine,
-        &order("a", Side::Buy, "50", limit("1.00"), TimeInForce::Gtc),
-    );
+    let mut engine =
+        engine(&[("1.00", "1.02", None), ("0.98", "0.99", Some(30)), ("1.00", "1.02", None), ("0.98", "1.00", None)]);
+    let changes = take(&mut engine, &order("a", Side::Buy, "50", limit("1.00"), TimeInForce::Gtc));
     assert_eq!(changes.len(), 1);
     let changes = engine.tick(after_ms(2500));
     assert_eq!(changes[0].execution.as_ref().unwrap().price, price("0.99"));
@@ -134,18 +111,9 @@ fn a_limit_rests_until_it_is_touched_and_quotes_between_two_ticks_count() {
 fn the_older_order_is_served_first() {
     let row = ("1.00", "1.02", Some(40));
     let mut engine = engine(&[row, row]);
-    take(
-        &mut engine,
-        &order("old", Side::Buy, "60", Terms::Market, TimeInForce::Day),
-    );
-    take(
-        &mut engine,
-        &order("new", Side::Buy, "60", Terms::Market, TimeInForce::Day),
-    );
-    take(
-        &mut engine,
-        &order("sell", Side::Sell, "10", Terms::Market, TimeInForce::Day),
-    );
+    take(&mut engine, &order("old", Side::Buy, "60", Terms::Market, TimeInForce::Day));
+    take(&mut engine, &order("new", Side::Buy, "60", Terms::Market, TimeInForce::Day));
+    take(&mut engine, &order("sell", Side::Sell, "10", Terms::Market, TimeInForce::Day));
     assert_eq!(status(&engine, "new"), (VenueStatus::Accepted, "0".to_owned()));
     assert_eq!(status(&engine, "sell"), (VenueStatus::Filled, "10".to_owned()));
     engine.tick(after_ms(1000));
@@ -156,19 +124,10 @@ fn the_older_order_is_served_first() {
 #[test]
 fn a_stop_waits_for_the_last_price_and_stays_triggered() {
     let mut engine = engine(&[("1.00", "1.02", None), ("1.09", "1.11", None), ("1.00", "1.02", None)]);
-    take(
-        &mut engine,
-        &order("stop", Side::Buy, "10", stop("1.10"), TimeInForce::Gtc),
-    );
-    let terms = Terms::StopLimit {
-        limit_price: price("1.05"),
-        stop_price: price("1.10"),
-    };
+    take(&mut engine, &order("stop", Side::Buy, "10", stop("1.10"), TimeInForce::Gtc));
+    let terms = Terms::StopLimit { limit_price: price("1.05"), stop_price: price("1.10") };
     take(&mut engine, &order("both", Side::Buy, "10", terms, TimeInForce::Gtc));
-    take(
-        &mut engine,
-        &order("sell", Side::Sell, "10", stop("0.90"), TimeInForce::Gtc),
-    );
+    take(&mut engine, &order("sell", Side::Sell, "10", stop("0.90"), TimeInForce::Gtc));
     assert_eq!(engine.tick(after_ms(900)), []);
     engine.tick(after_ms(1000));
     assert_eq!(status(&engine, "stop").0, VenueStatus::Filled);
@@ -182,34 +141,19 @@ fn a_stop_waits_for_the_last_price_and_stays_triggered() {
 fn ioc_takes_what_it_can_and_fok_all_or_nothing() {
     let row = ("1.00", "1.02", Some(40));
     let mut engine = engine(&[row, row]);
-    take(
-        &mut engine,
-        &order("fok", Side::Buy, "41", Terms::Market, TimeInForce::Fok),
-    );
+    take(&mut engine, &order("fok", Side::Buy, "41", Terms::Market, TimeInForce::Fok));
     assert_eq!(status(&engine, "fok"), (VenueStatus::Canceled, "0".to_owned()));
-    take(
-        &mut engine,
-        &order("ioc", Side::Buy, "41", Terms::Market, TimeInForce::Ioc),
-    );
+    take(&mut engine, &order("ioc", Side::Buy, "41", Terms::Market, TimeInForce::Ioc));
     assert_eq!(status(&engine, "ioc"), (VenueStatus::Canceled, "40".to_owned()));
-    take(
-        &mut engine,
-        &order("whole", Side::Sell, "40", Terms::Market, TimeInForce::Fok),
-    );
+    take(&mut engine, &order("whole", Side::Sell, "40", Terms::Market, TimeInForce::Fok));
     assert_eq!(status(&engine, "whole"), (VenueStatus::Filled, "40".to_owned()));
 }
 
 #[test]
 fn a_day_order_ends_with_its_session_and_a_gtc_order_does_not() {
     let mut engine = engine(&[("1.00", "1.02", None)]);
-    take(
-        &mut engine,
-        &order("day", Side::Buy, "1", limit("0.5"), TimeInForce::Day),
-    );
-    take(
-        &mut engine,
-        &order("gtc", Side::Buy, "1", limit("0.5"), TimeInForce::Gtc),
-    );
+    take(&mut engine, &order("day", Side::Buy, "1", limit("0.5"), TimeInForce::Day));
+    take(&mut engine, &order("gtc", Side::Buy, "1", limit("0.5"), TimeInForce::Gtc));
     let midnight = end_of_utc_day(noon());
     assert!(engine.tick(midnight - TimeDelta::microseconds(1)).is_empty());
     engine.tick(midnight);
@@ -226,21 +170,14 @@ fn a_canceled_order_is_over_and_its_id_stays_taken() {
     assert_eq!(status(&engine, "a").0, VenueStatus::Canceled);
     assert_eq!(engine.book().reserved(), Decimal::ZERO);
     assert_eq!(engine.cancel(&id, noon(), noon()), Err(CancelError::NotCancelable));
-    assert_eq!(
-        submit(&mut engine, &resting, noon()).unwrap_err(),
-        SubmitError::DuplicateId
-    );
+    assert_eq!(submit(&mut engine, &resting, noon()).unwrap_err(), SubmitError::DuplicateId);
     let unknown = BrokerOrderId::parse("paper-999999").unwrap();
     assert_eq!(engine.cancel(&unknown, noon(), noon()), Err(CancelError::NotCancelable));
 }
 
 #[test]
 fn a_fill_may_win_against_a_pending_cancel() {
-    let mut engine = engine(&[
-        ("1.00", "1.02", None),
-        ("0.98", "0.99", Some(1)),
-        ("1.00", "1.02", None),
-    ]);
+    let mut engine = engine(&[("1.00", "1.02", None), ("0.98", "0.99", Some(1)), ("1.00", "1.02", None)]);
     let resting = order("a", Side::Buy, "2", limit("1"), TimeInForce::Gtc);
     let id = submit(&mut engine, &resting, noon()).unwrap().order.broker_order_id;
     let confirm_at = after_ms(1500);
@@ -279,10 +216,7 @@ fn a_broker_refuses_what_it_does_not_offer() {
     refused[2].instruction.terms = stop("1");
     refused[2].instruction.time_in_force = TimeInForce::Ioc;
     for order in &refused {
-        assert!(matches!(
-            submit(&mut engine, order, noon()),
-            Err(SubmitError::Rejected(_))
-        ));
+        assert!(matches!(submit(&mut engine, order, noon()), Err(SubmitError::Rejected(_))));
     }
     assert_eq!(engine.book().next_seq(), 1);
 }
@@ -291,10 +225,7 @@ fn a_broker_refuses_what_it_does_not_offer() {
 fn quotes_that_passed_before_a_restart_fill_nothing() {
     let rows = [("1.00", "1.02", None), ("0.90", "0.91", None), ("1.00", "1.02", None)];
     let mut before = engine(&rows);
-    take(
-        &mut before,
-        &order("a", Side::Buy, "1", limit("0.95"), TimeInForce::Gtc),
-    );
+    take(&mut before, &order("a", Side::Buy, "1", limit("0.95"), TimeInForce::Gtc));
     let mut after = Engine::new(before.rules.clone(), before.quotes.clone(), state_of(&before));
     assert_eq!(after.tick(after_ms(2000)), []);
     assert_eq!(before.tick(after_ms(2000)).len(), 1);
@@ -332,27 +263,15 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
 
 fn orders() -> impl Strategy<Value = NewOrder> {
     let cents = 9_500_i64..10_500;
-    (
-        0_u32..30,
-        any::<bool>(),
-        1_i64..20_000,
-        0..4_usize,
-        cents.clone(),
-        cents,
-        0..4_usize,
-        any::<bool>(),
-    )
-        .prop_map(|(id, buy, qty, kind, limit_cents, stop_cents, tif, fractional)| {
+    (0_u32..30, any::<bool>(), 1_i64..20_000, 0..4_usize, cents.clone(), cents, 0..4_usize, any::<bool>()).prop_map(
+        |(id, buy, qty, kind, limit_cents, stop_cents, tif, fractional)| {
             let price = |cents| Price::new(Decimal::new(cents, 2)).unwrap();
             let (limit_price, stop_price) = (price(limit_cents), price(stop_cents));
             let terms = match kind {
                 0 => Terms::Market,
                 1 => Terms::Limit { limit_price },
                 2 => Terms::Stop { stop_price },
-                _ => Terms::StopLimit {
-                    limit_price,
-                    stop_price,
-                },
+                _ => Terms::StopLimit { limit_price, stop_price },
             };
             NewOrder {
                 client_order_id: OrderId::parse(&format!("o{id}")).unwrap(),
@@ -365,23 +284,18 @@ fn orders() -> impl Strategy<Value = NewOrder> {
                 },
                 qty: Qty::new(Decimal::new(qty, if fractional { 2 } else { 0 })).unwrap(),
             }
-        })
+        },
+    )
 }
 
 fn walking(seed: u64) -> Engine {
     let rules = Rules {
         slippage_bps: Decimal::from(5),
-        fees: Fees {
-            per_unit: Decimal::new(5, 3),
-            bps: Decimal::ONE,
-        },
+        fees: Fees { per_unit: Decimal::new(5, 3), bps: Decimal::ONE },
         refused: BTreeSet::new(),
     };
     let quotes = Quotes::new(Walk::new(seed, 250), BTreeMap::new());
-    let state = BookState {
-        cash: Decimal::from(1_000_000),
-        ..BookState::default()
-    };
+    let state = BookState { cash: Decimal::from(1_000_000), ..BookState::default() };
     Engine::new(rules, quotes, state)
 }
 
@@ -404,10 +318,7 @@ fn play(seed: u64, acts: &[Act]) -> (Engine, Vec<Change>) {
                 let taken = engine.book().orders_after(*seq - 1).next();
                 let unknown = || BrokerOrderId::parse("no-such-order").unwrap();
                 let id = taken.map_or_else(unknown, |held| held.order.broker_order_id.clone());
-                let live = engine
-                    .book()
-                    .get(&id)
-                    .is_some_and(|held| !held.order.status.is_terminal());
+                let live = engine.book().get(&id).is_some_and(|held| !held.order.status.is_terminal());
                 let answer = engine.cancel(&id, now, now + TimeDelta::milliseconds(*pending));
                 assert_eq!(answer.is_ok(), live);
                 tape.extend(answer.unwrap_or_default());
@@ -426,9 +337,7 @@ fn play(seed: u64, acts: &[Act]) -> (Engine, Vec<Change>) {
 }
 
 fn fits_the_market(seed: u64, change: &Change, execution: &Execution) -> bool {
-    let Instruction {
-        symbol, side, terms, ..
-    } = &change.order.order.instruction;
+    let Instruction { symbol, side, terms, .. } = &change.order.order.instruction;
     // A step that passed since the last tick may have filled: look back over a few.
     let walk = Walk::new(seed, 250);
     let current = walk.index_at(execution.at);

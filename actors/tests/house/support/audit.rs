@@ -18,9 +18,7 @@ impl Rig {
                 let sum = ledger
                     .slices(&parent.id)
                     .iter()
-                    .fold(Progress::default(), |sum, slice| {
-                        sum.moved(Progress::default(), Progress::of(slice))
-                    });
+                    .fold(Progress::default(), |sum, slice| sum.moved(Progress::default(), Progress::of(slice)));
                 assert_eq!(sum, parent.progress, "the sums of {}", parent.id);
                 assert!(parent.adds_up(), "{parent:?}");
                 if parent.status.is_terminal() {
@@ -36,10 +34,7 @@ impl Rig {
                 *traded.entry(order).or_default() += execution.qty.get();
             }
             for (order, qty) in traded {
-                assert!(
-                    qty <= ledger.order(order).filled_qty,
-                    "{order} traded more than it filled"
-                );
+                assert!(qty <= ledger.order(order).filled_qty, "{order} traded more than it filled");
             }
         });
         for submission in self.venue.submissions() {
@@ -55,12 +50,7 @@ impl Rig {
             for theirs in &book {
                 let ours = ledger.order(&theirs.client_order_id);
                 assert_eq!(ours.filled_qty, theirs.filled_qty, "{}: {ours:?} {theirs:?}", ours.id);
-                assert_eq!(
-                    ours.status.is_terminal(),
-                    theirs.status.is_terminal(),
-                    "{}: {ours:?}",
-                    ours.id
-                );
+                assert_eq!(ours.status.is_terminal(), theirs.status.is_terminal(), "{}: {ours:?}", ours.id);
                 assert_eq!(ours.filled_avg_price(), theirs.filled_avg_price, "{}", ours.id);
             }
             let is_sent = |order: &OrderId| book.iter().any(|theirs| theirs.client_order_id == *order);
@@ -69,11 +59,7 @@ impl Rig {
                 let certainly_sent = ours.status == OrderStatus::Filled || ours.status.share() == Share::Working;
                 assert!(!certainly_sent || is_sent(&ours.id), "{} is not at the venue", ours.id);
             }
-            let held = ledger
-                .positions(&account())
-                .iter()
-                .map(|held| held.position.qty)
-                .sum::<Decimal>();
+            let held = ledger.positions(&account()).iter().map(|held| held.position.qty).sum::<Decimal>();
             assert_eq!(held, self.venue.holds(&symbol()), "positions");
         });
     }

@@ -52,10 +52,7 @@ impl VirtualClock {
 
 impl Clock for VirtualClock {
     fn now(&self) -> DateTime<Utc> {
-        assert!(
-            !self.panics.swap(false, Ordering::SeqCst),
-            "the clock was told to break"
-        );
+        assert!(!self.panics.swap(false, Ordering::SeqCst), "the clock was told to break");
         let micros = i64::try_from(self.elapsed().as_micros()).unwrap();
         Self::epoch() + TimeDelta::microseconds(micros + self.set.load(Ordering::SeqCst))
     }

@@ -32,20 +32,12 @@ pub(crate) fn qty(units: u32) -> Qty {
 }
 
 fn instruction(side: Side) -> Instruction {
-    Instruction {
-        symbol: symbol(),
-        side,
-        terms: Terms::Market,
-        time_in_force: TimeInForce::Day,
-        extended_hours: false,
-    }
+    Instruction { symbol: symbol(), side, terms: Terms::Market, time_in_force: TimeInForce::Day, extended_hours: false }
 }
 
 /// A limit far below the market, so that a buy rests.
 pub(crate) fn resting() -> Terms {
-    Terms::Limit {
-        limit_price: Price::new(Decimal::ONE_HUNDRED / Decimal::from(4)).unwrap(),
-    }
+    Terms::Limit { limit_price: Price::new(Decimal::ONE_HUNDRED / Decimal::from(4)).unwrap() }
 }
 
 /// A parent that buys at the market: `slices` of them, `interval` seconds apart.

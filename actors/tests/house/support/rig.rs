@@ -91,13 +91,7 @@ fn tuning() -> Tuning {
         gate_open: millis(500),
         kill_settle: seconds(2),
         quiet_period: seconds(300),
-        error_rule: ErrorRule {
-            enabled: false,
-            window: seconds(60),
-            min_count: 10,
-            share_percent: 50,
-            consecutive: 5,
-        },
+        error_rule: ErrorRule { enabled: false, window: seconds(60), min_count: 10, share_percent: 50, consecutive: 5 },
         cancel_on_trip: false,
         commit_timeout: seconds(1),
         max_batch: 512,
@@ -135,17 +129,13 @@ impl Rig {
     /// Starts a house, and doesn't wait for it.
     pub(crate) fn start(&self) -> Running {
         let (fatal, died) = oneshot::channel();
-        Running {
-            house: start(self.world(), self.tuning.clone(), fatal),
-            fatal: died,
-        }
+        Running { house: start(self.world(), self.tuning.clone(), fatal), fatal: died }
     }
 
     /// Starts a house, and waits until it trades.
     pub(crate) async fn open(&self) -> Running {
         let running = self.start();
-        self.until("the gate opens", || self.verdict(&running) == Verdict::Open)
-            .await;
+        self.until("the gate opens", || self.verdict(&running) == Verdict::Open).await;
         assert_eq!(running.house.health.phase(), Phase::Ready);
         running
     }
@@ -195,8 +185,7 @@ impl Rig {
     /// Waits until every parent has ended.
     pub(crate) async fn until_all_ended(&self) {
         self.until("every parent has ended", || {
-            self.store
-                .look(|ledger| ledger.parents().all(|parent| parent.status.is_terminal()))
+            self.store.look(|ledger| ledger.parents().all(|parent| parent.status.is_terminal()))
         })
         .await;
     }

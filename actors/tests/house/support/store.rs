@@ -49,20 +49,13 @@ impl MemoryStore {
     pub(crate) fn new() -> Self {
         let calls = Calls::default();
         calls.delay("commit", Duration::from_millis(3));
-        Self {
-            ledger: Mutex::default(),
-            planned: Mutex::default(),
-            calls,
-        }
+        Self { ledger: Mutex::default(), planned: Mutex::default(), calls }
     }
 
     /// The next commits have these faults.
     pub(crate) fn plan(&self, faults: impl IntoIterator<Item = CommitFault>) {
         let any: fn(&Write) -> bool = |_| true;
-        self.planned
-            .lock()
-            .unwrap()
-            .extend(faults.into_iter().map(|fault| (any, fault)));
+        self.planned.lock().unwrap().extend(faults.into_iter().map(|fault| (any, fault)));
     }
 
     /// The next commit with such a write has this fault.
@@ -90,11 +83,7 @@ impl MemoryStore {
         let mut planned = self.planned.lock().unwrap();
         let (which, fault) = planned.front()?;
         let applies = batch.writes.len() > 1 || !matches!(fault, CommitFault::RefuseMany);
-        if applies && batch.writes.iter().any(which) {
-            planned.pop_front().map(|(_, fault)| fault)
-        } else {
-            None
-        }
+        if applies && batch.writes.iter().any(which) { planned.pop_front().map(|(_, fault)| fault) } else { None }
     }
 
     async fn read<T>(&self, method: &'static str, look: impl FnOnce(&Ledger) -> T) -> Result<T, StoreError> {
@@ -102,18 +91,12 @@ impl MemoryStore {
             return Err(unavailable("it was told to fail"));
         }
         let ledger = self.ledger.lock().unwrap();
-        if ledger.is_open() {
-            Ok(look(&ledger))
-        } else {
-            Err(unavailable("it is not open"))
-        }
+        if ledger.is_open() { Ok(look(&ledger)) } else { Err(unavailable("it is not open")) }
     }
 }
 
 fn unavailable(detail: &str) -> StoreError {
-    StoreError::Unavailable {
-        detail: detail.to_owned(),
-    }
+    StoreError::Unavailable { detail: detail.to_owned() }
 }
 
 #[async_trait]
@@ -184,9 +167,7 @@ impl Store for MemoryStore {
     }
 
     async fn parents(&self, _: &ParentFilter) -> Result<Page<Parent>, StoreError> {
-        let items = self
-            .read("parents", |ledger| ledger.parents().cloned().collect())
-            .await?;
+        let items = self.read("parents", |ledger| ledger.parents().cloned().collect()).await?;
         Ok(Page { items, next: None })
     }
 
@@ -200,10 +181,7 @@ impl Store for MemoryStore {
 
     async fn open_parents(&self, account: &AccountName) -> Result<Vec<Parent>, StoreError> {
         let open = |parent: &&Parent| parent.account == *account && !parent.status.is_terminal();
-        self.read("open_parents", |ledger| {
-            ledger.parents().filter(open).cloned().collect()
-        })
-        .await
+        self.read("open_parents", |ledger| ledger.parents().filter(open).cloned().collect()).await
     }
 
     async fn due_slices(
@@ -212,8 +190,7 @@ impl Store for MemoryStore {
         after: Option<(DateTime<Utc>, u32)>,
         limit: u32,
     ) -> Result<Vec<DueSlice>, StoreError> {
-        self.read("due_slices", |ledger| ledger.due_slices(parent, after, limit))
-            .await
+        self.read("due_slices", |ledger| ledger.due_slices(parent, after, limit)).await
     }
 
     async fn open_orders(&self, account: &AccountName) -> Result<Vec<Order>, StoreError> {
@@ -221,18 +198,14 @@ impl Store for MemoryStore {
             let is_ours = order.account == *account && !order.status.is_terminal();
             is_ours && (order.slice.is_none() || order.attempt > 0)
         };
-        self.read("open_orders", |ledger| ledger.orders().filter(open).cloned().collect())
-            .await
+        self.read("open_orders", |ledger| ledger.orders().filter(open).cloned().collect()).await
     }
 
     async fn marked_orders(&self, account: &AccountName) -> Result<Vec<Order>, StoreError> {
         let marked = |order: &&Order| {
             order.account == *account && order.cancel_requested_at.is_some() && !order.status.is_terminal()
         };
-        self.read("marked_orders", |ledger| {
-            ledger.orders().filter(marked).cloned().collect()
-        })
-        .await
+        self.read("marked_orders", |ledger| ledger.orders().filter(marked).cloned().collect()).await
     }
 
     async fn unknown_orders(&self) -> Result<Vec<OrderId>, StoreError> {
@@ -245,10 +218,7 @@ impl Store for MemoryStore {
 
     async fn switch_history(&self, switch: &str, limit: u32) -> Result<Vec<SwitchEntry>, StoreError> {
         let limit = usize::try_from(limit).unwrap();
-        self.read("switch_history", |ledger| {
-            ledger.history(switch).into_iter().rev().take(limit).collect()
-        })
-        .await
+        self.read("switch_history", |ledger| ledger.history(switch).into_iter().rev().take(limit).collect()).await
     }
 
     async fn quarantined(&self, _: &AccountName) -> Result<Vec<Symbol>, StoreError> {

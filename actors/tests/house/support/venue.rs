@@ -86,10 +86,7 @@ pub(crate) struct EngineVenue {
 impl EngineVenue {
     pub(crate) fn new(clock: Arc<VirtualClock>) -> Self {
         let quotes = Quotes::new(Walk::new(7, 250), [].into());
-        let cash = BookState {
-            cash: Decimal::from(1_000_000_000),
-            ..BookState::default()
-        };
+        let cash = BookState { cash: Decimal::from(1_000_000_000), ..BookState::default() };
         let desk = Desk {
             engine: Engine::new(Rules::default(), quotes, cash),
             decide: None,
@@ -156,11 +153,7 @@ impl EngineVenue {
     pub(crate) fn book(&self) -> Vec<VenueOrder> {
         self.settle();
         let desk = self.desk.lock().unwrap();
-        desk.engine
-            .book()
-            .orders_after(0)
-            .map(|held| held.order.clone())
-            .collect()
+        desk.engine.book().orders_after(0).map(|held| held.order.clone()).collect()
     }
 
     pub(crate) fn in_book(&self, id: &OrderId) -> Option<VenueOrder> {
@@ -215,9 +208,7 @@ fn settle(desk: &Mutex<Desk>, clock: &VirtualClock, streams: &Streams) {
     {
         let mut desk = desk.lock().unwrap();
         changes.extend(desk.engine.tick(now));
-        let (arrived, late) = std::mem::take(&mut desk.late)
-            .into_iter()
-            .partition(|(at, _)| *at <= now);
+        let (arrived, late) = std::mem::take(&mut desk.late).into_iter().partition(|(at, _)| *at <= now);
         desk.late = late;
         let arrived: Vec<(DateTime<Utc>, NewOrder)> = arrived;
         for (_, order) in arrived {
@@ -237,9 +228,7 @@ fn send_out(streams: &Streams, changes: Vec<Change>) {
 }
 
 fn unknown(detail: &str) -> SubmitError {
-    SubmitError::Unknown {
-        detail: detail.to_owned(),
-    }
+    SubmitError::Unknown { detail: detail.to_owned() }
 }
 
 #[async_trait]
@@ -283,9 +272,7 @@ impl Venue for EngineVenue {
         tokio::time::sleep(wait).await;
         match fate {
             Fate::Panic { .. } => panic!("the venue was told to panic"),
-            Fate::NeverLeft => Err(SubmitError::NeverLeft {
-                detail: "connection refused".to_owned(),
-            }),
+            Fate::NeverLeft => Err(SubmitError::NeverLeft { detail: "connection refused".to_owned() }),
             Fate::Busy => Err(SubmitError::NotNow { retry_after: None }),
             Fate::ErrorBefore | Fate::ErrorAfter => Err(unknown("503")),
             Fate::Rejected => Err(SubmitError::Rejected(VenueWords {
@@ -315,8 +302,7 @@ impl Venue for EngineVenue {
     }
 
     async fn open_orders(&self) -> Result<Vec<VenueOrder>, VenueError> {
-        self.ask("open_orders", |engine| engine.book().live().map(shown).collect())
-            .await
+        self.ask("open_orders", |engine| engine.book().live().map(shown).collect()).await
     }
 
     async fn orders_since(
@@ -327,10 +313,7 @@ impl Venue for EngineVenue {
         self.ask("orders_since", |engine| {
             let seq = after.and_then(|id| engine.book().get(id)).map_or(0, |held| held.seq);
             let page = engine.book().orders_after(seq);
-            page.filter(|held| held.order.submitted_at >= since)
-                .take(50)
-                .map(shown)
-                .collect()
+            page.filter(|held| held.order.submitted_at >= since).take(50).map(shown).collect()
         })
         .await
     }
@@ -346,10 +329,7 @@ impl Venue for EngineVenue {
     async fn positions(&self) -> Result<Vec<VenuePosition>, VenueError> {
         self.ask("positions", |engine| {
             let held = engine.book().positions().iter().filter(|(_, qty)| !qty.is_zero());
-            let shown = held.map(|(symbol, qty)| VenuePosition {
-                symbol: symbol.clone(),
-                qty: *qty,
-            });
+            let shown = held.map(|(symbol, qty)| VenuePosition { symbol: symbol.clone(), qty: *qty });
             shown.collect()
         })
         .await

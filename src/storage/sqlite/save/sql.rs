@@ -43,10 +43,7 @@ pub(super) static QUARANTINE: Sql = Sql::new(|| {
 pub(super) static WRITE_POSITIONS: Sql = Sql::new(|| {
     let rows = insert::<PositionRow<'_>>("portfolio_positions", &[("updated_at", "?2")]);
     let set = PositionRow::names();
-    let set = set
-        .iter()
-        .chain(&["updated_at"])
-        .map(|name| format!("{name} = excluded.{name}"));
+    let set = set.iter().chain(&["updated_at"]).map(|name| format!("{name} = excluded.{name}"));
     format!(
         "{rows} ON CONFLICT (account, symbol) DO UPDATE SET {}
         WHERE portfolio_positions.version = excluded.version - 1",

@@ -46,10 +46,7 @@ async fn a_row_that_the_store_refuses_takes_its_batch_with_it_and_nothing_else()
     .unwrap();
     let writes = ["good", "bad", "fine"].map(|name| submit(single(name, 1)));
     let error = desk.commit(writes.to_vec()).await.unwrap_err();
-    assert!(
-        matches!(&error, StoreError::Constraint { detail } if detail.contains("poisoned")),
-        "{error}"
-    );
+    assert!(matches!(&error, StoreError::Constraint { detail } if detail.contains("poisoned")), "{error}");
     assert_eq!(desk.store.order(&id("good")).await.unwrap(), None);
     for (write, passes) in writes.into_iter().zip([true, false, true]) {
         assert_eq!(desk.commit(vec![write]).await.is_ok(), passes);
@@ -102,23 +99,14 @@ async fn a_commit_that_failed_is_read_back() {
     let desk = Desk::at(&place).await;
     let store = SqliteStore::new(place.lock().await, SqliteSettings::default());
     let batch = desk.batch(vec![submit(single("s", 1))]);
-    let error = store
-        .after_failed_commit(&batch, "cut".to_owned(), vec![])
-        .await
-        .unwrap_err();
+    let error = store.after_failed_commit(&batch, "cut".to_owned(), vec![]).await.unwrap_err();
     assert!(matches!(error, StoreError::Unavailable { .. }), "{error}");
     let then = desk.store.commit(&batch).await.unwrap();
-    let known = store
-        .after_failed_commit(&batch, "cut".to_owned(), then.clone())
-        .await
-        .unwrap();
+    let known = store.after_failed_commit(&batch, "cut".to_owned(), then.clone()).await.unwrap();
     assert_eq!(known, then);
     desk.store.close().await;
     std::fs::rename(place.path().join("ledger.db"), place.path().join("aside.db")).unwrap();
-    let error = store
-        .after_failed_commit(&batch, "cut".to_owned(), then.clone())
-        .await
-        .unwrap_err();
+    let error = store.after_failed_commit(&batch, "cut".to_owned(), then.clone()).await.unwrap_err();
     assert!(matches!(error, StoreError::OutcomeUnknown { then: kept, .. } if kept == then));
 }
 
@@ -132,10 +120,7 @@ fn a_full_disk_is_told_and_heals() {
         runtime.enable_all().build().unwrap().block_on(fill_the_disk());
         return;
     }
-    let name = format!(
-        "{}::a_full_disk_is_told_and_heals",
-        module_path!().split_once("::").unwrap().1
-    );
+    let name = format!("{}::a_full_disk_is_told_and_heals", module_path!().split_once("::").unwrap().1);
     let output = Command::new("sh")
         .args(["-c", "trap '' XFSZ; exec \"$0\" --exact \"$1\" --nocapture"])
         .arg(std::env::current_exe().unwrap())
@@ -144,11 +129,7 @@ fn a_full_disk_is_told_and_heals() {
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
-    assert!(
-        output.status.success(),
-        "{said}{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
     assert!(said.contains("1 passed"), "{said}");
 }
 
@@ -158,17 +139,11 @@ async fn fill_the_disk() {
     desk.write(submit_parent(parent("before", 3))).await.unwrap();
     let log = std::fs::metadata(place.path().join("ledger.db-wal")).unwrap().len();
     let unlimited = getrlimit(Resource::Fsize);
-    let full = Rlimit {
-        current: Some(log + 10_000),
-        ..unlimited
-    };
+    let full = Rlimit { current: Some(log + 10_000), ..unlimited };
     setrlimit(Resource::Fsize, full).unwrap();
     for _ in 0..3 {
         let started = Instant::now();
-        let error = desk
-            .commit(vec![submit_parent(parent("during", 300))])
-            .await
-            .unwrap_err();
+        let error = desk.commit(vec![submit_parent(parent("during", 300))]).await.unwrap_err();
         assert!(matches!(error, StoreError::Unavailable { .. }), "{error}");
         assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
     }
@@ -180,10 +155,7 @@ async fn fill_the_disk() {
     let events = desk.store.events(&id("during")).await.unwrap();
     assert_eq!(events[0].number, 2);
     let mut beside = place.beside().await;
-    let check = sqlx::query_scalar::<_, String>("PRAGMA integrity_check")
-        .fetch_one(&mut beside)
-        .await
-        .unwrap();
+    let check = sqlx::query_scalar::<_, String>("PRAGMA integrity_check").fetch_one(&mut beside).await.unwrap();
     assert_eq!(check, "ok");
     beside.close().await.unwrap();
     desk.write(Write::Probe).await.unwrap();

@@ -26,10 +26,7 @@ impl File {
     pub(super) const BUSY: Duration = Duration::from_millis(250);
 
     pub(super) fn new() -> Self {
-        Self {
-            folder: folder(),
-            lock: Mutex::new(None),
-        }
+        Self { folder: folder(), lock: Mutex::new(None) }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -38,8 +35,7 @@ impl File {
 
     pub(super) async fn lock(&self) -> Arc<DataLock> {
         let mut held = self.lock.lock().await;
-        held.get_or_insert_with(|| Arc::new(DataLock::take(self.path()).unwrap()))
-            .clone()
+        held.get_or_insert_with(|| Arc::new(DataLock::take(self.path()).unwrap())).clone()
     }
 
     /// A connection that is not the store's, as another program would have it.
@@ -52,10 +48,7 @@ impl File {
 #[async_trait]
 impl Place for File {
     async fn store(&self) -> Box<dyn Store> {
-        let settings = SqliteSettings {
-            busy_timeout: Self::BUSY,
-            ..SqliteSettings::default()
-        };
+        let settings = SqliteSettings { busy_timeout: Self::BUSY, ..SqliteSettings::default() };
         Box::new(SqliteStore::new(self.lock().await, settings))
     }
 }

@@ -58,10 +58,7 @@ async fn a_parents_two_rows_change_together() {
             open_slices, request_hash) FROM orders JOIN parents USING (client_order_id)",
     )
     .await;
-    assert_eq!(
-        row,
-        ["parent|working|alpha|20|market|2026-11-23T14:30:00.000001Z|10|10|2|p"]
-    );
+    assert_eq!(row, ["parent|working|alpha|20|market|2026-11-23T14:30:00.000001Z|10|10|2|p"]);
     let child = "SELECT concat_ws('|', kind, status, parent_order_id, slice_num, total_slices, attempt, at_venue,
         reduces, filled_qty) FROM orders WHERE client_order_id = 'p-1'";
     assert_eq!(texts(&mut beside, child).await, ["child|pending_new|p|1|2|0|0|0|0"]);
@@ -82,10 +79,7 @@ async fn a_crash_loses_nothing_that_was_answered() {
     after.open().await.unwrap();
     assert_eq!(order(&after, "p-7").await, order(&*desk.store, "p-7").await);
     assert_eq!(parent_now(&after, "p").await, parent_now(&*desk.store, "p").await);
-    assert_eq!(
-        after.acquire(&account(), "after").await.unwrap().term,
-        desk.owner.term + 1
-    );
+    assert_eq!(after.acquire(&account(), "after").await.unwrap().term, desk.owner.term + 1);
 }
 
 #[tokio::test]
@@ -107,10 +101,7 @@ async fn a_position_is_written_over_no_other_version() {
     for (version, found) in [(2_u64, 0_u64), (1, 0), (1, 1), (3, 1), (2, 1), (2, 2)] {
         let key = (account(), Symbol::parse("AAPL").unwrap());
         let mut books = Books::new(start());
-        let position = Position {
-            version,
-            ..Position::default()
-        };
+        let position = Position { version, ..Position::default() };
         books.positions.insert(key.clone(), position);
         books.changes.positions.insert(key);
         let result = save(&mut beside, &books, &desk.batch(vec![]), "default").await;
@@ -123,10 +114,7 @@ async fn a_position_is_written_over_no_other_version() {
         }
     }
     assert_eq!(written, BTreeSet::from([1, 2]));
-    assert_eq!(
-        texts(&mut beside, "SELECT version FROM portfolio_positions").await,
-        ["2"]
-    );
+    assert_eq!(texts(&mut beside, "SELECT version FROM portfolio_positions").await, ["2"]);
 }
 
 #[tokio::test]
@@ -151,14 +139,8 @@ async fn what_can_not_be_read_is_named_and_not_guessed() {
     let mut beside = place.beside().await;
     for (sql, named) in [
         ("UPDATE orders SET filled_qty = '1e3'", "filled_qty holds \"1e3\""),
-        (
-            "UPDATE orders SET filled_qty = '0', status = 'lost'",
-            "status holds \"lost\"",
-        ),
-        (
-            "UPDATE orders SET status = 'pending_new', limit_price = '5'",
-            "limit price",
-        ),
+        ("UPDATE orders SET filled_qty = '0', status = 'lost'", "status holds \"lost\""),
+        ("UPDATE orders SET status = 'pending_new', limit_price = '5'", "limit price"),
         ("UPDATE orders SET limit_price = NULL, attempt = -1", "attempt holds -1"),
     ] {
         texts(&mut beside, sql).await;
@@ -173,10 +155,7 @@ async fn what_can_not_be_read_is_named_and_not_guessed() {
 #[tokio::test]
 async fn a_store_that_is_newer_or_may_not_migrate_is_not_opened() {
     let place = File::new();
-    let shy = SqliteSettings {
-        migrate_on_start: false,
-        ..SqliteSettings::default()
-    };
+    let shy = SqliteSettings { migrate_on_start: false, ..SqliteSettings::default() };
     let store = SqliteStore::new(place.lock().await, shy);
     let error = store.open().await.unwrap_err();
     assert!(matches!(error, StoreError::Unusable { .. }), "{error}");
@@ -206,22 +185,12 @@ async fn the_tables_and_indexes_that_others_know_are_there() {
     }
     let loose = "SELECT name FROM pragma_table_list WHERE schema = 'main' AND strict = 0 AND name NOT LIKE 'sqlite_%'";
     assert_eq!(texts(&mut beside, loose).await, Vec::<String>::new());
-    assert_eq!(
-        LEDGER.sqlite_migrations.len(),
-        texts(&mut beside, "SELECT version FROM schema_version").await.len()
-    );
+    assert_eq!(LEDGER.sqlite_migrations.len(), texts(&mut beside, "SELECT version FROM schema_version").await.len());
 }
 
 /// What grows; `p` is how a statement calls the positions.
-const TABLES: &[&str] = &[
-    "orders",
-    "parents",
-    "order_events",
-    "executions",
-    "portfolio_positions",
-    "p",
-    "switch_history",
-];
+const TABLES: &[&str] =
+    &["orders", "parents", "order_events", "executions", "portfolio_positions", "p", "switch_history"];
 
 /// A statement that looks through a whole table is fast in every test, and slow in the second year.
 #[tokio::test]

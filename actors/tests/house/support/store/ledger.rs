@@ -70,10 +70,7 @@ impl Ledger {
     pub(super) fn acquire(&mut self, account: &AccountName) -> Ownership {
         let row = self.accounts.entry(account.clone()).or_default();
         row.term += 1;
-        Ownership {
-            account: account.clone(),
-            term: row.term,
-        }
+        Ownership { account: account.clone(), term: row.term }
     }
 
     pub(super) fn settle(&self, batch: &Batch) -> Result<bool, StoreError> {
@@ -81,11 +78,7 @@ impl Ledger {
             return Ok(self.unowned.contains(&batch.nonce));
         };
         let row = self.accounts.get(&ownership.account).ok_or(StoreError::Deposed)?;
-        if row.term == ownership.term {
-            Ok(row.batch == batch.nonce)
-        } else {
-            Err(StoreError::Deposed)
-        }
+        if row.term == ownership.term { Ok(row.batch == batch.nonce) } else { Err(StoreError::Deposed) }
     }
 
     /// Loads what the batch speaks of, lets the rules decide, and saves what changed.
@@ -125,10 +118,7 @@ impl Ledger {
             }
         }
         for parent in &keys.open_children_of {
-            let open = self
-                .slices(parent)
-                .into_iter()
-                .filter(|slice| !slice.status.is_terminal());
+            let open = self.slices(parent).into_iter().filter(|slice| !slice.status.is_terminal());
             orders.extend(open.map(|slice| slice.id));
         }
         for order in orders.iter().filter_map(|id| self.orders.get(id)) {
@@ -165,10 +155,7 @@ impl Ledger {
             return Err(StoreError::Constraint { detail });
         }
         for (order, execution) in &changes.executions {
-            if self
-                .executions
-                .contains_key(&(execution.broker_order_id.clone(), execution.cum_qty))
-            {
+            if self.executions.contains_key(&(execution.broker_order_id.clone(), execution.cum_qty)) {
                 let detail = format!("an execution of {order} exists already");
                 return Err(StoreError::Constraint { detail });
             }
@@ -182,18 +169,8 @@ impl Ledger {
     }
 
     fn save(&mut self, books: Books, account: &AccountName, batch: &Batch) {
-        let Books {
-            orders,
-            parents,
-            positions,
-            keys,
-            changes,
-            ..
-        } = books;
-        for (id, of) in orders
-            .iter()
-            .filter_map(|(id, order)| Some((id, order.slice.as_ref()?)))
-        {
+        let Books { orders, parents, positions, keys, changes, .. } = books;
+        for (id, of) in orders.iter().filter_map(|(id, order)| Some((id, order.slice.as_ref()?))) {
             self.children.entry(of.parent.clone()).or_default().insert(id.clone());
         }
         let changed = |id: &OrderId| changes.new_orders.contains(id) || changes.orders.contains(id);
@@ -207,12 +184,7 @@ impl Ledger {
             let key = (execution.broker_order_id.clone(), execution.cum_qty);
             self.executions.insert(key, (order, execution));
         }
-        self.quarantines.extend(
-            changes
-                .quarantines
-                .into_iter()
-                .map(|(symbol, reason, ..)| (symbol, reason)),
-        );
+        self.quarantines.extend(changes.quarantines.into_iter().map(|(symbol, reason, ..)| (symbol, reason)));
         self.differences.extend(changes.differences);
         let row = self.accounts.entry(account.clone()).or_default();
         row.batch = batch.nonce;
@@ -285,15 +257,8 @@ impl Ledger {
     }
 
     pub(super) fn named(&self, id: &OrderId) -> Option<AnyOrder> {
-        let parent = self
-            .parents
-            .get(id)
-            .map(|parent| AnyOrder::Parent(Box::new(parent.clone())));
-        parent.or_else(|| {
-            self.orders
-                .get(id)
-                .map(|order| AnyOrder::Order(Box::new(order.clone())))
-        })
+        let parent = self.parents.get(id).map(|parent| AnyOrder::Parent(Box::new(parent.clone())));
+        parent.or_else(|| self.orders.get(id).map(|order| AnyOrder::Order(Box::new(order.clone()))))
     }
 
     pub(super) fn keyed(&self, caller: &Caller, key: &IdempotencyKey) -> Option<AnyOrder> {
@@ -313,28 +278,17 @@ impl Ledger {
         due.sort_by_key(place);
         due.truncate(usize::try_from(limit).unwrap());
         due.into_iter()
-            .map(|order| DueSlice {
-                slice_num: place(&order).1,
-                due: order.scheduled_time,
-                id: order.id,
-            })
+            .map(|order| DueSlice { slice_num: place(&order).1, due: order.scheduled_time, id: order.id })
             .collect()
     }
 
     pub(super) fn unknown_orders(&self) -> Vec<OrderId> {
         let unknown = |order: &&Order| order.status.share() == Share::Unknown;
-        self.orders
-            .values()
-            .filter(unknown)
-            .map(|order| order.id.clone())
-            .collect()
+        self.orders.values().filter(unknown).map(|order| order.id.clone()).collect()
     }
 
     pub(crate) fn switches(&self) -> Switches {
-        Switches {
-            kill: self.kill.clone(),
-            breaker: self.breaker.clone(),
-        }
+        Switches { kill: self.kill.clone(), breaker: self.breaker.clone() }
     }
 
     pub(crate) fn history(&self, switch: &str) -> Vec<SwitchEntry> {

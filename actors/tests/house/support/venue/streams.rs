@@ -48,38 +48,23 @@ impl Streams {
 
     pub(super) fn send(&self, event: VenueEvent) {
         let mut shared = self.0.lock().unwrap();
-        let fault = shared
-            .decide
-            .as_mut()
-            .map_or(EventFault::Arrives, |decide| decide(&event));
+        let fault = shared.decide.as_mut().map_or(EventFault::Arrives, |decide| decide(&event));
         let events = match fault {
             EventFault::Arrives => vec![event],
             EventFault::Lost => Vec::new(),
             EventFault::Twice => vec![event.clone(), event],
             EventFault::Overtaken => shared.held_back.replace(event).into_iter().collect(),
         };
-        let overtaken = if events.is_empty() {
-            None
-        } else {
-            shared.held_back.take()
-        };
+        let overtaken = if events.is_empty() { None } else { shared.held_back.take() };
         shared.queues.retain(|queue| queue.strong_count() > 0);
         for queue in shared.queues.iter().filter_map(Weak::upgrade) {
-            queue
-                .waiting
-                .lock()
-                .unwrap()
-                .0
-                .extend(events.iter().cloned().chain(overtaken.clone()));
+            queue.waiting.lock().unwrap().0.extend(events.iter().cloned().chain(overtaken.clone()));
             queue.news.notify_one();
         }
     }
 
     pub(super) fn end(&self) {
-        for queue in std::mem::take(&mut self.0.lock().unwrap().queues)
-            .iter()
-            .filter_map(Weak::upgrade)
-        {
+        for queue in std::mem::take(&mut self.0.lock().unwrap().queues).iter().filter_map(Weak::upgrade) {
             queue.waiting.lock().unwrap().1 = true;
             queue.news.notify_one();
         }
