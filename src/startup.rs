@@ -237,6 +237,8 @@ fn tuning(settings: &Settings, world: &World) -> Result<Tuning, StartupError> {
         error_rule: error_rule(settings),
         cancel_on_trip: settings.breaker.on_trip == OpenOrders::Cancel,
         commit_timeout: settings.persistence.commit_timeout,
+        probe: settings.persistence.probe_every,
+        heartbeat: settings.actors.heartbeat_every,
         max_batch: settings.persistence.batch.get(),
         max_commits: settings.actors.mailbox.get(),
         drain: settings.actors.drain_timeout,

@@ -245,7 +245,7 @@ impl Persistence {
                 }
                 self.turn_down(error.to_string(), ctx);
                 if !std::mem::replace(&mut self.probing, true) {
-                    ctx.run_later(Duration::from_secs(1), |act, ctx| act.probe(ctx));
+                    ctx.run_later(self.tuning.probe, |act, ctx| act.probe(ctx));
                 }
             }
         }

@@ -36,9 +36,6 @@ mod lines;
 mod recovery;
 mod spawning;
 
-/// How often it is looked whether every actor's mailbox is open.
-const HEARTBEAT: Duration = Duration::from_secs(1);
-
 /// A running house of actors, as its edges see it.
 #[derive(Clone)]
 pub struct House {
@@ -173,7 +170,7 @@ impl Actor for Supervisor {
         self.spawn_breaker();
         self.spawn_persistence();
         self.open_store(ctx);
-        ctx.run_interval(HEARTBEAT, Self::beat);
+        ctx.run_interval(self.tuning.heartbeat, Self::beat);
     }
 }
 

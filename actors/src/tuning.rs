@@ -58,6 +58,10 @@ pub struct Tuning {
     pub cancel_on_trip: bool,
     /// A commit that takes longer shuts the gate.
     pub commit_timeout: Duration,
+    /// How often a commit is tried while the gate is shut for that.
+    pub probe: Duration,
+    /// How often it is looked whether every actor's mailbox is open.
+    pub heartbeat: Duration,
     /// Most writes in one transaction.
     pub max_batch: usize,
     /// Most commits that may wait.

@@ -94,6 +94,8 @@ fn tuning() -> Tuning {
         error_rule: ErrorRule { enabled: false, window: seconds(60), min_count: 10, share_percent: 50, consecutive: 5 },
         cancel_on_trip: false,
         commit_timeout: seconds(1),
+        probe: seconds(1),
+        heartbeat: seconds(1),
         max_batch: 512,
         max_commits: 4_096,
         drain: seconds(10),
