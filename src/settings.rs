@@ -1,6 +1,6 @@
 //! The configuration: read in layers, checked whole, and from then on typed.
 //!
-//! `config/base.toml` says what each setting means. Nothing else in the program reads a variable or a file of settings.
+//! `config/base.toml` says what each setting means. Nothing else in the server reads a variable or a file of settings, but for `RUST_LOG`.
 
 mod layers;
 mod paper;

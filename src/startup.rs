@@ -116,6 +116,7 @@ pub async fn run(settings: Settings, on_listening: impl FnOnce(SocketAddr)) -> R
     drain(&house, &handle).await;
     serving.await.map_err(|error| StartupError::Server(error.into()))?.map_err(StartupError::Server)?;
     drop((house, world));
+    venue.close().await;
     tracing::info!("stopped");
     Ok(())
 }
@@ -218,7 +219,7 @@ fn tuning(settings: &Settings, world: &World) -> Result<Tuning, StartupError> {
         },
         max_open_parents: execution.max_open_parents.get(),
         claim: execution.claim,
-        grace: execution.misfire_grace.min(execution.stale_slice),
+        grace: execution.misfire_grace,
         single_grace: execution.single_grace,
         unknown_settle: execution.unknown_settle,
         absent_settle: execution.absent_settle,

@@ -141,9 +141,9 @@ impl Handler<Disengage> for KillSwitch {
 
     fn handle(&mut self, release: Disengage, _: &mut Self::Context) -> Self::Result {
         if self.carrying_out > 0 {
-            // What still cuts off and cancels must not meet orders that were sent after the release.
-            let why = "the engagement is still being carried out: disengage once it has answered";
-            return Box::pin(async { Err(CommandError::Conflict(why.to_owned())) }.into_actor(self));
+            // What still cuts off and cancels must not meet orders that are sent after the release.
+            let waited = tokio::time::sleep(Duration::from_millis(20)).into_actor(self);
+            return Box::pin(waited.then(|(), act, ctx| <Self as Handler<Disengage>>::handle(act, release, ctx)));
         }
         let now = self.world.clock.now();
         // An unknown switch may be released too: that is an operator's word that trading may go on.

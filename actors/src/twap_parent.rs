@@ -176,11 +176,11 @@ impl TwapParent {
     fn look_for_end(&self, ctx: &mut Context<Self>) {
         let (store, id) = (self.world.store.clone(), self.id.clone());
         let read = async move { store.order(&id).await };
-        ctx.spawn(read.into_actor(self).map(|read, _, ctx| {
-            if let Ok(Some(AnyOrder::Parent(parent))) = read
-                && parent.status.is_terminal()
-            {
-                ctx.stop();
+        ctx.spawn(read.into_actor(self).map(|read, _, ctx| match read {
+            Ok(Some(AnyOrder::Parent(parent))) if parent.status.is_terminal() => ctx.stop(),
+            Ok(_) => {}
+            Err(_) => {
+                ctx.run_later(Duration::from_millis(500), |act, ctx| act.look_for_end(ctx));
             }
         }));
     }

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -76,7 +76,7 @@ fn list(errors: &[FieldError]) -> String {
 pub struct PaperVenue {
     requests: mpsc::Sender<Request>,
     events: broadcast::WeakSender<Sent>,
-    desk: JoinHandle<()>,
+    desk: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl PaperVenue {
@@ -91,7 +91,7 @@ impl PaperVenue {
         }
         let files = settings.quotes.clone();
         let read = tokio::task::spawn_blocking(move || quote_files::read(&files));
-        let series = read.await.unwrap_or_else(|err| std::panic::resume_unwind(err.into_panic()))?;
+        let series = read.await.map_err(PaperError::Interrupted)??;
 
         let of_book = |source| PaperError::Book { path: book.to_owned(), source };
         let mut file = BookFile::open(book, settings.cash).await.map_err(of_book)?;
@@ -125,13 +125,17 @@ impl PaperVenue {
             overtaken: Vec::new(),
             stale: false,
         };
-        Ok(Self { requests, events: events.downgrade(), desk: tokio::spawn(desk.run(queue)) })
+        Ok(Self { requests, events: events.downgrade(), desk: Mutex::new(Some(tokio::spawn(desk.run(queue)))) })
     }
 
     /// Finishes what has been asked, and closes the book.
-    pub async fn close(self) {
-        drop(self.requests);
-        if let Err(err) = self.desk.await {
+    pub async fn close(&self) {
+        if self.requests.send(Request::Close).await.is_err() {
+            return;
+        }
+        let desk = self.desk.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(desk) = desk else { return };
+        if let Err(err) = desk.await {
             tracing::error!(error = log(&err), "the paper broker ended badly");
         }
     }

@@ -1,6 +1,6 @@
 //! Metrics of the process: their recorder, and what the server counts itself.
 
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use actix_web::http::{Method, StatusCode};
@@ -17,6 +17,7 @@ const BUCKETS: &[f64] = &[0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0
 const UPKEEP: Duration = Duration::from_secs(5);
 
 static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
+static TURN: Mutex<()> = Mutex::new(());
 
 /// Installs the recorder of this process and says what renders it; later calls give the first one's handle.
 ///
@@ -25,6 +26,8 @@ static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
 /// # Errors
 /// When another recorder was installed before.
 pub fn install() -> Result<PrometheusHandle, BuildError> {
+    // One after the other: of two that install at once the slower would find a recorder and no handle.
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(handle) = HANDLE.get() {
         return Ok(handle.clone());
     }
@@ -39,8 +42,7 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
             gauge!("tranche_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1);
             Ok(HANDLE.get_or_init(|| handle).clone())
         }
-        // Another thread was faster; its handle is there, or is about to be.
-        Err(error) => HANDLE.get().cloned().ok_or(error),
+        Err(error) => Err(error),
     }
 }
 

@@ -170,7 +170,7 @@ fn actors(r: &mut Reader) -> Actors {
 fn broker(r: &mut Reader, folder: &Path) -> Broker {
     r.word("broker.kind", &[("paper", ())], &["alpaca", "dry_run"], ());
     Broker {
-        rate_limit_per_minute: NonZeroU32::new(r.whole("broker.rate_limit_per_minute", 0..=1_000_000)),
+        rate_limit_per_minute: rate_limit(r),
         timeout: r.time("broker.timeout_ms", HOUR_MS),
         max_in_flight: r.size("broker.max_in_flight", 100_000),
         paper: paper::read(r, folder),
@@ -195,10 +195,9 @@ fn instruments(r: &mut Reader) -> BTreeMap<Symbol, Instrument> {
 
 fn execution(r: &mut Reader) -> Execution {
     let words = [("leave", OpenOrders::Leave), ("cancel", OpenOrders::Cancel)];
-    let settings = Execution {
+    Execution {
         claim: r.time("execution.claim_seconds", DAY),
         misfire_grace: r.time_or_zero("execution.misfire_grace_seconds", DAY),
-        stale_slice: r.time("execution.stale_slice_seconds", DAY * 366),
         single_grace: r.time_or_zero("execution.single_grace_seconds", DAY),
         unknown_settle: r.time("execution.unknown_settle_ms", HOUR_MS),
         absent_settle: r.time_or_zero("execution.absent_settle_s", DAY),
@@ -208,13 +207,17 @@ fn execution(r: &mut Reader) -> Execution {
         max_open_parents: r.size("execution.max_open_parents", 10_000_000),
         benchmark_every: r.time("execution.benchmark_seconds", 3_600),
         on_shutdown: r.word("execution.on_shutdown", &words, &[], OpenOrders::Leave),
-    };
-    r.rule(
-        ["execution.stale_slice_seconds", "execution.misfire_grace_seconds"],
-        settings.stale_slice >= settings.misfire_grace,
-        "must not be shorter than execution.misfire_grace_seconds (TRANCHE__EXECUTION__MISFIRE_GRACE_SECONDS)",
-    );
-    settings
+    }
+}
+
+/// None, or at least ten: a smaller budget can't be cut into a burst and two lanes.
+fn rate_limit(r: &mut Reader) -> Option<NonZeroU32> {
+    let key = "broker.rate_limit_per_minute";
+    let limit = NonZeroU32::new(r.whole(key, 0..=1_000_000));
+    if limit.is_some_and(|limit| limit.get() < 10) {
+        r.fault(key, "must be 0 (no limit) or at least 10".to_owned());
+    }
+    limit
 }
 
 fn breaker(r: &mut Reader) -> Breaker {

@@ -132,8 +132,6 @@ pub struct Execution {
     pub claim: Duration,
     /// A slice later than this expires.
     pub misfire_grace: Duration,
-    /// A slice older than this always expires.
-    pub stale_slice: Duration,
     /// A single order later than this expires.
     pub single_grace: Duration,
     /// How far apart an id is looked for twice before it is absent.

@@ -181,7 +181,7 @@ const WRONG: [(&str, &str, &str, &str); 42] = [
     ("TRANCHE__INSTRUMENTS__AAPL__LOTS", "1", "instruments.AAPL.LOTS", "lot, tick"),
     ("TRANCHE__EXECUTION__CLAIM_SECONDS", "0", "execution.claim_seconds", "above 0"),
     ("TRANCHE__EXECUTION__CLAIM_SECONDS", "0.0001", "execution.claim_seconds", "seconds"),
-    ("TRANCHE__EXECUTION__STALE_SLICE_SECONDS", "59", "execution.stale_slice_seconds", "misfire_grace"),
+    ("TRANCHE__BROKER__RATE_LIMIT_PER_MINUTE", "9", "broker.rate_limit_per_minute", "at least 10"),
     ("TRANCHE__EXECUTION__MAX_SLICES", "1.5", "execution.max_slices", "whole number"),
     ("TRANCHE__GATE__OPEN_MS", "99", "gate.open_ms", "twice gate.poll_ms"),
     ("TRANCHE__BREAKER__BROKER_ERRORS__SHARE_PERCENT", "101", "breaker.broker_errors.share_percent", "1 to 100"),

@@ -26,8 +26,10 @@ enum Sent {
     Failed(SubmitError),
     /// Held back at the last instruction, with the reason's code.
     HeldBack(&'static str),
-    /// The time ran out, or it was cut off.
-    CutOff(&'static str),
+    /// No answer came in time.
+    TimedOut,
+    /// We cut it off ourselves, by an engagement or at the end: no fault of the broker's.
+    CutOff,
 }
 
 impl Sent {
@@ -35,7 +37,7 @@ impl Sent {
     const fn is_certain(&self) -> bool {
         match self {
             Self::Answered(_) | Self::HeldBack(_) => true,
-            Self::CutOff(_) => false,
+            Self::TimedOut | Self::CutOff => false,
             Self::Failed(error) => match error {
                 SubmitError::NeverLeft { .. }
                 | SubmitError::NotNow { .. }
@@ -154,7 +156,8 @@ impl Broker {
                 Write::Report(Box::new(Report { order: *venue, executions: Vec::new(), corrects: false }))
             }
             Sent::HeldBack(reason) => never_left(reason, String::new(), None),
-            Sent::CutOff(why) => unknown(why.to_owned(), false),
+            Sent::TimedOut => unknown("no answer in time".to_owned(), false),
+            Sent::CutOff => unknown("cut off while trading was stopped".to_owned(), false),
             Sent::Failed(SubmitError::NeverLeft { detail }) => {
                 never_left("never_left", detail, Some(self.tuning.max_tries))
             }
@@ -235,9 +238,9 @@ impl Broker {
 
     fn note_answer(&self, sent: &Sent, ctx: &mut Context<Self>) {
         let is_error = match sent {
-            Sent::HeldBack(_) => return,
+            Sent::HeldBack(_) | Sent::CutOff => return,
             Sent::Answered(_) => false,
-            Sent::CutOff(_) => true,
+            Sent::TimedOut => true,
             Sent::Failed(error) => match error {
                 SubmitError::NeverLeft { .. } | SubmitError::Unknown { .. } | SubmitError::Unauthorised { .. } => true,
                 SubmitError::NotNow { .. } | SubmitError::Rejected(_) | SubmitError::DuplicateId => false,
@@ -302,8 +305,8 @@ async fn send(
             Ok(venue) => Sent::Answered(Box::new(venue)),
             Err(error) => Sent::Failed(error),
         },
-        _ = is_cut => Sent::CutOff("cut off by the kill switch"),
-        () = timeout => Sent::CutOff("no answer in time"),
+        _ = is_cut => Sent::CutOff,
+        () = timeout => Sent::TimedOut,
     };
     let took = world.clock.boottime().saturating_sub(now);
     metrics::histogram!("tranche_submit_to_ack_seconds").record(took);

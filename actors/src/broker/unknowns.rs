@@ -275,7 +275,9 @@ impl Broker {
         let ended = async move {
             let canceled = match store.order(&asked).await {
                 Ok(Some(AnyOrder::Order(order))) => order.cancel_requested_at.is_some(),
-                Ok(_) | Err(_) => false,
+                Ok(Some(AnyOrder::Parent(_)) | None) => false,
+                // How it ends depends on what can't be read now: ask again later.
+                Err(_) => return None,
             };
             let (end, reason) =
                 if canceled { (OwnEnd::Canceled, "cancel_requested") } else { (OwnEnd::Failed, "absent_at_venue") };

@@ -14,7 +14,7 @@ use thiserror::Error;
 
 use super::breaker::BreakerState;
 use super::kill::KillState;
-use super::names::{AccountName, BrokerOrderId, Caller, IdempotencyKey, OrderId, Symbol};
+use super::names::{BrokerOrderId, Caller, IdempotencyKey, OrderId, Symbol};
 use super::order::Order;
 use super::parent::{Benchmark, Parent};
 use super::status::{IllegalTransition, OperatorEnd, OrderStatus, OwnEnd};
@@ -433,13 +433,4 @@ pub enum Refusal {
     /// The store refused it.
     #[error("the store refused it: {0}")]
     Constraint(String),
-}
-
-/// One account of the gateway, as its ledger is written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LedgerHead {
-    /// The account.
-    pub account: AccountName,
-    /// The number of the next event.
-    pub next_event: u64,
 }

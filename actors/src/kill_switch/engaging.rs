@@ -61,7 +61,8 @@ pub(super) async fn carry_out(
         let within = settle + Duration::from_millis(500);
         match tokio::time::timeout(within, duties.lines.cancel.ask(everything)).await {
             Ok(Ok(tally)) => tally,
-            Ok(Err(_)) | Err(_) => CancelTally::default(),
+            // Nobody said what was open: that is a failure to cancel it, and the marks are retried.
+            Ok(Err(_)) | Err(_) => CancelTally { failed: 1, ..CancelTally::default() },
         }
     } else {
         CancelTally::default()

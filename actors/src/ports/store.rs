@@ -2,7 +2,6 @@
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use rust_decimal::Decimal;
 use serde_json::Value;
 use thiserror::Error;
 
@@ -268,15 +267,4 @@ pub struct PositionConflict {
     pub expected: u64,
     /// The version that was found.
     pub found: u64,
-}
-
-/// A difference between our books and the broker's that was written down.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PositionDifference {
-    /// The symbol.
-    pub symbol: Symbol,
-    /// By our books.
-    pub ours: Decimal,
-    /// By the broker's.
-    pub theirs: Decimal,
 }

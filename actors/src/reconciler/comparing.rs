@@ -1,6 +1,7 @@
 //! One comparison: the venue's pages beside our books, and what differs.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rust_decimal::Decimal;
@@ -74,10 +75,13 @@ pub(super) async fn compare(
     Ok(Found { open, orphans, positions })
 }
 
-/// A venue that never answers must not hold up a recovery for ever.
+/// How long a page may take at least, however short a send may be: a venue that never answers must not hold up a
+/// recovery for ever.
+const SHORTEST_READ: Duration = Duration::from_secs(10);
+
 async fn in_time<T>(tuning: &Tuning, asked: impl Future<Output = Result<T, VenueError>>) -> Result<T, VenueError> {
     let late = || VenueError::Unavailable { detail: "no answer in time".to_owned() };
-    tokio::time::timeout(tuning.send_timeout, asked).await.unwrap_or_else(|_| Err(late()))
+    tokio::time::timeout(tuning.send_timeout.max(SHORTEST_READ), asked).await.unwrap_or_else(|_| Err(late()))
 }
 
 /// The venue's orders: all that are open, and of every status since the oldest claim that is open with us.
@@ -94,7 +98,11 @@ async fn pages(
     loop {
         let page = in_time(tuning, world.venue.orders_since(since, after.as_ref())).await?;
         let Some(last) = page.last() else { return Ok(theirs) };
-        after = Some(last.broker_order_id.clone());
+        let behind = Some(last.broker_order_id.clone());
+        if behind == after {
+            return Err(VenueError::Unavailable { detail: "the venue repeats a page".to_owned() });
+        }
+        after = behind;
         theirs.extend(page.into_iter().map(keyed));
     }
 }

@@ -97,6 +97,8 @@ impl Supervisor {
         tracing::info!(parents = parents.len(), unknown = self.doubtful.len(), "the account is recovered");
         self.health.set(Part::Broker, PartStatus::Up, "");
         self.pens.supervisor.clear(ShutReason::BrokerUnavailable);
+        // The broker has just answered to our key.
+        self.pens.supervisor.clear(ShutReason::BrokerUnauthorised);
         self.become_ready();
         let line = self.lines.resume_cancels.clone();
         ctx.spawn(async move { line.ask(ResumeCancels).await }.into_actor(self).map(|asked, _, _| {

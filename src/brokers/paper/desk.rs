@@ -45,9 +45,17 @@ pub(super) type Look = Box<dyn FnOnce(Result<&Engine, VenueError>, DateTime<Utc>
 
 /// What the desk can be asked for.
 pub(super) enum Request {
-    Submit { order: NewOrder, reply: Reply<Result<VenueOrder, SubmitError>> },
-    Cancel { order: BrokerOrderId, reply: Reply<Result<(), CancelError>> },
+    Submit {
+        order: NewOrder,
+        reply: Reply<Result<VenueOrder, SubmitError>>,
+    },
+    Cancel {
+        order: BrokerOrderId,
+        reply: Reply<Result<(), CancelError>>,
+    },
     Look(Look),
+    /// Finish what was asked before, and close the book.
+    Close,
 }
 
 /// The times that a desk keeps.
@@ -103,7 +111,11 @@ impl Desk {
                     false
                 }
             };
+            let closes = queue.iter().any(|request| matches!(request, Request::Close));
             self.round(queue.drain(..), is_tick).await;
+            if closes {
+                break;
+            }
         }
         if let Err(err) = self.file.close().await {
             tracing::warn!(error = log(&err), "the paper broker's book was not closed cleanly");
@@ -193,6 +205,7 @@ impl Desk {
                 let result = act_out(fault, cancel, busy, VenueError::Unavailable { detail }.into());
                 round.answer(reply, result, delay);
             }
+            Request::Close => {}
             Request::Look(look) => round.looks.push(look),
         }
     }
