@@ -44,6 +44,7 @@ mod openapi;
 mod orders;
 mod parents;
 mod plan_shapes;
+mod positions;
 mod problem;
 mod queries;
 mod refusals;

@@ -4,7 +4,9 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{Modify, OpenApi};
 
-use super::{circuit_breaker, documented, events, kill_switch, orders, parents, plan_shapes, service, switch_shapes};
+use super::{
+    circuit_breaker, documented, events, kill_switch, orders, parents, plan_shapes, positions, service, switch_shapes,
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -14,7 +16,7 @@ use super::{circuit_breaker, documented, events, kill_switch, orders, parents, p
     ),
     paths(
         parents::submit, parents::preview, parents::slices, parents::cancel,
-        orders::submit, orders::list, orders::get, orders::cancel, orders::resolve, events::list,
+        orders::submit, orders::list, orders::get, orders::cancel, orders::resolve, events::list, positions::list,
         kill_switch::engage, kill_switch::disengage, kill_switch::status, kill_switch::history,
         circuit_breaker::status, circuit_breaker::trip, circuit_breaker::reset, circuit_breaker::history,
         service::status, service::livez, service::healthz, service::readyz, service::metrics,

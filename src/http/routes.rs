@@ -6,7 +6,7 @@ use actix_web::http::header::{ALLOW, HeaderValue};
 use actix_web::{FromRequest, Handler, HttpRequest, HttpResponse, Responder, Route, web};
 
 use super::problem::{Code, Problem};
-use super::{circuit_breaker, docs, events, kill_switch, orders, parents, service};
+use super::{circuit_breaker, docs, events, kill_switch, orders, parents, positions, service};
 
 /// The methods of one path.
 pub(super) struct Endpoint {
@@ -31,6 +31,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         at("/api/v1/orders/{id}/cancel", [post(orders::cancel)]),
         at("/api/v1/orders/{id}/resolve", [post(orders::resolve)]),
         at("/api/v1/orders/{id}/events", [get(events::list)]),
+        at("/api/v1/positions", [get(positions::list)]),
         at("/api/v1/kill-switch/engage", [post(kill_switch::engage)]),
         at("/api/v1/kill-switch/disengage", [post(kill_switch::disengage)]),
         at("/api/v1/kill-switch/status", [get(kill_switch::status)]),

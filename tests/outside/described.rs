@@ -38,6 +38,7 @@ async fn the_description_lists_every_endpoint_and_each_of_them_is_there() {
         "POST /api/v1/circuit-breaker/trip",
         "POST /api/v1/circuit-breaker/reset",
         "GET /api/v1/circuit-breaker/history",
+        "GET /api/v1/positions",
         "GET /api/v1/status",
         "GET /livez",
         "GET /healthz",

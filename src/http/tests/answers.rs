@@ -457,3 +457,14 @@ async fn a_traded_order_shows_its_average_price() {
     assert_eq!(shown.body["filled_qty"], "10");
     assert_eq!(shown.body["broker_order_id"], "B-1");
 }
+
+#[actix_web::test]
+async fn a_position_is_valued_at_the_last_price_with_its_age() {
+    let fixture = Fixture::ready();
+    let app = serve!(fixture);
+    let answer = get("/api/v1/positions").of(&app).await;
+    let held = &answer.body["items"][0];
+    assert_eq!((&held["qty"], &held["avg_price"]), (&json!("10"), &json!("100")));
+    assert_eq!((&held["last_price"], &held["last_price_age_seconds"]), (&json!("110"), &json!(0)));
+    assert_eq!(held["unrealised_pnl"], "100");
+}

@@ -170,6 +170,7 @@ async fn its_schemas_are_those_of_real_answers() {
         (post("/api/v1/circuit-breaker/trip", engage), "/api/v1/circuit-breaker/trip"),
         (post("/api/v1/circuit-breaker/reset", reset), "/api/v1/circuit-breaker/reset"),
         (get("/api/v1/circuit-breaker/status"), "/api/v1/circuit-breaker/status"),
+        (get("/api/v1/positions"), "/api/v1/positions"),
         (get("/api/v1/status"), "/api/v1/status"),
         (get("/livez"), "/livez"),
         (get("/readyz"), "/readyz"),

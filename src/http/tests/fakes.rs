@@ -20,8 +20,10 @@ use tranche_actors::domain::ledger::{CancelCounts, SwitchEntry};
 use tranche_actors::domain::names::{AccountName, Caller, IdempotencyKey, OrderId, Symbol};
 use tranche_actors::domain::order::Order;
 use tranche_actors::domain::parent::{Parent, ParentStatus};
+use tranche_actors::domain::position::Position;
 use tranche_actors::domain::request::{Asked, PlanRules};
 use tranche_actors::domain::status::OrderStatus;
+use tranche_actors::domain::terms::Side;
 use tranche_actors::domain::trading_day::DayEnd;
 use tranche_actors::gate::{Gate, GateWriters, ShutReason};
 use tranche_actors::health::{Health, Phase};
@@ -400,7 +402,9 @@ impl Store for Notes {
     }
 
     async fn positions(&self, _: &AccountName) -> Result<Vec<HeldPosition>, StoreError> {
-        unimplemented!("not HTTP's to ask")
+        let mut position = Position::default().traded(Side::Buy, 10.into(), 1_000.into());
+        position.last = Some((110.into(), now()));
+        Ok(vec![HeldPosition { symbol: Symbol::parse("AAPL").unwrap(), position, updated_at: now() }])
     }
 
     async fn close(&self) {}
