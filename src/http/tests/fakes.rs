@@ -358,43 +358,43 @@ impl Store for Notes {
     }
 
     async fn open(&self) -> Result<(), StoreError> {
-        unimplemented!("not HTTP's to ask")
+        unreachable!("not HTTP's to ask")
     }
 
     async fn acquire(&self, _: &AccountName, _: &str) -> Result<Ownership, StoreError> {
-        unimplemented!("not HTTP's to ask")
+        unreachable!("not HTTP's to ask")
     }
 
     async fn commit(&self, _: &Batch) -> Result<Commit, StoreError> {
-        unimplemented!("not HTTP's to ask")
+        unreachable!("not HTTP's to ask")
     }
 
     async fn settle(&self, _: &Batch) -> Result<bool, StoreError> {
-        unimplemented!("not HTTP's to ask")
+        unreachable!("not HTTP's to ask")
     }
 
     async fn by_key(&self, _: &Caller, _: &IdempotencyKey) -> Result<Option<AnyOrder>, StoreError> {
-        unimplemented!("not HTTP's to ask")
+        unreachable!("not HTTP's to ask")
     }
 
     async fn open_parents(&self, _: &AccountName) -> Result<Vec<Parent>, StoreError> {
-        unimplemented!("not HTTP's to ask")
+        unreachable!("not HTTP's to ask")
     }
 
     async fn open_orders(&self, _: &AccountName) -> Result<Vec<Order>, StoreError> {
-        unimplemented!("not HTTP's to ask")
+        unreachable!("not HTTP's to ask")
     }
 
     async fn marked_orders(&self, _: &AccountName) -> Result<Vec<Order>, StoreError> {
-        unimplemented!("not HTTP's to ask")
+        unreachable!("not HTTP's to ask")
     }
 
     async fn unknown_orders(&self) -> Result<Vec<OrderId>, StoreError> {
-        unimplemented!("not HTTP's to ask")
+        unreachable!("not HTTP's to ask")
     }
 
     async fn switches(&self) -> Result<Switches, StoreError> {
-        unimplemented!("not HTTP's to ask")
+        unreachable!("not HTTP's to ask")
     }
 
     async fn quarantined(&self, _: &AccountName) -> Result<Vec<Symbol>, StoreError> {
