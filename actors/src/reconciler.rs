@@ -1,6 +1,7 @@
 //! Comparing our books with the broker's: before the account may send, on a period, and when events may be missing.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use actix::{
     Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Message, ResponseActFuture, WrapFuture,
@@ -24,6 +25,9 @@ use crate::watch::Sentinel;
 use comparing::compare;
 
 mod comparing;
+
+/// How long after a comparison that failed the next one is tried.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// Compares the books now, takes over what the venue says, and hands the broker what has to be looked up or sent.
 #[derive(Clone, Copy, Debug, Message)]
@@ -147,7 +151,8 @@ impl Reconciler {
         }
     }
 
-    /// However often it is asked for, one comparison runs at a time.
+    /// However often it is asked for, one comparison in passing runs at a time; one that failed is tried again soon, since
+    /// the events that it was to make up for are still missing.
     fn compare_in_passing(&mut self, ctx: &mut Context<Self>) {
         if std::mem::replace(&mut self.comparing, true) {
             self.compare_again = true;
@@ -156,7 +161,9 @@ impl Reconciler {
         ctx.spawn(self.compare(false).map(|compared, act, ctx| {
             act.note(&compared);
             act.comparing = false;
-            if std::mem::take(&mut act.compare_again) {
+            if compared.is_err() {
+                ctx.run_later(RETRY, Self::compare_in_passing);
+            } else if std::mem::take(&mut act.compare_again) {
                 act.compare_in_passing(ctx);
             }
         }));

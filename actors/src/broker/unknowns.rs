@@ -314,7 +314,8 @@ impl Broker {
 
     pub(super) fn quarantine_id(&mut self, id: &OrderId, reason: &'static str, ctx: &mut Context<Self>) {
         let (store, id) = (self.world.store.clone(), id.clone());
-        let read = async move { store.order(&id).await };
+        let asked = id.clone();
+        let read = async move { store.order(&asked).await };
         ctx.spawn(read.into_actor(self).map(move |read, act, ctx| match read {
             Ok(Some(AnyOrder::Order(order))) => {
                 if order.status == OrderStatus::SubmittedUnconfirmed || order.broker_order_id.is_some() {
@@ -322,7 +323,11 @@ impl Broker {
                 }
             }
             Ok(_) => {}
-            Err(error) => tracing::error!(%error, "an order to quarantine could not be read"),
+            // The clash is real whether or not the store can be read: the quarantine must not be lost with it.
+            Err(error) => {
+                tracing::error!(client_order_id = %id, %error, "an order to quarantine could not be read; trying again");
+                ctx.run_later(LONGEST_WAIT, move |act, ctx| act.quarantine_id(&id, reason, ctx));
+            }
         }));
     }
 }
