@@ -8,7 +8,7 @@ use tranche_actors::gate::{ShutReason, Verdict};
 
 use crate::support::orders::{caller, id, parent, resting_parent, single};
 use crate::support::rig::{Running, millis, run, seconds};
-use crate::support::venue::Fate;
+use tranche_simulation::venue::Fate;
 
 async fn trip(running: &Running) -> BreakerState {
     let trip = Trip { operator: "ops".to_owned(), reason: "MANUAL".to_owned(), details: None, by: caller() };

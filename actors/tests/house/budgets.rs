@@ -7,7 +7,7 @@ use tranche_actors::ports::Clock;
 
 use crate::support::orders::{id, parent};
 use crate::support::rig::{Rig, Running, millis, run, seconds};
-use crate::support::venue::Fate;
+use tranche_simulation::venue::Fate;
 
 /// Parents whose first slices are due at one instant, a while from now.
 async fn due_at_once(rig: &Rig, running: &Running, count: usize) -> DateTime<Utc> {

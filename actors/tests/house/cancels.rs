@@ -10,8 +10,8 @@ use tranche_actors::ports::Clock;
 
 use crate::support::orders::{caller, id, parent, resting_parent};
 use crate::support::rig::{Rig, Running, millis, run, seconds};
-use crate::support::venue::Fate;
-use crate::support::venue::streams::EventFault;
+use tranche_actors::market::faults::EventFault;
+use tranche_simulation::venue::Fate;
 
 async fn cancel(running: &Running, name: &str) -> Result<CanceledParent, CommandError> {
     let cancel = CancelParent { id: id(name), by: caller() };
@@ -209,7 +209,7 @@ fn a_slice_that_leaves_after_the_schedules_end_is_cancelled_too() {
         running.submit(resting_parent("tail", 100, 5, 10)).await;
         sleep(seconds(39)).await;
         // The last slice meets a venue that asks for patience until after the schedule's end.
-        rig.venue.plan([Fate::Busy; 8]);
+        rig.venue.plan([Fate::Busy(None); 8]);
         sleep(seconds(20)).await;
         let last = rig.statuses(&id("tail"))[4];
         assert_eq!(last, OrderStatus::Accepted, "it was sent within its grace");

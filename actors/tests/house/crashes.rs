@@ -6,12 +6,12 @@ use tokio::time::sleep;
 use tranche_actors::domain::parent::ParentStatus;
 use tranche_actors::domain::status::OrderStatus;
 
-use crate::support::clock::Seeded;
 use crate::support::orders::{id, parent, resting_parent};
 use crate::support::rig::{millis, run, run_seeded, seconds};
-use crate::support::store::CommitFault;
-use crate::support::venue::Fate;
-use crate::support::venue::streams::EventFault;
+use tranche_actors::market::faults::EventFault;
+use tranche_simulation::clock::Seeded;
+use tranche_simulation::store::CommitFault;
+use tranche_simulation::venue::Fate;
 
 /// Twenty crashes at random moments, with a third of all answers lost and events that come as they like.
 fn survive(seed: u64) {
@@ -32,9 +32,9 @@ fn survive(seed: u64) {
         let events = Seeded::new(seed.wrapping_mul(101));
         rig.venue.decide_events(move |_| match events.below(6) {
             0 => EventFault::Lost,
-            1 => EventFault::Twice,
-            2 => EventFault::Overtaken,
-            _ => EventFault::Arrives,
+            1 => EventFault::Duplicated,
+            2 => EventFault::Reordered,
+            _ => EventFault::None,
         });
         rig.live(async |rig| {
             let running = rig.open().await;
@@ -54,7 +54,7 @@ fn survive(seed: u64) {
             .await;
         }
         rig.venue.decide(|_| Fate::Taken);
-        rig.venue.decide_events(|_| EventFault::Arrives);
+        rig.venue.decide_events(|_| EventFault::None);
         let running = rig.open().await;
         rig.until_all_ended().await;
         sleep(seconds(120)).await;
@@ -161,7 +161,7 @@ fn a_crash_between_claim_and_answer_is_looked_up_and_never_resent_blind() {
             .await;
             let claimed = rig.slices(&id("claimed"))[1].clone();
             assert_eq!(claimed.status, OrderStatus::Submitting);
-            rig.venue.decide_events(|_| EventFault::Arrives);
+            rig.venue.decide_events(|_| EventFault::None);
             let _running = rig.open().await;
             sleep(seconds(5)).await;
             assert_eq!(rig.venue.submissions().len(), 2);

@@ -11,8 +11,8 @@ use tranche_actors::health::{Part, PartStatus};
 
 use crate::support::orders::{caller, id, parent};
 use crate::support::rig::{Rig, Running, millis, run, seconds};
-use crate::support::store::CommitFault;
-use crate::support::venue::Fate;
+use tranche_simulation::store::CommitFault;
+use tranche_simulation::venue::Fate;
 
 /// Two parents of five slices, 20 s apart, and a while of their life.
 async fn two_parents(rig: &Rig) -> Running {
@@ -61,12 +61,12 @@ fn a_broker_that_dies_over_a_look_up_goes_on_with_it() {
     run(|rig| async move {
         let running = two_parents(&rig).await;
         rig.venue.plan([Fate::ErrorAfter]);
-        rig.venue.decide_events(|_| crate::support::venue::streams::EventFault::Lost);
+        rig.venue.decide_events(|_| tranche_actors::market::faults::EventFault::Lost);
         rig.venue.calls.panic("find", 1);
         sleep(seconds(9)).await;
         shut_for_a_while(&rig, &running, ShutReason::BrokerUnavailable).await;
         assert_eq!(rig.venue.calls.panics_left("find"), 0);
-        rig.venue.decide_events(|_| crate::support::venue::streams::EventFault::Arrives);
+        rig.venue.decide_events(|_| tranche_actors::market::faults::EventFault::None);
         sleep(seconds(60)).await;
         both_complete(&rig).await;
         assert!(running.house.doubtful.is_empty());

@@ -6,8 +6,8 @@ use tranche_actors::supervisor::DrainAll;
 
 use crate::support::orders::{id, parent, resting_parent};
 use crate::support::rig::{millis, run, seconds};
-use crate::support::venue::Fate;
-use crate::support::venue::streams::EventFault;
+use tranche_actors::market::faults::EventFault;
+use tranche_simulation::venue::Fate;
 
 #[test]
 fn draining_settles_what_is_in_flight_and_nothing_new_leaves() {

@@ -5,10 +5,10 @@ use tokio::time::sleep;
 use tranche_actors::domain::parent::ParentStatus;
 use tranche_actors::gate::{ShutReason, Verdict};
 
-use crate::support::clock::Seeded;
 use crate::support::orders::{id, parent, qty, resting_single};
 use crate::support::rig::{millis, run, run_seeded, seconds};
-use crate::support::venue::streams::EventFault;
+use tranche_actors::market::faults::EventFault;
+use tranche_simulation::clock::Seeded;
 
 #[test]
 fn fills_that_are_repeated_reordered_and_lost_are_counted_once() {
@@ -18,9 +18,9 @@ fn fills_that_are_repeated_reordered_and_lost_are_counted_once() {
             let luck = Seeded::new(seed);
             rig.venue.decide_events(move |_| match luck.below(4) {
                 0 => EventFault::Lost,
-                1 => EventFault::Twice,
-                2 => EventFault::Overtaken,
-                _ => EventFault::Arrives,
+                1 => EventFault::Duplicated,
+                2 => EventFault::Reordered,
+                _ => EventFault::None,
             });
             // More than the market shows at once, so that slices fill in many parts.
             running.submit(parent("parts", 60_000, 4, 20)).await;
@@ -70,7 +70,7 @@ fn a_stream_that_ends_shuts_the_gate_until_the_books_were_compared() {
 
 #[test]
 fn a_stream_that_ends_while_a_send_is_in_flight_leaves_that_send_alone() {
-    use crate::support::venue::Fate;
+    use tranche_simulation::venue::Fate;
     run(|rig| async move {
         let running = rig.open().await;
         rig.venue.decide_events(|_| EventFault::Lost);

@@ -10,9 +10,9 @@ use tranche_actors::ports::Clock;
 
 use crate::support::orders::{caller, id, parent, resting_parent, resting_single, single};
 use crate::support::rig::{Rig, Running, engage, millis, run, seconds};
-use crate::support::store::CommitFault;
-use crate::support::venue::Fate;
-use crate::support::venue::streams::EventFault;
+use tranche_actors::market::faults::EventFault;
+use tranche_simulation::store::CommitFault;
+use tranche_simulation::venue::Fate;
 
 async fn disengage(running: &Running) -> Result<KillState, CommandError> {
     let release = Disengage { operator: "ops".to_owned(), notes: Some("over".to_owned()), by: caller() };

@@ -8,8 +8,8 @@ use tranche_actors::ports::Clock;
 
 use crate::support::orders::{caller, id, parent, resting_single, single};
 use crate::support::rig::{millis, run, seconds};
-use crate::support::venue::Fate;
-use crate::support::venue::streams::EventFault;
+use tranche_actors::market::faults::EventFault;
+use tranche_simulation::venue::Fate;
 
 #[test]
 fn a_send_that_never_left_is_tried_three_times_with_growing_waits_and_then_fails() {
@@ -48,7 +48,7 @@ fn a_send_that_never_left_twice_goes_out_at_the_third_try() {
 fn a_venue_that_asks_for_patience_uses_up_no_try() {
     run(|rig| async move {
         let running = rig.open().await;
-        rig.venue.plan([Fate::Busy; 10]);
+        rig.venue.plan([Fate::Busy(None); 10]);
         running.submit(parent("patient", 40, 2, 60)).await;
         sleep(seconds(30)).await;
         let first = &rig.slices(&id("patient"))[0];
@@ -63,7 +63,7 @@ fn a_venue_that_asks_for_patience_uses_up_no_try() {
 fn a_venue_that_asks_for_patience_for_longer_than_the_grace_lets_the_slice_expire() {
     run(|rig| async move {
         let running = rig.open().await;
-        rig.venue.decide(|_| Fate::Busy);
+        rig.venue.decide(|_| Fate::Busy(None));
         running.submit(parent("patient", 40, 2, 10)).await;
         rig.until_all_ended().await;
         assert_eq!(rig.statuses(&id("patient")), [OrderStatus::Expired; 2]);
@@ -128,7 +128,7 @@ fn a_single_order_that_meets_a_gate_shut_for_the_unknown_waits_its_grace_and_exp
         rig.tuning.submit_wait = millis(100);
         let running = rig.open().await;
         rig.venue.set_latency(seconds(2));
-        rig.venue.plan([Fate::Busy]);
+        rig.venue.plan([Fate::Busy(None)]);
         running.send(resting_single("waits", 10)).await;
         // The first request came back as not taken; meanwhile the venue's stream ends and can't be had again.
         rig.venue.calls.fail("events", true);

@@ -1,9 +1,5 @@
 //! What a house stands on in these tests, and what is asked of it in them.
 
 pub(crate) mod audit;
-pub(crate) mod calls;
-pub(crate) mod clock;
 pub(crate) mod orders;
 pub(crate) mod rig;
-pub(crate) mod store;
-pub(crate) mod venue;

@@ -10,7 +10,7 @@ use tranche_actors::health::{Part, PartStatus};
 
 use crate::support::orders::{id, parent, single};
 use crate::support::rig::{Rig, Running, millis, run, seconds};
-use crate::support::store::CommitFault;
+use tranche_simulation::store::CommitFault;
 
 async fn refused(rig: &Rig, running: &Running) {
     let error = running.house.desk.submit_order.send(single("refused", 1)).await.unwrap().unwrap_err();

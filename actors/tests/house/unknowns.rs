@@ -7,8 +7,8 @@ use tranche_actors::domain::status::OrderStatus;
 
 use crate::support::orders::{id, parent, qty, resting_single, single};
 use crate::support::rig::{millis, run, seconds};
-use crate::support::venue::Fate;
-use crate::support::venue::streams::EventFault;
+use tranche_actors::market::faults::EventFault;
+use tranche_simulation::venue::Fate;
 
 #[test]
 fn an_acknowledgement_lost_at_every_attempt_leaves_one_order_at_the_venue_and_our_row_right() {

@@ -34,7 +34,7 @@ impl Rig {
                 *traded.entry(order).or_default() += execution.qty.get();
             }
             for (order, qty) in traded {
-                assert!(qty <= ledger.order(order).filled_qty, "{order} traded more than it filled");
+                assert!(qty <= ledger.order(order).unwrap().filled_qty, "{order} traded more than it filled");
             }
         });
         for submission in self.venue.submissions() {
@@ -48,7 +48,7 @@ impl Rig {
         let book = self.venue.book();
         self.store.look(|ledger| {
             for theirs in &book {
-                let ours = ledger.order(&theirs.client_order_id);
+                let ours = ledger.order(&theirs.client_order_id).unwrap();
                 assert_eq!(ours.filled_qty, theirs.filled_qty, "{}: {ours:?} {theirs:?}", ours.id);
                 assert_eq!(ours.status.is_terminal(), theirs.status.is_terminal(), "{}: {ours:?}", ours.id);
                 assert_eq!(ours.filled_avg_price(), theirs.filled_avg_price, "{}", ours.id);

@@ -17,14 +17,19 @@ use tranche_actors::domain::request::PlanRules;
 use tranche_actors::domain::status::OrderStatus;
 use tranche_actors::gate::{ShutReason, Verdict};
 use tranche_actors::health::Phase;
+use tranche_actors::market::engine::Rules;
+use tranche_actors::market::quotes::Quotes;
+use tranche_actors::market::walk::Walk;
 use tranche_actors::ports::{Clock, World};
 use tranche_actors::supervisor::{House, start};
 use tranche_actors::tuning::Tuning;
 
-use super::clock::{Seeded, VirtualClock};
 use super::orders::{account, caller};
-use super::store::MemoryStore;
-use super::venue::EngineVenue;
+use tranche_simulation::clock::{EPOCH, Seeded, VirtualClock};
+use tranche_simulation::life::Life;
+use tranche_simulation::store::MemoryStore;
+use tranche_simulation::tape::Tape;
+use tranche_simulation::venue::EngineVenue;
 
 /// Store, venue, clock and chance: what survives a house.
 pub(crate) struct Rig {
@@ -105,10 +110,12 @@ fn tuning() -> Tuning {
 
 impl Rig {
     fn new(seed: u64) -> Self {
-        let clock = Arc::new(VirtualClock::new());
+        let (clock, life, tape) = (Arc::new(VirtualClock::new(EPOCH)), Life::default(), Tape::default());
+        let quotes = Quotes::new(Walk::new(7, 250), [].into());
+        let venue = EngineVenue::new(Arc::clone(&clock), Rules::default(), quotes, life.clone(), tape.clone());
         Self {
-            store: Arc::new(MemoryStore::new()),
-            venue: Arc::new(EngineVenue::new(Arc::clone(&clock))),
+            store: Arc::new(MemoryStore::new(life, tape)),
+            venue: Arc::new(venue),
             entropy: Arc::new(Seeded::new(seed)),
             clock,
             tuning: tuning(),
@@ -169,11 +176,11 @@ impl Rig {
     }
 
     pub(crate) fn parent(&self, id: &OrderId) -> Parent {
-        self.store.look(|ledger| ledger.parent(id))
+        self.store.look(|ledger| ledger.parent(id).unwrap().clone())
     }
 
     pub(crate) fn order(&self, id: &OrderId) -> Order {
-        self.store.look(|ledger| ledger.order(id))
+        self.store.look(|ledger| ledger.order(id).unwrap().clone())
     }
 
     pub(crate) fn slices(&self, parent: &OrderId) -> Vec<Order> {

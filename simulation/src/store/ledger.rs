@@ -26,9 +26,24 @@ struct Account {
     batch: u64,
 }
 
+/// What one batch changed: the rows by their ids, each as it was before; `None` is a new one.
+#[derive(Debug, Default)]
+pub struct Saved {
+    /// Single orders and slices.
+    pub orders: Vec<(OrderId, Option<Order>)>,
+    /// Parents.
+    pub parents: Vec<(OrderId, Option<Parent>)>,
+    /// How many executions were added.
+    pub executions: usize,
+    /// How many events were added.
+    pub events: usize,
+    /// Whether a switch has a new state.
+    pub switches: bool,
+}
+
 /// Everything that is stored.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Ledger {
+pub struct Ledger {
     open: bool,
     created: bool,
     accounts: BTreeMap<AccountName, Account>,
@@ -63,7 +78,7 @@ impl Ledger {
         self.open = false;
     }
 
-    pub(crate) const fn is_open(&self) -> bool {
+    pub const fn is_open(&self) -> bool {
         self.open
     }
 
@@ -82,7 +97,7 @@ impl Ledger {
     }
 
     /// Loads what the batch speaks of, lets the rules decide, and saves what changed.
-    pub(super) fn commit(&mut self, batch: &Batch) -> Result<Commit, StoreError> {
+    pub(super) fn commit(&mut self, batch: &Batch) -> Result<(Commit, Saved), StoreError> {
         if !self.open {
             let detail = "it is closed".to_owned();
             return Err(StoreError::Unavailable { detail });
@@ -99,11 +114,11 @@ impl Ledger {
         let mut books = self.load(&keys, batch.at);
         let results = batch.writes.iter().map(|write| books.apply(write)).collect();
         self.check(&books)?;
-        match &batch.ownership {
+        let saved = match &batch.ownership {
             Some(ownership) => self.save(books, &ownership.account, batch),
             None => self.save_switches(books, batch),
-        }
-        Ok(results)
+        };
+        Ok((results, saved))
     }
 
     fn load(&self, keys: &Keys, at: DateTime<Utc>) -> Books {
@@ -163,20 +178,31 @@ impl Ledger {
         for key in &changes.positions {
             let before = self.positions.get(key).map_or(0, |position| position.version);
             let after = books.positions.get(key).map_or(0, |position| position.version);
-            assert_eq!(after, before + 1, "one batch is one version of a position");
+            if after != before + 1 {
+                let detail = format!("{} is at version {before}", key.1);
+                return Err(StoreError::Constraint { detail });
+            }
         }
         Ok(())
     }
 
-    fn save(&mut self, books: Books, account: &AccountName, batch: &Batch) {
+    fn save(&mut self, books: Books, account: &AccountName, batch: &Batch) -> Saved {
         let Books { orders, parents, positions, keys, changes, .. } = books;
         for (id, of) in orders.iter().filter_map(|(id, order)| Some((id, order.slice.as_ref()?))) {
             self.children.entry(of.parent.clone()).or_default().insert(id.clone());
         }
         let changed = |id: &OrderId| changes.new_orders.contains(id) || changes.orders.contains(id);
-        self.orders.extend(orders.into_iter().filter(|(id, _)| changed(id)));
+        let mut saved =
+            Saved { executions: changes.executions.len(), events: changes.events.len(), ..Saved::default() };
+        for (id, order) in orders.into_iter().filter(|(id, _)| changed(id)) {
+            let before = self.orders.insert(id.clone(), order);
+            saved.orders.push((id, before));
+        }
         let changed = |id: &OrderId| changes.new_parents.contains(id) || changes.parents.contains(id);
-        self.parents.extend(parents.into_iter().filter(|(id, _)| changed(id)));
+        for (id, parent) in parents.into_iter().filter(|(id, _)| changed(id)) {
+            let before = self.parents.insert(id.clone(), parent);
+            saved.parents.push((id, before));
+        }
         let changed = positions.into_iter().filter(|(key, _)| changes.positions.contains(key));
         self.positions.extend(changed);
         self.keys.extend(keys);
@@ -192,20 +218,19 @@ impl Ledger {
             row.next_event += 1;
             self.events.push(numbered(event, row.next_event, batch.at));
         }
+        saved
     }
 
-    fn save_switches(&mut self, books: Books, batch: &Batch) {
+    fn save_switches(&mut self, books: Books, batch: &Batch) -> Saved {
         let changes = books.changes;
-        assert!(
-            changes.orders.is_empty() && changes.new_orders.is_empty() && changes.parents.is_empty(),
-            "what belongs to an account is written under its row"
-        );
+        let saved = Saved { switches: changes.kill.is_some() || changes.breaker.is_some(), ..Saved::default() };
         self.kill = changes.kill.or(self.kill.take());
         self.breaker = changes.breaker.or(self.breaker.take());
         for (switch, entry) in changes.switch_entries {
             self.histories.entry(switch).or_default().push(entry);
         }
         self.unowned.insert(batch.nonce);
+        saved
     }
 }
 
@@ -224,34 +249,34 @@ fn numbered(event: Event, number: u64, at: DateTime<Utc>) -> LedgerEvent {
 
 /// What a test or the port reads.
 impl Ledger {
-    pub(crate) fn orders(&self) -> impl Iterator<Item = &Order> {
+    pub fn orders(&self) -> impl Iterator<Item = &Order> {
         self.orders.values()
     }
 
-    pub(crate) fn parents(&self) -> impl Iterator<Item = &Parent> {
+    pub fn parents(&self) -> impl Iterator<Item = &Parent> {
         self.parents.values()
     }
 
-    pub(crate) fn order(&self, id: &OrderId) -> Order {
-        self.orders[id].clone()
+    pub fn order(&self, id: &OrderId) -> Option<&Order> {
+        self.orders.get(id)
     }
 
-    pub(crate) fn parent(&self, id: &OrderId) -> Parent {
-        self.parents[id].clone()
+    pub fn parent(&self, id: &OrderId) -> Option<&Parent> {
+        self.parents.get(id)
     }
 
-    pub(crate) fn events(&self) -> &[LedgerEvent] {
+    pub fn events(&self) -> &[LedgerEvent] {
         &self.events
     }
 
-    pub(crate) fn executions(&self) -> impl Iterator<Item = &(OrderId, Execution)> {
+    pub fn executions(&self) -> impl Iterator<Item = &(OrderId, Execution)> {
         self.executions.values()
     }
 
-    pub(crate) fn slices(&self, parent: &OrderId) -> Vec<Order> {
+    pub fn slices(&self, parent: &OrderId) -> Vec<Order> {
         let number = |order: &Order| order.slice.as_ref().map(|slice| slice.slice_num);
         let children = self.children.get(parent).into_iter().flatten();
-        let mut slices = children.map(|id| self.order(id)).collect::<Vec<_>>();
+        let mut slices = children.filter_map(|id| self.order(id)).cloned().collect::<Vec<_>>();
         slices.sort_by_key(number);
         slices
     }
@@ -276,7 +301,7 @@ impl Ledger {
         let mut due = self.slices(parent);
         due.retain(waits);
         due.sort_by_key(place);
-        due.truncate(usize::try_from(limit).unwrap());
+        due.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
         due.into_iter()
             .map(|order| DueSlice { slice_num: place(&order).1, due: order.scheduled_time, id: order.id })
             .collect()
@@ -287,23 +312,23 @@ impl Ledger {
         self.orders.values().filter(unknown).map(|order| order.id.clone()).collect()
     }
 
-    pub(crate) fn switches(&self) -> Switches {
+    pub fn switches(&self) -> Switches {
         Switches { kill: self.kill.clone(), breaker: self.breaker.clone() }
     }
 
-    pub(crate) fn history(&self, switch: &str) -> Vec<SwitchEntry> {
+    pub fn history(&self, switch: &str) -> Vec<SwitchEntry> {
         self.histories.get(switch).cloned().unwrap_or_default()
     }
 
-    pub(crate) fn quarantined(&self) -> Vec<Symbol> {
+    pub fn quarantined(&self) -> Vec<Symbol> {
         self.quarantines.iter().map(|(symbol, _)| symbol.clone()).collect()
     }
 
-    pub(crate) fn differences(&self) -> &[(Symbol, Decimal, Decimal)] {
+    pub fn differences(&self) -> &[(Symbol, Decimal, Decimal)] {
         &self.differences
     }
 
-    pub(crate) fn positions(&self, account: &AccountName) -> Vec<HeldPosition> {
+    pub fn positions(&self, account: &AccountName) -> Vec<HeldPosition> {
         let ours = self.positions.iter().filter(|((owner, _), _)| owner == account);
         ours.map(|((_, symbol), position)| HeldPosition {
             symbol: symbol.clone(),

@@ -1,4 +1,4 @@
-//! Time and chance that a test decides.
+//! Time and chance that a scenario decides.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
@@ -7,9 +7,20 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::Instant;
 use tranche_actors::ports::{Clock, Entropy};
 
-/// The clocks of a machine whose time is tokio's, which is paused.
-pub(crate) struct VirtualClock {
+/// Saturday 2026-11-21, noon; the trading day ends at 22:00 UTC.
+pub const EPOCH: DateTime<Utc> = match DateTime::from_timestamp(1_795_262_400, 0) {
+    Some(epoch) => epoch,
+    None => DateTime::UNIX_EPOCH,
+};
+
+/// How long the machine was up before its first process.
+const UPTIME: Duration = Duration::from_secs(1_000);
+
+/// The clocks of a machine whose time is tokio's, which is paused: it jumps to the next timer when nothing else is left
+/// to do.
+pub struct VirtualClock {
     origin: Instant,
+    epoch: DateTime<Utc>,
     /// By how much the wall clock was set, in microseconds.
     set: AtomicI64,
     /// For how long the machine was suspended, in microseconds.
@@ -18,14 +29,12 @@ pub(crate) struct VirtualClock {
 }
 
 impl VirtualClock {
-    /// Saturday noon; the trading day ends at 22:00 UTC.
-    pub(crate) fn epoch() -> DateTime<Utc> {
-        "2026-11-21T12:00:00Z".parse().unwrap()
-    }
-
-    pub(crate) fn new() -> Self {
+    /// The clocks of a machine that is born now, at this wall time.
+    #[must_use]
+    pub fn new(epoch: DateTime<Utc>) -> Self {
         Self {
             origin: Instant::now(),
+            epoch,
             set: AtomicI64::new(0),
             suspended: AtomicU64::new(0),
             panics: AtomicBool::new(false),
@@ -34,27 +43,37 @@ impl VirtualClock {
 
     /// The machine was suspended for so long: the wall clock and the clock that counts suspended time go on, what
     /// sleeps does not notice.
-    pub(crate) fn freeze(&self, slept: Duration) {
-        let micros = u64::try_from(slept.as_micros()).unwrap();
-        self.suspended.fetch_add(micros, Ordering::SeqCst);
+    pub fn freeze(&self, slept: Duration) {
+        self.suspended.fetch_add(micros(slept).unsigned_abs(), Ordering::SeqCst);
+    }
+
+    /// The wall clock is set forward by so many milliseconds, or back.
+    pub fn set(&self, by_millis: i64) {
+        self.set.fetch_add(by_millis.saturating_mul(1_000), Ordering::SeqCst);
     }
 
     /// Whoever asks for the wall time next dies of it.
-    pub(crate) fn panic_next(&self) {
+    pub fn panic_next(&self) {
         self.panics.store(true, Ordering::SeqCst);
     }
 
-    /// How long ago the test began.
-    pub(crate) fn elapsed(&self) -> Duration {
+    /// How long ago the machine was born.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
         self.monotonic() + Duration::from_micros(self.suspended.load(Ordering::SeqCst))
+    }
+
+    /// The wall time, as whoever only watches reads it.
+    #[must_use]
+    pub fn wall(&self) -> DateTime<Utc> {
+        self.epoch + TimeDelta::microseconds(micros(self.elapsed()) + self.set.load(Ordering::SeqCst))
     }
 }
 
 impl Clock for VirtualClock {
     fn now(&self) -> DateTime<Utc> {
         assert!(!self.panics.swap(false, Ordering::SeqCst), "the clock was told to break");
-        let micros = i64::try_from(self.elapsed().as_micros()).unwrap();
-        Self::epoch() + TimeDelta::microseconds(micros + self.set.load(Ordering::SeqCst))
+        self.wall()
     }
 
     fn monotonic(&self) -> Duration {
@@ -62,22 +81,28 @@ impl Clock for VirtualClock {
     }
 
     fn boottime(&self) -> Duration {
-        // A machine that was up for a while before its first process.
-        Duration::from_secs(1_000) + self.elapsed()
+        UPTIME + self.elapsed()
     }
 }
 
+fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+}
+
 /// Random bits that are the same for the same seed (Vigna's splitmix64).
-pub(crate) struct Seeded(AtomicU64);
+pub struct Seeded(AtomicU64);
 
 impl Seeded {
-    pub(crate) const fn new(seed: u64) -> Self {
+    /// The bits of a seed.
+    #[must_use]
+    pub const fn new(seed: u64) -> Self {
         Self(AtomicU64::new(seed))
     }
 
-    /// A number below `end`.
-    pub(crate) fn below(&self, end: u64) -> u64 {
-        self.bits() % end
+    /// A number below `end`, which is not zero.
+    #[must_use]
+    pub fn below(&self, end: u64) -> u64 {
+        self.bits() % end.max(1)
     }
 }
 

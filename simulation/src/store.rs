@@ -1,7 +1,7 @@
 //! The store port in memory: it survives the crash of a house, and fails as a test tells it to.
 
+use parking_lot::Mutex;
 use std::collections::VecDeque;
-use std::sync::Mutex;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -15,14 +15,18 @@ use tranche_actors::ports::store::{
     StoreError, Switches,
 };
 
-use super::calls::Calls;
+use crate::calls::Calls;
+use crate::life::Life;
+use crate::tape::{Step, Tape};
 use ledger::Ledger;
 
-pub(crate) mod ledger;
+pub use ledger::Saved;
+
+pub mod ledger;
 
 /// What goes wrong with one commit.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum CommitFault {
+pub enum CommitFault {
     /// It takes so much longer.
     Slow(Duration),
     /// The store is not there.
@@ -38,49 +42,59 @@ pub(crate) enum CommitFault {
 type Planned = (fn(&Write) -> bool, CommitFault);
 
 /// The store. Commits go one after the other, as through one writer.
-pub(crate) struct MemoryStore {
+pub struct MemoryStore {
     ledger: Mutex<Ledger>,
     planned: Mutex<VecDeque<Planned>>,
+    tape: Tape,
     /// Faults of the other methods; `commit` and `settle` too.
-    pub(crate) calls: Calls,
+    pub calls: Calls,
 }
 
 impl MemoryStore {
-    pub(crate) fn new() -> Self {
-        let calls = Calls::default();
+    /// An empty store.
+    #[must_use]
+    pub fn new(life: Life, tape: Tape) -> Self {
+        let calls = Calls::of(life);
         calls.delay("commit", Duration::from_millis(3));
-        Self { ledger: Mutex::default(), planned: Mutex::default(), calls }
+        Self { ledger: Mutex::default(), planned: Mutex::default(), tape, calls }
     }
 
     /// The next commits have these faults.
-    pub(crate) fn plan(&self, faults: impl IntoIterator<Item = CommitFault>) {
+    pub fn plan(&self, faults: impl IntoIterator<Item = CommitFault>) {
         let any: fn(&Write) -> bool = |_| true;
-        self.planned.lock().unwrap().extend(faults.into_iter().map(|fault| (any, fault)));
+        self.planned.lock().extend(faults.into_iter().map(|fault| (any, fault)));
     }
 
     /// The next commit with such a write has this fault.
-    pub(crate) fn plan_for(&self, which: fn(&Write) -> bool, fault: CommitFault) {
-        self.planned.lock().unwrap().push_back((which, fault));
+    pub fn plan_for(&self, which: fn(&Write) -> bool, fault: CommitFault) {
+        self.planned.lock().push_back((which, fault));
     }
 
     /// Whether every fault that was planned has happened.
-    pub(crate) fn is_through(&self) -> bool {
-        self.planned.lock().unwrap().is_empty()
+    #[must_use]
+    pub fn is_through(&self) -> bool {
+        self.planned.lock().is_empty()
+    }
+
+    /// Nothing fails any more.
+    pub fn heal(&self) {
+        self.planned.lock().clear();
+        self.calls.heal();
     }
 
     /// From now on nothing can be written, or it can be again.
-    pub(crate) fn fail_commits(&self, fails: bool) {
+    pub fn fail_commits(&self, fails: bool) {
         self.calls.fail("commit", fails);
         self.calls.fail("settle", fails);
     }
 
     /// Looks into what is stored.
-    pub(crate) fn look<T>(&self, look: impl FnOnce(&Ledger) -> T) -> T {
-        look(&self.ledger.lock().unwrap())
+    pub fn look<T>(&self, look: impl FnOnce(&Ledger) -> T) -> T {
+        look(&self.ledger.lock())
     }
 
     fn fault_of(&self, batch: &Batch) -> Option<CommitFault> {
-        let mut planned = self.planned.lock().unwrap();
+        let mut planned = self.planned.lock();
         let (which, fault) = planned.front()?;
         let applies = batch.writes.len() > 1 || !matches!(fault, CommitFault::RefuseMany);
         if applies && batch.writes.iter().any(which) { planned.pop_front().map(|(_, fault)| fault) } else { None }
@@ -90,7 +104,7 @@ impl MemoryStore {
         if self.calls.enter(method).await {
             return Err(unavailable("it was told to fail"));
         }
-        let ledger = self.ledger.lock().unwrap();
+        let ledger = self.ledger.lock();
         if ledger.is_open() { Ok(look(&ledger)) } else { Err(unavailable("it is not open")) }
     }
 }
@@ -105,15 +119,16 @@ impl Store for MemoryStore {
         if self.calls.enter("open").await {
             return Err(unavailable("it was told to fail"));
         }
-        self.ledger.lock().unwrap().open();
+        self.ledger.lock().open();
         Ok(())
     }
 
     async fn acquire(&self, account: &AccountName, _owner: &str) -> Result<Ownership, StoreError> {
         self.read("acquire", |_| ()).await?;
-        Ok(self.ledger.lock().unwrap().acquire(account))
+        Ok(self.ledger.lock().acquire(account))
     }
 
+    #[expect(clippy::panic, reason = "a store that dies takes its caller with it")]
     async fn commit(&self, batch: &Batch) -> Result<Commit, StoreError> {
         let fails = self.calls.enter("commit").await;
         let fault = self.fault_of(batch);
@@ -131,13 +146,13 @@ impl Store for MemoryStore {
             return Err(unavailable("it was told to fail"));
         }
         let detail = "the connection was told to break".to_owned();
-        let mut ledger = self.ledger.lock().unwrap();
         if let Some(CommitFault::Unknown { committed: false }) = fault {
-            let then = ledger.clone().commit(batch)?;
+            let (then, _) = self.look(Ledger::clone).commit(batch)?;
             return Err(StoreError::OutcomeUnknown { detail, then });
         }
-        let then = ledger.commit(batch)?;
-        drop(ledger);
+        let (then, saved) = self.ledger.lock().commit(batch)?;
+        self.tape.note(&Step::Committed(batch, &saved));
+        self.calls.leave().await;
         match fault {
             Some(CommitFault::Unknown { committed: true }) => Err(StoreError::OutcomeUnknown { detail, then }),
             Some(CommitFault::Panic { committed: true }) => panic!("the store was told to panic"),
@@ -217,7 +232,7 @@ impl Store for MemoryStore {
     }
 
     async fn switch_history(&self, switch: &str, limit: u32) -> Result<Vec<SwitchEntry>, StoreError> {
-        let limit = usize::try_from(limit).unwrap();
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         self.read("switch_history", |ledger| ledger.history(switch).into_iter().rev().take(limit).collect()).await
     }
 
@@ -231,6 +246,6 @@ impl Store for MemoryStore {
 
     async fn close(&self) {
         self.calls.enter("close").await;
-        self.ledger.lock().unwrap().close();
+        self.ledger.lock().close();
     }
 }

@@ -1,0 +1,11 @@
+//! The whole gateway on virtual time: the real supervisor and actors over a store and a venue in memory.
+//!
+//! Nothing here reads a clock, a file or chance of the machine's: one seed decides everything.
+
+pub mod calls;
+pub mod clock;
+pub mod life;
+pub mod requests;
+pub mod store;
+pub mod tape;
+pub mod venue;

@@ -1,0 +1,127 @@
+//! What clients and operators ask of a house in a simulation, and what they are told.
+
+use std::fmt;
+
+use tranche_actors::commands::{
+    CancelOrder, CancelParent, CanceledParent, CommandError, Disengage, Engage, EngageAnswer, Reset, SubmitOrder,
+    SubmitParent, SubmittedOrder, SubmittedParent, Trip,
+};
+use tranche_actors::domain::breaker::BreakerState;
+use tranche_actors::domain::kill::KillState;
+use tranche_actors::domain::order::Order;
+use tranche_actors::supervisor::House;
+
+/// A request.
+#[derive(Clone, Debug)]
+pub enum Request {
+    /// Works a parent.
+    Parent(Box<SubmitParent>),
+    /// Sends a single order.
+    Single(Box<SubmitOrder>),
+    /// Cancels a parent.
+    CancelParent(CancelParent),
+    /// Cancels a single order or a slice.
+    CancelOrder(CancelOrder),
+    /// Engages the kill switch.
+    Engage(Engage),
+    /// Releases it.
+    Disengage(Disengage),
+    /// Trips the breaker.
+    Trip(Trip),
+    /// Resets it.
+    Reset(Reset),
+}
+
+/// What came back.
+#[derive(Clone, Debug)]
+pub enum Reply {
+    /// The parent is durable.
+    Parent(Box<SubmittedParent>),
+    /// The single order is durable.
+    Single(Box<SubmittedOrder>),
+    /// The parent's cancel is durable.
+    CanceledParent(Box<CanceledParent>),
+    /// The order's cancel is durable.
+    CanceledOrder(Box<Order>),
+    /// Trading is stopped.
+    Engaged(Box<EngageAnswer>),
+    /// Trading may go on.
+    Disengaged(Box<KillState>),
+    /// The breaker is as it was asked to be.
+    Breaker(Box<BreakerState>),
+    /// It was refused, or its outcome is unknown.
+    Refused(CommandError),
+    /// Nobody answered: the process died, or the actor did.
+    Silence,
+}
+
+impl Request {
+    /// Sends it and waits for the reply.
+    pub async fn send(self, house: &House) -> Reply {
+        let desk = &house.desk;
+        match self {
+            Self::Parent(submit) => reply(desk.submit_parent.send(*submit).await, |it| Reply::Parent(Box::new(it))),
+            Self::Single(submit) => reply(desk.submit_order.send(*submit).await, |it| Reply::Single(Box::new(it))),
+            Self::CancelParent(cancel) => {
+                reply(desk.cancel_parent.send(cancel).await, |it| Reply::CanceledParent(Box::new(it)))
+            }
+            Self::CancelOrder(cancel) => {
+                reply(desk.cancel_order.send(cancel).await, |it| Reply::CanceledOrder(Box::new(it)))
+            }
+            Self::Engage(engage) => {
+                reply(Ok::<_, ()>(house.kill_switch.engage(engage).await), |it| Reply::Engaged(Box::new(it)))
+            }
+            Self::Disengage(release) => reply(desk.disengage.send(release).await, |it| Reply::Disengaged(Box::new(it))),
+            Self::Trip(trip) => reply(desk.trip.send(trip).await, |it| Reply::Breaker(Box::new(it))),
+            Self::Reset(reset) => reply(desk.reset.send(reset).await, |it| Reply::Breaker(Box::new(it))),
+        }
+    }
+}
+
+fn reply<T, E>(answer: Result<Result<T, CommandError>, E>, wrap: impl FnOnce(T) -> Reply) -> Reply {
+    match answer {
+        Ok(Ok(answer)) => wrap(answer),
+        Ok(Err(error)) => Reply::Refused(error),
+        Err(_) => Reply::Silence,
+    }
+}
+
+impl fmt::Display for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Parent(submit) => {
+                let (order, schedule) = (&submit.request.instruction, &submit.request.schedule);
+                let qty = submit.request.qty;
+                write!(f, "parent {} {} {} every {} s", order.side, qty.get(), order.symbol, schedule.interval_seconds)
+            }
+            Self::Single(submit) => {
+                let order = &submit.request.instruction;
+                write!(f, "order {} {} {}", order.side, submit.request.qty.get(), order.symbol)
+            }
+            Self::CancelParent(cancel) => write!(f, "cancel parent {}", cancel.id),
+            Self::CancelOrder(cancel) => write!(f, "cancel order {}", cancel.id),
+            Self::Engage(engage) => write!(f, "engage in mode {}", engage.mode),
+            Self::Disengage(_) => write!(f, "disengage"),
+            Self::Trip(_) => write!(f, "trip"),
+            Self::Reset(_) => write!(f, "reset"),
+        }
+    }
+}
+
+impl fmt::Display for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Parent(it) => write!(f, "parent {} {}", it.parent.id, it.parent.status),
+            Self::Single(it) => write!(f, "order {} {}", it.order.id, it.order.status),
+            Self::CanceledParent(it) => write!(f, "parent {} {}", it.parent.id, it.parent.status),
+            Self::CanceledOrder(it) => write!(f, "order {} {}", it.id, it.status),
+            Self::Engaged(it) => {
+                write!(f, "engaged, {} unknown, not durable in {:?}", it.unknown.len(), it.not_durable)
+            }
+            Self::Disengaged(_) => write!(f, "disengaged"),
+            Self::Breaker(state) => write!(f, "breaker {:?}", state.state),
+            Self::Refused(error) => write!(f, "refused: {error}"),
+            Self::Silence => write!(f, "no answer"),
+        }
+    }
+}

@@ -1,0 +1,511 @@
+//! The venue port over the matching engine: it outlives a process, remembers every request, and fails as a scenario says.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::stream::BoxStream;
+use parking_lot::Mutex;
+use rust_decimal::Decimal;
+use tranche_actors::domain::names::{BrokerOrderId, OrderId, Symbol};
+use tranche_actors::domain::venue::{Execution, NewOrder, Quote, VenueEvent, VenueOrder, VenuePosition, VenueWords};
+use tranche_actors::market::book::{BookOrder, BookState, Change};
+use tranche_actors::market::engine::{Engine, Rules};
+use tranche_actors::market::faults::{Dice, EventFault, RequestFault};
+use tranche_actors::market::quotes::Quotes;
+use tranche_actors::ports::{CancelError, SubmitError, Venue, VenueError};
+
+use crate::calls::Calls;
+use crate::clock::{Seeded, VirtualClock};
+use crate::life::Life;
+use crate::tape::{Step, Tape};
+use streams::Streams;
+
+mod streams;
+
+/// How long a `day` order lives.
+const SESSION: TimeDelta = TimeDelta::hours(8);
+/// Most orders on a page.
+const PAGE: usize = 50;
+/// What the account begins with.
+const CASH: Decimal = Decimal::from_parts(1_000_000_000, 0, 0, false, 0);
+
+/// What happens to one submission.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// Nothing goes wrong.
+    Taken,
+    /// Taken, and never answered.
+    AnswerLost,
+    /// Taken, and answered after so long.
+    AnsweredAfter(Duration),
+    /// Never arrives, never answered.
+    RequestLost,
+    /// Never answered, and taken only after so long.
+    ArrivesAfter(Duration),
+    /// No byte of it left.
+    NeverLeft,
+    /// 429, with what it asks the client to wait.
+    Busy(Option<Duration>),
+    /// 5xx, not taken.
+    ErrorBefore,
+    /// 5xx, taken.
+    ErrorAfter,
+    /// Refused for want of buying power.
+    Rejected,
+    /// Our key is refused.
+    Unauthorised,
+    /// The sender dies over it, taken or not.
+    Panic {
+        /// Whether the venue took it.
+        taken: bool,
+    },
+}
+
+/// One submission as the venue saw it.
+#[derive(Clone, Debug)]
+pub struct Submission {
+    /// When, on the wall clock.
+    pub at: DateTime<Utc>,
+    /// The order.
+    pub id: OrderId,
+    /// The book had an order of this id already.
+    pub duplicate: bool,
+}
+
+type Decide = Box<dyn FnMut(&NewOrder) -> Fate + Send>;
+
+struct Desk {
+    engine: Engine,
+    decide: Option<Decide>,
+    dice: Option<Dice>,
+    planned: VecDeque<Fate>,
+    planned_cancels: VecDeque<RequestFault>,
+    submissions: Vec<Submission>,
+    /// The instants of all submissions, cancels and look-ups.
+    requests: Vec<DateTime<Utc>>,
+    late: Vec<(DateTime<Utc>, NewOrder)>,
+    cancel_pending: TimeDelta,
+    latency: Duration,
+    /// By how much a request may take longer, by chance.
+    spread: Option<(Duration, Seeded)>,
+}
+
+/// The venue of one account.
+pub struct EngineVenue {
+    clock: Arc<VirtualClock>,
+    desk: Arc<Mutex<Desk>>,
+    streams: Streams,
+    tape: Tape,
+    life: Life,
+    /// Faults of the methods other than `submit`.
+    pub calls: Calls,
+}
+
+impl EngineVenue {
+    /// A venue with an empty book, at these prices.
+    #[must_use]
+    pub fn new(clock: Arc<VirtualClock>, rules: Rules, quotes: Quotes, life: Life, tape: Tape) -> Self {
+        let book = BookState { cash: CASH, ..BookState::default() };
+        let desk = Desk {
+            engine: Engine::new(rules, quotes, book),
+            decide: None,
+            dice: None,
+            planned: VecDeque::new(),
+            planned_cancels: VecDeque::new(),
+            submissions: Vec::new(),
+            requests: Vec::new(),
+            late: Vec::new(),
+            cancel_pending: TimeDelta::zero(),
+            latency: Duration::from_millis(5),
+            spread: None,
+        };
+        Self {
+            clock,
+            desk: Arc::new(Mutex::new(desk)),
+            streams: Streams::default(),
+            calls: Calls::of(life.clone()),
+            tape,
+            life,
+        }
+    }
+
+    /// The next submissions have these fates.
+    pub fn plan(&self, fates: impl IntoIterator<Item = Fate>) {
+        self.desk.lock().planned.extend(fates);
+    }
+
+    /// The next cancels have these faults.
+    pub fn plan_cancels(&self, faults: impl IntoIterator<Item = RequestFault>) {
+        self.desk.lock().planned_cancels.extend(faults);
+    }
+
+    /// The next events have these faults.
+    pub fn plan_events(&self, faults: impl IntoIterator<Item = EventFault>) {
+        self.streams.plan(faults);
+    }
+
+    /// Decides the fate of every submission from now on that has none planned.
+    pub fn decide(&self, decide: impl FnMut(&NewOrder) -> Fate + Send + 'static) {
+        self.desk.lock().decide = Some(Box::new(decide));
+    }
+
+    /// What happens to every event from now on that has no fault planned.
+    pub fn decide_events(&self, decide: impl FnMut(&VenueEvent) -> EventFault + Send + 'static) {
+        self.streams.decide(decide);
+    }
+
+    /// What is not planned or decided is left to chance from now on.
+    pub fn throw(&self, dice: &Dice) {
+        let mut events = dice.clone();
+        self.streams.decide(move |_| events.event());
+        self.desk.lock().dice = Some(dice.clone());
+    }
+
+    /// Nothing goes wrong any more; what is late still arrives.
+    pub fn heal(&self) {
+        let mut desk = self.desk.lock();
+        (desk.decide, desk.dice) = (None, None);
+        desk.planned.clear();
+        desk.planned_cancels.clear();
+        self.streams.heal();
+        self.calls.heal();
+    }
+
+    /// Every stream of events ends.
+    pub fn end_streams(&self) {
+        self.streams.end();
+    }
+
+    /// How long every request takes.
+    pub fn set_latency(&self, latency: Duration) {
+        self.desk.lock().latency = latency;
+    }
+
+    /// By how much a request may take longer, by the chance of this seed.
+    pub fn set_spread(&self, spread: Duration, seed: u64) {
+        self.desk.lock().spread = Some((spread, Seeded::new(seed)));
+    }
+
+    /// A cancel is pending for so long before it is confirmed.
+    pub fn set_cancel_pending(&self, pending: Duration) {
+        self.desk.lock().cancel_pending = delta(pending);
+    }
+
+    /// Every submission so far, those that never arrived included.
+    #[must_use]
+    pub fn submissions(&self) -> Vec<Submission> {
+        self.desk.lock().submissions.clone()
+    }
+
+    /// Takes an order that somebody else sent.
+    ///
+    /// # Errors
+    /// The venue's refusal.
+    pub fn slip_in(&self, order: &NewOrder) -> Result<VenueOrder, SubmitError> {
+        self.take(order)
+    }
+
+    /// The instants of all requests that a rate limit counts.
+    #[must_use]
+    pub fn requests(&self) -> Vec<DateTime<Utc>> {
+        self.desk.lock().requests.clone()
+    }
+
+    /// Looks into the engine as it is, without letting it come to the present.
+    pub fn look<T>(&self, look: impl FnOnce(&Engine) -> T) -> T {
+        look(&self.desk.lock().engine)
+    }
+
+    /// Every order in the book, oldest first.
+    #[must_use]
+    pub fn book(&self) -> Vec<VenueOrder> {
+        self.settle();
+        self.look(|engine| engine.book().orders_after(0).map(shown).collect())
+    }
+
+    /// The order of that id.
+    #[must_use]
+    pub fn in_book(&self, id: &OrderId) -> Option<VenueOrder> {
+        self.settle();
+        self.look(|engine| engine.book().find(id).map(shown))
+    }
+
+    /// What the account holds.
+    #[must_use]
+    pub fn holds(&self, symbol: &Symbol) -> Decimal {
+        self.look(|engine| engine.book().positions().get(symbol).copied().unwrap_or_default())
+    }
+
+    /// Lets the engine come to the present, and sends out what changed.
+    pub fn settle(&self) {
+        settle(&self.desk, &self.clock, &self.streams, &self.tape);
+    }
+
+    fn take(&self, order: &NewOrder) -> Result<VenueOrder, SubmitError> {
+        self.settle();
+        let now = self.clock.wall();
+        let taken = self.desk.lock().engine.submit(order, now, now + SESSION)?;
+        self.tape.note(&Step::Taken(&taken.order));
+        send_out(&self.streams, &self.tape, taken.changes);
+        Ok(taken.order)
+    }
+
+    async fn travel(&self) {
+        let latency = {
+            let desk = self.desk.lock();
+            desk.latency + desk.spread.as_ref().map_or(Duration::ZERO, |(most, chance)| part_of(*most, chance))
+        };
+        tokio::time::sleep(latency).await;
+        self.calls.leave().await;
+    }
+
+    async fn ask<T>(&self, method: &'static str, look: impl FnOnce(&Engine) -> T) -> Result<T, VenueError> {
+        if matches!(method, "find" | "cancel") {
+            self.desk.lock().requests.push(self.clock.wall());
+        }
+        if self.calls.enter(method).await {
+            let detail = format!("{method} was told to fail");
+            return Err(VenueError::Unavailable { detail });
+        }
+        self.travel().await;
+        self.settle();
+        Ok(self.look(look))
+    }
+
+    fn fate_of(&self, order: &NewOrder) -> Fate {
+        let mut desk = self.desk.lock();
+        let planned = desk.planned.pop_front();
+        let fate = planned.or_else(|| desk.decide.as_mut().map(|decide| decide(order)));
+        let fate = fate.or_else(|| desk.dice.as_mut().map(|dice| thrown(dice.request())));
+        let fate = fate.unwrap_or(Fate::Taken);
+        let at = self.clock.wall();
+        let id = order.client_order_id.clone();
+        let duplicate = desk.engine.book().find(&id).is_some();
+        if fate != Fate::NeverLeft {
+            desk.requests.push(at);
+        }
+        desk.submissions.push(Submission { at, id, duplicate });
+        fate
+    }
+
+    fn cancel_now(&self, order: &BrokerOrderId) -> Result<(), CancelError> {
+        let now = self.clock.wall();
+        let changes = {
+            let mut desk = self.desk.lock();
+            let confirm_at = now + desk.cancel_pending;
+            desk.engine.cancel(order, now, confirm_at)?
+        };
+        send_out(&self.streams, &self.tape, changes);
+        Ok(())
+    }
+
+    /// What becomes of a submission: taken or not, and when it is answered; `None`: never.
+    async fn submit_with(&self, order: &NewOrder, fate: Fate) -> Result<VenueOrder, SubmitError> {
+        let (takes, answer) = match fate {
+            Fate::Taken | Fate::ErrorAfter | Fate::Panic { taken: true } => (true, Some(Duration::ZERO)),
+            Fate::AnswerLost => (true, None),
+            Fate::AnsweredAfter(wait) => (true, Some(wait)),
+            Fate::RequestLost | Fate::ArrivesAfter(_) => (false, None),
+            Fate::NeverLeft
+            | Fate::Busy(_)
+            | Fate::ErrorBefore
+            | Fate::Rejected
+            | Fate::Unauthorised
+            | Fate::Panic { taken: false } => (false, Some(Duration::ZERO)),
+        };
+        let taken = takes.then(|| self.take(order));
+        if let Fate::ArrivesAfter(wait) = fate {
+            let at = self.clock.wall() + delta(wait);
+            self.desk.lock().late.push((at, order.clone()));
+        }
+        let Some(wait) = answer else {
+            return std::future::pending().await;
+        };
+        self.travel().await;
+        tokio::time::sleep(wait).await;
+        answered(fate, taken)
+    }
+}
+
+#[expect(clippy::panic, reason = "a venue that dies takes its caller with it")]
+fn answered(fate: Fate, taken: Option<Result<VenueOrder, SubmitError>>) -> Result<VenueOrder, SubmitError> {
+    match fate {
+        Fate::Panic { .. } => panic!("the venue was told to panic"),
+        Fate::NeverLeft => Err(SubmitError::NeverLeft { detail: "connection refused".to_owned() }),
+        Fate::Busy(retry_after) => Err(SubmitError::NotNow { retry_after }),
+        Fate::ErrorBefore | Fate::ErrorAfter => Err(unknown("503")),
+        Fate::Unauthorised => Err(SubmitError::Unauthorised { detail: "forbidden".to_owned() }),
+        Fate::Rejected => Err(SubmitError::Rejected(VenueWords {
+            code: "40310000".to_owned(),
+            message: "insufficient buying power".to_owned(),
+        })),
+        Fate::Taken | Fate::AnswerLost | Fate::AnsweredAfter(_) | Fate::RequestLost | Fate::ArrivesAfter(_) => {
+            taken.unwrap_or_else(|| Err(unknown("not taken")))
+        }
+    }
+}
+
+fn thrown((fault, late): (RequestFault, Duration)) -> Fate {
+    match fault {
+        RequestFault::None if late.is_zero() => Fate::Taken,
+        RequestFault::None => Fate::AnsweredAfter(late),
+        RequestFault::Busy { retry_after } => Fate::Busy(retry_after),
+        RequestFault::TimeoutBefore => Fate::RequestLost,
+        RequestFault::ErrorBefore => Fate::ErrorBefore,
+        RequestFault::TimeoutAfter => Fate::AnswerLost,
+        RequestFault::ErrorAfter => Fate::ErrorAfter,
+    }
+}
+
+fn part_of(most: Duration, chance: &Seeded) -> Duration {
+    let micros = u64::try_from(most.as_micros()).unwrap_or(u64::MAX);
+    Duration::from_micros(chance.below(micros.saturating_add(1)))
+}
+
+fn delta(duration: Duration) -> TimeDelta {
+    TimeDelta::from_std(duration).unwrap_or(TimeDelta::MAX)
+}
+
+fn settle(desk: &Mutex<Desk>, clock: &VirtualClock, streams: &Streams, tape: &Tape) {
+    let now = clock.wall();
+    let (mut changes, mut taken) = (Vec::new(), Vec::new());
+    {
+        let mut desk = desk.lock();
+        changes.extend(desk.engine.tick(now));
+        if desk.late.iter().any(|(at, _)| *at <= now) {
+            let (arrived, late): (Vec<_>, _) =
+                std::mem::take(&mut desk.late).into_iter().partition(|(at, _)| *at <= now);
+            desk.late = late;
+            for (_, order) in arrived {
+                if let Ok(accepted) = desk.engine.submit(&order, now, now + SESSION) {
+                    changes.extend(accepted.changes);
+                    taken.push(accepted.order);
+                }
+            }
+        }
+    }
+    for order in &taken {
+        tape.note(&Step::Taken(order));
+    }
+    send_out(streams, tape, changes);
+}
+
+fn send_out(streams: &Streams, tape: &Tape, changes: Vec<Change>) {
+    for Change { order, execution } in changes {
+        let event = VenueEvent::Order { order: Box::new(order.order), execution };
+        tape.note(&Step::Event(&event));
+        streams.send(event);
+    }
+}
+
+fn unknown(detail: &str) -> SubmitError {
+    SubmitError::Unknown { detail: detail.to_owned() }
+}
+
+fn unavailable(detail: &str) -> VenueError {
+    VenueError::Unavailable { detail: detail.to_owned() }
+}
+
+#[async_trait]
+impl Venue for EngineVenue {
+    async fn submit(&self, order: &NewOrder) -> Result<VenueOrder, SubmitError> {
+        self.tape.note(&Step::Sent(order));
+        let fate = self.fate_of(order);
+        self.life.pass().await;
+        let result = self.submit_with(order, fate).await;
+        self.tape.note(&Step::Answered(&order.client_order_id, &result));
+        result
+    }
+
+    async fn cancel(&self, order: &BrokerOrderId) -> Result<(), CancelError> {
+        self.tape.note(&Step::CancelSent(order));
+        let fault = {
+            let mut desk = self.desk.lock();
+            let planned = desk.planned_cancels.pop_front();
+            planned.or_else(|| desk.dice.as_mut().map(|dice| dice.request().0)).unwrap_or(RequestFault::None)
+        };
+        match fault {
+            RequestFault::None => {}
+            RequestFault::Busy { retry_after } => return Err(VenueError::NotNow { retry_after }.into()),
+            RequestFault::TimeoutBefore => return std::future::pending().await,
+            RequestFault::ErrorBefore => return Err(unavailable("503").into()),
+            RequestFault::TimeoutAfter | RequestFault::ErrorAfter => {
+                self.settle();
+                self.cancel_now(order)?;
+                if fault == RequestFault::TimeoutAfter {
+                    return std::future::pending().await;
+                }
+                return Err(unavailable("503").into());
+            }
+        }
+        self.ask("cancel", |_| ()).await?;
+        self.cancel_now(order)
+    }
+
+    async fn find(&self, id: &OrderId) -> Result<Option<VenueOrder>, VenueError> {
+        let found = self.ask("find", |engine| engine.book().find(id).map(shown)).await?;
+        if self.desk.lock().dice.as_mut().is_some_and(Dice::lookup_fails) {
+            return Err(unavailable("503"));
+        }
+        self.tape.note(&Step::LookedUp(id, found.as_ref()));
+        Ok(found)
+    }
+
+    async fn open_orders(&self) -> Result<Vec<VenueOrder>, VenueError> {
+        self.ask("open_orders", |engine| engine.book().live().map(shown).collect()).await
+    }
+
+    async fn orders_since(
+        &self,
+        since: DateTime<Utc>,
+        after: Option<&BrokerOrderId>,
+    ) -> Result<Vec<VenueOrder>, VenueError> {
+        self.ask("orders_since", |engine| {
+            let seq = after.and_then(|id| engine.book().get(id)).map_or(0, |held| held.seq);
+            let page = engine.book().orders_after(seq);
+            page.filter(|held| held.order.submitted_at >= since).take(PAGE).map(shown).collect()
+        })
+        .await
+    }
+
+    /// A trade has another id here than on the stream, as at brokers that list activities.
+    async fn executions_since(&self, since: DateTime<Utc>) -> Result<Vec<Execution>, VenueError> {
+        self.ask("executions_since", |engine| {
+            let trades = engine.book().executions().iter().filter(|trade| trade.at >= since);
+            let listed = |trade: &Execution| Execution {
+                execution_id: format!("activity-{}", trade.execution_id),
+                ..trade.clone()
+            };
+            trades.map(listed).collect()
+        })
+        .await
+    }
+
+    async fn positions(&self) -> Result<Vec<VenuePosition>, VenueError> {
+        self.ask("positions", |engine| {
+            let held = engine.book().positions().iter().filter(|(_, qty)| !qty.is_zero());
+            let shown = held.map(|(symbol, qty)| VenuePosition { symbol: symbol.clone(), qty: *qty });
+            shown.collect()
+        })
+        .await
+    }
+
+    async fn quote(&self, symbol: &Symbol) -> Result<Quote, VenueError> {
+        let now = self.clock.wall();
+        self.ask("quote", |engine| engine.quote(symbol, now)).await
+    }
+
+    async fn events(&self) -> Result<BoxStream<'static, VenueEvent>, VenueError> {
+        self.ask("events", |_| ()).await?;
+        let (desk, clock, streams, tape) =
+            (Arc::clone(&self.desk), Arc::clone(&self.clock), self.streams.clone(), self.tape.clone());
+        Ok(self.streams.subscribe(self.life.clone(), move || settle(&desk, &clock, &streams, &tape)))
+    }
+}
+
+fn shown(held: &BookOrder) -> VenueOrder {
+    held.order.clone()
+}

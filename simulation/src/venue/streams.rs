@@ -1,0 +1,110 @@
+//! The streams of a venue's events, on which events are lost, repeated and overtaken.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::{self, BoxStream};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tranche_actors::domain::venue::VenueEvent;
+use tranche_actors::market::faults::EventFault;
+
+use crate::life::Life;
+
+/// How often a stream looks what the market did.
+const TICK: Duration = Duration::from_millis(100);
+
+#[derive(Default)]
+struct Queue {
+    /// What waits, and whether the stream has ended.
+    waiting: Mutex<(VecDeque<VenueEvent>, bool)>,
+    news: Notify,
+}
+
+type Decide = Box<dyn FnMut(&VenueEvent) -> EventFault + Send>;
+
+#[derive(Default)]
+struct Shared {
+    queues: Vec<Weak<Queue>>,
+    planned: VecDeque<EventFault>,
+    decide: Option<Decide>,
+    held_back: Option<VenueEvent>,
+}
+
+/// Everybody who listens.
+#[derive(Clone, Default)]
+pub(super) struct Streams(Arc<Mutex<Shared>>);
+
+impl Streams {
+    pub(super) fn plan(&self, faults: impl IntoIterator<Item = EventFault>) {
+        self.0.lock().planned.extend(faults);
+    }
+
+    pub(super) fn decide(&self, decide: impl FnMut(&VenueEvent) -> EventFault + Send + 'static) {
+        self.0.lock().decide = Some(Box::new(decide));
+    }
+
+    pub(super) fn heal(&self) {
+        let mut shared = self.0.lock();
+        shared.planned.clear();
+        shared.decide = None;
+    }
+
+    pub(super) fn send(&self, event: VenueEvent) {
+        let mut shared = self.0.lock();
+        let planned = shared.planned.pop_front();
+        let fault = planned.or_else(|| shared.decide.as_mut().map(|decide| decide(&event)));
+        let events = match fault.unwrap_or(EventFault::None) {
+            EventFault::None => vec![event],
+            EventFault::Lost => Vec::new(),
+            EventFault::Duplicated => vec![event.clone(), event],
+            EventFault::Reordered => shared.held_back.replace(event).into_iter().collect(),
+        };
+        let overtaken = if events.is_empty() { None } else { shared.held_back.take() };
+        shared.queues.retain(|queue| queue.strong_count() > 0);
+        for queue in shared.queues.iter().filter_map(Weak::upgrade) {
+            queue.waiting.lock().0.extend(events.iter().cloned().chain(overtaken.clone()));
+            queue.news.notify_one();
+        }
+    }
+
+    pub(super) fn end(&self) {
+        for queue in std::mem::take(&mut self.0.lock().queues).iter().filter_map(Weak::upgrade) {
+            queue.waiting.lock().1 = true;
+            queue.news.notify_one();
+        }
+    }
+
+    /// A stream of what is sent from now on. It keeps the market going while somebody listens.
+    pub(super) fn subscribe(
+        &self,
+        life: Life,
+        settle: impl Fn() + Send + Sync + 'static,
+    ) -> BoxStream<'static, VenueEvent> {
+        let queue = Arc::new(Queue::default());
+        self.0.lock().queues.push(Arc::downgrade(&queue));
+        let settle = Arc::new(settle);
+        stream::unfold((queue, settle, life), |(queue, settle, life)| async move {
+            loop {
+                let (next, ended) = {
+                    let mut waiting = queue.waiting.lock();
+                    (waiting.0.pop_front(), waiting.1)
+                };
+                match next {
+                    Some(event) => {
+                        life.pass().await;
+                        return Some((event, (queue, settle, life)));
+                    }
+                    None if ended => return None,
+                    None => {}
+                }
+                if tokio::time::timeout(TICK, queue.news.notified()).await.is_err() && !life.is_dead() {
+                    settle();
+                }
+            }
+        })
+        .boxed()
+    }
+}
