@@ -4,8 +4,18 @@
 
 pub mod calls;
 pub mod clock;
+pub mod faults;
+pub mod invariants;
 pub mod life;
+pub mod log;
 pub mod requests;
+pub mod run;
+pub mod scenario;
 pub mod store;
 pub mod tape;
 pub mod venue;
+
+mod panics;
+mod watch;
+
+pub use watch::Violation;

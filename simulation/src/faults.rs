@@ -1,0 +1,214 @@
+//! What goes wrong in a scenario, each thing at its time, so that it can be switched off by itself.
+
+use std::fmt;
+use std::time::Duration;
+
+use tranche_actors::domain::kill::KillMode;
+use tranche_actors::market::faults::{EventFault, RequestFault};
+use tranche_actors::ports::Entropy;
+
+use crate::clock::Seeded;
+use crate::life::Death;
+use crate::store::CommitFault;
+use crate::venue::Fate;
+
+/// One fault.
+#[derive(Clone, Debug)]
+pub struct Fault {
+    /// When, from the start of the scenario.
+    pub at: Duration,
+    /// What.
+    pub kind: FaultKind,
+}
+
+/// What goes wrong.
+#[derive(Clone, Debug)]
+pub enum FaultKind {
+    /// The next submission has this fate.
+    Submission(Fate),
+    /// The next cancel has this fault.
+    Cancel(RequestFault),
+    /// The next event of the venue has this fault.
+    Event(EventFault),
+    /// The next commit has this fault.
+    Commit(CommitFault),
+    /// A method of the store fails for so long.
+    StoreFails(&'static str, Duration),
+    /// A method of the venue answers with errors for so long.
+    VenueFails(&'static str, Duration),
+    /// A method of the venue doesn't answer for so long.
+    VenueSilent(&'static str, Duration),
+    /// The venue's stream of events ends.
+    StreamEnds,
+    /// An actor dies, so many points of meeting the world from now.
+    ActorDies(u32),
+    /// The process dies, so many points from now, and is started again after so long.
+    Crash(u32, Duration),
+    /// The machine is suspended for so long.
+    Suspended(Duration),
+    /// The wall clock is set by so many milliseconds.
+    ClockSet(i64),
+    /// The kill switch is engaged, and released after so long.
+    Engaged(KillMode, Duration),
+    /// The breaker trips, and is reset after so long.
+    Tripped(Duration),
+}
+
+/// The reads of the store, as the port names them.
+const STORE_READS: [&str; 7] =
+    ["order", "due_slices", "open_orders", "marked_orders", "open_parents", "switches", "positions"];
+/// The questions to a venue.
+const VENUE_READS: [&str; 7] =
+    ["find", "open_orders", "orders_since", "executions_since", "positions", "quote", "events"];
+
+impl FaultKind {
+    /// For how long it lasts; what strikes once doesn't.
+    #[must_use]
+    pub const fn lasts(&self) -> Option<Duration> {
+        match self {
+            Self::StoreFails(_, lasts)
+            | Self::VenueFails(_, lasts)
+            | Self::VenueSilent(_, lasts)
+            | Self::Engaged(_, lasts)
+            | Self::Tripped(lasts) => Some(*lasts),
+            Self::Submission(_)
+            | Self::Cancel(_)
+            | Self::Event(_)
+            | Self::Commit(_)
+            | Self::StreamEnds
+            | Self::ActorDies(_)
+            | Self::Crash(..)
+            | Self::Suspended(_)
+            | Self::ClockSet(_) => None,
+        }
+    }
+
+    /// Something that may go wrong, drawn.
+    #[must_use]
+    pub fn drawn(chance: &Seeded) -> Self {
+        match chance.below(100) {
+            0..=27 => Self::Submission(fate(chance)),
+            28..=33 => Self::Cancel(request_fault(chance)),
+            34..=47 => Self::Event(event_fault(chance)),
+            48..=59 => Self::Commit(commit_fault(chance)),
+            60..=63 => Self::StoreFails("commit", spell(chance, 8_000)),
+            64..=67 => Self::StoreFails(one_of(chance, STORE_READS), spell(chance, 5_000)),
+            68..=72 => Self::VenueFails(one_of(chance, VENUE_READS), spell(chance, 15_000)),
+            73..=75 => Self::VenueSilent(one_of(chance, VENUE_READS), spell(chance, 15_000)),
+            76..=78 => Self::StreamEnds,
+            79..=84 => Self::ActorDies(points(chance)),
+            85..=91 => Self::Crash(points(chance), spell(chance, 40_000)),
+            92 => Self::Suspended(spell(chance, 30_000)),
+            93 => Self::ClockSet(i64::try_from(chance.below(6_000)).unwrap_or(0) - 3_000),
+            94..=97 => {
+                let mode = if chance.below(2) == 0 { KillMode::Halt } else { KillMode::Cancel };
+                Self::Engaged(mode, spell(chance, 20_000))
+            }
+            _ => Self::Tripped(spell(chance, 20_000)),
+        }
+    }
+}
+
+fn fate(chance: &Seeded) -> Fate {
+    match chance.below(14) {
+        0..=2 => Fate::AnswerLost,
+        3 | 4 => Fate::RequestLost,
+        5 => Fate::AnsweredAfter(spell(chance, 12_000)),
+        6 => Fate::ArrivesAfter(spell(chance, 9_000)),
+        7 => Fate::ArrivesAfter(spell(chance, 200_000)),
+        8 => Fate::NeverLeft,
+        9 => Fate::Busy((chance.below(2) == 0).then(|| spell(chance, 5_000))),
+        10 => Fate::ErrorBefore,
+        11 => Fate::ErrorAfter,
+        12 => Fate::Panic { taken: chance.below(2) == 0 },
+        _ => Fate::Rejected,
+    }
+}
+
+fn request_fault(chance: &Seeded) -> RequestFault {
+    match chance.below(5) {
+        0 => RequestFault::Busy { retry_after: None },
+        1 => RequestFault::TimeoutBefore,
+        2 => RequestFault::ErrorBefore,
+        3 => RequestFault::TimeoutAfter,
+        _ => RequestFault::ErrorAfter,
+    }
+}
+
+fn event_fault(chance: &Seeded) -> EventFault {
+    match chance.below(3) {
+        0 => EventFault::Lost,
+        1 => EventFault::Duplicated,
+        _ => EventFault::Reordered,
+    }
+}
+
+fn commit_fault(chance: &Seeded) -> CommitFault {
+    match chance.below(8) {
+        0 | 1 => CommitFault::Slow(spell(chance, 4_000)),
+        2 => CommitFault::Unavailable,
+        3 => CommitFault::Unknown { committed: true },
+        4 => CommitFault::Unknown { committed: false },
+        5 => CommitFault::RefuseMany,
+        6 => CommitFault::Panic { committed: true },
+        _ => CommitFault::Panic { committed: false },
+    }
+}
+
+fn spell(chance: &Seeded, most_ms: u64) -> Duration {
+    Duration::from_micros(1 + chance.below(most_ms * 1_000))
+}
+
+/// Most deaths strike soon, in the middle of what the fault met.
+fn points(chance: &Seeded) -> u32 {
+    u32::try_from(chance.bits() % 40).unwrap_or(0)
+}
+
+fn one_of<const N: usize>(chance: &Seeded, names: [&'static str; N]) -> &'static str {
+    let which = usize::try_from(chance.below(u64::try_from(N).unwrap_or(1))).unwrap_or(0);
+    names.get(which).copied().unwrap_or("order")
+}
+
+impl Fault {
+    /// Who dies of it, and when.
+    #[must_use]
+    pub const fn death(&self) -> Option<(Death, u32)> {
+        match self.kind {
+            FaultKind::ActorDies(points) => Some((Death::Actor, points)),
+            FaultKind::Crash(points, _) => Some((Death::Process, points)),
+            FaultKind::Submission(_)
+            | FaultKind::Cancel(_)
+            | FaultKind::Event(_)
+            | FaultKind::Commit(_)
+            | FaultKind::StoreFails(..)
+            | FaultKind::VenueFails(..)
+            | FaultKind::VenueSilent(..)
+            | FaultKind::StreamEnds
+            | FaultKind::Suspended(_)
+            | FaultKind::ClockSet(_)
+            | FaultKind::Engaged(..)
+            | FaultKind::Tripped(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for FaultKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Submission(fate) => write!(f, "the next submission: {fate:?}"),
+            Self::Cancel(fault) => write!(f, "the next cancel: {fault:?}"),
+            Self::Event(fault) => write!(f, "the next event: {fault:?}"),
+            Self::Commit(fault) => write!(f, "the next commit: {fault:?}"),
+            Self::StoreFails(method, lasts) => write!(f, "the store's {method} fails for {lasts:?}"),
+            Self::VenueFails(method, lasts) => write!(f, "the venue's {method} fails for {lasts:?}"),
+            Self::VenueSilent(method, lasts) => write!(f, "the venue's {method} is silent for {lasts:?}"),
+            Self::StreamEnds => write!(f, "the venue's stream of events ends"),
+            Self::ActorDies(points) => write!(f, "an actor dies {points} points from now"),
+            Self::Crash(points, down) => write!(f, "the process dies {points} points from now, for {down:?}"),
+            Self::Suspended(slept) => write!(f, "the machine is suspended for {slept:?}"),
+            Self::ClockSet(millis) => write!(f, "the wall clock is set by {millis} ms"),
+            Self::Engaged(mode, held) => write!(f, "the kill switch is engaged in mode {mode} for {held:?}"),
+            Self::Tripped(held) => write!(f, "the breaker is tripped for {held:?}"),
+        }
+    }
+}

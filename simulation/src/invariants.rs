@@ -1,0 +1,55 @@
+//! What must hold after every step, whatever goes wrong: one small file for each rule.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use tranche_actors::market::engine::Engine;
+use tranche_actors::supervisor::House;
+use tranche_actors::tuning::Tuning;
+
+use crate::store::ledger::Ledger;
+use crate::tape::Step;
+
+/// How the world is after a step.
+pub struct Scene<'a> {
+    /// How long the scenario runs.
+    pub at: Duration,
+    /// The wall clock.
+    pub wall: DateTime<Utc>,
+    /// The clock that counts suspended time.
+    pub boot: Duration,
+    /// What is durable.
+    pub ledger: &'a Ledger,
+    /// The truth about orders and trades.
+    pub venue: &'a Engine,
+    /// The process, while there is one.
+    pub house: Option<&'a House>,
+    /// The numbers that the actors work by.
+    pub tuning: &'a Tuning,
+}
+
+/// A rule that holds after every step, or a violation is found.
+pub trait Invariant: Send {
+    /// The rule, as a sentence.
+    fn rule(&self) -> &'static str;
+
+    /// Sees a step, the world being as it is right after it.
+    ///
+    /// # Errors
+    /// What breaks the rule.
+    fn see(&mut self, step: &Step<'_>, scene: &Scene<'_>) -> Result<(), String>;
+
+    /// Everything has come to rest: faults stopped, clients are content, and time went by.
+    ///
+    /// # Errors
+    /// What breaks the rule.
+    fn rest(&mut self, _: &Scene<'_>) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+/// Every rule, knowing nothing yet.
+#[must_use]
+pub fn all() -> Vec<Box<dyn Invariant>> {
+    Vec::new()
+}

@@ -1,0 +1,442 @@
+//! Clients, an operator, and whatever makes things go wrong: what they do in the course of a scenario.
+
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::oneshot;
+use tranche_actors::commands::{CancelOrder, CancelParent, CommandError, Disengage, Engage, Reset, Trip};
+use tranche_actors::domain::breaker::BreakerWord;
+use tranche_actors::domain::kill::{KillMode, KillState};
+use tranche_actors::gate::Verdict;
+use tranche_actors::ports::Clock;
+use tranche_actors::supervisor::{self, House};
+use tranche_actors::tuning::Tuning;
+
+use super::Stage;
+use crate::faults::{Fault, FaultKind};
+use crate::requests::{Reply, Request};
+use crate::scenario::{Scenario, caller};
+use crate::tape::Step;
+use crate::watch::Watch;
+
+/// How long somebody waits who was not answered, or refused for now.
+const AGAIN: Duration = Duration::from_secs(2);
+/// How long a process is down whose supervisor died: whoever watches over it starts it again.
+const RESTART: Duration = Duration::from_secs(1);
+/// How soon after the last fault everything heals.
+const MARGIN: Duration = Duration::from_secs(5);
+/// How often it is looked whether all is over.
+const LOOK: Duration = Duration::from_secs(1);
+/// How long a house may take after everything healed until it trades, before an operator starts it anew.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// How long after everything healed clients cancel what is still open.
+const CONTENT: Duration = Duration::from_secs(400);
+/// How long after that all has to be over.
+const LONGEST: Duration = Duration::from_secs(900);
+
+/// How a process ended.
+pub(super) enum End {
+    /// In the middle of what it did; it is started again after so long.
+    Crashed { down: Duration },
+    /// The scenario is over.
+    Over,
+}
+
+/// A request of somebody who asks until there is an answer.
+#[derive(Clone)]
+struct Ask {
+    number: u64,
+    request: Request,
+}
+
+enum Act {
+    Ask(Ask),
+    Strike(usize),
+    Mend(usize),
+    Calm,
+    Look,
+}
+
+/// Where a scenario is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Things go wrong.
+    Busy,
+    /// Nothing goes wrong any more, since then.
+    Calm { since: Duration, restarted: bool, cancelled: bool },
+    /// All is over since then; what is left are comparisons of the books.
+    Rest { since: Duration },
+}
+
+type Asked = FuturesUnordered<Pin<Box<dyn Future<Output = (Ask, Reply)>>>>;
+
+/// Everybody around the gateway.
+pub(super) struct People {
+    faults: Vec<Fault>,
+    /// What comes next, in the order of its time, and within one time in the order of its making.
+    agenda: BTreeMap<(Duration, u64), Act>,
+    made: u64,
+    /// Requests without an answer so far.
+    open: BTreeMap<u64, Ask>,
+    down: Duration,
+    phase: Phase,
+    refused: BTreeMap<String, u32>,
+    tuning: Tuning,
+    watch: Option<Watch>,
+}
+
+impl People {
+    pub(super) fn new(scenario: &Scenario, watch: Option<Watch>) -> Self {
+        let mut people = Self {
+            faults: scenario.faults.clone(),
+            agenda: BTreeMap::new(),
+            made: 0,
+            open: BTreeMap::new(),
+            down: RESTART,
+            phase: Phase::Busy,
+            refused: BTreeMap::new(),
+            tuning: scenario.tuning.clone(),
+            watch,
+        };
+        let mut last = Duration::ZERO;
+        for (at, request) in &scenario.requests {
+            last = last.max(*at);
+            people.ask_at(*at, request.clone());
+        }
+        for (which, fault) in scenario.faults.iter().enumerate() {
+            last = last.max(fault.at + fault.kind.lasts().unwrap_or_default());
+            people.put(fault.at, Act::Strike(which));
+        }
+        people.put(last + MARGIN, Act::Calm);
+        people
+    }
+
+    /// What was refused for good or for now, by its reason.
+    pub(super) fn refused(self) -> BTreeMap<String, u32> {
+        self.refused
+    }
+
+    fn put(&mut self, at: Duration, act: Act) {
+        self.made += 1;
+        self.agenda.insert((at, self.made), act);
+    }
+
+    fn ask_at(&mut self, at: Duration, request: Request) {
+        let number = self.made;
+        self.put(at, Act::Ask(Ask { number, request }));
+    }
+
+    /// Starts a process, and lives through it.
+    pub(super) async fn through_a_process(&mut self, stage: &Stage, number: u32) -> End {
+        let (fatal, died) = oneshot::channel();
+        stage.tape.note(&Step::Started(number));
+        let house = supervisor::start(stage.world(), self.tuning.clone(), fatal);
+        if let Some(watch) = &self.watch {
+            watch.look_at(Some(house.clone()));
+        }
+        let end = self.with(stage, &house, died).await;
+        for ask in std::mem::take(&mut self.open).into_values() {
+            // Whoever was not answered before the end asks again.
+            self.replied(stage, ask, Reply::Silence);
+        }
+        end
+    }
+
+    async fn with(&mut self, stage: &Stage, house: &House, died: oneshot::Receiver<()>) -> End {
+        let watch = self.watch.clone();
+        let broken = async {
+            match watch {
+                Some(watch) => watch.broken().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::pin!(broken, died);
+        let mut asked = Asked::new();
+        loop {
+            let next = self.agenda.keys().next().map_or(Duration::MAX, |(at, _)| *at);
+            tokio::select! {
+                biased;
+                () = stage.life.ended() => return End::Crashed { down: self.down },
+                Ok(()) = &mut died => return End::Crashed { down: RESTART },
+                () = &mut broken => return End::Over,
+                Some((ask, reply)) = asked.next() => {
+                    self.open.remove(&ask.number);
+                    self.replied(stage, ask, reply);
+                }
+                () = stage.sleep_until(next) => {
+                    let Some((_, act)) = self.agenda.pop_first() else { return End::Over };
+                    if let Some(end) = self.act(stage, Some((house, &mut asked)), act) {
+                        return end;
+                    }
+                }
+            }
+        }
+    }
+
+    /// The time goes on while nothing runs.
+    pub(super) async fn without_a_process(&mut self, stage: &Stage, down: Duration) {
+        let until = stage.elapsed() + down;
+        while let Some((at, _)) = self.agenda.keys().next().copied().filter(|(at, _)| *at < until) {
+            stage.sleep_until(at).await;
+            if let Some((_, act)) = self.agenda.pop_first() {
+                self.act(stage, None, act);
+            }
+        }
+        stage.sleep_until(until).await;
+    }
+
+    fn act(&mut self, stage: &Stage, process: Option<(&House, &mut Asked)>, act: Act) -> Option<End> {
+        let now = stage.elapsed();
+        match (act, process) {
+            (Act::Ask(ask), Some((house, asked))) => {
+                stage.tape.note(&Step::Asked(ask.number, &ask.request));
+                self.open.insert(ask.number, ask.clone());
+                let house = house.clone();
+                asked.push(Box::pin(async move {
+                    let reply = ask.request.clone().send(&house).await;
+                    (ask, reply)
+                }));
+                None
+            }
+            (ask @ Act::Ask(_), None) => {
+                self.put(now + AGAIN, ask);
+                None
+            }
+            (Act::Strike(which), _) => {
+                self.strike(stage, which);
+                None
+            }
+            (Act::Mend(which), _) => {
+                self.mend(stage, which);
+                None
+            }
+            (Act::Calm, _) => {
+                stage.store.heal();
+                stage.venue.heal();
+                stage.life.spare();
+                stage.tape.note(&Step::Fault("nothing goes wrong any more"));
+                self.phase = Phase::Calm { since: now, restarted: false, cancelled: false };
+                self.put(now + LOOK, Act::Look);
+                None
+            }
+            (Act::Look, process) => {
+                self.put(now + LOOK, Act::Look);
+                self.look(stage, process.map(|(house, _)| house))
+            }
+        }
+    }
+
+    /// An operator looks whether all is well, and whether all is over.
+    fn look(&mut self, stage: &Stage, house: Option<&House>) -> Option<End> {
+        let now = stage.elapsed();
+        match self.phase {
+            Phase::Busy => None,
+            Phase::Calm { since, restarted, cancelled } => {
+                let house = house?;
+                if house.gate.verdict(stage.clock.boottime()) != Verdict::Open {
+                    self.release(stage, house);
+                    if now < since + PATIENCE {
+                        return None;
+                    }
+                    if restarted {
+                        let reasons = house.gate.reasons(stage.clock.boottime());
+                        return self.complain("once nothing goes wrong, trading goes on", format!("{reasons:?}"));
+                    }
+                    self.phase = Phase::Calm { since: now, restarted: true, cancelled };
+                    return Some(End::Crashed { down: RESTART });
+                }
+                if self.is_over(stage) && self.open.is_empty() {
+                    self.phase = Phase::Rest { since: now };
+                } else if now >= since + CONTENT && !cancelled {
+                    self.phase = Phase::Calm { since, restarted, cancelled: true };
+                    self.cancel_what_is_open(stage);
+                } else if now >= since + LONGEST {
+                    let open = stage.store.look(|ledger| {
+                        let orders = ledger.orders().filter(|order| !order.status.is_terminal());
+                        orders.map(|order| format!("{} {}", order.id, order.status)).collect::<Vec<_>>()
+                    });
+                    return self.complain("once nothing goes wrong, every order ends", open.join(", "));
+                }
+                None
+            }
+            Phase::Rest { since } if now < since + self.tuning.reconcile + MARGIN => None,
+            Phase::Rest { .. } => {
+                if let Some(watch) = &self.watch {
+                    watch.rest();
+                }
+                Some(End::Over)
+            }
+        }
+    }
+
+    fn complain(&self, rule: &'static str, what: String) -> Option<End> {
+        if let Some(watch) = &self.watch {
+            watch.object(rule, what);
+        }
+        Some(End::Over)
+    }
+
+    /// Releases what is still engaged or tripped, where nobody is at it.
+    fn release(&mut self, stage: &Stage, house: &House) {
+        let asks = |request: &Request, act: &Act| match act {
+            Act::Ask(ask) => std::mem::discriminant(&ask.request) == std::mem::discriminant(request),
+            Act::Strike(_) | Act::Mend(_) | Act::Calm | Act::Look => false,
+        };
+        let mut wanted = Vec::new();
+        if house.health.kill().as_ref().is_some_and(KillState::is_engaged) {
+            wanted.push(disengage());
+        }
+        if house.health.breaker().is_some_and(|breaker| breaker.state == BreakerWord::Tripped) {
+            wanted.push(reset());
+        }
+        for request in wanted {
+            if !self.agenda.values().any(|act| asks(&request, act)) {
+                self.ask_at(stage.elapsed(), request);
+            }
+        }
+    }
+
+    fn is_over(&self, stage: &Stage) -> bool {
+        let waits = self.agenda.values().any(|act| matches!(act, Act::Ask(_)));
+        !waits
+            && stage.store.look(|ledger| {
+                ledger.parents().all(|parent| parent.status.is_terminal())
+                    && ledger.orders().all(|order| order.status.is_terminal())
+            })
+    }
+
+    fn cancel_what_is_open(&mut self, stage: &Stage) {
+        let requests = stage.store.look(|ledger| {
+            let parents = ledger.parents().filter(|parent| !parent.status.is_terminal());
+            let parents =
+                parents.map(|parent| Request::CancelParent(CancelParent { id: parent.id.clone(), by: caller() }));
+            let singles = ledger.orders().filter(|order| order.slice.is_none() && !order.status.is_terminal());
+            let singles = singles.map(|order| Request::CancelOrder(CancelOrder { id: order.id.clone(), by: caller() }));
+            parents.chain(singles).collect::<Vec<_>>()
+        });
+        for request in requests {
+            self.ask_at(stage.elapsed(), request);
+        }
+    }
+
+    fn strike(&mut self, stage: &Stage, which: usize) {
+        let Some(fault) = self.faults.get(which).cloned() else { return };
+        stage.tape.note(&Step::Fault(&fault.kind.to_string()));
+        let now = stage.elapsed();
+        if let Some(lasts) = fault.kind.lasts() {
+            self.put(now + lasts, Act::Mend(which));
+        }
+        if let Some((death, points)) = fault.death() {
+            stage.life.doom(death, points);
+        }
+        match fault.kind {
+            FaultKind::Submission(fate) => stage.venue.plan([fate]),
+            FaultKind::Cancel(fault) => stage.venue.plan_cancels([fault]),
+            FaultKind::Event(fault) => stage.venue.plan_events([fault]),
+            FaultKind::Commit(fault) => stage.store.plan([fault]),
+            FaultKind::StoreFails(method, _) => stage.store.calls.fail(method, true),
+            FaultKind::VenueFails(method, _) => stage.venue.calls.fail(method, true),
+            FaultKind::VenueSilent(method, _) => stage.venue.calls.silence(method, true),
+            FaultKind::StreamEnds => stage.venue.end_streams(),
+            FaultKind::ActorDies(_) => {}
+            FaultKind::Crash(_, down) => self.down = down,
+            FaultKind::Suspended(slept) => stage.clock.freeze(slept),
+            FaultKind::ClockSet(millis) => stage.clock.set(millis),
+            FaultKind::Engaged(mode, _) => self.ask_at(now, engage(mode)),
+            FaultKind::Tripped(_) => self.ask_at(now, trip()),
+        }
+    }
+
+    fn mend(&mut self, stage: &Stage, which: usize) {
+        let Some(fault) = self.faults.get(which).cloned() else { return };
+        match fault.kind {
+            FaultKind::StoreFails(method, _) => stage.store.calls.fail(method, false),
+            FaultKind::VenueFails(method, _) => stage.venue.calls.fail(method, false),
+            FaultKind::VenueSilent(method, _) => stage.venue.calls.silence(method, false),
+            FaultKind::Engaged(..) => self.ask_at(stage.elapsed(), disengage()),
+            FaultKind::Tripped(_) => self.ask_at(stage.elapsed(), reset()),
+            FaultKind::Submission(_)
+            | FaultKind::Cancel(_)
+            | FaultKind::Event(_)
+            | FaultKind::Commit(_)
+            | FaultKind::StreamEnds
+            | FaultKind::ActorDies(_)
+            | FaultKind::Crash(..)
+            | FaultKind::Suspended(_)
+            | FaultKind::ClockSet(_) => {}
+        }
+    }
+
+    /// Whoever got no answer, or one that is about now, asks again with the same words.
+    fn replied(&mut self, stage: &Stage, ask: Ask, reply: Reply) {
+        stage.tape.note(&Step::Replied(ask.number, &ask.request, &reply));
+        let again = match &reply {
+            Reply::Silence => true,
+            Reply::Refused(error) => {
+                *self.refused.entry(error.to_string()).or_default() += 1;
+                is_for_now(error, &ask.request)
+            }
+            Reply::Parent(_)
+            | Reply::Single(_)
+            | Reply::CanceledParent(_)
+            | Reply::CanceledOrder(_)
+            | Reply::Engaged(_)
+            | Reply::Disengaged(_)
+            | Reply::Breaker(_) => false,
+        };
+        if again {
+            self.put(stage.elapsed() + AGAIN, Act::Ask(ask));
+        }
+    }
+}
+
+/// Whether the same request may succeed later.
+fn is_for_now(error: &CommandError, request: &Request) -> bool {
+    match error {
+        CommandError::Gate(_)
+        | CommandError::Busy { .. }
+        | CommandError::StoreUnavailable
+        | CommandError::OutcomeUnknown => true,
+        // Its submission is still being asked for.
+        CommandError::NotFound => matches!(request, Request::CancelParent(_)),
+        CommandError::Conflict(_) => matches!(request, Request::Disengage(_) | Request::Reset(_)),
+        CommandError::Invalid(_)
+        | CommandError::KeyReused
+        | CommandError::IdReused
+        | CommandError::ParentTerminal
+        | CommandError::NotResolvable(_)
+        | CommandError::AlreadyEngaged(_)
+        | CommandError::NotEngaged
+        | CommandError::Reset(_)
+        | CommandError::Quarantined => false,
+    }
+}
+
+fn engage(mode: KillMode) -> Request {
+    Request::Engage(Engage {
+        operator: "operator".to_owned(),
+        reason: "a simulation".to_owned(),
+        details: None,
+        mode,
+        settle: None,
+        by: caller(),
+        key: None,
+    })
+}
+
+fn disengage() -> Request {
+    Request::Disengage(Disengage { operator: "operator".to_owned(), notes: None, by: caller() })
+}
+
+fn trip() -> Request {
+    let reason = "MANUAL".to_owned();
+    Request::Trip(Trip { operator: "operator".to_owned(), reason, details: None, by: caller() })
+}
+
+fn reset() -> Request {
+    let reason = "the cause of the trip is gone".to_owned();
+    Request::Reset(Reset { operator: "operator".to_owned(), reason, by: caller() })
+}
