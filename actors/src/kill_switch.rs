@@ -140,41 +140,7 @@ impl Handler<Disengage> for KillSwitch {
     type Result = ResponseActFuture<Self, Result<KillState, CommandError>>;
 
     fn handle(&mut self, release: Disengage, _: &mut Self::Context) -> Self::Result {
-        if self.carrying_out > 0 {
-            // What still cuts off and cancels must not meet orders that are sent after the release.
-            let waited = tokio::time::sleep(Duration::from_millis(20)).into_actor(self);
-            return Box::pin(waited.then(|(), act, ctx| <Self as Handler<Disengage>>::handle(act, release, ctx)));
-        }
-        let now = self.world.clock.now();
-        // An unknown switch may be released too: that is an operator's word that trading may go on.
-        let unknown = || KillState { state: KillWord::Engaged, ..KillState::default() };
-        let known = self.state.clone().unwrap_or_else(unknown);
-        let Some(state) = known.disengage(&release.operator, release.notes.as_deref(), now) else {
-            return Box::pin(async { Err(CommandError::NotEngaged) }.into_actor(self));
-        };
-        let entry = SwitchEntry {
-            event: "DISENGAGED".to_owned(),
-            timestamp: now,
-            operator: release.operator,
-            reason: release.notes,
-            details: Some(serde_json::json!({"caller": release.by})),
-        };
-        let write = Write::Kill { state: Box::new(state.clone()), entry };
-        let (persist, epoch) = (self.lines.persist.clone(), self.epoch);
-        let saved = async move { persist.ask(Persist { writes: vec![write], lane: Lane::Switches }).await };
-        Box::pin(saved.into_actor(self).map(move |saved, act, ctx| match saved {
-            // Released only once that is durable; until then everything stays as it is.
-            Ok(Ok(_)) if act.epoch == epoch && lock(&act.latch.asked).is_none() => {
-                act.release(state.clone());
-                Ok(state)
-            }
-            Ok(Ok(_)) => {
-                act.save_again(ctx);
-                Err(CommandError::Conflict("the kill switch was engaged again meanwhile".to_owned()))
-            }
-            Ok(Err(PersistError::Unavailable)) => Err(CommandError::StoreUnavailable),
-            Ok(Err(PersistError::Unknown)) | Err(_) => Err(CommandError::OutcomeUnknown),
-        }))
+        self.release_of(release, self.epoch)
     }
 }
 
@@ -205,6 +171,49 @@ impl Handler<ResumeCancels> for KillSwitch {
 }
 
 impl KillSwitch {
+    /// Releases the engagement that was in force when the release was asked for; one that came since overtakes it, also
+    /// while it waits.
+    fn release_of(&self, release: Disengage, epoch: u64) -> ResponseActFuture<Self, Result<KillState, CommandError>> {
+        if self.carrying_out > 0 {
+            // What still cuts off and cancels must not meet orders that are sent after the release.
+            let waited = tokio::time::sleep(Duration::from_millis(20)).into_actor(self);
+            return Box::pin(waited.then(move |(), act, _| act.release_of(release, epoch)));
+        }
+        if self.epoch != epoch {
+            return Box::pin(async { Err(overtaken()) }.into_actor(self));
+        }
+        let now = self.world.clock.now();
+        // An unknown switch may be released too: that is an operator's word that trading may go on.
+        let unknown = || KillState { state: KillWord::Engaged, ..KillState::default() };
+        let known = self.state.clone().unwrap_or_else(unknown);
+        let Some(state) = known.disengage(&release.operator, release.notes.as_deref(), now) else {
+            return Box::pin(async { Err(CommandError::NotEngaged) }.into_actor(self));
+        };
+        let entry = SwitchEntry {
+            event: "DISENGAGED".to_owned(),
+            timestamp: now,
+            operator: release.operator,
+            reason: release.notes,
+            details: Some(serde_json::json!({"caller": release.by})),
+        };
+        let write = Write::Kill { state: Box::new(state.clone()), entry };
+        let persist = self.lines.persist.clone();
+        let saved = async move { persist.ask(Persist { writes: vec![write], lane: Lane::Switches }).await };
+        Box::pin(saved.into_actor(self).map(move |saved, act, ctx| match saved {
+            // Released only once that is durable; until then everything stays as it is.
+            Ok(Ok(_)) if act.epoch == epoch && lock(&act.latch.asked).is_none() => {
+                act.release(state.clone());
+                Ok(state)
+            }
+            Ok(Ok(_)) => {
+                act.save_again(ctx);
+                Err(overtaken())
+            }
+            Ok(Err(PersistError::Unavailable)) => Err(CommandError::StoreUnavailable),
+            Ok(Err(PersistError::Unknown)) | Err(_) => Err(CommandError::OutcomeUnknown),
+        }))
+    }
+
     /// Renews the lease on openness. Without Redis this process is the only writer, so what it knows is the truth;
     /// until it has read the switch once, the gate stays shut.
     fn poll(&mut self, ctx: &mut Context<Self>) {
@@ -331,6 +340,10 @@ impl KillSwitch {
             doubtful: self.doubtful.clone(),
         }
     }
+}
+
+fn overtaken() -> CommandError {
+    CommandError::Conflict("the kill switch was engaged again meanwhile".to_owned())
 }
 
 fn entry(event: &str, at: DateTime<Utc>, engage: &Engage) -> SwitchEntry {

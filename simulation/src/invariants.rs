@@ -10,6 +10,25 @@ use tranche_actors::tuning::Tuning;
 use crate::store::ledger::Ledger;
 use crate::tape::Step;
 
+mod budget;
+mod cancels;
+mod claims;
+mod doubt;
+mod engaged;
+mod events;
+mod fills;
+mod gate;
+mod given_up;
+mod one_id;
+mod peace;
+mod positions;
+mod promised_stop;
+mod promises;
+mod resend;
+mod statuses;
+mod sums;
+mod times;
+
 /// How the world is after a step.
 pub struct Scene<'a> {
     /// How long the scenario runs.
@@ -51,5 +70,24 @@ pub trait Invariant: Send {
 /// Every rule, knowing nothing yet.
 #[must_use]
 pub fn all() -> Vec<Box<dyn Invariant>> {
-    Vec::new()
+    vec![
+        Box::<budget::Budget>::default(),
+        Box::<cancels::Cancels>::default(),
+        Box::<claims::Claims>::default(),
+        Box::<doubt::Doubt>::default(),
+        Box::<engaged::Engaged>::default(),
+        Box::<events::Events>::default(),
+        Box::<fills::Fills>::default(),
+        Box::<gate::Gate>::default(),
+        Box::<given_up::GivenUp>::default(),
+        Box::<one_id::OneId>::default(),
+        Box::<peace::Peace>::default(),
+        Box::<positions::Positions>::default(),
+        Box::<promised_stop::PromisedStop>::default(),
+        Box::<promises::Promises>::default(),
+        Box::<resend::Resend>::default(),
+        Box::<statuses::Statuses>::default(),
+        Box::<sums::SumsAddUp>::default(),
+        Box::<times::Times>::default(),
+    ]
 }

@@ -38,11 +38,11 @@ pub(crate) struct Adopt {
 pub(super) struct Unknown {
     attempt: u32,
     at_venue: bool,
+    /// Says since when it is absent: whoever ends what waits too long has to know that it may be live.
     due: Due,
     /// Until then somebody may still be sending it.
     claim_over: Duration,
     first_miss: Option<Duration>,
-    absent_since: Option<Duration>,
     next: Duration,
     wait: Duration,
     asking: bool,
@@ -82,10 +82,9 @@ impl Broker {
         let unknown = Unknown {
             attempt: order.attempt,
             at_venue: order.at_venue || order.broker_order_id.is_some(),
-            due,
+            due: Due { absent_since, ..due },
             claim_over: now + self.tuning.claim,
             first_miss: None,
-            absent_since,
             next: now,
             wait: FIRST_WAIT,
             asking: false,
@@ -224,7 +223,7 @@ impl Broker {
         if now < unknown.claim_over {
             return;
         }
-        if let Some(since) = unknown.absent_since {
+        if let Some(since) = unknown.due.absent_since {
             if now >= since + given_up {
                 self.give_up(id, ctx);
             } else {
@@ -247,7 +246,6 @@ impl Broker {
             };
             unknown.asking = false;
             if matches!(result, Some(Ok(_))) {
-                unknown.absent_since = Some(now);
                 unknown.due.absent_since = Some(now);
                 act.send_again(&id, ctx);
             } else {
@@ -260,8 +258,7 @@ impl Broker {
     /// An absent order may be claimed and sent again, under the same id, while it isn't too late.
     fn send_again(&mut self, id: &OrderId, ctx: &mut Context<Self>) {
         let Some(unknown) = self.unknowns.get(id) else { return };
-        let absent = unknown.absent_since.is_some();
-        if absent && self.world.clock.now() <= unknown.due.latest {
+        if unknown.due.absent_since.is_some() && self.world.clock.now() <= unknown.due.latest {
             self.enqueue(unknown.due.clone());
             self.pump(ctx);
         }

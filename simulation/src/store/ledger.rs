@@ -269,6 +269,10 @@ impl Ledger {
         &self.events
     }
 
+    pub fn events_of(&self, id: &OrderId) -> Vec<&LedgerEvent> {
+        self.events.iter().filter(|event| event.order.as_ref() == Some(id)).collect()
+    }
+
     pub fn executions(&self) -> impl Iterator<Item = &(OrderId, Execution)> {
         self.executions.values()
     }

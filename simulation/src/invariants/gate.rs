@@ -1,0 +1,51 @@
+//! Nothing leaves while trading is stopped or anything is unsure: the gate at the wire, and the switches by themselves.
+
+use tranche_actors::domain::breaker::BreakerWord;
+use tranche_actors::gate::Verdict;
+
+use super::{Invariant, Scene};
+use crate::requests::{Reply, Request};
+use crate::tape::Step;
+
+#[derive(Default)]
+pub(super) struct Gate {
+    /// Somebody asked this process to stop, and no release was asked for since: that holds from the call on.
+    stopped: bool,
+    /// A trip was answered, and no reset was asked for since.
+    tripped: bool,
+}
+
+impl Invariant for Gate {
+    fn rule(&self) -> &'static str {
+        "nothing leaves while the gate is shut, or a switch stops trading"
+    }
+
+    fn see(&mut self, step: &Step<'_>, scene: &Scene<'_>) -> Result<(), String> {
+        match step {
+            // What a process was only asked is lost with it; what is durable is not.
+            Step::Started(_) => (self.stopped, self.tripped) = (false, false),
+            Step::Asked(_, Request::Engage(_)) => self.stopped = true,
+            Step::Asked(_, Request::Disengage(_)) => self.stopped = false,
+            Step::Replied(_, Request::Trip(_), Reply::Breaker(_)) => self.tripped = true,
+            Step::Asked(_, Request::Reset(_)) => self.tripped = false,
+            Step::Sent(order) => {
+                let id = &order.client_order_id;
+                if let Some(Verdict::Shut(reason)) = scene.house.map(|house| house.gate.verdict(scene.boot)) {
+                    return Err(format!("{id} leaves while the gate is shut: {reason}"));
+                }
+                if self.stopped || self.tripped {
+                    return Err(format!("{id} leaves though an operator stopped trading"));
+                }
+                let switches = scene.ledger.switches();
+                let released = switches.kill.is_some_and(|kill| !kill.is_engaged());
+                // The end of a quiet period needs no durability: a start would find it ended.
+                let tripped = switches.breaker.is_none_or(|breaker| breaker.state == BreakerWord::Tripped);
+                if !released || tripped {
+                    return Err(format!("{id} leaves while the stored switches say stop"));
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
