@@ -14,6 +14,7 @@ pub(crate) mod canceling;
 pub(crate) mod claiming;
 pub(crate) mod committing;
 pub(crate) mod fixtures;
+mod memory;
 pub(crate) mod reading;
 pub(crate) mod reporting;
 pub(crate) mod submitting;
