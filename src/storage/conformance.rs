@@ -129,7 +129,7 @@ macro_rules! suite {
             committing::a_store_that_is_not_open_says_so,
             committing::opening_again_keeps_everything_and_raises_the_term,
             switching::the_switches_start_open_and_keep_what_was_set,
-            switching::a_quarantine_keeps_its_first_reason,
+            switching::a_quarantined_symbol_is_listed_once,
             switching::a_quarantine_stops_what_follows_in_its_batch_and_after_it,
             switching::a_history_has_at_most_so_many_entries,
             reading::slices_come_due_in_order_and_by_pages,

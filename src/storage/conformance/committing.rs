@@ -1,8 +1,7 @@
 //! Batches: whole or not at all, by the owner alone, numbered, settled.
 
-use serde_json::json;
 use tranche_actors::domain::ledger::{Outcome, Refusal, Report, Write};
-use tranche_actors::domain::names::{AccountName, IdempotencyKey, Symbol};
+use tranche_actors::domain::names::{AccountName, IdempotencyKey};
 use tranche_actors::domain::order::Order;
 use tranche_actors::domain::status::OrderStatus;
 use tranche_actors::domain::venue::VenueStatus;
@@ -12,6 +11,7 @@ use super::fixtures::{
     accepted, at_venue, caller, claim, claim_single, id, kinds, order, origin, parent, parent_now, report, single,
     submit, submit_parent,
 };
+use super::switching::quarantine;
 use super::{Desk, Place, account};
 
 pub(crate) async fn a_refused_write_disturbs_no_other(place: &dyn Place) {
@@ -69,7 +69,7 @@ pub(crate) async fn a_deposed_owner_disturbs_nothing(place: &dyn Place) {
     let owner = desk.store.acquire(&account(), "another").await.unwrap();
     let theirs = Batch { ownership: Some(owner.clone()), ..desk.batch(vec![Write::Probe]) };
     desk.store.commit(&theirs).await.unwrap();
-    let late = desk.batch(vec![claim("p-0"), quarantine("AAPL"), submit(keyed("s", "k", "r"))]);
+    let late = desk.batch(vec![claim("p-0"), quarantine("AAPL", "orphan"), submit(keyed("s", "k", "r"))]);
     assert!(matches!(desk.store.commit(&late).await, Err(StoreError::Deposed)));
     assert!(desk.store.settle(&theirs).await.unwrap(), "the owner's last batch is still the last");
 
@@ -96,7 +96,7 @@ pub(crate) async fn a_batch_that_is_refused_whole_leaves_nothing_behind(place: &
         submit(keyed("new", "k", "r")),
         claim("p-0"),
         report(filled(&single("old", 10))),
-        quarantine("MSFT"),
+        quarantine("MSFT", "orphan"),
         submit_parent((whole, slices)),
     ]);
     let error = desk.store.commit(&refused).await.unwrap_err();
@@ -261,11 +261,6 @@ fn keyed(name: &str, key: &str, request: &str) -> Order {
 
 fn key(text: &str) -> IdempotencyKey {
     IdempotencyKey::parse(text).unwrap()
-}
-
-fn quarantine(symbol: &str) -> Write {
-    let symbol = Symbol::parse(symbol).unwrap();
-    Write::Quarantine { symbol, reason: "orphan", broker_order_id: None, data: json!({}) }
 }
 
 fn filled(order: &Order) -> Report {

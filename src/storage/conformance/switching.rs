@@ -60,14 +60,8 @@ pub(crate) async fn the_switches_start_open_and_keep_what_was_set(place: &dyn Pl
     assert_eq!(desk.store.switch_history(CIRCUIT_BREAKER, 10).await.unwrap(), [entry("TRIPPED", 5)]);
 }
 
-pub(crate) async fn a_quarantine_keeps_its_first_reason(place: &dyn Place) {
+pub(crate) async fn a_quarantined_symbol_is_listed_once(place: &dyn Place) {
     let desk = Desk::at(place).await;
-    let quarantine = |symbol: &str, reason| Write::Quarantine {
-        symbol: Symbol::parse(symbol).unwrap(),
-        reason,
-        broker_order_id: None,
-        data: json!({"seen": "twice"}),
-    };
     let differs =
         Write::PositionDiffers { symbol: Symbol::parse("AAPL").unwrap(), ours: dec("10"), theirs: dec("-0.5") };
     desk.commit(vec![quarantine("MSFT", "orphan"), quarantine("AAPL", "orphan"), differs]).await.unwrap();
@@ -84,7 +78,8 @@ pub(crate) async fn a_quarantine_stops_what_follows_in_its_batch_and_after_it(pl
     desk.write(claim_single("sent")).await.unwrap();
     let mut elsewhere = single("msft", 1);
     elsewhere.instruction.symbol = Symbol::parse("MSFT").unwrap();
-    let writes = vec![submit(single("before", 1)), quarantine("AAPL"), submit(single("behind", 1)), submit(elsewhere)];
+    let writes =
+        vec![submit(single("before", 1)), quarantine("AAPL", "orphan"), submit(single("behind", 1)), submit(elsewhere)];
     let results = desk.commit(writes).await.unwrap();
     assert_eq!(results.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, true, false, true]);
     assert_eq!(results[2], Err(Refusal::Quarantined));
@@ -103,7 +98,6 @@ pub(crate) async fn a_quarantine_stops_what_follows_in_its_batch_and_after_it(pl
 
 pub(crate) async fn a_history_has_at_most_so_many_entries(place: &dyn Place) {
     let desk = Desk::at(place).await;
-    let kill = |minute| Write::Kill { state: Box::default(), entry: entry("ENGAGED", minute) };
     desk.store.commit(&desk.global((0..4).map(kill).collect())).await.unwrap();
     for (limit, minutes) in [(0, vec![]), (1, vec![3]), (4, vec![3, 2, 1, 0]), (9, vec![3, 2, 1, 0])] {
         let expected = minutes.into_iter().map(|minute| entry("ENGAGED", minute)).collect::<Vec<_>>();
@@ -112,7 +106,12 @@ pub(crate) async fn a_history_has_at_most_so_many_entries(place: &dyn Place) {
     assert!(desk.store.switch_history("light_switch", 9).await.unwrap().is_empty());
 }
 
-fn quarantine(symbol: &str) -> Write {
+pub(crate) fn quarantine(symbol: &str, reason: &'static str) -> Write {
     let symbol = Symbol::parse(symbol).unwrap();
-    Write::Quarantine { symbol, reason: "orphan", broker_order_id: None, data: json!({}) }
+    Write::Quarantine { symbol, reason, broker_order_id: None, data: json!({"seen": "twice"}) }
+}
+
+/// The kill switch as it is, with an entry in its history.
+pub(crate) fn kill(minute: i64) -> Write {
+    Write::Kill { state: Box::default(), entry: entry("ENGAGED", minute) }
 }
