@@ -1,11 +1,15 @@
 //! The store port in memory: it survives the crash of a house, and fails as a test tells it to.
+//!
+//! It keeps what the port promises, as the conformance suite of the stores demands; only what a disk can do to a ledger
+//! is not in it.
 
-use parking_lot::Mutex;
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use parking_lot::Mutex;
 use tranche_actors::domain::ledger::{SwitchEntry, Write};
 use tranche_actors::domain::names::{AccountName, Caller, IdempotencyKey, OrderId, Symbol};
 use tranche_actors::domain::order::Order;
@@ -15,14 +19,18 @@ use tranche_actors::ports::store::{
     StoreError, Switches,
 };
 
+use self::ledger::Ledger;
 use crate::calls::Calls;
 use crate::life::Life;
 use crate::tape::{Step, Tape};
-use ledger::Ledger;
 
 pub use ledger::Saved;
 
+mod indices;
 pub mod ledger;
+mod lists;
+mod load;
+mod reads;
 
 /// What goes wrong with one commit.
 #[derive(Clone, Copy, Debug)]
@@ -32,18 +40,24 @@ pub enum CommitFault {
     /// The store is not there.
     Unavailable,
     /// The connection breaks before the commit, or after it.
-    Unknown { committed: bool },
+    Unknown {
+        /// Whether it was committed all the same.
+        committed: bool,
+    },
     /// The store refuses the batch if it has more than one write.
     RefuseMany,
     /// The caller dies, before the commit or after it.
-    Panic { committed: bool },
+    Panic {
+        /// Whether it was committed all the same.
+        committed: bool,
+    },
 }
 
 type Planned = (fn(&Write) -> bool, CommitFault);
 
 /// The store. Commits go one after the other, as through one writer.
 pub struct MemoryStore {
-    ledger: Mutex<Ledger>,
+    ledger: Arc<Mutex<Ledger>>,
     planned: Mutex<VecDeque<Planned>>,
     tape: Tape,
     /// Faults of the other methods; `commit` and `settle` too.
@@ -54,9 +68,20 @@ impl MemoryStore {
     /// An empty store.
     #[must_use]
     pub fn new(life: Life, tape: Tape) -> Self {
+        Self::on(Arc::default(), life, tape)
+    }
+
+    /// A store on what this one holds, as a process finds it that starts after this one is gone: not open.
+    #[must_use]
+    pub fn again(&self, life: Life, tape: Tape) -> Self {
+        self.ledger.lock().close();
+        Self::on(Arc::clone(&self.ledger), life, tape)
+    }
+
+    fn on(ledger: Arc<Mutex<Ledger>>, life: Life, tape: Tape) -> Self {
         let calls = Calls::of(life);
         calls.delay("commit", Duration::from_millis(3));
-        Self { ledger: Mutex::default(), planned: Mutex::default(), tape, calls }
+        Self { ledger, planned: Mutex::default(), tape, calls }
     }
 
     /// The next commits have these faults.
@@ -100,12 +125,13 @@ impl MemoryStore {
         if applies && batch.writes.iter().any(which) { planned.pop_front().map(|(_, fault)| fault) } else { None }
     }
 
-    async fn read<T>(&self, method: &'static str, look: impl FnOnce(&Ledger) -> T) -> Result<T, StoreError> {
+    /// Everything but a commit: asked of an open ledger, at one instant.
+    async fn ask<T>(&self, method: &'static str, ask: impl FnOnce(&mut Ledger) -> T) -> Result<T, StoreError> {
         if self.calls.enter(method).await {
             return Err(unavailable("it was told to fail"));
         }
-        let ledger = self.ledger.lock();
-        if ledger.is_open() { Ok(look(&ledger)) } else { Err(unavailable("it is not open")) }
+        let mut ledger = self.ledger.lock();
+        if ledger.is_open() { Ok(ask(&mut ledger)) } else { Err(unavailable("it is not open")) }
     }
 }
 
@@ -124,8 +150,7 @@ impl Store for MemoryStore {
     }
 
     async fn acquire(&self, account: &AccountName, _owner: &str) -> Result<Ownership, StoreError> {
-        self.read("acquire", |_| ()).await?;
-        Ok(self.ledger.lock().acquire(account))
+        self.ask("acquire", |ledger| ledger.acquire(account)).await
     }
 
     #[expect(clippy::panic, reason = "a store that dies takes its caller with it")]
@@ -147,7 +172,7 @@ impl Store for MemoryStore {
         }
         let detail = "the connection was told to break".to_owned();
         if let Some(CommitFault::Unknown { committed: false }) = fault {
-            let (then, _) = self.look(Ledger::clone).commit(batch)?;
+            let then = self.look(|ledger| ledger.foresee(batch))?;
             return Err(StoreError::OutcomeUnknown { detail, then });
         }
         let (then, saved) = self.ledger.lock().commit(batch)?;
@@ -161,42 +186,35 @@ impl Store for MemoryStore {
     }
 
     async fn settle(&self, batch: &Batch) -> Result<bool, StoreError> {
-        self.read("settle", |ledger| ledger.settle(batch)).await?
+        self.ask("settle", |ledger| ledger.settle(batch)).await?
     }
 
     async fn order(&self, id: &OrderId) -> Result<Option<AnyOrder>, StoreError> {
-        self.read("order", |ledger| ledger.named(id)).await
+        self.ask("order", |ledger| ledger.named(id)).await
     }
 
     async fn by_key(&self, caller: &Caller, key: &IdempotencyKey) -> Result<Option<AnyOrder>, StoreError> {
-        self.read("by_key", |ledger| ledger.keyed(caller, key)).await
+        self.ask("by_key", |ledger| ledger.keyed(caller, key)).await
     }
 
     async fn slices(&self, parent: &OrderId) -> Result<Vec<Order>, StoreError> {
-        self.read("slices", |ledger| ledger.slices(parent)).await
+        self.ask("slices", |ledger| ledger.slices(parent)).await
     }
 
-    async fn orders(&self, _: &OrderFilter) -> Result<Page<Order>, StoreError> {
-        let items = self.read("orders", |ledger| ledger.orders().cloned().collect()).await?;
-        Ok(Page { items, next: None })
+    async fn orders(&self, filter: &OrderFilter) -> Result<Page<Order>, StoreError> {
+        self.ask("orders", |ledger| ledger.page_of_orders(filter)).await
     }
 
-    async fn parents(&self, _: &ParentFilter) -> Result<Page<Parent>, StoreError> {
-        let items = self.read("parents", |ledger| ledger.parents().cloned().collect()).await?;
-        Ok(Page { items, next: None })
+    async fn parents(&self, filter: &ParentFilter) -> Result<Page<Parent>, StoreError> {
+        self.ask("parents", |ledger| ledger.page_of_parents(filter)).await
     }
 
     async fn events(&self, id: &OrderId) -> Result<Vec<LedgerEvent>, StoreError> {
-        let of_it = |ledger: &Ledger| {
-            let events = ledger.events().iter().filter(|event| event.order.as_ref() == Some(id));
-            events.cloned().collect()
-        };
-        self.read("events", of_it).await
+        self.ask("events", |ledger| ledger.events_of(id)).await
     }
 
     async fn open_parents(&self, account: &AccountName) -> Result<Vec<Parent>, StoreError> {
-        let open = |parent: &&Parent| parent.account == *account && !parent.status.is_terminal();
-        self.read("open_parents", |ledger| ledger.parents().filter(open).cloned().collect()).await
+        self.ask("open_parents", |ledger| ledger.open_parents(account)).await
     }
 
     async fn due_slices(
@@ -205,43 +223,35 @@ impl Store for MemoryStore {
         after: Option<(DateTime<Utc>, u32)>,
         limit: u32,
     ) -> Result<Vec<DueSlice>, StoreError> {
-        self.read("due_slices", |ledger| ledger.due_slices(parent, after, limit)).await
+        self.ask("due_slices", |ledger| ledger.due_slices(parent, after, limit)).await
     }
 
     async fn open_orders(&self, account: &AccountName) -> Result<Vec<Order>, StoreError> {
-        let open = |order: &&Order| {
-            let is_ours = order.account == *account && !order.status.is_terminal();
-            is_ours && (order.slice.is_none() || order.attempt > 0)
-        };
-        self.read("open_orders", |ledger| ledger.orders().filter(open).cloned().collect()).await
+        self.ask("open_orders", |ledger| ledger.open_orders(account)).await
     }
 
     async fn marked_orders(&self, account: &AccountName) -> Result<Vec<Order>, StoreError> {
-        let marked = |order: &&Order| {
-            order.account == *account && order.cancel_requested_at.is_some() && !order.status.is_terminal()
-        };
-        self.read("marked_orders", |ledger| ledger.orders().filter(marked).cloned().collect()).await
+        self.ask("marked_orders", |ledger| ledger.marked_orders(account)).await
     }
 
     async fn unknown_orders(&self) -> Result<Vec<OrderId>, StoreError> {
-        self.read("unknown_orders", Ledger::unknown_orders).await
+        self.ask("unknown_orders", |ledger| ledger.unknown_orders()).await
     }
 
     async fn switches(&self) -> Result<Switches, StoreError> {
-        self.read("switches", Ledger::switches).await
+        self.ask("switches", |ledger| ledger.switches()).await
     }
 
     async fn switch_history(&self, switch: &str, limit: u32) -> Result<Vec<SwitchEntry>, StoreError> {
-        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        self.read("switch_history", |ledger| ledger.history(switch).into_iter().rev().take(limit).collect()).await
+        self.ask("switch_history", |ledger| ledger.last_entries(switch, limit)).await
     }
 
-    async fn quarantined(&self, _: &AccountName) -> Result<Vec<Symbol>, StoreError> {
-        self.read("quarantined", Ledger::quarantined).await
+    async fn quarantined(&self, account: &AccountName) -> Result<Vec<Symbol>, StoreError> {
+        self.ask("quarantined", |ledger| ledger.quarantined_in(account)).await
     }
 
     async fn positions(&self, account: &AccountName) -> Result<Vec<HeldPosition>, StoreError> {
-        self.read("positions", |ledger| ledger.positions(account)).await
+        self.ask("positions", |ledger| ledger.positions(account)).await
     }
 
     async fn close(&self) {

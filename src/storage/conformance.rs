@@ -14,6 +14,7 @@ pub(crate) mod canceling;
 pub(crate) mod claiming;
 pub(crate) mod committing;
 pub(crate) mod fixtures;
+mod memory;
 pub(crate) mod reading;
 pub(crate) mod reporting;
 pub(crate) mod submitting;
@@ -92,6 +93,8 @@ macro_rules! suite {
             submitting::a_key_names_one_request_of_its_caller,
             submitting::an_id_names_one_order_of_any_kind,
             submitting::one_of_two_equal_submissions_in_a_batch_is_a_replay,
+            submitting::a_key_names_one_thing_of_any_kind_in_a_batch,
+            submitting::a_refused_submission_takes_neither_its_id_nor_its_key,
             submitting::every_field_comes_back_as_it_was,
             submitting::numbers_are_exact_and_times_keep_their_microseconds,
             claiming::a_claim_takes_a_slice_once,
@@ -103,6 +106,8 @@ macro_rules! suite {
             claiming::what_is_at_the_venue_can_not_be_absent,
             claiming::ends_are_final_and_add_up,
             reporting::fills_in_any_order_and_number_come_to_the_same,
+            reporting::an_execution_is_kept_once,
+            reporting::a_position_is_written_over_by_nobody_who_has_not_read_it,
             reporting::a_correction_replaces_the_totals,
             reporting::a_report_of_what_we_did_not_send_is_refused,
             reporting::what_comes_back_after_it_was_given_up_counts_and_is_cancelled,
@@ -115,15 +120,26 @@ macro_rules! suite {
             committing::a_refused_write_disturbs_no_other,
             committing::a_batch_sees_what_it_wrote_before,
             committing::a_deposed_owner_writes_nothing,
+            committing::a_deposed_owner_disturbs_nothing,
+            committing::a_batch_that_is_refused_whole_leaves_nothing_behind,
+            committing::a_slice_has_a_parent_and_a_single_order_a_caller,
             committing::events_are_numbered_without_gaps_in_the_order_of_their_commits,
             committing::a_batch_is_settled_by_its_nonce,
+            committing::only_the_last_batch_of_an_account_is_known_to_be_committed,
             committing::a_store_that_is_not_open_says_so,
             committing::opening_again_keeps_everything_and_raises_the_term,
             switching::the_switches_start_open_and_keep_what_was_set,
-            switching::a_quarantine_keeps_its_first_reason,
+            switching::a_quarantined_symbol_is_listed_once,
+            switching::a_quarantine_stops_what_follows_in_its_batch_and_after_it,
+            switching::a_history_has_at_most_so_many_entries,
             reading::slices_come_due_in_order_and_by_pages,
+            reading::pages_skip_and_repeat_none_of_the_slices_that_are_due_at_once,
+            reading::slices_come_by_number_whatever_their_times,
+            reading::a_slice_that_never_left_waits_as_before,
+            reading::an_account_sees_what_is_its_own,
             reading::what_is_open_marked_or_unknown_is_found,
             reading::lists_are_filtered_and_come_in_pages_newest_first,
+            reading::filtered_lists_come_in_pages_too,
             reading::parents_are_listed_like_orders,
             reading::parents_are_filtered,
         );

@@ -1,5 +1,7 @@
 //! Nothing leaves while trading is stopped or anything is unsure: the gate at the wire, and the switches by themselves.
 
+use std::collections::BTreeSet;
+
 use tranche_actors::domain::breaker::BreakerWord;
 use tranche_actors::gate::Verdict;
 
@@ -11,8 +13,9 @@ use crate::tape::Step;
 pub(super) struct Gate {
     /// Somebody asked this process to stop, and no release was asked for since: that holds from the call on.
     stopped: bool,
-    /// A trip was answered, and no reset was asked for since.
+    /// A trip was answered, and no reset was asked for since it was asked for.
     tripped: bool,
+    tripping: BTreeSet<u64>,
 }
 
 impl Invariant for Gate {
@@ -26,8 +29,14 @@ impl Invariant for Gate {
             Step::Started(_) => (self.stopped, self.tripped) = (false, false),
             Step::Asked(_, Request::Engage(_)) => self.stopped = true,
             Step::Asked(_, Request::Disengage(_)) => self.stopped = false,
-            Step::Replied(_, Request::Trip(_), Reply::Breaker(_)) => self.tripped = true,
-            Step::Asked(_, Request::Reset(_)) => self.tripped = false,
+            Step::Asked(number, Request::Trip(_)) => {
+                self.tripping.insert(*number);
+            }
+            Step::Replied(number, _, Reply::Breaker(_)) => self.tripped |= self.tripping.remove(number),
+            Step::Asked(_, Request::Reset(_)) => {
+                self.tripped = false;
+                self.tripping.clear();
+            }
             Step::Sent(order) => {
                 let id = &order.client_order_id;
                 if let Some(Verdict::Shut(reason)) = scene.house.map(|house| house.gate.verdict(scene.boot)) {

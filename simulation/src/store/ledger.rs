@@ -1,29 +1,43 @@
-//! What is stored, and how a batch is loaded, applied and saved: all of it or nothing.
+//! What is stored, and how a batch is saved: all of it or nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 use tranche_actors::domain::breaker::BreakerState;
 use tranche_actors::domain::kill::KillState;
-use tranche_actors::domain::ledger::{Books, Event, Keys, SwitchEntry};
+use tranche_actors::domain::ledger::{Books, Event, SwitchEntry};
 use tranche_actors::domain::names::{AccountName, BrokerOrderId, Caller, IdempotencyKey, OrderId, Symbol};
 use tranche_actors::domain::order::Order;
 use tranche_actors::domain::parent::Parent;
-use tranche_actors::domain::position::Position;
-use tranche_actors::domain::status::{OrderStatus, Share};
 use tranche_actors::domain::venue::Execution;
-use tranche_actors::ports::store::{
-    AnyOrder, Batch, Commit, DueSlice, HeldPosition, LedgerEvent, Ownership, StoreError, Switches,
-};
+use tranche_actors::ports::store::{Batch, Commit, HeldPosition, LedgerEvent, Ownership, StoreError};
+
+use super::indices::{Indices, Place};
+use super::load::key_of;
+
+/// A caller's idempotency key.
+pub(super) type Key = (Caller, IdempotencyKey);
+
+/// What an id names, and where it stands in its table.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Named {
+    /// A single order or a slice.
+    Order(Place),
+    /// A parent.
+    Parent(Place),
+}
 
 /// The row of an account.
-#[derive(Clone, Debug, Default)]
-struct Account {
-    term: u64,
-    next_event: u64,
-    /// The nonce of the last batch.
-    batch: u64,
+#[derive(Debug, Default)]
+pub(super) struct Account {
+    pub(super) term: u64,
+    /// The number of its last event.
+    last_event: u64,
+    /// The nonce of its last batch.
+    last_batch: Option<u64>,
+    /// Symbols that take no new entries, with the reason that each came for.
+    pub(super) quarantined: BTreeMap<Symbol, &'static str>,
 }
 
 /// What one batch changed: the rows by their ids, each as it was before; `None` is a new one.
@@ -42,26 +56,25 @@ pub struct Saved {
 }
 
 /// Everything that is stored.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Ledger {
     open: bool,
     created: bool,
-    accounts: BTreeMap<AccountName, Account>,
-    orders: BTreeMap<OrderId, Order>,
-    /// An index: the slices of each parent.
-    children: BTreeMap<OrderId, BTreeSet<OrderId>>,
-    parents: BTreeMap<OrderId, Parent>,
-    positions: BTreeMap<(AccountName, Symbol), Position>,
-    executions: BTreeMap<(BrokerOrderId, Decimal), (OrderId, Execution)>,
-    keys: BTreeMap<(Caller, IdempotencyKey), OrderId>,
-    events: Vec<LedgerEvent>,
-    kill: Option<KillState>,
-    breaker: Option<BreakerState>,
-    histories: BTreeMap<&'static str, Vec<SwitchEntry>>,
-    /// Batches that belong to no account are settled by their own nonce.
-    unowned: BTreeSet<u64>,
-    quarantines: Vec<(Symbol, &'static str)>,
-    differences: Vec<(Symbol, Decimal, Decimal)>,
+    /// What belongs to no account has a row of its own.
+    accounts: BTreeMap<Option<AccountName>, Account>,
+    pub(super) orders: Vec<Order>,
+    pub(super) parents: Vec<Parent>,
+    pub(super) ids: BTreeMap<OrderId, Named>,
+    pub(super) keys: BTreeMap<Key, OrderId>,
+    pub(super) indices: Indices,
+    pub(super) positions: BTreeMap<AccountName, BTreeMap<Symbol, HeldPosition>>,
+    pub(super) executions: BTreeMap<(BrokerOrderId, Decimal), (OrderId, Execution)>,
+    pub(super) events: Vec<LedgerEvent>,
+    pub(super) switch_events: Vec<LedgerEvent>,
+    pub(super) kill: Option<KillState>,
+    pub(super) breaker: Option<BreakerState>,
+    pub(super) histories: BTreeMap<&'static str, Vec<SwitchEntry>>,
+    pub(super) differences: Vec<(Symbol, Decimal, Decimal)>,
 }
 
 impl Ledger {
@@ -78,159 +91,154 @@ impl Ledger {
         self.open = false;
     }
 
+    /// Whether a store has it open.
+    #[must_use]
     pub const fn is_open(&self) -> bool {
         self.open
     }
 
     pub(super) fn acquire(&mut self, account: &AccountName) -> Ownership {
-        let row = self.accounts.entry(account.clone()).or_default();
+        let row = self.accounts.entry(Some(account.clone())).or_default();
         row.term += 1;
         Ownership { account: account.clone(), term: row.term }
     }
 
+    pub(super) fn account(&self, account: &AccountName) -> Option<&Account> {
+        self.accounts.get(&Some(account.clone()))
+    }
+
+    pub(super) fn accounts(&self) -> impl Iterator<Item = &Account> {
+        self.accounts.values()
+    }
+
+    /// Only an account's last batch is known. Once there is another owner, another last batch may be the owner's, and
+    /// says nothing of an earlier one.
     pub(super) fn settle(&self, batch: &Batch) -> Result<bool, StoreError> {
-        let Some(ownership) = &batch.ownership else {
-            return Ok(self.unowned.contains(&batch.nonce));
+        let (account, term) = match &batch.ownership {
+            Some(ownership) => (Some(ownership.account.clone()), ownership.term),
+            None => (None, 0),
         };
-        let row = self.accounts.get(&ownership.account).ok_or(StoreError::Deposed)?;
-        if row.term == ownership.term { Ok(row.batch == batch.nonce) } else { Err(StoreError::Deposed) }
+        let Some(row) = self.accounts.get(&account) else {
+            // Nothing was ever written for nobody's row; an account that nobody took is a mistake.
+            return match account {
+                None => Ok(false),
+                Some(account) => Err(StoreError::Unavailable { detail: format!("{account} was never taken") }),
+            };
+        };
+        if row.last_batch == Some(batch.nonce) {
+            return Ok(true);
+        }
+        if row.term == term {
+            return Ok(false);
+        }
+        let detail = "the account has another owner, and another last batch".to_owned();
+        Err(StoreError::OutcomeUnknown { detail, then: Commit::new() })
+    }
+
+    /// What a batch would come to if it were committed.
+    pub(super) fn foresee(&self, batch: &Batch) -> Result<Commit, StoreError> {
+        self.decide(batch).map(|(results, _)| results)
     }
 
     /// Loads what the batch speaks of, lets the rules decide, and saves what changed.
     pub(super) fn commit(&mut self, batch: &Batch) -> Result<(Commit, Saved), StoreError> {
-        if !self.open {
-            let detail = "it is closed".to_owned();
-            return Err(StoreError::Unavailable { detail });
-        }
-        if let Some(ownership) = &batch.ownership
-            && self.accounts.get(&ownership.account).map(|row| row.term) != Some(ownership.term)
-        {
-            return Err(StoreError::Deposed);
-        }
-        let mut keys = Keys::default();
-        for write in &batch.writes {
-            write.add_keys(&mut keys);
-        }
-        let mut books = self.load(&keys, batch.at);
-        let results = batch.writes.iter().map(|write| books.apply(write)).collect();
-        self.check(&books)?;
-        let saved = match &batch.ownership {
-            Some(ownership) => self.save(books, &ownership.account, batch),
-            None => self.save_switches(books, batch),
+        let (results, books) = self.decide(batch)?;
+        Ok((results, self.save(books, batch)))
+    }
+
+    fn save(&mut self, books: Books, batch: &Batch) -> Saved {
+        let Books { mut orders, mut parents, mut positions, changes, .. } = books;
+        let mut saved = Saved {
+            executions: changes.executions.len(),
+            events: changes.events.len(),
+            switches: changes.kill.is_some() || changes.breaker.is_some(),
+            ..Saved::default()
         };
-        Ok((results, saved))
-    }
-
-    fn load(&self, keys: &Keys, at: DateTime<Utc>) -> Books {
-        let mut books = Books::new(at);
-        let mut orders = keys.orders.clone();
-        let mut parents = keys.parents.clone();
-        for key in &keys.callers_keys {
-            if let Some(id) = self.keys.get(key) {
-                books.keys.insert(key.clone(), id.clone());
-                orders.insert(id.clone());
-                parents.insert(id.clone());
+        let mut new = changes.new_orders.iter().filter_map(|id| orders.remove(id)).collect::<Vec<_>>();
+        // Lists go by the order of arrival, so the slices of a plan arrive in theirs.
+        new.sort_by_key(|order| (order.scheduled_time, order.slice.as_ref().map(|of| of.slice_num)));
+        saved.orders.extend(new.into_iter().map(|order| (self.insert(order), None)));
+        // What is new has been taken out: it was inserted as it is at the end of the batch.
+        for order in changes.orders.iter().filter_map(|id| orders.remove(id)) {
+            saved.orders.push((order.id.clone(), self.replace(order)));
+        }
+        let new = changes.new_parents.iter().filter_map(|id| parents.remove(id));
+        saved.parents.extend(new.map(|parent| (self.insert_parent(parent), None)));
+        for parent in changes.parents.iter().filter_map(|id| parents.remove(id)) {
+            saved.parents.push((parent.id.clone(), self.replace_parent(parent)));
+        }
+        for key in changes.positions {
+            if let Some(position) = positions.remove(&key) {
+                let (account, symbol) = key;
+                let held = HeldPosition { symbol: symbol.clone(), position, updated_at: batch.at };
+                self.positions.entry(account).or_default().insert(symbol, held);
             }
         }
-        for parent in &keys.open_children_of {
-            let open = self.slices(parent).into_iter().filter(|slice| !slice.status.is_terminal());
-            orders.extend(open.map(|slice| slice.id));
-        }
-        for order in orders.iter().filter_map(|id| self.orders.get(id)) {
-            parents.extend(order.slice.as_ref().map(|slice| slice.parent.clone()));
-            if keys.positions_of.contains(&order.id) {
-                let place = (order.account.clone(), order.instruction.symbol.clone());
-                if let Some(position) = self.positions.get(&place) {
-                    books.positions.insert(place, position.clone());
-                }
-            }
-            books.orders.insert(order.id.clone(), order.clone());
-        }
-        for parent in parents.iter().filter_map(|id| self.parents.get(id)) {
-            books.parents.insert(parent.id.clone(), parent.clone());
-        }
-        for id in &keys.executions_of {
-            let of_it = self.executions.range((id.clone(), Decimal::ZERO)..);
-            for (key, (_, execution)) in of_it.take_while(|((order, _), _)| order == id) {
-                books.executions.insert(key.clone(), execution.clone());
-            }
-        }
-        if keys.quarantine {
-            books.quarantined.extend(self.quarantined());
-        }
-        books
-    }
-
-    /// What the tables of a database would refuse.
-    fn check(&self, books: &Books) -> Result<(), StoreError> {
-        let changes = &books.changes;
-        let taken = |id: &&OrderId| self.orders.contains_key(*id) || self.parents.contains_key(*id);
-        if let Some(id) = changes.new_orders.iter().chain(&changes.new_parents).find(taken) {
-            let detail = format!("{id} exists already");
-            return Err(StoreError::Constraint { detail });
-        }
-        for (order, execution) in &changes.executions {
-            if self.executions.contains_key(&(execution.broker_order_id.clone(), execution.cum_qty)) {
-                let detail = format!("an execution of {order} exists already");
-                return Err(StoreError::Constraint { detail });
-            }
-        }
-        for key in &changes.positions {
-            let before = self.positions.get(key).map_or(0, |position| position.version);
-            let after = books.positions.get(key).map_or(0, |position| position.version);
-            if after != before + 1 {
-                let detail = format!("{} is at version {before}", key.1);
-                return Err(StoreError::Constraint { detail });
-            }
-        }
-        Ok(())
-    }
-
-    fn save(&mut self, books: Books, account: &AccountName, batch: &Batch) -> Saved {
-        let Books { orders, parents, positions, keys, changes, .. } = books;
-        for (id, of) in orders.iter().filter_map(|(id, order)| Some((id, order.slice.as_ref()?))) {
-            self.children.entry(of.parent.clone()).or_default().insert(id.clone());
-        }
-        let changed = |id: &OrderId| changes.new_orders.contains(id) || changes.orders.contains(id);
-        let mut saved =
-            Saved { executions: changes.executions.len(), events: changes.events.len(), ..Saved::default() };
-        for (id, order) in orders.into_iter().filter(|(id, _)| changed(id)) {
-            let before = self.orders.insert(id.clone(), order);
-            saved.orders.push((id, before));
-        }
-        let changed = |id: &OrderId| changes.new_parents.contains(id) || changes.parents.contains(id);
-        for (id, parent) in parents.into_iter().filter(|(id, _)| changed(id)) {
-            let before = self.parents.insert(id.clone(), parent);
-            saved.parents.push((id, before));
-        }
-        let changed = positions.into_iter().filter(|(key, _)| changes.positions.contains(key));
-        self.positions.extend(changed);
-        self.keys.extend(keys);
         for (order, execution) in changes.executions {
             let key = (execution.broker_order_id.clone(), execution.cum_qty);
             self.executions.insert(key, (order, execution));
         }
-        self.quarantines.extend(changes.quarantines.into_iter().map(|(symbol, reason, ..)| (symbol, reason)));
         self.differences.extend(changes.differences);
-        let row = self.accounts.entry(account.clone()).or_default();
-        row.batch = batch.nonce;
-        for event in changes.events {
-            row.next_event += 1;
-            self.events.push(numbered(event, row.next_event, batch.at));
-        }
-        saved
-    }
-
-    fn save_switches(&mut self, books: Books, batch: &Batch) -> Saved {
-        let changes = books.changes;
-        let saved = Saved { switches: changes.kill.is_some() || changes.breaker.is_some(), ..Saved::default() };
         self.kill = changes.kill.or(self.kill.take());
         self.breaker = changes.breaker.or(self.breaker.take());
         for (switch, entry) in changes.switch_entries {
             self.histories.entry(switch).or_default().push(entry);
         }
-        self.unowned.insert(batch.nonce);
+        let quarantines = changes.quarantines.into_iter().map(|(symbol, reason, ..)| (symbol, reason));
+        self.enter(batch, changes.events, quarantines);
         saved
+    }
+
+    /// What stands in or beside the account's row: its last batch, its events, its quarantines.
+    fn enter(&mut self, batch: &Batch, events: Vec<Event>, quarantines: impl Iterator<Item = (Symbol, &'static str)>) {
+        let account = batch.ownership.as_ref().map(|ownership| ownership.account.clone());
+        let log = if account.is_some() { &mut self.events } else { &mut self.switch_events };
+        let row = self.accounts.entry(account).or_default();
+        row.last_batch = Some(batch.nonce);
+        for (symbol, reason) in quarantines {
+            row.quarantined.entry(symbol).or_insert(reason);
+        }
+        for event in events {
+            row.last_event += 1;
+            if let (Some(id), Some(_)) = (&event.order, &batch.ownership) {
+                self.indices.follow_event(id, log.len());
+            }
+            log.push(numbered(event, row.last_event, batch.at));
+        }
+    }
+
+    fn insert(&mut self, order: Order) -> OrderId {
+        let (id, place) = (order.id.clone(), self.orders.len());
+        self.ids.insert(id.clone(), Named::Order(place));
+        self.keys.extend(order.origin.as_ref().and_then(key_of).map(|key| (key, id.clone())));
+        self.indices.follow(place, None, &order);
+        self.orders.push(order);
+        id
+    }
+
+    fn replace(&mut self, order: Order) -> Option<Order> {
+        let Some(Named::Order(place)) = self.ids.get(&order.id) else { return None };
+        let row = self.orders.get_mut(*place)?;
+        let before = std::mem::replace(row, order);
+        self.indices.follow(*place, Some(&before), row);
+        Some(before)
+    }
+
+    fn insert_parent(&mut self, parent: Parent) -> OrderId {
+        let (id, place) = (parent.id.clone(), self.parents.len());
+        self.ids.insert(id.clone(), Named::Parent(place));
+        self.keys.extend(key_of(&parent.origin).map(|key| (key, id.clone())));
+        self.indices.follow_parent(place, None, &parent);
+        self.parents.push(parent);
+        id
+    }
+
+    fn replace_parent(&mut self, parent: Parent) -> Option<Parent> {
+        let Some(Named::Parent(place)) = self.ids.get(&parent.id) else { return None };
+        let row = self.parents.get_mut(*place)?;
+        let before = std::mem::replace(row, parent);
+        self.indices.follow_parent(*place, Some(&before), row);
+        Some(before)
     }
 }
 
@@ -244,101 +252,5 @@ fn numbered(event: Event, number: u64, at: DateTime<Utc>) -> LedgerEvent {
         data: event.data,
         actor: event.actor,
         at,
-    }
-}
-
-/// What a test or the port reads.
-impl Ledger {
-    pub fn orders(&self) -> impl Iterator<Item = &Order> {
-        self.orders.values()
-    }
-
-    pub fn parents(&self) -> impl Iterator<Item = &Parent> {
-        self.parents.values()
-    }
-
-    pub fn order(&self, id: &OrderId) -> Option<&Order> {
-        self.orders.get(id)
-    }
-
-    pub fn parent(&self, id: &OrderId) -> Option<&Parent> {
-        self.parents.get(id)
-    }
-
-    pub fn events(&self) -> &[LedgerEvent] {
-        &self.events
-    }
-
-    pub fn events_of(&self, id: &OrderId) -> Vec<&LedgerEvent> {
-        self.events.iter().filter(|event| event.order.as_ref() == Some(id)).collect()
-    }
-
-    pub fn executions(&self) -> impl Iterator<Item = &(OrderId, Execution)> {
-        self.executions.values()
-    }
-
-    pub fn slices(&self, parent: &OrderId) -> Vec<Order> {
-        let number = |order: &Order| order.slice.as_ref().map(|slice| slice.slice_num);
-        let children = self.children.get(parent).into_iter().flatten();
-        let mut slices = children.filter_map(|id| self.order(id)).cloned().collect::<Vec<_>>();
-        slices.sort_by_key(number);
-        slices
-    }
-
-    pub(super) fn named(&self, id: &OrderId) -> Option<AnyOrder> {
-        let parent = self.parents.get(id).map(|parent| AnyOrder::Parent(Box::new(parent.clone())));
-        parent.or_else(|| self.orders.get(id).map(|order| AnyOrder::Order(Box::new(order.clone()))))
-    }
-
-    pub(super) fn keyed(&self, caller: &Caller, key: &IdempotencyKey) -> Option<AnyOrder> {
-        self.named(self.keys.get(&(caller.clone(), key.clone()))?)
-    }
-
-    pub(super) fn due_slices(
-        &self,
-        parent: &OrderId,
-        after: Option<(DateTime<Utc>, u32)>,
-        limit: u32,
-    ) -> Vec<DueSlice> {
-        let place = |order: &Order| (order.scheduled_time, order.slice.as_ref().map_or(0, |of| of.slice_num));
-        let waits = |order: &Order| order.status == OrderStatus::PendingNew && Some(place(order)) > after;
-        let mut due = self.slices(parent);
-        due.retain(waits);
-        due.sort_by_key(place);
-        due.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
-        due.into_iter()
-            .map(|order| DueSlice { slice_num: place(&order).1, due: order.scheduled_time, id: order.id })
-            .collect()
-    }
-
-    pub(super) fn unknown_orders(&self) -> Vec<OrderId> {
-        let unknown = |order: &&Order| order.status.share() == Share::Unknown;
-        self.orders.values().filter(unknown).map(|order| order.id.clone()).collect()
-    }
-
-    pub fn switches(&self) -> Switches {
-        Switches { kill: self.kill.clone(), breaker: self.breaker.clone() }
-    }
-
-    pub fn history(&self, switch: &str) -> Vec<SwitchEntry> {
-        self.histories.get(switch).cloned().unwrap_or_default()
-    }
-
-    pub fn quarantined(&self) -> Vec<Symbol> {
-        self.quarantines.iter().map(|(symbol, _)| symbol.clone()).collect()
-    }
-
-    pub fn differences(&self) -> &[(Symbol, Decimal, Decimal)] {
-        &self.differences
-    }
-
-    pub fn positions(&self, account: &AccountName) -> Vec<HeldPosition> {
-        let ours = self.positions.iter().filter(|((owner, _), _)| owner == account);
-        ours.map(|((_, symbol), position)| HeldPosition {
-            symbol: symbol.clone(),
-            position: position.clone(),
-            updated_at: DateTime::UNIX_EPOCH,
-        })
-        .collect()
     }
 }

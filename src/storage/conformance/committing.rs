@@ -1,15 +1,17 @@
 //! Batches: whole or not at all, by the owner alone, numbered, settled.
 
-use tranche_actors::domain::ledger::{Outcome, Refusal, Write};
-use tranche_actors::domain::names::AccountName;
+use tranche_actors::domain::ledger::{Outcome, Refusal, Report, Write};
+use tranche_actors::domain::names::{AccountName, IdempotencyKey};
+use tranche_actors::domain::order::Order;
 use tranche_actors::domain::status::OrderStatus;
 use tranche_actors::domain::venue::VenueStatus;
 use tranche_actors::ports::store::{Batch, Ownership, StoreError};
 
 use super::fixtures::{
-    accepted, at_venue, claim, claim_single, id, kinds, order, parent, parent_now, report, single, submit,
-    submit_parent,
+    accepted, at_venue, caller, claim, claim_single, id, kinds, order, origin, parent, parent_now, report, single,
+    submit, submit_parent,
 };
+use super::switching::quarantine;
 use super::{Desk, Place, account};
 
 pub(crate) async fn a_refused_write_disturbs_no_other(place: &dyn Place) {
@@ -60,6 +62,77 @@ pub(crate) async fn a_deposed_owner_writes_nothing(place: &dyn Place) {
     }
 }
 
+pub(crate) async fn a_deposed_owner_disturbs_nothing(place: &dyn Place) {
+    let desk = Desk::at(place).await;
+    desk.write(submit_parent(parent("p", 2))).await.unwrap();
+    let before = (parent_now(&*desk.store, "p").await, order(&*desk.store, "p-0").await);
+    let owner = desk.store.acquire(&account(), "another").await.unwrap();
+    let theirs = Batch { ownership: Some(owner.clone()), ..desk.batch(vec![Write::Probe]) };
+    desk.store.commit(&theirs).await.unwrap();
+    let late = desk.batch(vec![claim("p-0"), quarantine("AAPL", "orphan"), submit(keyed("s", "k", "r"))]);
+    assert!(matches!(desk.store.commit(&late).await, Err(StoreError::Deposed)));
+    assert!(desk.store.settle(&theirs).await.unwrap(), "the owner's last batch is still the last");
+
+    assert_eq!((parent_now(&*desk.store, "p").await, order(&*desk.store, "p-0").await), before);
+    assert_eq!(desk.store.by_key(&caller("admin"), &key("k")).await.unwrap(), None);
+    assert!(desk.store.quarantined(&account()).await.unwrap().is_empty());
+    assert!(desk.store.open_orders(&account()).await.unwrap().is_empty());
+    let next = Batch { ownership: Some(owner), ..desk.batch(vec![claim("p-0")]) };
+    desk.store.commit(&next).await.unwrap();
+    assert_eq!(desk.store.events(&id("p-0")).await.unwrap()[0].number, 2, "and no number was taken");
+}
+
+pub(crate) async fn a_batch_that_is_refused_whole_leaves_nothing_behind(place: &dyn Place) {
+    let desk = Desk::at(place).await;
+    desk.commit(vec![submit_parent(parent("p", 2)), submit(single("old", 10))]).await.unwrap();
+    desk.write(claim_single("old")).await.unwrap();
+    let last = desk.batch(vec![Write::Probe]);
+    desk.store.commit(&last).await.unwrap();
+    let before = (parent_now(&*desk.store, "p").await, order(&*desk.store, "old").await);
+    // A plan whose slice has the parent's own id is one order too many for that id.
+    let (whole, mut slices) = parent("q", 2);
+    slices[1].id = whole.id.clone();
+    let refused = desk.batch(vec![
+        submit(keyed("new", "k", "r")),
+        claim("p-0"),
+        report(filled(&single("old", 10))),
+        quarantine("MSFT", "orphan"),
+        submit_parent((whole, slices)),
+    ]);
+    let error = desk.store.commit(&refused).await.unwrap_err();
+    assert!(matches!(error, StoreError::Constraint { .. }), "{error}");
+    assert!(desk.store.settle(&last).await.unwrap(), "the batch before is still the last");
+    assert!(!desk.store.settle(&refused).await.unwrap());
+
+    let desk = desk.again(place).await;
+    assert_eq!((parent_now(&*desk.store, "p").await, order(&*desk.store, "old").await), before);
+    for name in ["new", "q", "q-0"] {
+        assert_eq!(desk.store.order(&id(name)).await.unwrap(), None, "{name}");
+    }
+    assert_eq!(desk.store.by_key(&caller("admin"), &key("k")).await.unwrap(), None);
+    assert!(desk.store.positions(&account()).await.unwrap().is_empty());
+    assert!(desk.store.quarantined(&account()).await.unwrap().is_empty());
+    assert_eq!(names(&desk.store.open_orders(&account()).await.unwrap()), ["old"]);
+    assert_eq!(kinds(&*desk.store, "p").await, ["submitted"]);
+    // One by one the others pass, and the first takes the number behind the last that was taken.
+    desk.write(submit(keyed("new", "k", "r"))).await.unwrap();
+    desk.write(report(filled(&single("old", 10)))).await.unwrap();
+    assert_eq!(desk.store.events(&id("new")).await.unwrap()[0].number, 4);
+}
+
+pub(crate) async fn a_slice_has_a_parent_and_a_single_order_a_caller(place: &dyn Place) {
+    let desk = Desk::at(place).await;
+    let (whole, mut slices) = parent("p", 2);
+    slices[1].origin = Some(origin(None, "r"));
+    let slice = Order { origin: Some(origin(None, "r")), ..parent("q", 1).1.remove(0) };
+    for write in [submit_parent((whole, slices)), submit(slice)] {
+        let error = desk.commit(vec![write]).await.unwrap_err();
+        assert!(matches!(error, StoreError::Constraint { .. }), "{error}");
+    }
+    assert_eq!(desk.store.order(&id("p")).await.unwrap(), None);
+    assert_eq!(desk.store.order(&id("q-0")).await.unwrap(), None);
+}
+
 pub(crate) async fn events_are_numbered_without_gaps_in_the_order_of_their_commits(place: &dyn Place) {
     let desk = Desk::at(place).await;
     desk.commit(vec![submit_parent(parent("p", 2)), submit(single("s", 1))]).await.unwrap();
@@ -106,6 +179,30 @@ pub(crate) async fn a_batch_is_settled_by_its_nonce(place: &dyn Place) {
     assert!(matches!(error, StoreError::OutcomeUnknown { .. }), "{error}");
 }
 
+pub(crate) async fn only_the_last_batch_of_an_account_is_known_to_be_committed(place: &dyn Place) {
+    let desk = Desk::at(place).await;
+    let other = AccountName::parse("other").unwrap();
+    let elsewhere = desk.store.acquire(&other, "test").await.unwrap();
+    let (first, last) = (desk.batch(vec![submit(single("a", 1))]), desk.batch(vec![submit(single("b", 1))]));
+    let foreign = Batch { ownership: Some(elsewhere), ..desk.batch(vec![Write::Probe]) };
+    let (global, later) = (desk.global(vec![Write::Probe]), desk.global(vec![Write::Probe]));
+    for batch in [&first, &last, &foreign, &global, &later] {
+        desk.store.commit(batch).await.unwrap();
+    }
+    let desk = desk.again(place).await;
+    for batch in [&last, &foreign, &later] {
+        assert!(desk.store.settle(batch).await.unwrap(), "whoever owns the account by now");
+    }
+    assert!(!desk.store.settle(&global).await.unwrap());
+    let error = desk.store.settle(&first).await.unwrap_err();
+    assert!(matches!(error, StoreError::OutcomeUnknown { .. }), "{error}");
+    let (first, last) = (desk.batch(vec![Write::Probe]), desk.batch(vec![Write::Probe]));
+    desk.store.commit(&first).await.unwrap();
+    desk.store.commit(&last).await.unwrap();
+    assert!(desk.store.settle(&last).await.unwrap());
+    assert!(!desk.store.settle(&first).await.unwrap());
+}
+
 pub(crate) async fn a_store_that_is_not_open_says_so(place: &dyn Place) {
     let store = place.store().await;
     let error = store.order(&id("s")).await.unwrap_err();
@@ -115,9 +212,16 @@ pub(crate) async fn a_store_that_is_not_open_says_so(place: &dyn Place) {
     let owner = store.acquire(&account(), "test").await.unwrap();
     store.close().await;
     store.close().await;
-    let batch = Batch { ownership: Some(owner), nonce: 1, at: super::fixtures::start(), writes: vec![Write::Probe] };
+    let writes = vec![submit(single("s", 1))];
+    let batch = Batch { ownership: Some(owner), nonce: 1, at: super::fixtures::start(), writes };
     let error = store.commit(&batch).await.unwrap_err();
     assert!(matches!(error, StoreError::Unavailable { .. }), "{error}");
+    assert!(matches!(store.settle(&batch).await, Err(StoreError::Unavailable { .. })));
+    assert!(matches!(store.acquire(&account(), "test").await, Err(StoreError::Unavailable { .. })));
+    assert!(matches!(store.open_orders(&account()).await, Err(StoreError::Unavailable { .. })));
+    store.open().await.unwrap();
+    assert_eq!(store.order(&id("s")).await.unwrap(), None);
+    assert!(!store.settle(&batch).await.unwrap(), "and the term is still the same");
 }
 
 pub(crate) async fn opening_again_keeps_everything_and_raises_the_term(place: &dyn Place) {
@@ -149,4 +253,20 @@ pub(crate) async fn opening_again_keeps_everything_and_raises_the_term(place: &d
     desk.write(claim("p-1")).await.unwrap();
     let events = desk.store.events(&id("p-1")).await.unwrap();
     assert_eq!(events[0].number, before.3.last().unwrap().number + 1);
+}
+
+fn keyed(name: &str, key: &str, request: &str) -> Order {
+    Order { origin: Some(origin(Some(key), request)), ..single(name, 1) }
+}
+
+fn key(text: &str) -> IdempotencyKey {
+    IdempotencyKey::parse(text).unwrap()
+}
+
+fn filled(order: &Order) -> Report {
+    at_venue(order, VenueStatus::Filled, 10, Some("3.5"))
+}
+
+fn names(orders: &[Order]) -> Vec<&str> {
+    orders.iter().map(|order| order.id.as_str()).collect()
 }

@@ -8,7 +8,7 @@ use tranche_actors::domain::names::{AccountName, OrderId, StrategyId, Symbol};
 use tranche_actors::domain::parent::ParentStatus;
 use tranche_actors::domain::status::{OrderStatus, OwnEnd};
 use tranche_actors::domain::venue::VenueStatus;
-use tranche_actors::ports::store::{OrderFilter, ParentFilter};
+use tranche_actors::ports::store::{Batch, OrderFilter, ParentFilter};
 
 use super::fixtures::{
     accepted, at_venue, caller, claim, claim_single, id, order, parent, report, single, start, submit, submit_parent,
@@ -33,6 +33,78 @@ pub(crate) async fn slices_come_due_in_order_and_by_pages(place: &dyn Place) {
         seen.extend(page.into_iter().map(|slice| slice.slice_num));
     }
     assert_eq!(seen, [0, 2, 3, 4, 5, 6]);
+}
+
+pub(crate) async fn pages_skip_and_repeat_none_of_the_slices_that_are_due_at_once(place: &dyn Place) {
+    let desk = Desk::at(place).await;
+    let (whole, mut slices) = parent("p", 7);
+    for slice in &mut slices[1..6] {
+        slice.scheduled_time = start();
+    }
+    desk.write(submit_parent((whole, slices))).await.unwrap();
+    for limit in 1..=7 {
+        let (mut after, mut seen) = (None, Vec::new());
+        while let page = desk.store.due_slices(&id("p"), after, limit).await.unwrap()
+            && let Some(last) = page.last()
+        {
+            after = Some((last.due, last.slice_num));
+            seen.extend(page.into_iter().map(|slice| slice.slice_num));
+        }
+        assert_eq!(seen, [0, 1, 2, 3, 4, 5, 6], "by pages of {limit}");
+    }
+    let page = desk.store.due_slices(&id("p"), Some((start(), 2)), 2).await.unwrap();
+    desk.commit(page.iter().map(|slice| claim(slice.id.as_str())).collect()).await.unwrap();
+    let next = desk.store.due_slices(&id("p"), Some((start(), 2)), 9).await.unwrap();
+    assert_eq!(next.iter().map(|slice| slice.slice_num).collect::<Vec<_>>(), [5, 6], "what is claimed waits no more");
+}
+
+pub(crate) async fn slices_come_by_number_whatever_their_times(place: &dyn Place) {
+    let desk = Desk::at(place).await;
+    let (whole, mut slices) = parent("p", 12);
+    for (slice, minute) in slices.iter_mut().zip((0..12).rev()) {
+        slice.scheduled_time = start() + TimeDelta::minutes(minute);
+    }
+    desk.write(submit_parent((whole, slices.clone()))).await.unwrap();
+    assert_eq!(desk.store.slices(&id("p")).await.unwrap(), slices);
+    let due = desk.store.due_slices(&id("p"), None, 12).await.unwrap();
+    assert_eq!(due.iter().map(|slice| slice.slice_num).collect::<Vec<_>>(), (0..12).rev().collect::<Vec<_>>());
+    assert!(desk.store.slices(&id("p-0")).await.unwrap().is_empty());
+}
+
+pub(crate) async fn a_slice_that_never_left_waits_as_before(place: &dyn Place) {
+    let desk = Desk::at(place).await;
+    desk.write(submit_parent(parent("p", 2))).await.unwrap();
+    desk.commit(vec![claim("p-0"), claim("p-1")]).await.unwrap();
+    let back = Write::NeverLeft { id: id("p-0"), attempt: 1, reason: "gate", detail: String::new(), tries: None };
+    desk.write(back).await.unwrap();
+    let due = desk.store.due_slices(&id("p"), None, 9).await.unwrap();
+    assert_eq!(names(due.iter().map(|slice| &slice.id)), ["p-0"]);
+    let open = desk.store.open_orders(&account()).await.unwrap();
+    assert_eq!(names(open.iter().map(|order| &order.id)), ["p-1"]);
+    assert_eq!(names(desk.store.unknown_orders().await.unwrap().iter()), ["p-1"]);
+}
+
+pub(crate) async fn an_account_sees_what_is_its_own(place: &dyn Place) {
+    let desk = Desk::at(place).await;
+    let other = AccountName::parse("other").unwrap();
+    let owner = desk.store.acquire(&other, "test").await.unwrap();
+    desk.commit(vec![submit_parent(parent("p", 1)), claim("p-0")]).await.unwrap();
+    let (mut whole, mut slices) = parent("q", 1);
+    whole.account = other.clone();
+    slices[0].account = other.clone();
+    let sent = report(at_venue(&slices[0], VenueStatus::PartiallyFilled, 4, Some("1")));
+    let writes = vec![submit_parent((whole, slices)), claim("q-0"), sent, Write::MarkCancels { ids: vec![id("q-0")] }];
+    let batch = Batch { ownership: Some(owner), ..desk.batch(writes) };
+    assert!(desk.store.commit(&batch).await.unwrap().iter().all(Result::is_ok));
+    for (account, parent, slice, is_theirs) in [(account(), "p", "p-0", false), (other, "q", "q-0", true)] {
+        let parents = desk.store.open_parents(&account).await.unwrap();
+        assert_eq!(names(parents.iter().map(|parent| &parent.id)), [parent]);
+        let open = desk.store.open_orders(&account).await.unwrap();
+        assert_eq!(names(open.iter().map(|order| &order.id)), [slice]);
+        assert_eq!(desk.store.marked_orders(&account).await.unwrap().len(), usize::from(is_theirs));
+        assert_eq!(desk.store.positions(&account).await.unwrap().len(), usize::from(is_theirs));
+    }
+    assert_eq!(names(desk.store.unknown_orders().await.unwrap().iter()), ["p-0"]);
 }
 
 pub(crate) async fn what_is_open_marked_or_unknown_is_found(place: &dyn Place) {
@@ -103,6 +175,37 @@ pub(crate) async fn lists_are_filtered_and_come_in_pages_newest_first(place: &dy
     assert_eq!(listed(&desk, &since).await, ["s6", "s5"]);
     let one = OrderFilter { limit: 0, ..all };
     assert_eq!(desk.store.orders(&one).await.unwrap().items.len(), 1);
+}
+
+pub(crate) async fn filtered_lists_come_in_pages_too(place: &dyn Place) {
+    let desk = Desk::at(place).await;
+    desk.commit(vec![submit_parent(parent("p", 5)), submit_parent(parent("q", 3))]).await.unwrap();
+    desk.commit(["p-0", "p-2", "q-1", "q-2"].map(claim).to_vec()).await.unwrap();
+    let end = |name| Write::End { id: id(name), end: OwnEnd::Expired, reason: "too_late", detail: String::new() };
+    desk.commit(["p-1", "q-0"].map(end).to_vec()).await.unwrap();
+    let two = OrderFilter { limit: 2, ..OrderFilter::default() };
+    let of_p = OrderFilter { parent: Some(id("p")), ..two.clone() };
+    let claimed = OrderFilter { status: Some(OrderStatus::Submitting), ..two.clone() };
+    let expired = OrderFilter { status: Some(OrderStatus::Expired), ..two };
+    let claimed_of_p = OrderFilter { parent: Some(id("p")), ..claimed.clone() };
+    for (filter, expected, pages) in [
+        (of_p, vec!["p-0", "p-1", "p-2", "p-3", "p-4"], 3),
+        (claimed, vec!["p-0", "p-2", "q-1", "q-2"], 2),
+        (expired, vec!["p-1", "q-0"], 1),
+        (claimed_of_p, vec!["p-0", "p-2"], 1),
+    ] {
+        let (mut filter, mut seen, mut turned) = (filter, Vec::new(), 0);
+        loop {
+            let page = desk.store.orders(&filter).await.unwrap();
+            seen.extend(page.items.into_iter().map(|order| order.id));
+            turned += 1;
+            filter.cursor = page.next;
+            if page.next.is_none() {
+                break;
+            }
+        }
+        assert_eq!((names(seen.iter()), turned), (expected, pages), "{filter:?}");
+    }
 }
 
 pub(crate) async fn parents_are_listed_like_orders(place: &dyn Place) {

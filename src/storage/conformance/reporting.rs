@@ -8,6 +8,7 @@ use tranche_actors::domain::position::Position;
 use tranche_actors::domain::status::{OperatorEnd, OrderStatus, OwnEnd};
 use tranche_actors::domain::terms::Side;
 use tranche_actors::domain::venue::VenueStatus;
+use tranche_actors::ports::store::StoreError;
 
 use super::fixtures::{
     accepted, at_venue, broker_id, caller, claim, claim_single, dec, execution, id, order, parent, parent_now, report,
@@ -49,6 +50,44 @@ pub(crate) async fn fills_in_any_order_and_number_come_to_the_same(place: &dyn P
     for result in desk.commit(all).await.unwrap() {
         assert_eq!(result.unwrap().outcome, Outcome::Unchanged);
     }
+}
+
+pub(crate) async fn an_execution_is_kept_once(place: &dyn Place) {
+    let desk = Desk::at(place).await;
+    let sent = sent_single(&desk, "s").await;
+    let first = fills(&sent).remove(0);
+    let twice = Report { executions: [first.executions.clone(), first.executions.clone()].concat(), ..first.clone() };
+    let error = desk.commit(vec![report(twice)]).await.unwrap_err();
+    assert!(matches!(error, StoreError::Constraint { .. }), "{error}");
+    assert_eq!(order(&*desk.store, "s").await, sent);
+    assert!(desk.store.positions(&account()).await.unwrap().is_empty());
+    // In a batch as between two, the second report of it is no news, whatever its name is by then.
+    let mut renamed = first.clone();
+    renamed.executions[0].execution_id = "another".to_owned();
+    let results = desk.commit(vec![report(first), report(renamed.clone())]).await.unwrap();
+    assert_eq!(
+        results.into_iter().map(|result| result.unwrap().outcome).collect::<Vec<_>>(),
+        [Outcome::Done, Outcome::Unchanged]
+    );
+    assert_eq!(desk.write(report(renamed)).await.unwrap().outcome, Outcome::Unchanged);
+    assert_eq!(held(&desk).await.fees, dec("0.01"));
+}
+
+pub(crate) async fn a_position_is_written_over_by_nobody_who_has_not_read_it(place: &dyn Place) {
+    let desk = Desk::at(place).await;
+    let sent = sent_single(&desk, "a").await;
+    desk.write(report(fills(&sent).remove(0))).await.unwrap();
+    let before = held(&desk).await;
+    // A batch names the orders whose positions it needs, and this one is not there yet when they are read.
+    let hasty = report(fills(&single("b", 10)).remove(0));
+    let error = desk.commit(vec![submit(single("b", 10)), claim_single("b"), hasty.clone()]).await.unwrap_err();
+    assert!(matches!(error, StoreError::Constraint { .. }), "{error}");
+    assert_eq!(held(&desk).await, before);
+    assert_eq!(desk.store.order(&id("b")).await.unwrap(), None);
+    for write in [submit(single("b", 10)), claim_single("b"), hasty] {
+        desk.write(write).await.unwrap();
+    }
+    assert_eq!((held(&desk).await.qty, held(&desk).await.version), (dec("8"), 2));
 }
 
 pub(crate) async fn a_correction_replaces_the_totals(place: &dyn Place) {

@@ -107,6 +107,37 @@ pub(crate) async fn one_of_two_equal_submissions_in_a_batch_is_a_replay(place: &
     assert_eq!(results[2], Err(Refusal::KeyReused));
 }
 
+pub(crate) async fn a_key_names_one_thing_of_any_kind_in_a_batch(place: &dyn Place) {
+    let desk = Desk::at(place).await;
+    let (mut whole, slices) = parent("p", 2);
+    whole.origin = origin(Some("k"), "r1");
+    let mut theirs = whole.clone();
+    theirs.origin.caller = caller("another");
+    let order = Order { origin: Some(origin(Some("k"), "r2")), ..single("s") };
+    let writes = vec![submit(order), submit_parent((whole, slices.clone())), submit_parent((theirs, slices))];
+    let results = desk.commit(writes).await.unwrap();
+    assert_eq!(results[0].as_ref().unwrap().outcome, Outcome::Done);
+    assert_eq!(results[1], Err(Refusal::KeyReused));
+    assert_eq!(results[2].as_ref().unwrap().outcome, Outcome::Done);
+    let key = IdempotencyKey::parse("k").unwrap();
+    let named = desk.store.by_key(&caller("admin"), &key).await.unwrap();
+    assert!(matches!(named, Some(AnyOrder::Order(order)) if order.id == id("s")));
+}
+
+pub(crate) async fn a_refused_submission_takes_neither_its_id_nor_its_key(place: &dyn Place) {
+    let desk = Desk::at(place).await;
+    desk.write(submit(single("s"))).await.unwrap();
+    let key = IdempotencyKey::parse("k").unwrap();
+    let (mut whole, mut slices) = parent("p", 2);
+    whole.origin = origin(Some("k"), "r");
+    slices[1].id = id("s");
+    assert_eq!(desk.write(submit_parent((whole.clone(), slices.clone()))).await, Err(Refusal::IdReused));
+    assert_eq!(desk.store.by_key(&caller("admin"), &key).await.unwrap(), None);
+    slices[1].id = id("p-1");
+    assert_eq!(desk.write(submit_parent((whole, slices))).await.unwrap().outcome, Outcome::Done);
+    assert!(desk.store.by_key(&caller("admin"), &key).await.unwrap().is_some());
+}
+
 pub(crate) async fn every_field_comes_back_as_it_was(place: &dyn Place) {
     let desk = Desk::at(place).await;
     let mut terms = instruction(

@@ -5,14 +5,17 @@ use std::sync::Arc;
 
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{AssertSqlSafe, Connection, Row};
-use tranche_actors::domain::ledger::Books;
+use tranche_actors::domain::ledger::{Books, Write};
 use tranche_actors::domain::names::Symbol;
 use tranche_actors::domain::position::Position;
 use tranche_actors::ports::store::{Store, StoreError};
 
 use super::conforms::File;
 use super::folder;
-use crate::storage::conformance::fixtures::{claim, order, parent, parent_now, start, submit_parent};
+use crate::storage::conformance::fixtures::{
+    claim, claim_single, dec, order, parent, parent_now, single, start, submit, submit_parent,
+};
+use crate::storage::conformance::switching::{kill, quarantine};
 use crate::storage::conformance::{Desk, Place, account};
 use crate::storage::lock::DataLock;
 use crate::storage::registry::LEDGER;
@@ -62,6 +65,27 @@ async fn a_parents_two_rows_change_together() {
     let child = "SELECT concat_ws('|', kind, status, parent_order_id, slice_num, total_slices, attempt, at_venue,
         reduces, filled_qty) FROM orders WHERE client_order_id = 'p-1'";
     assert_eq!(texts(&mut beside, child).await, ["child|pending_new|p|1|2|0|0|0|0"]);
+}
+
+#[tokio::test]
+async fn what_is_written_beside_the_orders_is_kept() {
+    let place = File::new();
+    let desk = Desk::at(&place).await;
+    let symbol = Symbol::parse("AAPL").unwrap();
+    let differs = Write::PositionDiffers { symbol, ours: dec("10"), theirs: dec("-0.5") };
+    let writes = vec![submit(single("s", 1)), quarantine("AAPL", "orphan"), differs, quarantine("AAPL", "mismatch")];
+    desk.commit(writes).await.unwrap();
+    desk.store.commit(&desk.global(vec![kill(0), kill(1)])).await.unwrap();
+    desk.commit(vec![claim_single("s")]).await.unwrap();
+    let mut beside = place.beside().await;
+    for (sql, expected) in [
+        ("SELECT concat_ws('|', account, symbol, reason) FROM quarantine", "default|AAPL|orphan"),
+        ("SELECT concat_ws('|', account, symbol, ours, theirs) FROM position_differences", "default|AAPL|10|-0.5"),
+        ("SELECT group_concat(number) FROM order_events WHERE account = 'default'", "1,2,3,4,5"),
+        ("SELECT group_concat(number) FROM order_events WHERE account = ''", "1,2"),
+    ] {
+        assert_eq!(texts(&mut beside, sql).await, [expected], "{sql}");
+    }
 }
 
 #[tokio::test]

@@ -1,0 +1,176 @@
+//! What a test or the port reads.
+
+use chrono::{DateTime, Utc};
+use rust_decimal::Decimal;
+use tranche_actors::domain::ledger::SwitchEntry;
+use tranche_actors::domain::names::{AccountName, Caller, IdempotencyKey, OrderId, Symbol};
+use tranche_actors::domain::order::Order;
+use tranche_actors::domain::parent::Parent;
+use tranche_actors::domain::status::OrderStatus;
+use tranche_actors::domain::venue::Execution;
+use tranche_actors::ports::store::{AnyOrder, DueSlice, HeldPosition, LedgerEvent, Switches};
+
+use super::indices::Place;
+use super::ledger::{Ledger, Named};
+
+/// What a test looks at.
+impl Ledger {
+    /// Every single order and slice, in the order of their arrival.
+    pub fn orders(&self) -> impl Iterator<Item = &Order> {
+        self.orders.iter()
+    }
+
+    /// Every parent, in the order of their arrival.
+    pub fn parents(&self) -> impl Iterator<Item = &Parent> {
+        self.parents.iter()
+    }
+
+    /// A single order or a slice.
+    #[must_use]
+    pub fn order(&self, id: &OrderId) -> Option<&Order> {
+        match self.ids.get(id)? {
+            Named::Order(place) => self.orders.get(*place),
+            Named::Parent(_) => None,
+        }
+    }
+
+    /// A parent.
+    #[must_use]
+    pub fn parent(&self, id: &OrderId) -> Option<&Parent> {
+        match self.ids.get(id)? {
+            Named::Parent(place) => self.parents.get(*place),
+            Named::Order(_) => None,
+        }
+    }
+
+    /// The events of the accounts in the order of their commits; each account numbers its own.
+    #[must_use]
+    pub fn events(&self) -> &[LedgerEvent] {
+        &self.events
+    }
+
+    /// The events of what belongs to no account, with numbers of their own.
+    #[must_use]
+    pub fn switch_events(&self) -> &[LedgerEvent] {
+        &self.switch_events
+    }
+
+    /// Every execution, with the order that it belongs to.
+    pub fn executions(&self) -> impl Iterator<Item = &(OrderId, Execution)> {
+        self.executions.values()
+    }
+
+    /// Every slice of a parent, by number.
+    #[must_use]
+    pub fn slices(&self, parent: &OrderId) -> Vec<Order> {
+        self.rows(self.indices.slices(parent))
+    }
+
+    /// The switches.
+    #[must_use]
+    pub fn switches(&self) -> Switches {
+        Switches { kill: self.kill.clone(), breaker: self.breaker.clone() }
+    }
+
+    /// A switch's whole history, oldest first.
+    #[must_use]
+    pub fn history(&self, switch: &str) -> Vec<SwitchEntry> {
+        self.histories.get(switch).cloned().unwrap_or_default()
+    }
+
+    /// Symbols of any account that take no new entries.
+    #[must_use]
+    pub fn quarantined(&self) -> Vec<Symbol> {
+        self.accounts().flat_map(|row| row.quarantined.keys().cloned()).collect()
+    }
+
+    /// The reason that a symbol is in quarantine for: the first that was given.
+    #[must_use]
+    pub fn quarantined_for(&self, account: &AccountName, symbol: &Symbol) -> Option<&'static str> {
+        self.account(account)?.quarantined.get(symbol).copied()
+    }
+
+    /// The differences that were found between our positions and the broker's: symbol, ours, theirs.
+    #[must_use]
+    pub fn differences(&self) -> &[(Symbol, Decimal, Decimal)] {
+        &self.differences
+    }
+
+    /// What an account holds by our books, by symbol.
+    #[must_use]
+    pub fn positions(&self, account: &AccountName) -> Vec<HeldPosition> {
+        self.positions.get(account).into_iter().flat_map(|held| held.values().cloned()).collect()
+    }
+}
+
+/// What only the port asks.
+impl Ledger {
+    pub(super) fn held(&self, account: &AccountName, symbol: &Symbol) -> Option<&HeldPosition> {
+        self.positions.get(account)?.get(symbol)
+    }
+
+    pub(super) fn named(&self, id: &OrderId) -> Option<AnyOrder> {
+        let order = || self.order(id).map(|order| AnyOrder::Order(Box::new(order.clone())));
+        self.parent(id).map(|parent| AnyOrder::Parent(Box::new(parent.clone()))).or_else(order)
+    }
+
+    pub(super) fn keyed(&self, caller: &Caller, key: &IdempotencyKey) -> Option<AnyOrder> {
+        self.named(self.keys.get(&(caller.clone(), key.clone()))?)
+    }
+
+    pub(super) fn events_of(&self, id: &OrderId) -> Vec<LedgerEvent> {
+        self.indices.events(id).iter().filter_map(|place| self.events.get(*place)).cloned().collect()
+    }
+
+    pub(super) fn open_parents(&self, account: &AccountName) -> Vec<Parent> {
+        self.indices.open_parents(account).filter_map(|place| self.parents.get(place)).cloned().collect()
+    }
+
+    pub(super) fn due_slices(
+        &self,
+        parent: &OrderId,
+        after: Option<(DateTime<Utc>, u32)>,
+        limit: u32,
+    ) -> Vec<DueSlice> {
+        let due = self.indices.due(parent, after).filter_map(|place| {
+            let order = self.orders.get(place)?;
+            let slice_num = order.slice.as_ref()?.slice_num;
+            Some(DueSlice { id: order.id.clone(), slice_num, due: order.scheduled_time })
+        });
+        due.take(at_most(limit)).collect()
+    }
+
+    pub(super) fn open_orders(&self, account: &AccountName) -> Vec<Order> {
+        self.rows(self.indices.open(account))
+    }
+
+    pub(super) fn marked_orders(&self, account: &AccountName) -> Vec<Order> {
+        self.rows(self.indices.marked(account))
+    }
+
+    /// In the order of their arrival.
+    pub(super) fn unknown_orders(&self) -> Vec<OrderId> {
+        let in_status = |status| self.indices.live(status, self.orders.len());
+        let unknown = [OrderStatus::Submitting, OrderStatus::SubmittedUnconfirmed].into_iter().flat_map(in_status);
+        let mut places = unknown.collect::<Vec<_>>();
+        places.sort_unstable();
+        places.into_iter().filter_map(|place| self.orders.get(place)).map(|order| order.id.clone()).collect()
+    }
+
+    pub(super) fn last_entries(&self, switch: &str, limit: u32) -> Vec<SwitchEntry> {
+        let history = self.histories.get(switch).into_iter().flatten().rev();
+        history.take(at_most(limit)).cloned().collect()
+    }
+
+    pub(super) fn quarantined_in(&self, account: &AccountName) -> Vec<Symbol> {
+        self.account(account).into_iter().flat_map(|row| row.quarantined.keys().cloned()).collect()
+    }
+
+    fn rows(&self, places: impl Iterator<Item = Place>) -> Vec<Order> {
+        places.filter_map(|place| self.orders.get(place)).cloned().collect()
+    }
+}
+
+fn at_most(limit: u32) -> usize {
+    usize::try_from(limit).unwrap_or(usize::MAX)
+}
