@@ -40,6 +40,8 @@ pub(crate) struct CircuitBreaker {
     state: Option<BreakerState>,
     /// Grows with every trip, so that a reset in progress notices that it was overtaken.
     epoch: u64,
+    /// How many states are not durable yet.
+    saving: u32,
     window: ErrorWindow,
     reading: bool,
     quiet: Option<SpawnHandle>,
@@ -62,6 +64,7 @@ impl CircuitBreaker {
             cancel,
             state: None,
             epoch: 0,
+            saving: 0,
             window: ErrorWindow::default(),
             reading: false,
             quiet: None,
@@ -114,11 +117,34 @@ impl Handler<Reset> for CircuitBreaker {
     type Result = ResponseActFuture<Self, Result<BreakerState, CommandError>>;
 
     fn handle(&mut self, reset: Reset, _: &mut Self::Context) -> Self::Result {
+        let patience = self.world.clock.boottime() + self.tuning.commit_timeout;
+        self.reset(reset, self.epoch, patience)
+    }
+}
+
+impl CircuitBreaker {
+    /// Resets the trip that was in force when the reset was asked for; one that came since overtakes it. What is still
+    /// being saved must not be written after it, so that comes first.
+    fn reset(
+        &self,
+        reset: Reset,
+        epoch: u64,
+        patience: Duration,
+    ) -> ResponseActFuture<Self, Result<BreakerState, CommandError>> {
+        if self.saving > 0 {
+            if self.world.clock.boottime() > patience {
+                return Box::pin(async { Err(CommandError::StoreUnavailable) }.into_actor(self));
+            }
+            let waited = tokio::time::sleep(Duration::from_millis(20)).into_actor(self);
+            return Box::pin(waited.then(move |(), act, _| act.reset(reset, epoch, patience)));
+        }
+        if self.epoch != epoch {
+            return Box::pin(async { Err(overtaken()) }.into_actor(self));
+        }
         let now = self.world.clock.now();
         let quiet = TimeDelta::from_std(self.tuning.quiet_period).unwrap_or(TimeDelta::MAX);
         // An unknown breaker may be reset too: that is an operator's word that it is looked after.
         let unknown = || BreakerState { state: BreakerWord::Tripped, ..BreakerState::default() };
-        let epoch = self.epoch;
         let state = match self.state.clone().unwrap_or_else(unknown).reset(&reset.operator, &reset.reason, now, quiet) {
             Ok(state) => state,
             Err(refused) => return Box::pin(async move { Err(CommandError::Reset(refused)) }.into_actor(self)),
@@ -140,15 +166,13 @@ impl Handler<Reset> for CircuitBreaker {
             }
             Ok(Ok(_)) => {
                 act.save_again(ctx);
-                Err(CommandError::Conflict("the circuit breaker tripped again meanwhile".to_owned()))
+                Err(overtaken())
             }
             Ok(Err(PersistError::Unavailable)) => Err(CommandError::StoreUnavailable),
             Ok(Err(PersistError::Unknown)) | Err(_) => Err(CommandError::OutcomeUnknown),
         }))
     }
-}
 
-impl CircuitBreaker {
     /// Reads the breaker until it is known.
     fn read(&mut self, ctx: &mut Context<Self>) {
         if self.state.is_some() || std::mem::replace(&mut self.reading, true) {
@@ -179,11 +203,13 @@ impl CircuitBreaker {
         }
     }
 
-    /// Makes a trip in force durable anew, where the store may say something milder.
-    fn save_again(&self, ctx: &mut Context<Self>) {
+    /// Makes a trip in force durable anew, where the store may say something milder. It overtakes a reset that is on its
+    /// way, which would be written before it.
+    fn save_again(&mut self, ctx: &mut Context<Self>) {
         let Some(tripped) = self.state.clone().filter(|state| state.state == BreakerWord::Tripped) else {
             return;
         };
+        self.epoch += 1;
         let (reason, details) = (tripped.trip_reason.clone(), tripped.trip_details.clone());
         drop(self.save(tripped, "TRIPPED", "gateway", reason, details, ctx));
     }
@@ -259,7 +285,7 @@ impl CircuitBreaker {
 
     /// Makes a state durable; what fails is tried again for as long as it is the state.
     fn save(
-        &self,
+        &mut self,
         state: BreakerState,
         event: &str,
         operator: &str,
@@ -287,7 +313,12 @@ impl CircuitBreaker {
             // Nobody waits any more where the wait was given up.
             told.send(()).is_ok()
         };
-        ctx.spawn(saving.into_actor(self).map(|_, _, _| ()));
+        self.saving += 1;
+        ctx.spawn(saving.into_actor(self).map(|_, act, _| act.saving -= 1));
         durable
     }
+}
+
+fn overtaken() -> CommandError {
+    CommandError::Conflict("the circuit breaker tripped again meanwhile".to_owned())
 }

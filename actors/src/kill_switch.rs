@@ -50,6 +50,8 @@ pub(crate) struct KillSwitch {
     epoch: u64,
     /// How many engagements are still stopping sends or cancelling.
     carrying_out: u32,
+    /// How many engagements are not durable yet.
+    saving: u32,
     reading: bool,
     _sentinel: Sentinel,
 }
@@ -73,6 +75,7 @@ impl KillSwitch {
             state: None,
             epoch: 0,
             carrying_out: 0,
+            saving: 0,
             reading: false,
             _sentinel: sentinel,
         }
@@ -140,7 +143,8 @@ impl Handler<Disengage> for KillSwitch {
     type Result = ResponseActFuture<Self, Result<KillState, CommandError>>;
 
     fn handle(&mut self, release: Disengage, _: &mut Self::Context) -> Self::Result {
-        self.release_of(release, self.epoch)
+        let patience = self.world.clock.boottime() + self.tuning.commit_timeout;
+        self.release_of(release, self.epoch, patience)
     }
 }
 
@@ -173,11 +177,20 @@ impl Handler<ResumeCancels> for KillSwitch {
 impl KillSwitch {
     /// Releases the engagement that was in force when the release was asked for; one that came since overtakes it, also
     /// while it waits.
-    fn release_of(&self, release: Disengage, epoch: u64) -> ResponseActFuture<Self, Result<KillState, CommandError>> {
-        if self.carrying_out > 0 {
-            // What still cuts off and cancels must not meet orders that are sent after the release.
+    fn release_of(
+        &self,
+        release: Disengage,
+        epoch: u64,
+        patience: Duration,
+    ) -> ResponseActFuture<Self, Result<KillState, CommandError>> {
+        // What still cuts off and cancels must not meet orders that are sent after the release, and what is still being
+        // saved must not be written after it.
+        if self.carrying_out > 0 || self.saving > 0 {
+            if self.carrying_out == 0 && self.world.clock.boottime() > patience {
+                return Box::pin(async { Err(CommandError::StoreUnavailable) }.into_actor(self));
+            }
             let waited = tokio::time::sleep(Duration::from_millis(20)).into_actor(self);
-            return Box::pin(waited.then(move |(), act, _| act.release_of(release, epoch)));
+            return Box::pin(waited.then(move |(), act, _| act.release_of(release, epoch, patience)));
         }
         if self.epoch != epoch {
             return Box::pin(async { Err(overtaken()) }.into_actor(self));
@@ -267,11 +280,13 @@ impl KillSwitch {
         }
     }
 
-    /// Makes the engagement in force durable anew, where the store may say something milder.
-    fn save_again(&self, ctx: &mut Context<Self>) {
+    /// Makes the engagement in force durable anew, where the store may say something milder. It overtakes a release that
+    /// is on its way, which would be written before it.
+    fn save_again(&mut self, ctx: &mut Context<Self>) {
         let Some(held) = self.state.clone().filter(KillState::is_engaged) else {
             return;
         };
+        self.epoch += 1;
         let entry = SwitchEntry {
             event: "ENGAGED".to_owned(),
             timestamp: self.world.clock.now(),
@@ -303,7 +318,7 @@ impl KillSwitch {
 
     /// Makes an engagement durable, ahead of every waiting batch; what fails is tried again for as long as it is held.
     fn save(
-        &self,
+        &mut self,
         state: KillState,
         entry: SwitchEntry,
         ctx: &mut Context<Self>,
@@ -327,7 +342,8 @@ impl KillSwitch {
                 tracing::info!("the engagement is durable now");
             }
         };
-        ctx.spawn(saving.into_actor(self));
+        self.saving += 1;
+        ctx.spawn(saving.into_actor(self).map(|(), act, _| act.saving -= 1));
         durable
     }
 

@@ -48,8 +48,10 @@ pub enum FaultKind {
     Suspended(Duration),
     /// The wall clock is set by so many milliseconds.
     ClockSet(i64),
-    /// The kill switch is engaged, and released after so long.
-    Engaged(KillMode, Duration),
+    /// A message from before comes late: somebody claims, once more or under an outdated plan, the order of this number.
+    StaleClaim(u64),
+    /// The kill switch is engaged, so many points of meeting the world from now, and released after so long.
+    Engaged(KillMode, u32, Duration),
     /// The breaker trips, and is reset after so long.
     Tripped(Duration),
 }
@@ -69,7 +71,7 @@ impl FaultKind {
             Self::StoreFails(_, lasts)
             | Self::VenueFails(_, lasts)
             | Self::VenueSilent(_, lasts)
-            | Self::Engaged(_, lasts)
+            | Self::Engaged(_, _, lasts)
             | Self::Tripped(lasts) => Some(*lasts),
             Self::Submission(_)
             | Self::Cancel(_)
@@ -79,6 +81,7 @@ impl FaultKind {
             | Self::ActorDies(_)
             | Self::Crash(..)
             | Self::Suspended(_)
+            | Self::StaleClaim(_)
             | Self::ClockSet(_) => None,
         }
     }
@@ -87,7 +90,8 @@ impl FaultKind {
     #[must_use]
     pub fn drawn(chance: &Seeded) -> Self {
         match chance.below(100) {
-            0..=27 => Self::Submission(fate(chance)),
+            0..=25 => Self::Submission(fate(chance)),
+            26 | 27 => Self::StaleClaim(chance.bits()),
             28..=33 => Self::Cancel(request_fault(chance)),
             34..=47 => Self::Event(event_fault(chance)),
             48..=59 => Self::Commit(commit_fault(chance)),
@@ -102,7 +106,7 @@ impl FaultKind {
             93 => Self::ClockSet(i64::try_from(chance.below(6_000)).unwrap_or(0) - 3_000),
             94..=97 => {
                 let mode = if chance.below(2) == 0 { KillMode::Halt } else { KillMode::Cancel };
-                Self::Engaged(mode, spell(chance, 20_000))
+                Self::Engaged(mode, points(chance), spell(chance, 20_000))
             }
             _ => Self::Tripped(spell(chance, 20_000)),
         }
@@ -170,12 +174,13 @@ fn one_of<const N: usize>(chance: &Seeded, names: [&'static str; N]) -> &'static
 }
 
 impl Fault {
-    /// Who dies of it, and when.
+    /// What happens at a point of meeting the world, and at which from now.
     #[must_use]
-    pub const fn death(&self) -> Option<(Death, u32)> {
+    pub const fn at_point(&self) -> Option<(Death, u32)> {
         match self.kind {
             FaultKind::ActorDies(points) => Some((Death::Actor, points)),
             FaultKind::Crash(points, _) => Some((Death::Process, points)),
+            FaultKind::Engaged(_, points, _) => Some((Death::Nobody, points)),
             FaultKind::Submission(_)
             | FaultKind::Cancel(_)
             | FaultKind::Event(_)
@@ -186,7 +191,7 @@ impl Fault {
             | FaultKind::StreamEnds
             | FaultKind::Suspended(_)
             | FaultKind::ClockSet(_)
-            | FaultKind::Engaged(..)
+            | FaultKind::StaleClaim(_)
             | FaultKind::Tripped(_) => None,
         }
     }
@@ -207,7 +212,10 @@ impl fmt::Display for FaultKind {
             Self::Crash(points, down) => write!(f, "the process dies {points} points from now, for {down:?}"),
             Self::Suspended(slept) => write!(f, "the machine is suspended for {slept:?}"),
             Self::ClockSet(millis) => write!(f, "the wall clock is set by {millis} ms"),
-            Self::Engaged(mode, held) => write!(f, "the kill switch is engaged in mode {mode} for {held:?}"),
+            Self::StaleClaim(_) => write!(f, "somebody claims what is not theirs to claim"),
+            Self::Engaged(mode, points, held) => {
+                write!(f, "the kill switch is engaged in mode {mode} {points} points from now, for {held:?}")
+            }
             Self::Tripped(held) => write!(f, "the breaker is tripped for {held:?}"),
         }
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use tranche_actors::market::engine::Engine;
+use tranche_actors::ports::SubmitError;
 use tranche_actors::supervisor::House;
 use tranche_actors::tuning::Tuning;
 
@@ -64,6 +65,17 @@ pub trait Invariant: Send {
     /// What breaks the rule.
     fn rest(&mut self, _: &Scene<'_>) -> Result<(), String> {
         Ok(())
+    }
+}
+
+/// Whether a sender who is answered so knows what became of the order.
+const fn is_certain(error: &SubmitError) -> bool {
+    match error {
+        SubmitError::NeverLeft { .. }
+        | SubmitError::NotNow { .. }
+        | SubmitError::Rejected(_)
+        | SubmitError::Unauthorised { .. } => true,
+        SubmitError::DuplicateId | SubmitError::Unknown { .. } => false,
     }
 }
 

@@ -15,13 +15,26 @@ pub enum Death {
     Process,
     /// The actor whose call it is.
     Actor,
+    /// Nothing ends: somebody outside acts at just this point.
+    Nobody,
+}
+
+/// What somebody outside notices of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// It is gone.
+    Ended,
+    /// The point is reached at which somebody is to act.
+    Called,
 }
 
 #[derive(Default)]
 struct State {
     is_dead: bool,
     /// Who dies, after so many points more.
-    doomed: Option<(Death, u32)>,
+    doomed: Vec<(Death, u32)>,
+    /// How many points were reached at which somebody outside is to act.
+    called: u32,
 }
 
 /// Whether the process lives, as every port asks before and after what it does.
@@ -31,45 +44,65 @@ pub struct Life(Arc<(Mutex<State>, Notify)>);
 impl Life {
     /// Somebody dies after so many points more.
     pub fn doom(&self, death: Death, points: u32) {
-        self.0.0.lock().doomed = Some((death, points));
+        self.0.0.lock().doomed.push((death, points));
     }
 
     /// Nobody is to die any more.
     pub fn spare(&self) {
-        self.0.0.lock().doomed = None;
+        self.0.0.lock().doomed.clear();
     }
 
-    /// A new process begins.
+    /// A new process begins, with nothing of what was to strike the last one.
     pub fn begin(&self) {
-        *self.0.0.lock() = State::default();
+        let mut state = self.0.0.lock();
+        state.is_dead = false;
+        state.doomed.retain(|(death, _)| *death == Death::Nobody);
     }
 
     /// Passes a point. A dead process stays there for ever.
-    #[expect(clippy::panic, reason = "an actor dies by panicking")]
     pub async fn pass(&self) {
-        let struck = {
-            let mut state = self.0.0.lock();
-            match &mut state.doomed {
-                Some((_, points)) if *points > 0 => {
-                    *points -= 1;
-                    None
-                }
-                Some((death, _)) => {
-                    let death = *death;
-                    state.doomed = None;
-                    state.is_dead |= death == Death::Process;
-                    Some(death)
-                }
-                None => None,
-            }
-        };
-        match struck {
-            Some(Death::Process) => self.0.1.notify_one(),
-            Some(Death::Actor) => panic!("an actor was told to die"),
-            None => {}
-        }
+        let panics = self.strike();
+        assert!(!panics, "an actor was told to die");
         if self.is_dead() {
             std::future::pending::<()>().await;
+        }
+    }
+
+    /// Whether an actor has to die at this point.
+    fn strike(&self) -> bool {
+        let mut state = self.0.0.lock();
+        if state.doomed.is_empty() {
+            return false;
+        }
+        let (mut panics, mut wakes) = (false, false);
+        for (death, points) in std::mem::take(&mut state.doomed) {
+            match (death, points.checked_sub(1)) {
+                (_, Some(left)) => state.doomed.push((death, left)),
+                (Death::Actor, None) => panics = true,
+                (Death::Process, None) => (state.is_dead, wakes) = (true, true),
+                (Death::Nobody, None) => (state.called, wakes) = (state.called + 1, true),
+            }
+        }
+        if wakes {
+            self.0.1.notify_one();
+        }
+        panics && !state.is_dead
+    }
+
+    /// Waits until the process ends, or somebody outside is to act.
+    pub async fn turn(&self) -> Turn {
+        loop {
+            {
+                let mut state = self.0.0.lock();
+                if state.is_dead {
+                    return Turn::Ended;
+                }
+                if state.called > 0 {
+                    state.called -= 1;
+                    return Turn::Called;
+                }
+            }
+            self.0.1.notified().await;
         }
     }
 
@@ -77,12 +110,5 @@ impl Life {
     #[must_use]
     pub fn is_dead(&self) -> bool {
         self.0.0.lock().is_dead
-    }
-
-    /// Waits for the end of the process.
-    pub async fn ended(&self) {
-        while !self.is_dead() {
-            self.0.1.notified().await;
-        }
     }
 }

@@ -107,6 +107,23 @@ impl MemoryStore {
         self.calls.heal();
     }
 
+    /// Somebody writes who knows the owner's term, and not what has happened since. What is refused writes nothing.
+    pub fn slip_in(&self, write: Write, at: DateTime<Utc>) {
+        let saved = {
+            let mut ledger = self.ledger.lock();
+            let Some(ownership) = ledger.ownership() else { return };
+            let batch = Batch { ownership: Some(ownership), nonce: 0, at, writes: vec![write] };
+            let taken = ledger.foresee(&batch).is_ok_and(|results| results.iter().any(Result::is_ok));
+            if !taken {
+                return;
+            }
+            ledger.commit(&batch).map(|(_, saved)| (batch, saved))
+        };
+        if let Ok((batch, saved)) = saved {
+            self.tape.note(&Step::Committed(&batch, &saved));
+        }
+    }
+
     /// From now on nothing can be written, or it can be again.
     pub fn fail_commits(&self, fails: bool) {
         self.calls.fail("commit", fails);

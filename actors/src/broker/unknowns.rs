@@ -65,7 +65,9 @@ impl Handler<Adopt> for Broker {
             if order.status == OrderStatus::Submitting {
                 self.declare_unknown(&order, due, ctx);
             } else {
-                self.doubt(&order, due);
+                self.doubt(&order, due.clone());
+                // It may have ended since our books were read.
+                self.read_again(due, ctx);
             }
         }
         self.look_up_due(ctx);
@@ -270,15 +272,15 @@ impl Broker {
             unknown.asking = true;
         }
         let ended = async move {
-            let canceled = match store.order(&asked).await {
-                Ok(Some(AnyOrder::Order(order))) => order.cancel_requested_at.is_some(),
-                Ok(Some(AnyOrder::Parent(_)) | None) => false,
+            let (end, reason, refusal) = match store.order(&asked).await {
+                Ok(Some(AnyOrder::Order(order))) if order.cancel_requested_at.is_some() => {
+                    (OwnEnd::Canceled, "cancel_requested", order.error_message)
+                }
+                Ok(Some(_) | None) => (OwnEnd::Failed, "absent_at_venue", None),
                 // How it ends depends on what can't be read now: ask again later.
                 Err(_) => return None,
             };
-            let (end, reason) =
-                if canceled { (OwnEnd::Canceled, "cancel_requested") } else { (OwnEnd::Failed, "absent_at_venue") };
-            let detail = "the venue never had it".to_owned();
+            let detail = refusal.unwrap_or_else(|| "the venue never had it".to_owned());
             persist_surely(&line, vec![Write::End { id: asked, end, reason, detail }]).await.pop()
         };
         let id = id.clone();

@@ -8,6 +8,7 @@ use tranche_actors::domain::order::Order;
 use tranche_actors::domain::status::OrderStatus;
 
 use super::{Invariant, Scene};
+use crate::store::Saved;
 use crate::tape::Step;
 
 #[derive(Default)]
@@ -34,7 +35,7 @@ impl Invariant for Claims {
                             Write::Claim { id: of, plan_version } if of == id => Some(*plan_version),
                             _ => None,
                         });
-                        under_the_plan(now, &versions.collect::<Vec<_>>(), scene)?;
+                        under_the_plan(now, &versions.collect::<Vec<_>>(), saved, scene)?;
                     }
                 }
                 Ok(())
@@ -70,9 +71,12 @@ fn was_claimable(before: &Order, now: &Order) -> Result<(), String> {
     Ok(())
 }
 
-fn under_the_plan(now: &Order, versions: &[Option<u32>], scene: &Scene<'_>) -> Result<(), String> {
+/// The parent counts as it was before the batch: what was cancelled in it before the claim could not be claimed.
+fn under_the_plan(now: &Order, versions: &[Option<u32>], saved: &Saved, scene: &Scene<'_>) -> Result<(), String> {
     let Some(slice) = &now.slice else { return Ok(()) };
-    let parent = scene.ledger.parent(&slice.parent).ok_or_else(|| format!("{} has no parent", now.id))?;
+    let before = saved.parents.iter().find(|(id, _)| *id == slice.parent).and_then(|(_, before)| before.as_ref());
+    let parent = before.or_else(|| scene.ledger.parent(&slice.parent));
+    let parent = parent.ok_or_else(|| format!("{} has no parent", now.id))?;
     if !versions.contains(&Some(parent.plan_version)) {
         return Err(format!("{} was claimed under {versions:?}, the plan is {}", now.id, parent.plan_version));
     }

@@ -7,7 +7,7 @@ use tranche_actors::domain::names::OrderId;
 use tranche_actors::domain::status::Share;
 use tranche_actors::gate::Verdict;
 
-use super::{Invariant, Scene};
+use super::{Invariant, Scene, is_certain};
 use crate::tape::Step;
 
 #[derive(Default)]
@@ -29,18 +29,8 @@ impl Invariant for Doubt {
             Step::Answered(id, Ok(_)) => {
                 self.open.remove(*id);
             }
-            Step::Answered(id, Err(error)) => {
-                let certain = match error {
-                    tranche_actors::ports::SubmitError::Unknown { .. }
-                    | tranche_actors::ports::SubmitError::DuplicateId => false,
-                    tranche_actors::ports::SubmitError::NeverLeft { .. }
-                    | tranche_actors::ports::SubmitError::NotNow { .. }
-                    | tranche_actors::ports::SubmitError::Rejected(_)
-                    | tranche_actors::ports::SubmitError::Unauthorised { .. } => true,
-                };
-                if certain {
-                    self.open.remove(*id);
-                }
+            Step::Answered(id, Err(error)) if is_certain(error) => {
+                self.open.remove(*id);
             }
             Step::Committed(_, saved) => {
                 for (id, _) in &saved.orders {

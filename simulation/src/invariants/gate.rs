@@ -28,7 +28,8 @@ impl Invariant for Gate {
             // What a process was only asked is lost with it; what is durable is not.
             Step::Started(_) => (self.stopped, self.tripped) = (false, false),
             Step::Asked(_, Request::Engage(_)) => self.stopped = true,
-            Step::Asked(_, Request::Disengage(_)) => self.stopped = false,
+            // Whoever engages while a release is on its way may come before it or after it.
+            Step::Asked(_, Request::Disengage(_)) | Step::Replied(_, _, Reply::Disengaged(_)) => self.stopped = false,
             Step::Asked(number, Request::Trip(_)) => {
                 self.tripping.insert(*number);
             }

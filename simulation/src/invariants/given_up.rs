@@ -1,28 +1,29 @@
 //! Unknown is a state that ends by the venue's word, or by its long silence, and never by our impatience.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tranche_actors::domain::names::OrderId;
 use tranche_actors::domain::order::Order;
 use tranche_actors::domain::status::Share;
 
-use super::{Invariant, Scene};
+use super::{Invariant, Scene, is_certain};
 use crate::tape::Step;
 
 #[derive(Default)]
 pub(super) struct GivenUp {
     /// The first time that the venue denied an order since it was sent last.
     denied: BTreeMap<OrderId, Duration>,
-    /// What the venue itself has refused.
-    refused: BTreeMap<OrderId, ()>,
+    /// The same as it was before the last send, whose answer may be that it never counted.
+    before: BTreeMap<OrderId, Duration>,
+    /// What was sent, and may be live.
+    sent: BTreeSet<OrderId>,
 }
 
 impl GivenUp {
     fn judge(&self, before: &Order, now: &Order, scene: &Scene<'_>) -> Result<(), String> {
         let was_unknown = before.status.share() == Share::Unknown;
-        if !was_unknown || !now.status.is_terminal() || now.venue_status.is_some() || self.refused.contains_key(&now.id)
-        {
+        if !was_unknown || !now.status.is_terminal() || now.venue_status.is_some() || !self.sent.contains(&now.id) {
             return Ok(());
         }
         let denied = self.denied.get(&now.id).map(|since| scene.boot.saturating_sub(*since));
@@ -41,23 +42,21 @@ impl Invariant for GivenUp {
     fn see(&mut self, step: &Step<'_>, scene: &Scene<'_>) -> Result<(), String> {
         match step {
             Step::Sent(order) => {
-                self.denied.remove(&order.client_order_id);
+                if let Some(since) = self.denied.remove(&order.client_order_id) {
+                    self.before.insert(order.client_order_id.clone(), since);
+                }
+                self.sent.insert(order.client_order_id.clone());
             }
             Step::LookedUp(id, None) => {
                 self.denied.entry((*id).clone()).or_insert(scene.boot);
             }
-            Step::Answered(id, Err(error)) => {
-                // Refused, or never left: then there is nothing in doubt.
-                let certain = match error {
-                    tranche_actors::ports::SubmitError::Unknown { .. }
-                    | tranche_actors::ports::SubmitError::DuplicateId => false,
-                    tranche_actors::ports::SubmitError::NeverLeft { .. }
-                    | tranche_actors::ports::SubmitError::NotNow { .. }
-                    | tranche_actors::ports::SubmitError::Rejected(_)
-                    | tranche_actors::ports::SubmitError::Unauthorised { .. } => true,
-                };
-                if certain {
-                    self.refused.insert((*id).clone(), ());
+            // A send before this one may still be in doubt: then the order is absent, and stays so.
+            Step::Answered(id, Err(error)) if is_certain(error) => {
+                if let Some(since) = self.before.remove(*id) {
+                    self.denied.insert((*id).clone(), since);
+                }
+                if scene.ledger.order(id).is_none_or(|row| row.absent_at.is_none()) {
+                    self.sent.remove(*id);
                 }
             }
             Step::Committed(_, saved) => {

@@ -6,9 +6,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tranche_actors::domain::names::OrderId;
-use tranche_actors::ports::SubmitError;
 
-use super::{Invariant, Scene};
+use super::{Invariant, Scene, is_certain};
 use crate::tape::Step;
 
 /// A send that may have arrived.
@@ -42,10 +41,7 @@ impl Invariant for Resend {
                 }
                 self.doubts.insert(id.clone(), Doubt { sent: scene.boot, denied: None });
             }
-            Step::Answered(
-                id,
-                Err(SubmitError::NeverLeft { .. } | SubmitError::NotNow { .. } | SubmitError::Unauthorised { .. }),
-            ) => {
+            Step::Answered(id, Err(error)) if is_certain(error) => {
                 // A send before this one may still be in doubt; the ledger's mark says so.
                 if scene.ledger.order(id).is_none_or(|row| row.absent_at.is_none()) {
                     self.doubts.remove(*id);

@@ -10,6 +10,8 @@ use tokio::sync::oneshot;
 use tranche_actors::commands::{CancelOrder, CancelParent, CommandError, Disengage, Engage, Reset, Trip};
 use tranche_actors::domain::breaker::BreakerWord;
 use tranche_actors::domain::kill::{KillMode, KillState};
+use tranche_actors::domain::ledger::Write;
+use tranche_actors::domain::order::Order;
 use tranche_actors::gate::Verdict;
 use tranche_actors::ports::Clock;
 use tranche_actors::supervisor::{self, House};
@@ -17,6 +19,7 @@ use tranche_actors::tuning::Tuning;
 
 use super::Stage;
 use crate::faults::{Fault, FaultKind};
+use crate::life::Turn;
 use crate::requests::{Reply, Request};
 use crate::scenario::{Scenario, caller};
 use crate::tape::Step;
@@ -81,7 +84,10 @@ pub(super) struct People {
     made: u64,
     /// Requests without an answer so far.
     open: BTreeMap<u64, Ask>,
+    /// For how long the next process that dies is down.
     down: Duration,
+    /// What the operator engages next.
+    mode: KillMode,
     phase: Phase,
     refused: BTreeMap<String, u32>,
     tuning: Tuning,
@@ -96,6 +102,7 @@ impl People {
             made: 0,
             open: BTreeMap::new(),
             down: RESTART,
+            mode: KillMode::Halt,
             phase: Phase::Busy,
             refused: BTreeMap::new(),
             tuning: scenario.tuning.clone(),
@@ -124,9 +131,14 @@ impl People {
         self.agenda.insert((at, self.made), act);
     }
 
+    fn ask(&mut self, request: Request) -> Ask {
+        self.made += 1;
+        Ask { number: self.made, request }
+    }
+
     fn ask_at(&mut self, at: Duration, request: Request) {
-        let number = self.made;
-        self.put(at, Act::Ask(Ask { number, request }));
+        let ask = self.ask(request);
+        self.put(at, Act::Ask(ask));
     }
 
     /// Starts a process, and lives through it.
@@ -159,7 +171,13 @@ impl People {
             let next = self.agenda.keys().next().map_or(Duration::MAX, |(at, _)| *at);
             tokio::select! {
                 biased;
-                () = stage.life.ended() => return End::Crashed { down: self.down },
+                turn = stage.life.turn() => match turn {
+                    Turn::Ended => return End::Crashed { down: self.down },
+                    Turn::Called => {
+                        let ask = self.ask(engage(self.mode));
+                        self.act(stage, Some((house, &mut asked)), Act::Ask(ask));
+                    }
+                },
                 Ok(()) = &mut died => return End::Crashed { down: RESTART },
                 () = &mut broken => return End::Over,
                 Some((ask, reply)) = asked.next() => {
@@ -329,7 +347,7 @@ impl People {
         if let Some(lasts) = fault.kind.lasts() {
             self.put(now + lasts, Act::Mend(which));
         }
-        if let Some((death, points)) = fault.death() {
+        if let Some((death, points)) = fault.at_point() {
             stage.life.doom(death, points);
         }
         match fault.kind {
@@ -345,7 +363,8 @@ impl People {
             FaultKind::Crash(_, down) => self.down = down,
             FaultKind::Suspended(slept) => stage.clock.freeze(slept),
             FaultKind::ClockSet(millis) => stage.clock.set(millis),
-            FaultKind::Engaged(mode, _) => self.ask_at(now, engage(mode)),
+            FaultKind::StaleClaim(number) => stale_claim(stage, number),
+            FaultKind::Engaged(mode, ..) => self.mode = mode,
             FaultKind::Tripped(_) => self.ask_at(now, trip()),
         }
     }
@@ -366,6 +385,7 @@ impl People {
             | FaultKind::ActorDies(_)
             | FaultKind::Crash(..)
             | FaultKind::Suspended(_)
+            | FaultKind::StaleClaim(_)
             | FaultKind::ClockSet(_) => {}
         }
     }
@@ -390,6 +410,23 @@ impl People {
         if again {
             self.put(stage.elapsed() + AGAIN, Act::Ask(ask));
         }
+    }
+}
+
+/// Claims an order that is not to be claimed: one that was claimed before, or one under a plan that is not in force.
+fn stale_claim(stage: &Stage, number: u64) {
+    let claims = stage.store.look(|ledger| {
+        let claim = |order: &Order| {
+            let version = order.slice.as_ref().map(|slice| slice.plan_version);
+            let plan_version = if order.is_claimable() { version.map(|version| version + 1) } else { version };
+            let stale = !order.status.is_terminal() && (plan_version.is_some() || !order.is_claimable());
+            stale.then(|| Write::Claim { id: order.id.clone(), plan_version })
+        };
+        ledger.orders().filter_map(claim).collect::<Vec<_>>()
+    });
+    let place = usize::try_from(number).unwrap_or(0).checked_rem(claims.len()).unwrap_or(0);
+    if let Some(claim) = claims.into_iter().nth(place) {
+        stage.store.slip_in(claim, stage.clock.wall());
     }
 }
 

@@ -135,6 +135,12 @@ impl Ledger {
         Err(StoreError::OutcomeUnknown { detail, then: Commit::new() })
     }
 
+    /// Who owns the account that there is.
+    pub(super) fn ownership(&self) -> Option<Ownership> {
+        let (account, row) = self.accounts.iter().find_map(|(account, row)| Some((account.clone()?, row)))?;
+        Some(Ownership { account, term: row.term })
+    }
+
     /// What a batch would come to if it were committed.
     pub(super) fn foresee(&self, batch: &Batch) -> Result<Commit, StoreError> {
         self.decide(batch).map(|(results, _)| results)

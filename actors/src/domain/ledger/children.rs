@@ -92,10 +92,16 @@ impl Books {
         })
     }
 
+    /// The venue's refusal ends an order. It is the answer to this send alone: where an earlier one may still arrive, the
+    /// order stays unconfirmed, is not sent again, and ends once it is given up.
     pub(super) fn refused(&mut self, id: &OrderId, attempt: u32, words: &VenueWords) -> Result<Applied, Refusal> {
-        self.sent(id, attempt)?;
-        self.change(id, OrderEvent::Refused, EventKind::Refused, |order| {
-            order.absent_at = None;
+        let was_absent = self.sent(id, attempt)?.absent_at.is_some();
+        let event = if was_absent { OrderEvent::NeverLeft { was_absent } } else { OrderEvent::Refused };
+        let at = self.at;
+        self.change(id, event, EventKind::Refused, |order| {
+            if was_absent {
+                order.cancel_requested_at = order.cancel_requested_at.or(Some(at));
+            }
             order.because(&words.code, &words.message);
             json!({"attempt": attempt, "code": words.code, "message": words.message})
         })
