@@ -264,7 +264,6 @@ const fn millis(millis: u64) -> Duration {
 // Constants of this file, which obey the rules of their types.
 macro_rules! constant {
     ($name:ident, $type:ty) => {
-        #[expect(clippy::expect_used, reason = "what is parsed here is written here")]
         pub(crate) fn $name(text: &str) -> $type {
             <$type>::parse(text).expect("a constant that obeys its type's rules")
         }
