@@ -154,6 +154,18 @@ fn requests_are_held_to_the_rules_of_plans_before_anything_runs() {
 }
 
 #[test]
+fn the_settings_of_the_sample_are_the_defaults_as_it_says() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/scenarios");
+    let sample = std::fs::read_to_string(folder.join("trouble.toml")).unwrap();
+    let (head, rest) = sample.split_once("[settings]\n").unwrap();
+    let (settings, rest) = rest.split_once("\n\n").unwrap();
+    assert_eq!(settings.lines().filter(|line| !line.starts_with('#')).count(), 8);
+    let run = |text: &str| format!("{:?}", ScenarioFile::of(text, &folder).unwrap().scenario(1));
+    assert_eq!(run(&sample), run(&format!("{head}{rest}")));
+    assert_ne!(run(&sample), run(&sample.replace("latency_ms = 50", "latency_ms = 51")));
+}
+
+#[test]
 fn the_seed_of_a_file_moves_its_prices_but_where_they_have_one_of_their_own() {
     let order = "[[orders]]\nsymbol = \"A\"\nside = \"buy\"\nqty = 1\norder_type = \"market\"\n";
     let prices = |file: &ScenarioFile, seed| format!("{:?}", file.scenario(seed).quotes);
