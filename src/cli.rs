@@ -11,6 +11,7 @@ mod paper;
 mod progress;
 mod report;
 mod serve;
+mod simulate;
 mod switches;
 mod tables;
 mod views;
@@ -30,8 +31,8 @@ use output::{ClosedOutput, Out};
 /// What `--help` says about exit codes. [`CliError::code`] keeps it true.
 const EXIT_CODES: &str = "Exit codes:
   0   done
-  1   failed
-  2   wrong usage, or faults in the configuration
+  1   failed; a simulation: a rule was broken
+  2   wrong usage, or faults in the configuration or in a scenario's file
   3   the server refused (4xx): the message says why
   4   the server can't be reached, or can't do it now (503)
   70  the server gave itself up, to be started again
@@ -62,6 +63,8 @@ enum Command {
     Breaker(switches::BreakerArgs),
     /// Look at the paper broker from its own side.
     Paper(paper::PaperArgs),
+    /// Run the gateway on virtual time, with all that can go wrong, and look what becomes of every schedule.
+    Simulate(simulate::SimulateArgs),
     /// Check or show the configuration.
     Config(config::ConfigArgs),
     /// Ask whether the configured server lives; for a container's health check.
@@ -82,6 +85,9 @@ enum CliError {
     /// The configuration has faults.
     #[error(transparent)]
     Settings(#[from] SettingsError),
+    /// A scenario's file has faults.
+    #[error(transparent)]
+    Scenario(#[from] simulate::ScenarioError),
     /// A server was asked, and it did not do it.
     #[error(transparent)]
     Client(#[from] ClientError),
@@ -105,13 +111,18 @@ impl CliError {
         match self {
             Self::Output(closed) => closed.is_readers_wish(),
             Self::Logged(_) => true,
-            Self::Usage(_) | Self::Settings(_) | Self::Client(_) | Self::Launch(_) | Self::Failed(_) => false,
+            Self::Usage(_)
+            | Self::Settings(_)
+            | Self::Scenario(_)
+            | Self::Client(_)
+            | Self::Launch(_)
+            | Self::Failed(_) => false,
         }
     }
 
     fn code(&self) -> u8 {
         match self {
-            Self::Usage(_) | Self::Settings(_) => 2,
+            Self::Usage(_) | Self::Settings(_) | Self::Scenario(_) => 2,
             Self::Client(error) => error.code(),
             Self::Launch(LaunchError::GaveUp { .. }) => 70,
             Self::Launch(
@@ -160,6 +171,7 @@ fn dispatch(cli: Cli, out: &mut Out) -> Result<(), CliError> {
         Some(Command::Kill(args)) => client::block_on(switches::kill(args, out)),
         Some(Command::Breaker(args)) => client::block_on(switches::breaker(args, out)),
         Some(Command::Paper(args)) => paper::run(&args, out),
+        Some(Command::Simulate(args)) => simulate::run(&args, out),
         Some(Command::Config(args)) => config::run(&args, out),
         Some(Command::Health(args)) => client::block_on(health::run(args, out)),
         Some(Command::Completions { shell }) => completions(shell, out),

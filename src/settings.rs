@@ -3,7 +3,7 @@
 //! `config/base.toml` says what each setting means. Nothing else in the server reads a variable or a file of settings, but for `RUST_LOG`.
 
 mod layers;
-mod paper;
+pub(crate) mod paper;
 mod raw;
 mod read;
 mod reader;

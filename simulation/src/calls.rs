@@ -50,6 +50,18 @@ impl Calls {
         self.plans.lock().delays.insert(method, delay);
     }
 
+    /// Whether a method answers with an error now.
+    #[must_use]
+    pub fn fails(&self, method: &'static str) -> bool {
+        self.plans.lock().failing.contains(method)
+    }
+
+    /// Whether a method never answers now.
+    #[must_use]
+    pub fn is_silent(&self, method: &'static str) -> bool {
+        self.plans.lock().silent.contains(method)
+    }
+
     /// Nothing fails any more.
     pub fn heal(&self) {
         let mut plans = self.plans.lock();
@@ -90,7 +102,7 @@ impl Calls {
             tokio::time::sleep(delay).await;
             self.life.pass().await;
         }
-        self.plans.lock().failing.contains(method)
+        self.fails(method)
     }
 
     /// What a method does is done, and its answer is on its way.

@@ -63,7 +63,28 @@ const STORE_READS: [&str; 7] =
 const VENUE_READS: [&str; 7] =
     ["find", "open_orders", "orders_since", "executions_since", "positions", "quote", "events"];
 
+/// What else a start and a writer ask of the store.
+const STORE_REST: [&str; 8] =
+    ["commit", "settle", "open", "acquire", "by_key", "slices", "unknown_orders", "quarantined"];
+/// The commands to a venue.
+const VENUE_COMMANDS: [&str; 2] = ["submit", "cancel"];
+
 impl FaultKind {
+    /// The store is not there for so long: everything that is asked of it fails.
+    pub fn store_down(lasts: Duration) -> impl Iterator<Item = Self> {
+        STORE_REST.into_iter().chain(STORE_READS).map(move |method| Self::StoreFails(method, lasts))
+    }
+
+    /// The venue answers everything with errors for so long.
+    pub fn venue_down(lasts: Duration) -> impl Iterator<Item = Self> {
+        VENUE_COMMANDS.into_iter().chain(VENUE_READS).map(move |method| Self::VenueFails(method, lasts))
+    }
+
+    /// The venue answers nothing for so long.
+    pub fn venue_silent(lasts: Duration) -> impl Iterator<Item = Self> {
+        VENUE_COMMANDS.into_iter().chain(VENUE_READS).map(move |method| Self::VenueSilent(method, lasts))
+    }
+
     /// For how long it lasts; what strikes once doesn't.
     #[must_use]
     pub const fn lasts(&self) -> Option<Duration> {

@@ -72,7 +72,9 @@ impl Stage {
         let clock = Arc::new(VirtualClock::new(scenario.start));
         let (rules, quotes) = (scenario.rules.clone(), scenario.quotes.clone());
         let venue = EngineVenue::new(Arc::clone(&clock), rules, quotes, life.clone(), tape.clone());
+        venue.set_latency(scenario.latency);
         venue.set_spread(scenario.spread, scenario.seed);
+        venue.set_cancel_pending(Duration::from_millis(scenario.background.cancel_pending_ms));
         let dice = tranche_actors::market::faults::Dice::new(scenario.background.clone(), scenario.seed, 0);
         venue.throw(&dice);
         Self {

@@ -34,7 +34,9 @@ pub struct Scenario {
     pub quotes: Quotes,
     /// The rules of the venue.
     pub rules: Rules,
-    /// By how much an answer of the venue may take longer than 5 ms.
+    /// How long an answer of the venue takes at least.
+    pub latency: Duration,
+    /// By how much it may take longer.
     pub spread: Duration,
     /// What clients ask, and when.
     pub requests: Vec<(Duration, Request)>,
@@ -42,6 +44,8 @@ pub struct Scenario {
     pub background: Faults,
     /// What goes wrong besides, in the order of its time.
     pub faults: Vec<Fault>,
+    /// Until when the schedules need time: nothing heals before, and no client loses its patience.
+    pub busy: Duration,
     /// The numbers that the actors work by.
     pub tuning: Tuning,
 }
@@ -64,6 +68,8 @@ impl Size {
 
 /// All that happens begins within this time.
 const SPAN_MS: u64 = 180_000;
+/// A trading day: 6.5 hours.
+const DAY_S: u32 = 23_400;
 
 impl Scenario {
     /// A scenario drawn from a seed.
@@ -80,7 +86,7 @@ impl Scenario {
     /// A trading day: 6.5 hours, each parent worked from the open to the close, nothing goes wrong.
     #[must_use]
     pub fn day(seed: u64, parents: u32, slices: u32) -> Self {
-        let interval = NonZeroU32::new(23_400 / slices.max(1)).unwrap_or(NonZeroU32::MIN);
+        let interval = NonZeroU32::new(DAY_S / slices.max(1)).unwrap_or(NonZeroU32::MIN);
         let submit = |n: u32| {
             let terms = (Side::Buy, Terms::Market, TimeInForce::Day);
             let request = parent(&format!("day-{n:04}"), terms, "ACME", slices * 10, (slices, interval));
@@ -88,7 +94,8 @@ impl Scenario {
         };
         let mut tuning = tuning();
         (tuning.requests_per_minute, tuning.max_in_flight) = (None, 4_096);
-        Self { requests: (0..parents).map(submit).collect(), tuning, ..Self::quiet(seed) }
+        let requests = (0..parents).map(submit).collect();
+        Self { requests, busy: Duration::from_secs(DAY_S.into()), tuning, ..Self::quiet(seed) }
     }
 
     /// A market, and nobody who wants anything.
@@ -99,10 +106,12 @@ impl Scenario {
             start: EPOCH,
             quotes: Quotes::new(Walk::new(seed, 250), [].into()),
             rules: Rules::default(),
+            latency: millis(5),
             spread: millis(20),
             requests: Vec::new(),
             background: Faults::default(),
             faults: Vec::new(),
+            busy: Duration::ZERO,
             tuning: tuning(),
         }
     }
@@ -255,7 +264,6 @@ const fn millis(millis: u64) -> Duration {
 // Constants of this file, which obey the rules of their types.
 macro_rules! constant {
     ($name:ident, $type:ty) => {
-        #[expect(clippy::expect_used, reason = "what is parsed here is written here")]
         pub(crate) fn $name(text: &str) -> $type {
             <$type>::parse(text).expect("a constant that obeys its type's rules")
         }
@@ -272,7 +280,9 @@ fn account() -> AccountName {
     account_of("default")
 }
 
-pub(crate) fn caller() -> Caller {
+/// Whoever asks for something in a scenario.
+#[must_use]
+pub fn caller() -> Caller {
     caller_of("desk")
 }
 

@@ -100,7 +100,7 @@ pub struct EngineVenue {
     streams: Streams,
     tape: Tape,
     life: Life,
-    /// Faults of the methods other than `submit`.
+    /// Faults of the methods; what is planned of a submission counts only while `submit` works.
     pub calls: Calls,
 }
 
@@ -276,8 +276,13 @@ impl EngineVenue {
     }
 
     fn fate_of(&self, order: &NewOrder) -> Fate {
+        let down = if self.calls.is_silent("submit") {
+            Some(Fate::RequestLost)
+        } else {
+            self.calls.fails("submit").then_some(Fate::ErrorBefore)
+        };
         let mut desk = self.desk.lock();
-        let planned = desk.planned.pop_front();
+        let planned = down.or_else(|| desk.planned.pop_front());
         let fate = planned.or_else(|| desk.decide.as_mut().map(|decide| decide(order)));
         let fate = fate.or_else(|| desk.dice.as_mut().map(|dice| thrown(dice.request())));
         let fate = fate.unwrap_or(Fate::Taken);

@@ -220,6 +220,7 @@ fn remedy(error: &CliError, url: &str) -> Vec<String> {
         CliError::Client(error) => error.problem_code().unwrap_or_default(),
         CliError::Usage(_)
         | CliError::Settings(_)
+        | CliError::Scenario(_)
         | CliError::Launch(_)
         | CliError::Failed(_)
         | CliError::Logged(_)
@@ -243,7 +244,7 @@ fn remedy(error: &CliError, url: &str) -> Vec<String> {
 }
 
 /// The program as it was called, so that what is printed can be copied.
-fn program() -> String {
+pub(super) fn program() -> String {
     std::env::args().next().unwrap_or_else(|| "tranche".to_owned())
 }
 

@@ -16,13 +16,13 @@ use crate::settings::{Inputs, Settings};
 
 /// Keeps what is printed, and says when a word of it was.
 #[derive(Clone, Default)]
-struct Screen {
+pub(super) struct Screen {
     text: Arc<Mutex<String>>,
     last_word: Arc<Notify>,
 }
 
 impl Screen {
-    fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         self.text.lock().unwrap().clone()
     }
 }

@@ -4,9 +4,11 @@
 //! is there twice is seen.
 
 use std::collections::BTreeMap;
-use std::fmt;
+use std::fmt::{self, Display};
+use std::time::Duration;
 
 use rust_decimal::Decimal;
+use rust_decimal::prelude::ToPrimitive;
 use serde::Deserializer;
 use serde::de::{MapAccess, Visitor};
 use serde_json::Value;
@@ -22,7 +24,7 @@ const SHOWN_NAME: usize = 64;
 
 /// What is left of an object's fields, and what was wrong with those that were read.
 #[derive(Debug)]
-pub(super) struct Fields<'a> {
+pub(crate) struct Fields<'a> {
     prefix: String,
     values: BTreeMap<String, &'a RawValue>,
     faults: Vec<FieldError>,
@@ -30,13 +32,13 @@ pub(super) struct Fields<'a> {
 
 /// The values that a field may have.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Choice<T: 'static> {
+pub(crate) struct Choice<T: 'static> {
     /// Those that are built.
-    pub(super) all: &'static [T],
+    pub(crate) all: &'static [T],
     /// Their words.
-    pub(super) word: fn(T) -> &'static str,
+    pub(crate) word: fn(T) -> &'static str,
     /// The words of those that are designed and not built.
-    pub(super) designed: &'static [&'static str],
+    pub(crate) designed: &'static [&'static str],
 }
 
 impl<'a> Fields<'a> {
@@ -53,6 +55,11 @@ impl<'a> Fields<'a> {
             let rule = "must be a JSON object";
             Problem::invalid(vec![FieldError::new("body", "wrong_type", rule)])
         })
+    }
+
+    /// The fields of a JSON object that is no body; `None` where it is none.
+    pub(crate) fn of_object(text: &'a str) -> Option<Self> {
+        Self::of_raw(serde_json::from_str::<&RawValue>(text).ok()?, String::new())
     }
 
     /// The fields of no body at all.
@@ -72,18 +79,23 @@ impl<'a> Fields<'a> {
     }
 
     /// Notes a fault.
-    pub(super) fn fault(&mut self, name: &str, code: &'static str, rule: impl Into<String>) {
-        let field = format!("{}{name}", self.prefix);
+    pub(crate) fn fault(&mut self, name: &str, code: &'static str, rule: impl Into<String>) {
+        let field = self.place(name);
         self.faults.push(FieldError::new(&field, code, rule));
     }
 
+    /// Whether anything was wrong so far.
+    pub(crate) const fn has_faults(&self) -> bool {
+        !self.faults.is_empty()
+    }
+
     /// Whether the field is there; null is as good as absent.
-    pub(super) fn given(&self, name: &str) -> bool {
+    pub(crate) fn given(&self, name: &str) -> bool {
         self.values.get(name).is_some_and(|raw| raw.get() != "null")
     }
 
     /// The value, if the whole request is without fault; a field that nobody read is unknown, and a fault.
-    pub(super) fn finish<T>(mut self, value: Option<T>) -> Result<T, Vec<FieldError>> {
+    pub(crate) fn finish<T>(mut self, value: Option<T>) -> Result<T, Vec<FieldError>> {
         let unknown = std::mem::take(&mut self.values);
         for name in unknown.keys() {
             self.fault(&shown(name), "unknown_field", "is not a field of this request");
@@ -95,7 +107,7 @@ impl<'a> Fields<'a> {
     }
 
     /// Says that a field has to be there, where it isn't.
-    pub(super) fn require(&mut self, name: &str) {
+    pub(crate) fn require(&mut self, name: &str) {
         if !self.given(name) {
             self.fault(name, "missing", "is required");
         }
@@ -109,7 +121,7 @@ impl<'a> Fields<'a> {
     }
 
     /// A text that keeps a rule of the domain's.
-    pub(super) fn name<T>(&mut self, name: &str, parse: impl Fn(&str) -> Result<T, BadText>) -> Option<T> {
+    pub(crate) fn name<T>(&mut self, name: &str, parse: impl Fn(&str) -> Result<T, BadText>) -> Option<T> {
         let text = self.string(name)?;
         match parse(&text) {
             Ok(value) => Some(value),
@@ -137,7 +149,7 @@ impl<'a> Fields<'a> {
     }
 
     /// One of a few words.
-    pub(super) fn choice<T: Copy>(&mut self, name: &str, choice: &Choice<T>) -> Option<T> {
+    pub(crate) fn choice<T: Copy>(&mut self, name: &str, choice: &Choice<T>) -> Option<T> {
         let text = self.string(name)?;
         let found = choice.all.iter().copied().find(|value| (choice.word)(*value) == text);
         if found.is_none() && choice.designed.contains(&text.as_str()) {
@@ -150,7 +162,7 @@ impl<'a> Fields<'a> {
     }
 
     /// A quantity of an order.
-    pub(super) fn qty(&mut self, name: &str) -> Option<Qty> {
+    pub(crate) fn qty(&mut self, name: &str) -> Option<Qty> {
         self.bounded(name, Qty::new)
     }
 
@@ -161,9 +173,14 @@ impl<'a> Fields<'a> {
 
     /// A decimal between 0 and 100.
     pub(super) fn percent(&mut self, name: &str) -> Option<Decimal> {
+        self.between(name, Decimal::ZERO, Decimal::ONE_HUNDRED)
+    }
+
+    /// A decimal between two others.
+    pub(crate) fn between(&mut self, name: &str, least: Decimal, most: Decimal) -> Option<Decimal> {
         let value = self.decimal(name)?;
-        if value < Decimal::ZERO || value > Decimal::ONE_HUNDRED {
-            self.fault(name, "out_of_range", "must lie between 0 and 100");
+        if value < least || value > most {
+            self.fault(name, "out_of_range", format!("must lie between {least} and {most}"));
             return None;
         }
         if value.scale() > MAX_SCALE {
@@ -173,15 +190,30 @@ impl<'a> Fields<'a> {
         Some(value)
     }
 
+    /// A time in seconds, to the millisecond.
+    pub(crate) fn seconds(&mut self, name: &str, most: u32) -> Option<Duration> {
+        let value = self.between(name, Decimal::ZERO, most.into())?;
+        let millis = value.checked_mul(Decimal::ONE_THOUSAND).filter(|millis| millis.fract().is_zero());
+        let millis = millis.and_then(|millis| millis.to_u64());
+        if millis.is_none() {
+            self.fault(name, "too_many_decimals", "must have at most 3 decimal places");
+        }
+        millis.map(Duration::from_millis)
+    }
+
     /// A whole number, written as one.
-    pub(super) fn integer(&mut self, name: &str, least: u32, most: u32) -> Option<u32> {
+    pub(crate) fn integer<N>(&mut self, name: &str, least: N, most: N) -> Option<N>
+    where
+        N: TryFrom<u64> + Copy + PartialOrd + Display,
+    {
         let raw = self.take(name)?.get();
         let digits = raw.strip_prefix('-').unwrap_or(raw);
         if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
             self.fault(name, "wrong_type", "must be a whole number, written without a fraction or quotes");
             return None;
         }
-        let value = raw.parse::<u32>().ok().filter(|value| (least..=most).contains(value));
+        let value = raw.parse::<u64>().ok().and_then(|value| N::try_from(value).ok());
+        let value = value.filter(|value| (least..=most).contains(value));
         if value.is_none() {
             self.fault(name, "out_of_range", format!("must lie between {least} and {most}"));
         }
@@ -201,7 +233,7 @@ impl<'a> Fields<'a> {
     }
 
     /// A text as it is.
-    pub(super) fn string(&mut self, name: &str) -> Option<String> {
+    pub(crate) fn string(&mut self, name: &str) -> Option<String> {
         let text = serde_json::from_str::<String>(self.take(name)?.get()).ok();
         if text.is_none() {
             self.fault(name, "wrong_type", "must be a string");
@@ -210,7 +242,7 @@ impl<'a> Fields<'a> {
     }
 
     /// An object whose fields are read the same way; give it back to [`Fields::join`].
-    pub(super) fn object(&mut self, name: &str) -> Option<Fields<'a>> {
+    pub(crate) fn object(&mut self, name: &str) -> Option<Fields<'a>> {
         let raw = self.take(name)?;
         let inner = Self::of_raw(raw, format!("{}{name}.", self.prefix));
         if inner.is_none() {
@@ -219,9 +251,44 @@ impl<'a> Fields<'a> {
         inner
     }
 
+    /// A list of objects, each read the same way; give what they come to back to [`Fields::absorb`].
+    pub(crate) fn objects(&mut self, name: &str) -> Vec<Fields<'a>> {
+        let Some(raw) = self.take(name) else { return Vec::new() };
+        let items = serde_json::from_str::<Vec<&RawValue>>(raw.get()).ok();
+        let prefix = |place: usize| format!("{}{name}[{place}].", self.prefix);
+        let inner = items.and_then(|items| {
+            items.into_iter().enumerate().map(|(place, item)| Self::of_raw(item, prefix(place))).collect::<Option<_>>()
+        });
+        if inner.is_none() {
+            self.fault(name, "wrong_type", "must be a list of objects");
+        }
+        inner.unwrap_or_default()
+    }
+
+    /// Some texts: a list of them, or one text with commas.
+    pub(crate) fn texts(&mut self, name: &str) -> Option<Vec<String>> {
+        let raw = self.take(name)?.get();
+        let one = |text: String| text.split(',').map(|part| part.trim().to_owned()).collect::<Vec<_>>();
+        let texts = serde_json::from_str::<Vec<String>>(raw).or_else(|_| serde_json::from_str(raw).map(one)).ok();
+        if texts.is_none() {
+            self.fault(name, "wrong_type", "must be a list of texts, or one text with commas");
+        }
+        texts.map(|texts| texts.into_iter().filter(|text| !text.is_empty()).collect())
+    }
+
     /// Takes an inner object's faults over.
-    pub(super) fn join<T>(&mut self, inner: Fields<'a>, value: Option<T>) -> Option<T> {
-        inner.finish(value).map_err(|faults| self.faults.extend(faults)).ok()
+    pub(crate) fn join<T>(&mut self, inner: Fields<'a>, value: Option<T>) -> Option<T> {
+        self.absorb(inner.finish(value))
+    }
+
+    /// Takes over the faults of what was read from an inner object.
+    pub(crate) fn absorb<T>(&mut self, read: Result<T, Vec<FieldError>>) -> Option<T> {
+        read.map_err(|faults| self.faults.extend(faults)).ok()
+    }
+
+    /// The name of a field, with the objects that it lies in.
+    pub(crate) fn place(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
     }
 
     /// An object that is kept as it is, of at most so many bytes.

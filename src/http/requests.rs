@@ -35,7 +35,7 @@ const COMPLETIONS: Choice<Completion> = Choice { all: Completion::ALL, word: Com
 const ENDS: Choice<OperatorEnd> = Choice { all: OperatorEnd::ALL, word: OperatorEnd::as_str, designed: &[] };
 
 /// The body of `POST /orders/slice`.
-pub(super) fn parent(mut fields: Fields<'_>) -> Result<ParentRequest, Vec<FieldError>> {
+pub(crate) fn parent(mut fields: Fields<'_>) -> Result<ParentRequest, Vec<FieldError>> {
     let order = order(&mut fields);
     let schedule = schedule(&mut fields);
     let catch_up = fields.choice("catch_up", &CATCH_UPS).unwrap_or(CatchUp::Skip);
@@ -61,7 +61,7 @@ pub(super) fn parent(mut fields: Fields<'_>) -> Result<ParentRequest, Vec<FieldE
 }
 
 /// The body of `POST /orders`.
-pub(super) fn single(mut fields: Fields<'_>) -> Result<SingleRequest, Vec<FieldError>> {
+pub(crate) fn single(mut fields: Fields<'_>) -> Result<SingleRequest, Vec<FieldError>> {
     let order = order(&mut fields);
     fields.unsupported("trail_price");
     fields.unsupported("trail_percent");

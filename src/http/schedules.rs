@@ -62,7 +62,7 @@ fn randomize(fields: &mut Fields<'_>) -> Option<Randomize> {
 }
 
 /// An instant, cut to microseconds.
-pub(super) fn time(text: &str) -> Result<DateTime<Utc>, BadText> {
+pub(crate) fn time(text: &str) -> Result<DateTime<Utc>, BadText> {
     // A leap second can't be counted on: it would be another instant once it is stored.
     DateTime::parse_from_rfc3339(text)
         .ok()

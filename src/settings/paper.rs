@@ -10,8 +10,10 @@ use super::reader::Reader;
 use super::sections::Paper;
 use crate::brokers::paper::settings::QuoteFile;
 
-const DAY_MS: u64 = 86_400_000;
-const CHANCES: [&str; 10] = [
+/// The longest of those times.
+pub(crate) const DAY_MS: u64 = 86_400_000;
+/// The chances of faults, in thousandths.
+pub(crate) const CHANCES: [&str; 10] = [
     "busy_per_mille",
     "timeout_before_per_mille",
     "error_before_per_mille",
@@ -23,7 +25,8 @@ const CHANCES: [&str; 10] = [
     "event_duplicated_per_mille",
     "event_reordered_per_mille",
 ];
-const TIMES: [&str; 3] = ["busy_retry_after_ms", "delay_ms", "cancel_pending_ms"];
+/// Their times, in milliseconds.
+pub(crate) const TIMES: [&str; 3] = ["busy_retry_after_ms", "delay_ms", "cancel_pending_ms"];
 
 /// Reads `[broker.paper]`; `folder` is that of the stores.
 pub(super) fn read(r: &mut Reader, folder: &Path) -> Paper {

@@ -30,6 +30,7 @@ mod load;
 mod order_of_things;
 mod refusals;
 mod replayed;
+mod simulated;
 mod stop;
 mod store_down;
 mod tour;

@@ -108,7 +108,7 @@ impl People {
             tuning: scenario.tuning.clone(),
             watch,
         };
-        let mut last = Duration::ZERO;
+        let mut last = scenario.busy;
         for (at, request) in &scenario.requests {
             last = last.max(*at);
             people.ask_at(*at, request.clone());

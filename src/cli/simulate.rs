@@ -1,0 +1,178 @@
+//! `tranche simulate`: the whole gateway on virtual time, by a seed or by a scenario of one's own.
+
+mod asks;
+mod events;
+mod file;
+mod log;
+mod report;
+mod seeds;
+mod tables;
+#[cfg(test)]
+mod tests;
+mod toml;
+mod violation;
+
+use std::ops::Range;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use tranche_actors::ports::Entropy;
+use tranche_simulation::run::{Options, Outcome};
+use tranche_simulation::scenario::{Scenario, Size};
+
+use super::CliError;
+use super::output::Out;
+use crate::clock::SystemEntropy;
+use file::ScenarioFile;
+use report::Report;
+
+pub(super) use file::ScenarioError;
+
+/// Parents and slices of a day that nobody says more about.
+const DAY: (u32, u32) = (1_000, 390);
+
+#[derive(Debug, Args)]
+pub(super) struct SimulateArgs {
+    /// What chance is drawn from, and with it the scenario; without it a fresh one, which is printed.
+    #[arg(long, value_name = "N", conflicts_with = "seeds")]
+    seed: Option<u64>,
+    /// Every seed from A up to, but not including, B, on all cores.
+    #[arg(long, value_name = "A..B", value_parser = range)]
+    seeds: Option<Range<u64>>,
+    /// A scenario of your own, as config/scenarios/trouble.toml shows.
+    #[arg(long, value_name = "FILE", conflicts_with = "day")]
+    scenario: Option<PathBuf>,
+    /// A trading day of 6.5 hours on which nothing goes wrong; no step is held against the rules.
+    #[arg(long)]
+    day: bool,
+    /// Parents of the day [default: 1000].
+    #[arg(long, value_name = "N", requires = "day", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    parents: Option<u32>,
+    /// Slices of each of them [default: 390].
+    #[arg(long, value_name = "N", requires = "day", value_parser = clap::value_parser!(u32).range(1..=23_400))]
+    slices: Option<u32>,
+    /// Write every step as a line; `-` is the standard output.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["seeds", "day"])]
+    log: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+fn range(text: &str) -> Result<Range<u64>, String> {
+    let ends = text.split_once("..").and_then(|(from, to)| Some(from.parse().ok()?..to.parse().ok()?));
+    ends.filter(|range: &Range<u64>| !range.is_empty())
+        .ok_or_else(|| "must be A..B with A below B, such as 0..1000".to_owned())
+}
+
+/// What is run by each seed.
+enum Stage {
+    Drawn,
+    Day { parents: u32, slices: u32 },
+    File { path: PathBuf, file: Box<ScenarioFile> },
+}
+
+impl Stage {
+    fn of(args: &SimulateArgs) -> Result<Self, CliError> {
+        if let Some(path) = &args.scenario {
+            return Ok(Self::File { path: path.clone(), file: Box::new(ScenarioFile::read(path)?) });
+        }
+        if args.day {
+            let (parents, slices) = (args.parents.unwrap_or(DAY.0), args.slices.unwrap_or(DAY.1));
+            return Ok(Self::Day { parents, slices });
+        }
+        Ok(Self::Drawn)
+    }
+
+    /// The seed where nobody names one: fresh where all is drawn from it, else always the same.
+    fn seed(&self) -> u64 {
+        match self {
+            // Short enough to be typed.
+            Self::Drawn => SystemEntropy.bits() >> 32,
+            Self::Day { .. } => 1,
+            Self::File { file, .. } => file.seed(),
+        }
+    }
+
+    fn scenario(&self, seed: u64) -> Scenario {
+        match self {
+            Self::Drawn => Scenario::drawn(seed, Size::STANDARD),
+            Self::Day { parents, slices } => Scenario::day(seed, *parents, *slices),
+            Self::File { file, .. } => file.scenario(seed),
+        }
+    }
+
+    const fn is_watched(&self) -> bool {
+        !matches!(self, Self::Day { .. })
+    }
+
+    /// The words that run it again.
+    fn command(&self, seed: u64) -> String {
+        match self {
+            Self::Drawn => format!("tranche simulate --seed {seed}"),
+            Self::Day { parents, slices } => {
+                format!("tranche simulate --day --parents {parents} --slices {slices} --seed {seed}")
+            }
+            Self::File { path, .. } => format!("tranche simulate --scenario {} --seed {seed}", path.display()),
+        }
+    }
+}
+
+/// A scenario that has been run.
+struct Ran {
+    seed: u64,
+    outcome: Outcome,
+    /// How long that took.
+    real: Duration,
+}
+
+fn ran(stage: &Stage, seed: u64, sink: Option<tranche_simulation::log::Sink>) -> Ran {
+    let scenario = stage.scenario(seed);
+    let began = Instant::now();
+    let outcome = tranche_simulation::run::run(&scenario, Options { watched: stage.is_watched(), sink });
+    Ran { seed, outcome, real: began.elapsed() }
+}
+
+/// Runs `tranche simulate`.
+pub(super) fn run(args: &SimulateArgs, out: &mut Out) -> Result<(), CliError> {
+    if args.json && args.log.as_ref().is_some_and(|log| log.as_os_str() == "-") {
+        return Err(CliError::Usage("--json and --log - both print to the standard output: log to a file".to_owned()));
+    }
+    let stage = Stage::of(args)?;
+    if let Some(seeds) = &args.seeds {
+        return seeds::run(&stage, seeds.clone(), args.json, out);
+    }
+    let seed = args.seed.unwrap_or_else(|| stage.seed());
+    let ran = match &args.log {
+        None => ran(&stage, seed, None),
+        Some(path) => {
+            let (log, sink) = log::to(path)?;
+            let ran = ran(&stage, seed, Some(sink));
+            log.finish()?;
+            ran
+        }
+    };
+    tell(&stage, &ran, args.json, out)
+}
+
+/// Prints what became of one seed; a broken rule is a failure.
+fn tell(stage: &Stage, ran: &Ran, json: bool, out: &mut Out) -> Result<(), CliError> {
+    let report = Report::of(stage, ran);
+    if json {
+        out.json(&report)?;
+    } else {
+        for line in tables::lines(&report) {
+            out.line(&line)?;
+        }
+        if let Some(violation) = &report.violation {
+            for line in violation.lines() {
+                out.line(&line)?;
+            }
+        }
+    }
+    match report.violation {
+        None => Ok(()),
+        Some(_) => Err(CliError::Logged(Box::new(CliError::Failed("a rule was broken".to_owned())))),
+    }
+}
