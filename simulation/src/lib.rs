@@ -11,6 +11,7 @@ pub mod log;
 pub mod requests;
 pub mod run;
 pub mod scenario;
+pub mod shrink;
 pub mod store;
 pub mod tape;
 pub mod venue;

@@ -98,6 +98,13 @@ impl Scenario {
         Self { requests, busy: Duration::from_secs(DAY_S.into()), tuning, ..Self::quiet(seed) }
     }
 
+    /// The same with these of its faults alone, by their places.
+    #[must_use]
+    pub fn with_only(&self, faults: &[usize]) -> Self {
+        let faults = faults.iter().filter_map(|place| self.faults.get(*place)).cloned().collect();
+        Self { faults, ..self.clone() }
+    }
+
     /// A market, and nobody who wants anything.
     #[must_use]
     pub fn quiet(seed: u64) -> Self {

@@ -52,6 +52,9 @@ pub(super) struct SimulateArgs {
     /// Slices of each of them [default: 390].
     #[arg(long, value_name = "N", requires = "day", value_parser = clap::value_parser!(u32).range(1..=23_400))]
     slices: Option<u32>,
+    /// Let only these of the scenario's faults happen, by their numbers from 0: a list with commas, or `none`.
+    #[arg(long, value_name = "LIST", value_parser = places, conflicts_with = "seeds")]
+    faults: Option<Places>,
     /// Write every step as a line; `-` is the standard output.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["seeds", "day"])]
     log: Option<PathBuf>,
@@ -66,8 +69,26 @@ fn range(text: &str) -> Result<Range<u64>, String> {
         .ok_or_else(|| "must be A..B with A below B, such as 0..1000".to_owned())
 }
 
+/// The places of faults in a scenario.
+#[derive(Clone, Debug)]
+struct Places(Vec<usize>);
+
+fn places(text: &str) -> Result<Places, String> {
+    if text == "none" {
+        return Ok(Places(Vec::new()));
+    }
+    let places = text.split(',').map(|place| place.trim().parse().ok()).collect::<Option<Vec<_>>>();
+    places.map(Places).ok_or_else(|| "must be numbers with commas between them, or none".to_owned())
+}
+
+/// What is run, and which of its faults happen: all of them where nobody says.
+struct Stage {
+    plot: Plot,
+    faults: Option<Places>,
+}
+
 /// What is run by each seed.
-enum Stage {
+enum Plot {
     Drawn,
     Day { parents: u32, slices: u32 },
     File { path: PathBuf, file: Box<ScenarioFile> },
@@ -75,46 +96,58 @@ enum Stage {
 
 impl Stage {
     fn of(args: &SimulateArgs) -> Result<Self, CliError> {
-        if let Some(path) = &args.scenario {
-            return Ok(Self::File { path: path.clone(), file: Box::new(ScenarioFile::read(path)?) });
+        let plot = if let Some(path) = &args.scenario {
+            Plot::File { path: path.clone(), file: Box::new(ScenarioFile::read(path)?) }
+        } else if args.day {
+            Plot::Day { parents: args.parents.unwrap_or(DAY.0), slices: args.slices.unwrap_or(DAY.1) }
+        } else {
+            Plot::Drawn
+        };
+        Ok(Self { plot, faults: args.faults.clone() })
+    }
+
+    /// The numbers, in the whole scenario, of faults that this stage lets happen.
+    fn places(&self, kept: &[usize]) -> Vec<usize> {
+        match &self.faults {
+            Some(Places(places)) => kept.iter().filter_map(|place| places.get(*place)).copied().collect(),
+            None => kept.to_vec(),
         }
-        if args.day {
-            let (parents, slices) = (args.parents.unwrap_or(DAY.0), args.slices.unwrap_or(DAY.1));
-            return Ok(Self::Day { parents, slices });
-        }
-        Ok(Self::Drawn)
     }
 
     /// The seed where nobody names one: fresh where all is drawn from it, else always the same.
     fn seed(&self) -> u64 {
-        match self {
+        match &self.plot {
             // Short enough to be typed.
-            Self::Drawn => SystemEntropy.bits() >> 32,
-            Self::Day { .. } => 1,
-            Self::File { file, .. } => file.seed(),
+            Plot::Drawn => SystemEntropy.bits() >> 32,
+            Plot::Day { .. } => 1,
+            Plot::File { file, .. } => file.seed(),
         }
     }
 
     fn scenario(&self, seed: u64) -> Scenario {
-        match self {
-            Self::Drawn => Scenario::drawn(seed, Size::STANDARD),
-            Self::Day { parents, slices } => Scenario::day(seed, *parents, *slices),
-            Self::File { file, .. } => file.scenario(seed),
+        let scenario = match &self.plot {
+            Plot::Drawn => Scenario::drawn(seed, Size::STANDARD),
+            Plot::Day { parents, slices } => Scenario::day(seed, *parents, *slices),
+            Plot::File { file, .. } => file.scenario(seed),
+        };
+        match &self.faults {
+            Some(Places(places)) => scenario.with_only(places),
+            None => scenario,
         }
     }
 
     const fn is_watched(&self) -> bool {
-        !matches!(self, Self::Day { .. })
+        !matches!(self.plot, Plot::Day { .. })
     }
 
     /// The words that run it again.
     fn command(&self, seed: u64) -> String {
-        match self {
-            Self::Drawn => format!("tranche simulate --seed {seed}"),
-            Self::Day { parents, slices } => {
+        match &self.plot {
+            Plot::Drawn => format!("tranche simulate --seed {seed}"),
+            Plot::Day { parents, slices } => {
                 format!("tranche simulate --day --parents {parents} --slices {slices} --seed {seed}")
             }
-            Self::File { path, .. } => format!("tranche simulate --scenario {} --seed {seed}", path.display()),
+            Plot::File { path, .. } => format!("tranche simulate --scenario {} --seed {seed}", path.display()),
         }
     }
 }

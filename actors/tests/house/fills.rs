@@ -103,7 +103,7 @@ fn an_order_that_we_do_not_know_quarantines_its_symbol_once_it_was_seen_twice() 
             instruction: resting_single("foreign", 10).request.instruction,
             qty: qty(10),
         };
-        rig.venue.slip_in(&foreign);
+        rig.venue.slip_in(&foreign).unwrap();
         sleep(seconds(150)).await;
         assert_eq!(rig.store.look(|ledger| ledger.quarantined().len()), 1);
         sleep(seconds(300)).await;

@@ -149,7 +149,7 @@ fn an_id_that_the_venue_has_with_what_we_sent_is_adopted() {
             qty: twin.request.qty,
         };
         rig.venue.decide_events(|_| EventFault::Lost);
-        rig.venue.slip_in(&new);
+        rig.venue.slip_in(&new).unwrap();
         running.send(twin).await;
         sleep(seconds(1)).await;
         let ours = rig.order(&id("twin"));
@@ -168,7 +168,7 @@ fn an_id_that_the_venue_has_with_something_else_quarantines_its_symbol() {
             instruction: resting_single("clash", 10).request.instruction,
             qty: qty(11),
         };
-        rig.venue.slip_in(&theirs);
+        rig.venue.slip_in(&theirs).unwrap();
         running.send(resting_single("clash", 10)).await;
         sleep(millis(500)).await;
         assert_eq!(rig.order(&id("clash")).status, OrderStatus::SubmittedUnconfirmed);

@@ -87,7 +87,7 @@ impl What {
         match self {
             Self::Crash => vec![FaultKind::Crash(0, lasts)],
             Self::ActorDies => vec![FaultKind::ActorDies(0)],
-            Self::KillSwitch => vec![FaultKind::Engaged(mode, lasts)],
+            Self::KillSwitch => vec![FaultKind::Engaged(mode, 0, lasts)],
             Self::Breaker => vec![FaultKind::Tripped(lasts)],
             Self::StreamEnds => vec![FaultKind::StreamEnds],
             Self::StoreDown => FaultKind::store_down(lasts).collect(),

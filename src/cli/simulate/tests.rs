@@ -54,7 +54,11 @@ fn file(text: &str) -> Result<ScenarioFile, Vec<String>> {
 }
 
 fn stage(text: &str) -> Stage {
-    Stage::File { path: "mine.toml".into(), file: Box::new(file(text).unwrap()) }
+    Stage { plot: Plot::File { path: "mine.toml".into(), file: Box::new(file(text).unwrap()) }, faults: None }
+}
+
+fn day(parents: u32) -> Stage {
+    Stage { plot: Plot::Day { parents, slices: 3 }, faults: None }
 }
 
 /// Runs the program: its exit code, and what it printed or the error that it ended with.
@@ -287,14 +291,14 @@ fn no_client_loses_its_patience_before_its_schedule_is_over() {
     let stage = stage(parent);
     let report = Report::of(&stage, &ran(&stage, 1, None));
     assert_eq!((report.totals.executed, report.totals.planned), (2, 2), "{report:?}");
-    assert_eq!(Stage::Day { parents: 1, slices: 3 }.scenario(1).busy, Duration::from_secs(23_400));
+    assert_eq!(day(1).scenario(1).busy, Duration::from_secs(23_400));
 }
 
 #[test]
 fn what_is_not_watched_has_no_digest() {
     let mut ran = ran(&stage(BY_HAND), 3, None);
     (ran.outcome.steps, ran.outcome.digest) = (0, String::new());
-    let stage = Stage::Day { parents: 2, slices: 3 };
+    let stage = day(2);
     assert!(!stage.is_watched());
     let text = tables::lines(&Report::of(&stage, &ran)).join("\n");
     assert!(

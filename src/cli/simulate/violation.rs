@@ -3,7 +3,7 @@
 use serde::Serialize;
 use tranche_simulation::Violation;
 use tranche_simulation::faults::Fault;
-use tranche_simulation::scenario::Scenario;
+use tranche_simulation::shrink::shrink;
 
 use super::Stage;
 use super::report::seconds;
@@ -23,10 +23,17 @@ pub(super) struct Broken {
 }
 
 impl Broken {
-    /// What a seed broke, with what went wrong in its scenario.
+    /// What a seed broke, with the fewest faults that still break it.
     pub(super) fn of(stage: &Stage, seed: u64, violation: &Violation) -> Self {
-        let reduced = reduced(&stage.scenario(seed));
-        Self { faults: reduced.faults.iter().map(line).collect(), ..Self::in_short(stage, seed, violation) }
+        let scenario = stage.scenario(seed);
+        let shrunk = shrink(&scenario);
+        let places = stage.places(&shrunk.kept);
+        let faults = places.iter().zip(&shrunk.scenario.faults).map(|(place, fault)| line(*place, fault)).collect();
+        let violation = shrunk.violation.as_ref().unwrap_or(violation);
+        let list = places.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
+        let list = if list.is_empty() { "none".to_owned() } else { list };
+        let replay = format!("{} --faults {list}", stage.command(seed));
+        Self { faults, replay, ..Self::in_short(stage, seed, violation) }
     }
 
     /// What one of many seeds broke; to say more of it is left to the replay.
@@ -50,7 +57,10 @@ impl Broken {
             format!("  {}", self.what),
             format!("  seed {}, step {}, at {} s", self.seed, self.step, self.at_seconds),
         ];
-        let lists = [("what went wrong in the scenario:", &self.faults), ("the last steps:", &self.last_steps)];
+        let lists = [
+            ("what has to go wrong for it, by its number in the scenario:", &self.faults),
+            ("the last steps:", &self.last_steps),
+        ];
         for (heading, list) in lists.into_iter().filter(|(_, list)| !list.is_empty()) {
             lines.push(heading.to_owned());
             lines.extend(list.iter().map(|line| format!("  {line}")));
@@ -61,11 +71,6 @@ impl Broken {
     }
 }
 
-fn line(fault: &Fault) -> String {
-    format!("{:>9} s  {}", seconds(fault.at), fault.kind)
-}
-
-/// The scenario with as few faults as still break a rule.
-fn reduced(scenario: &Scenario) -> Scenario {
-    scenario.clone()
+fn line(place: usize, fault: &Fault) -> String {
+    format!("{:>3}  {:>9} s  {}", place, seconds(fault.at), fault.kind)
 }

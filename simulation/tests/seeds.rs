@@ -1,0 +1,87 @@
+//! The standard scenario, seed by seed: no rule is broken, and the same seed is always the same run.
+//!
+//! `SEEDS=A..B` says which seeds are run besides the fixed ones; without it a few fresh ones are, and printed.
+
+#![allow(missing_docs, clippy::panic, clippy::unwrap_used, reason = "a test that meets the unexpected has to fail")]
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use tranche_simulation::Violation;
+use tranche_simulation::run::{Options, Outcome, run};
+use tranche_simulation::scenario::{Scenario, Size};
+
+/// Always run. A seed that found something is not kept here but as a test of its own.
+const FIXED: Range<u64> = 0..24;
+/// How many fresh seeds are run beside them.
+const FRESH: u64 = 8;
+
+fn watched(seed: u64) -> Outcome {
+    run(&Scenario::drawn(seed, Size::STANDARD), Options { watched: true, sink: None })
+}
+
+/// Runs seeds on all cores until one breaks a rule: the least of those that did so.
+fn first_violation(seeds: Range<u64>) -> Option<(u64, Violation)> {
+    let (next, found) = (AtomicU64::new(seeds.start), Mutex::new(BTreeMap::new()));
+    let is_found = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= seeds.end || is_found.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    if let Some(violation) = watched(seed).violation {
+                        is_found.store(true, Ordering::Relaxed);
+                        found.lock().unwrap().insert(seed, violation);
+                    }
+                }
+            });
+        }
+    });
+    found.into_inner().unwrap().into_iter().next()
+}
+
+fn hold(seeds: Range<u64>) {
+    if let Some((seed, violation)) = first_violation(seeds) {
+        let Violation { rule, what, step, last, .. } = violation;
+        let last = last.join("\n  ");
+        panic!("VIOLATION seed {seed} rule {rule}\n{what}, at step {step}:\n  {last}\ntranche simulate --seed {seed}");
+    }
+}
+
+fn asked_for() -> Option<Range<u64>> {
+    let seeds = std::env::var("SEEDS").ok()?;
+    let (from, to) = seeds.split_once("..").unwrap_or_else(|| panic!("SEEDS is A..B, not {seeds}"));
+    Some(from.parse().unwrap()..to.parse().unwrap())
+}
+
+#[test]
+fn no_seed_breaks_a_rule() {
+    if let Some(seeds) = asked_for() {
+        return hold(seeds);
+    }
+    hold(FIXED);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let from = now.as_secs() % 1_000_000_000;
+    println!("fresh seeds: {from}..{}", from + FRESH);
+    hold(from..from + FRESH);
+}
+
+#[test]
+fn the_same_seed_is_the_same_run_on_any_thread() {
+    let digests = |seed| {
+        let outcome = watched(seed);
+        (outcome.digest, outcome.steps, outcome.simulated)
+    };
+    let here = (0..3).map(digests).collect::<Vec<_>>();
+    let there = std::thread::spawn(move || (0..3).map(digests).collect::<Vec<_>>()).join().unwrap();
+    assert_eq!(here, there);
+    let mut different = here.clone();
+    different.dedup();
+    assert_eq!(different.len(), 3, "another seed is another run: {here:?}");
+}
