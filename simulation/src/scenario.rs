@@ -94,8 +94,10 @@ impl Scenario {
         };
         let mut tuning = tuning();
         (tuning.requests_per_minute, tuning.max_in_flight) = (None, 4_096);
+        tuning.benchmark = Duration::from_secs(60);
         let requests = (0..parents).map(submit).collect();
-        Self { requests, busy: Duration::from_secs(DAY_S.into()), tuning, ..Self::quiet(seed) }
+        let busy = Duration::from_secs(DAY_S.into());
+        Self { requests, busy, tuning, spread: Duration::ZERO, ..Self::quiet(seed) }
     }
 
     /// The same with these of its faults alone, by their places.
