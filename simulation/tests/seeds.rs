@@ -5,6 +5,7 @@
 #![allow(missing_docs, clippy::panic, clippy::unwrap_used, reason = "a test that meets the unexpected has to fail")]
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -15,9 +16,9 @@ use tranche_simulation::run::{Options, Outcome, run};
 use tranche_simulation::scenario::{Scenario, Size};
 
 /// Always run. A seed that found something is not kept here but as a test of its own.
-const FIXED: Range<u64> = 0..24;
+const FIXED: Range<u64> = 0..16;
 /// How many fresh seeds are run beside them.
-const FRESH: u64 = 8;
+const FRESH: u64 = 4;
 
 fn watched(seed: u64) -> Outcome {
     run(&Scenario::drawn(seed, Size::STANDARD), Options { watched: true, sink: None })
@@ -68,7 +69,8 @@ fn no_seed_breaks_a_rule() {
     hold(FIXED);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     let from = now.as_secs() % 1_000_000_000;
-    println!("fresh seeds: {from}..{}", from + FRESH);
+    // Past what catches the output of tests: a seed that is not printed can't be run again.
+    writeln!(std::io::stderr(), "fresh seeds: {from}..{}", from + FRESH).unwrap();
     hold(from..from + FRESH);
 }
 
@@ -78,10 +80,10 @@ fn the_same_seed_is_the_same_run_on_any_thread() {
         let outcome = watched(seed);
         (outcome.digest, outcome.steps, outcome.simulated)
     };
-    let here = (0..3).map(digests).collect::<Vec<_>>();
-    let there = std::thread::spawn(move || (0..3).map(digests).collect::<Vec<_>>()).join().unwrap();
+    let here = (0..2).map(digests).collect::<Vec<_>>();
+    let there = std::thread::spawn(move || (0..2).map(digests).collect::<Vec<_>>()).join().unwrap();
     assert_eq!(here, there);
     let mut different = here.clone();
     different.dedup();
-    assert_eq!(different.len(), 3, "another seed is another run: {here:?}");
+    assert_eq!(different.len(), 2, "another seed is another run: {here:?}");
 }

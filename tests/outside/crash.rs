@@ -113,7 +113,8 @@ async fn kills_at_random_moments_with_a_third_of_all_answers_lost_lose_and_doubl
     assert_books_agree(&house, &server.api).await;
     let (orders, attempts) = (house.book().orders.len(), attempts(&server.api).await);
     println!(
-        "{kills} kills: {} promises, {} parents, {orders} orders at the broker, {attempts} of ours sent more than once",
+        "{kills} kills: none lost, none doubled; {} promises, {} parents, {orders} orders at the broker, {attempts} of \
+         ours sent more than once",
         promised.len(),
         parents.len()
     );

@@ -1,6 +1,6 @@
 //! Where the rows of each list stand, so that no question looks through a whole table.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 
 use chrono::{DateTime, Utc};
@@ -22,7 +22,8 @@ pub(super) struct Indices {
     /// Orders that have not ended, by status. What has ended is most of the table, and no list of it is short.
     live: BTreeMap<OrderStatus, Places>,
     live_parents: BTreeMap<ParentStatus, Places>,
-    events: BTreeMap<OrderId, Vec<Place>>,
+    /// Asked by id alone, and never gone through.
+    events: HashMap<OrderId, Vec<Place>>,
 }
 
 #[derive(Debug, Default)]

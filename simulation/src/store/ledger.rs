@@ -1,6 +1,6 @@
 //! What is stored, and how a batch is saved: all of it or nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
@@ -64,7 +64,8 @@ pub struct Ledger {
     accounts: BTreeMap<Option<AccountName>, Account>,
     pub(super) orders: Vec<Order>,
     pub(super) parents: Vec<Parent>,
-    pub(super) ids: BTreeMap<OrderId, Named>,
+    /// Asked by id alone, and never gone through: its order is not the same in every process.
+    pub(super) ids: HashMap<OrderId, Named>,
     pub(super) keys: BTreeMap<Key, OrderId>,
     pub(super) indices: Indices,
     pub(super) positions: BTreeMap<AccountName, BTreeMap<Symbol, HeldPosition>>,
