@@ -1,6 +1,6 @@
 //! The gateway's speed, each figure beside its limit in the same run.
 //!
-//! `scripts/bench` runs all of it; names of parts (`start`, `submit`, `tail`, `engage`, `lateness`) run just these. It
+//! `scripts/bench` runs all of it; names of parts (`start`, `submit`, `tail`, `engage`, `lateness`, `day`) run just these. It
 //! starts the built program on folders of its own below the target folder, so that the disk is the one that is built on,
 //! loads it over loopback, and prints a table; `bench.json` in the target folder has the same figures. Absolute numbers
 //! move with the machine, and with whatever else runs there: the ratios are what the targets are about.
@@ -17,6 +17,8 @@
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
+use tranche_simulation::run::{Options, run as simulate};
+use tranche_simulation::scenario::Scenario;
 
 #[path = "gateway/burst.rs"]
 mod burst;
@@ -38,7 +40,7 @@ use load::{Load, paced, saturated};
 use server::Server;
 
 /// The whole run ends after this, whatever hangs.
-const PATIENCE: Duration = Duration::from_mins(10);
+const PATIENCE: Duration = Duration::from_mins(20);
 const RUNS: u32 = 3;
 /// Concurrent clients of the submissions.
 const CLIENTS: [usize; 2] = [16, 64];
@@ -94,6 +96,9 @@ async fn measure(parts: &[String]) -> Sheet {
     if wants("lateness") {
         lateness(&mut sheet, 1_000, 30.0).await;
         lateness(&mut sheet, 10_000, 250.0).await;
+    }
+    if wants("day") {
+        day(&mut sheet).await;
     }
     sheet
 }
@@ -219,4 +224,22 @@ async fn lateness(sheet: &mut Sheet, slices: u32, reach: f64) {
     let row = Row::beside(&what, "ms", Spread::of(&tails), beside, Reach::AtMost(reach));
     let note = format!("p50 {:.1} ms; {again} claimed more than once in {RUNS} runs", Spread::of(&middles).median);
     sheet.add(row.noted(note));
+}
+
+/// A simulated trading day of 1,000 parents with 390 slices each, on one thread.
+async fn day(sheet: &mut Sheet) {
+    let mut times = Vec::new();
+    for run in 1..=RUNS {
+        say(&format!("a simulated day, run {run} of {RUNS}"));
+        let simulated = tokio::task::spawn_blocking(|| {
+            let began = std::time::Instant::now();
+            let outcome = simulate(&Scenario::day(1, 1_000, 390), Options::default());
+            let open = outcome.store.look(|ledger| ledger.orders().filter(|order| !order.leaves().is_zero()).count());
+            assert_eq!(open, 0, "every slice is executed");
+            began.elapsed()
+        });
+        times.push(simulated.await.unwrap().as_secs_f64());
+    }
+    let what = "a simulated day of 6.5 h, 1,000 parents of 390 slices";
+    sheet.add(Row::absolute(what, "s", Spread::of(&times), Reach::AtMost(10.0)));
 }
