@@ -241,3 +241,29 @@ fn an_id_that_the_venue_has_with_something_else_quarantines_its_symbol() {
         assert_eq!(rig.order(&id("clash")).status, OrderStatus::SubmittedUnconfirmed, "an operator has to settle it");
     });
 }
+
+#[test]
+fn a_live_order_that_the_venues_pages_lack_is_looked_up_until_that_works() {
+    run(|rig| async move {
+        let running = rig.open().await;
+        rig.venue.decide_events(|_| EventFault::Lost);
+        rig.store.calls.delay("commit", millis(100));
+        let commits = rig.store.calls.made("commit");
+        let sending = async {
+            rig.until("its claim is on its way", || rig.store.calls.made("commit") == commits + 2).await;
+            // By the clock it is sent long before it was claimed.
+            rig.clock.set(-120_000);
+        };
+        futures_util::join!(running.send(single("set-back", 10)), sending);
+        assert_eq!(rig.order(&id("set-back")).status, OrderStatus::Accepted);
+        sleep(seconds(57)).await;
+        // The look-up that the next comparison asks for fails, and works a little later.
+        rig.venue.calls.fail("find", true);
+        sleep(seconds(3)).await;
+        rig.venue.calls.fail("find", false);
+        sleep(seconds(8)).await;
+        assert_eq!(rig.order(&id("set-back")).status, OrderStatus::Filled);
+        assert!(running.house.doubtful.is_empty());
+        rig.audit_at_rest();
+    });
+}
