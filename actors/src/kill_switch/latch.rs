@@ -39,6 +39,8 @@ impl Latch {
     fn ask(&self, engage: &Engage) {
         self.pen.shut(ShutReason::KillSwitchEngaged);
         let mut asked = lock(&self.asked);
+        // A release may have opened the gate since, before it could see this wish: see `open`.
+        self.pen.shut(ShutReason::KillSwitchEngaged);
         if asked.as_ref().is_none_or(|held| held.mode <= engage.mode) {
             *asked = Some(engage.clone());
         }
@@ -49,6 +51,15 @@ impl Latch {
         let mut asked = lock(&self.asked);
         if asked.as_ref().is_some_and(|held| Some(held.mode) <= mode) {
             *asked = None;
+        }
+    }
+
+    /// Opens the gate for a switch that is not engaged, unless an engagement was asked for: no wish to stop can come
+    /// between the look and the opening.
+    pub(super) fn open(&self) {
+        let asked = lock(&self.asked);
+        if asked.is_none() {
+            self.pen.clear(ShutReason::KillSwitchEngaged);
         }
     }
 

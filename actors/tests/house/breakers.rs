@@ -3,11 +3,13 @@
 use tokio::time::sleep;
 use tranche_actors::commands::{CommandError, Trip};
 use tranche_actors::domain::breaker::{BreakerWord, ResetRefused};
+use tranche_actors::domain::ledger::Write;
 use tranche_actors::domain::status::OrderStatus;
 use tranche_actors::gate::{ShutReason, Verdict};
 
 use crate::support::orders::{caller, id, parent, resting_parent, single};
 use crate::support::rig::{millis, run, seconds};
+use tranche_simulation::store::CommitFault;
 use tranche_simulation::venue::Fate;
 
 const REASON: &str = "the venue is back and was checked";
@@ -171,4 +173,34 @@ fn a_reset_comes_after_a_trip_that_is_still_being_saved_and_says_when_that_takes
         let events = history.iter().map(|entry| entry.event.as_str()).collect::<Vec<_>>();
         assert_eq!(events, ["TRIPPED", "RESET"]);
     });
+}
+
+#[test]
+fn a_reset_of_which_nobody_heard_the_end_does_not_reset_the_store_alone() {
+    for dies in ["writer", "breaker"] {
+        run(|rig| async move {
+            let running = rig.open().await;
+            running.trip().await;
+            if dies == "writer" {
+                let switches: fn(&Write) -> bool = |write| matches!(write, Write::Breaker { .. });
+                rig.store.plan_for(switches, CommitFault::Panic { committed: true });
+            } else {
+                rig.store.calls.delay("commit", millis(400));
+            }
+            let (reset, _) = futures_util::join!(running.reset(REASON), async {
+                sleep(millis(100)).await;
+                if dies == "breaker" {
+                    rig.clock.panic_next();
+                    let trip =
+                        Trip { operator: "ops".to_owned(), reason: "MANUAL".to_owned(), details: None, by: caller() };
+                    running.house.desk.trip.send(trip).await.unwrap().unwrap_err();
+                }
+            });
+            assert!(matches!(reset, Err(CommandError::OutcomeUnknown)), "{dies}: {reset:?}");
+            sleep(seconds(5)).await;
+            let remembered = running.house.health.breaker().unwrap();
+            assert_eq!(remembered.state, BreakerWord::Tripped, "{dies}");
+            assert_eq!(rig.store.look(|ledger| ledger.switches().breaker), Some(remembered), "{dies}");
+        });
+    }
 }

@@ -3,10 +3,13 @@
 use tokio::time::sleep;
 use tranche_actors::commands::CommandError;
 use tranche_actors::domain::kill::{KillMode, KillWord};
+use tranche_actors::domain::ledger::Write;
+use tranche_actors::domain::status::OrderStatus;
 use tranche_actors::gate::ShutReason;
 
-use crate::support::orders::single;
+use crate::support::orders::{resting_single, single};
 use crate::support::rig::{Rig, Running, millis, run, seconds};
+use tranche_simulation::store::CommitFault;
 
 /// Memory, gate and store say the same of the kill switch.
 fn all_say(rig: &Rig, running: &Running, word: KillWord) {
@@ -92,5 +95,78 @@ fn a_release_comes_after_an_engagement_that_is_still_being_saved_and_says_when_t
         let history = rig.store.look(|ledger| ledger.history("kill_switch"));
         let events = history.iter().map(|entry| entry.event.as_str()).collect::<Vec<_>>();
         assert_eq!(events, ["ENGAGED", "DISENGAGED"]);
+    });
+}
+
+#[test]
+fn a_release_whose_writer_dies_after_it_was_written_leaves_the_switch_engaged_in_the_store_too() {
+    run(|rig| async move {
+        let running = rig.open().await;
+        running.engage(KillMode::Halt).await.unwrap();
+        let switches: fn(&Write) -> bool = |write| matches!(write, Write::Kill { .. });
+        rig.store.plan_for(switches, CommitFault::Panic { committed: true });
+        let released = running.disengage().await;
+        assert!(matches!(released, Err(CommandError::OutcomeUnknown)), "{released:?}");
+        let again = running.engage(KillMode::Halt).await;
+        assert!(matches!(again, Err(CommandError::AlreadyEngaged(_))), "{again:?}");
+        sleep(seconds(2)).await;
+        all_say(&rig, &running, KillWord::Engaged);
+    });
+}
+
+#[test]
+fn a_release_whose_actor_dies_before_it_is_written_does_not_release_the_store_alone() {
+    run(|rig| async move {
+        let running = rig.open().await;
+        running.engage(KillMode::Halt).await.unwrap();
+        rig.store.calls.delay("commit", millis(400));
+        let (released, again) = futures_util::join!(running.disengage(), async {
+            sleep(millis(100)).await;
+            rig.clock.panic_next();
+            running.engage(KillMode::Halt).await
+        });
+        assert!(matches!(released, Err(CommandError::OutcomeUnknown)), "{released:?}");
+        assert!(matches!(again, Err(CommandError::OutcomeUnknown)), "{again:?}");
+        sleep(seconds(5)).await;
+        all_say(&rig, &running, KillWord::Engaged);
+    });
+}
+
+#[test]
+fn a_milder_engagement_before_a_rebuilt_switch_is_read_again_does_not_replace_a_stricter_one() {
+    run(|rig| async move {
+        let running = rig.open().await;
+        let strict = running.engage(KillMode::Cancel).await.unwrap();
+        rig.store.calls.delay("switches", seconds(1));
+        rig.clock.panic_next();
+        running.engage(KillMode::Halt).await.unwrap_err();
+        sleep(millis(100)).await;
+        let milder = running.engage(KillMode::Halt).await.unwrap_err();
+        assert!(matches!(&milder, CommandError::AlreadyEngaged(state) if **state == strict.state), "{milder}");
+        sleep(seconds(5)).await;
+        all_say(&rig, &running, KillWord::Engaged);
+        assert_eq!(running.house.health.kill(), Some(strict.state));
+    });
+}
+
+#[test]
+fn a_release_waits_for_the_cancels_of_a_recovery_that_began_while_it_was_written() {
+    run(|rig| async move {
+        let running = rig.open().await;
+        running.engage(KillMode::Cancel).await.unwrap();
+        rig.venue.calls.delay("open_orders", millis(1_500));
+        rig.store.calls.delay("open_parents", millis(300));
+        let recovered = rig.store.calls.made("open_parents");
+        rig.venue.end_streams();
+        rig.until("the account is all but recovered", || rig.store.calls.made("open_parents") > recovered).await;
+        let asked = rig.venue.calls.made("open_orders");
+        rig.store.calls.delay("commit", millis(600));
+        running.disengage().await.unwrap();
+        assert!(rig.venue.calls.made("open_orders") > asked, "the cancels were asked for meanwhile");
+        rig.store.calls.delay("commit", millis(3));
+        rig.until("the gate opens", || rig.reasons(&running).is_empty()).await;
+        let after = running.send(resting_single("after", 10)).await;
+        sleep(seconds(10)).await;
+        assert_eq!(rig.order(&after.id).status, OrderStatus::Accepted, "nothing of the engagement reaches it");
     });
 }
