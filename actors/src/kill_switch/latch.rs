@@ -140,3 +140,43 @@ impl Remembered {
         engage.key.as_ref().is_none_or(|(_, hash)| *hash != self.hash)
     }
 }
+
+#[cfg(feature = "loom")]
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gate::{Gate, GateWriters, Verdict};
+
+    fn halt() -> Engage {
+        Engage {
+            operator: "ops".to_owned(),
+            reason: "a test".to_owned(),
+            details: None,
+            mode: KillMode::Halt,
+            settle: None,
+            by: Caller::parse("desk").unwrap(),
+            key: None,
+        }
+    }
+
+    #[test]
+    fn a_wish_to_stop_that_was_not_taken_note_of_keeps_the_gate_shut_whatever_is_released_meanwhile() {
+        loom::model(|| {
+            let (gate, GateWriters { kill_switch, breaker, supervisor }) = Gate::new();
+            kill_switch.clear(ShutReason::KillSwitchUnknown);
+            breaker.clear(ShutReason::CircuitBreakerUnknown);
+            supervisor.clear(ShutReason::Starting);
+            supervisor.clear(ShutReason::BrokerUnavailable);
+            kill_switch.renew(Duration::from_secs(10));
+            let latch = Latch::new(kill_switch);
+            let operator = {
+                let latch = latch.clone();
+                loom::thread::spawn(move || latch.ask(&halt()))
+            };
+            latch.open();
+            operator.join().unwrap();
+            let verdict = gate.verdict(Duration::from_secs(1));
+            assert_eq!(verdict, Verdict::Shut(ShutReason::KillSwitchEngaged));
+        });
+    }
+}
