@@ -169,7 +169,11 @@ impl CircuitBreaker {
                 Err(overtaken())
             }
             Ok(Err(PersistError::Unavailable)) => Err(CommandError::StoreUnavailable),
-            Ok(Err(PersistError::Unknown)) | Err(_) => Err(CommandError::OutcomeUnknown),
+            Ok(Err(PersistError::Unknown)) | Err(_) => {
+                // It may be written, and what is in force must not end with this process.
+                act.save_again(ctx);
+                Err(CommandError::OutcomeUnknown)
+            }
         }))
     }
 
@@ -195,11 +199,12 @@ impl CircuitBreaker {
         }
         let remembered = self.health.breaker().filter(|last| last.state == BreakerWord::Tripped);
         match remembered {
-            Some(tripped) if read.state != BreakerWord::Tripped => {
-                self.hold(tripped, ctx);
+            Some(tripped) => {
+                self.hold(if read.state == BreakerWord::Tripped { read } else { tripped }, ctx);
+                // A reset that the dead actor had sent to the store may be written only now.
                 self.save_again(ctx);
             }
-            Some(_) | None => self.hold(read, ctx),
+            None => self.hold(read, ctx),
         }
     }
 

@@ -105,7 +105,8 @@ impl Handler<Engage> for KillSwitch {
         };
         let now = self.world.clock.now();
         let id = format!("{:016x}", self.world.entropy.bits());
-        let known = self.state.clone().unwrap_or_default();
+        // What was held before the actor died is in force, although it was not read again yet.
+        let known = self.state.clone().or_else(|| self.remembered()).unwrap_or_default();
         let (state, event) = match known.engage(&order, &id, now, DayEnd::new_york().trading_day(now)) {
             Engaged::Already => {
                 // It overtakes a release that is on its way.
@@ -212,7 +213,11 @@ impl KillSwitch {
         let write = Write::Kill { state: Box::new(state.clone()), entry };
         let persist = self.lines.persist.clone();
         let saved = async move { persist.ask(Persist { writes: vec![write], lane: Lane::Switches }).await };
-        Box::pin(saved.into_actor(self).map(move |saved, act, ctx| match saved {
+        let cancelled = saved.into_actor(self).then(move |saved, act, _| {
+            // A recovery may have begun to cancel again meanwhile.
+            act.once_carried_out(epoch).map(move |(), _, _| saved)
+        });
+        Box::pin(cancelled.map(move |saved, act, ctx| match saved {
             // Released only once that is durable; until then everything stays as it is.
             Ok(Ok(_)) if act.epoch == epoch && lock(&act.latch.asked).is_none() => {
                 act.release(state.clone());
@@ -223,8 +228,21 @@ impl KillSwitch {
                 Err(overtaken())
             }
             Ok(Err(PersistError::Unavailable)) => Err(CommandError::StoreUnavailable),
-            Ok(Err(PersistError::Unknown)) | Err(_) => Err(CommandError::OutcomeUnknown),
+            Ok(Err(PersistError::Unknown)) | Err(_) => {
+                // It may be written, and what is in force must not end with this process.
+                act.save_again(ctx);
+                Err(CommandError::OutcomeUnknown)
+            }
         }))
+    }
+
+    /// Ends once no engagement stops sends or cancels any more, or another one came.
+    fn once_carried_out(&self, epoch: u64) -> ResponseActFuture<Self, ()> {
+        if self.carrying_out == 0 || self.epoch != epoch {
+            return Box::pin(async {}.into_actor(self));
+        }
+        let waited = tokio::time::sleep(Duration::from_millis(20)).into_actor(self);
+        Box::pin(waited.then(move |(), act, _| act.once_carried_out(epoch)))
     }
 
     /// Renews the lease on openness. Without Redis this process is the only writer, so what it knows is the truth;
@@ -252,18 +270,24 @@ impl KillSwitch {
         }));
     }
 
+    /// The engagement that was in force when this actor's predecessor died, or while nothing could be read.
+    fn remembered(&self) -> Option<KillState> {
+        self.health.kill().filter(KillState::is_engaged)
+    }
+
     /// The first good read. What was engaged while nothing could be read stays engaged.
     fn learn(&mut self, read: KillState, ctx: &mut Context<Self>) {
         if self.state.is_some() {
             return;
         }
-        let remembered = self.health.kill().filter(KillState::is_engaged);
-        match remembered {
-            Some(held) if !read.is_engaged() || read.mode < held.mode => {
-                self.hold(held);
+        match self.remembered() {
+            Some(held) => {
+                let is_milder = !read.is_engaged() || read.mode < held.mode;
+                self.hold(if is_milder { held } else { read });
+                // A release that the dead actor had sent to the store may be written only now.
                 self.save_again(ctx);
             }
-            Some(_) | None => self.hold(read),
+            None => self.hold(read),
         }
         if self.state.as_ref().is_some_and(KillState::is_engaged) {
             // Whoever carried the engagement out may have died over it.
@@ -301,8 +325,8 @@ impl KillSwitch {
     fn hold(&mut self, state: KillState) {
         if state.is_engaged() {
             self.latch.pen.shut(ShutReason::KillSwitchEngaged);
-        } else if lock(&self.latch.asked).is_none() {
-            self.latch.pen.clear(ShutReason::KillSwitchEngaged);
+        } else {
+            self.latch.open();
         }
         self.latch.pen.clear(ShutReason::KillSwitchUnknown);
         self.health.set(Part::Switches, PartStatus::Up, "");

@@ -103,6 +103,7 @@ macro_rules! suite {
             claiming::an_answer_to_another_attempt_is_refused,
             claiming::what_never_left_goes_back_until_its_tries_are_used_up,
             claiming::an_absent_order_is_claimed_again_under_its_id,
+            claiming::a_refusal_of_a_later_send_ends_nothing_that_may_still_arrive,
             claiming::what_is_at_the_venue_can_not_be_absent,
             claiming::ends_are_final_and_add_up,
             reporting::fills_in_any_order_and_number_come_to_the_same,

@@ -8,14 +8,14 @@ use serde_json::json;
 
 use super::budget::Lane;
 use super::{Broker, Due};
-use crate::domain::ledger::{Report, Write};
+use crate::domain::ledger::{EventKind, Report, Write};
 use crate::domain::names::OrderId;
 use crate::domain::order::Order;
 use crate::domain::status::{OrderStatus, OwnEnd, Share};
 use crate::domain::venue::VenueOrder;
 use crate::persistence::persist_surely;
 use crate::ports::VenueError;
-use crate::ports::store::AnyOrder;
+use crate::ports::store::{AnyOrder, LedgerEvent};
 
 /// How often the look-ups that are due are started.
 pub(super) const TICK: Duration = Duration::from_millis(50);
@@ -66,8 +66,10 @@ impl Handler<Adopt> for Broker {
                 self.declare_unknown(&order, due, ctx);
             } else {
                 self.doubt(&order, due.clone());
-                // It may have ended since our books were read.
-                self.read_again(due, ctx);
+                if order.status.share() == Share::Unknown {
+                    // It may have ended since our books were read. A live one is looked up whatever they say now.
+                    self.read_again(due, ctx);
+                }
             }
         }
         self.look_up_due(ctx);
@@ -272,14 +274,14 @@ impl Broker {
             unknown.asking = true;
         }
         let ended = async move {
-            let (end, reason, refusal) = match store.order(&asked).await {
-                Ok(Some(AnyOrder::Order(order))) if order.cancel_requested_at.is_some() => {
-                    (OwnEnd::Canceled, "cancel_requested", order.error_message)
-                }
-                Ok(Some(_) | None) => (OwnEnd::Failed, "absent_at_venue", None),
-                // How it ends depends on what can't be read now: ask again later.
-                Err(_) => return None,
+            // How it ends depends on what may not be readable now: then it is asked again later.
+            let canceled = match store.order(&asked).await.ok()? {
+                Some(AnyOrder::Order(order)) => order.cancel_requested_at.is_some(),
+                Some(AnyOrder::Parent(_)) | None => false,
             };
+            let (end, reason) =
+                if canceled { (OwnEnd::Canceled, "cancel_requested") } else { (OwnEnd::Failed, "absent_at_venue") };
+            let refusal = refusal(&store.events(&asked).await.ok()?);
             let detail = refusal.unwrap_or_else(|| "the venue never had it".to_owned());
             persist_surely(&line, vec![Write::End { id: asked, end, reason, detail }]).await.pop()
         };
@@ -329,4 +331,10 @@ impl Broker {
             }
         }));
     }
+}
+
+/// What the venue said when it refused the order that had been sent again.
+fn refusal(events: &[LedgerEvent]) -> Option<String> {
+    let refused = events.iter().rfind(|event| event.event == EventKind::Refused.as_str())?;
+    refused.data.get("message")?.as_str().map(str::to_owned)
 }

@@ -39,6 +39,8 @@ impl Latch {
     fn ask(&self, engage: &Engage) {
         self.pen.shut(ShutReason::KillSwitchEngaged);
         let mut asked = lock(&self.asked);
+        // A release may have opened the gate since, before it could see this wish: see `open`.
+        self.pen.shut(ShutReason::KillSwitchEngaged);
         if asked.as_ref().is_none_or(|held| held.mode <= engage.mode) {
             *asked = Some(engage.clone());
         }
@@ -49,6 +51,15 @@ impl Latch {
         let mut asked = lock(&self.asked);
         if asked.as_ref().is_some_and(|held| Some(held.mode) <= mode) {
             *asked = None;
+        }
+    }
+
+    /// Opens the gate for a switch that is not engaged, unless an engagement was asked for: no wish to stop can come
+    /// between the look and the opening.
+    pub(super) fn open(&self) {
+        let asked = lock(&self.asked);
+        if asked.is_none() {
+            self.pen.clear(ShutReason::KillSwitchEngaged);
         }
     }
 
@@ -127,5 +138,45 @@ struct Remembered {
 impl Remembered {
     fn differs_from(&self, engage: &Engage) -> bool {
         engage.key.as_ref().is_none_or(|(_, hash)| *hash != self.hash)
+    }
+}
+
+#[cfg(feature = "loom")]
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gate::{Gate, GateWriters, Verdict};
+
+    fn halt() -> Engage {
+        Engage {
+            operator: "ops".to_owned(),
+            reason: "a test".to_owned(),
+            details: None,
+            mode: KillMode::Halt,
+            settle: None,
+            by: Caller::parse("desk").unwrap(),
+            key: None,
+        }
+    }
+
+    #[test]
+    fn a_wish_to_stop_that_was_not_taken_note_of_keeps_the_gate_shut_whatever_is_released_meanwhile() {
+        loom::model(|| {
+            let (gate, GateWriters { kill_switch, breaker, supervisor }) = Gate::new();
+            kill_switch.clear(ShutReason::KillSwitchUnknown);
+            breaker.clear(ShutReason::CircuitBreakerUnknown);
+            supervisor.clear(ShutReason::Starting);
+            supervisor.clear(ShutReason::BrokerUnavailable);
+            kill_switch.renew(Duration::from_secs(10));
+            let latch = Latch::new(kill_switch);
+            let operator = {
+                let latch = latch.clone();
+                loom::thread::spawn(move || latch.ask(&halt()))
+            };
+            latch.open();
+            operator.join().unwrap();
+            let verdict = gate.verdict(Duration::from_secs(1));
+            assert_eq!(verdict, Verdict::Shut(ShutReason::KillSwitchEngaged));
+        });
     }
 }

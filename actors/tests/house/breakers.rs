@@ -1,24 +1,16 @@
 //! The circuit breaker: by itself, by hand, and its quiet period.
 
 use tokio::time::sleep;
-use tranche_actors::commands::{CommandError, Reset, Trip};
-use tranche_actors::domain::breaker::{BreakerState, BreakerWord, ResetRefused};
+use tranche_actors::commands::{CommandError, Trip};
+use tranche_actors::domain::breaker::{BreakerWord, ResetRefused};
+use tranche_actors::domain::ledger::Write;
 use tranche_actors::domain::status::OrderStatus;
 use tranche_actors::gate::{ShutReason, Verdict};
 
 use crate::support::orders::{caller, id, parent, resting_parent, single};
-use crate::support::rig::{Running, millis, run, seconds};
+use crate::support::rig::{millis, run, seconds};
+use tranche_simulation::store::CommitFault;
 use tranche_simulation::venue::Fate;
-
-async fn trip(running: &Running) -> BreakerState {
-    let trip = Trip { operator: "ops".to_owned(), reason: "MANUAL".to_owned(), details: None, by: caller() };
-    running.house.desk.trip.send(trip).await.unwrap().unwrap()
-}
-
-async fn reset(running: &Running, reason: &str) -> Result<BreakerState, CommandError> {
-    let reset = Reset { operator: "ops".to_owned(), reason: reason.to_owned(), by: caller() };
-    running.house.desk.reset.send(reset).await.unwrap()
-}
 
 const REASON: &str = "the venue is back and was checked";
 
@@ -58,13 +50,13 @@ fn a_trip_by_hand_is_reset_by_hand_and_its_quiet_period_ends_by_itself() {
         let running = rig.open().await;
         running.submit(parent("worked", 100, 10, 60)).await;
         sleep(seconds(90)).await;
-        assert!(matches!(reset(&running, REASON).await, Err(CommandError::Reset(ResetRefused::NotTripped))));
-        let tripped = trip(&running).await;
-        assert_eq!(tripped, trip(&running).await, "a trip is idempotent");
+        assert!(matches!(running.reset(REASON).await, Err(CommandError::Reset(ResetRefused::NotTripped))));
+        let tripped = running.trip().await;
+        assert_eq!(tripped, running.trip().await, "a trip is idempotent");
         assert_eq!(rig.reasons(&running), [ShutReason::CircuitBreakerTripped]);
         sleep(seconds(60)).await;
-        assert!(matches!(reset(&running, "short").await, Err(CommandError::Reset(ResetRefused::ReasonTooShort))));
-        assert_eq!(reset(&running, REASON).await.unwrap().state, BreakerWord::Quiet);
+        assert!(matches!(running.reset("short").await, Err(CommandError::Reset(ResetRefused::ReasonTooShort))));
+        assert_eq!(running.reset(REASON).await.unwrap().state, BreakerWord::Quiet);
         assert_eq!(rig.reasons(&running), [ShutReason::CircuitBreakerQuiet]);
         let refused = running.house.desk.submit_order.send(single("next", 1)).await.unwrap().unwrap_err();
         assert!(matches!(refused, CommandError::Gate(ShutReason::CircuitBreakerQuiet)), "{refused}");
@@ -86,14 +78,14 @@ fn a_restart_keeps_a_trip_and_what_is_left_of_a_quiet_period() {
     run(|rig| async move {
         rig.live(async |rig| {
             let running = rig.open().await;
-            trip(&running).await;
+            running.trip().await;
         })
         .await;
         rig.live(async |rig| {
             let running = rig.start();
             sleep(seconds(5)).await;
             assert_eq!(rig.reasons(&running), [ShutReason::CircuitBreakerTripped]);
-            reset(&running, REASON).await.unwrap();
+            running.reset(REASON).await.unwrap();
             sleep(seconds(100)).await;
         })
         .await;
@@ -110,7 +102,7 @@ fn a_trip_that_is_not_durable_yet_survives_its_actor_and_is_saved() {
     run(|rig| async move {
         let running = rig.open().await;
         rig.store.fail_commits(true);
-        trip(&running).await;
+        running.trip().await;
         // A second trip, by errors or by hand, meets a clock that breaks.
         rig.clock.panic_next();
         let again = Trip { operator: "ops".to_owned(), reason: "MANUAL".to_owned(), details: None, by: caller() };
@@ -131,7 +123,7 @@ fn a_trip_cancels_what_is_open_where_that_is_configured() {
         let running = rig.open().await;
         running.submit(resting_parent("open", 100, 5, 10)).await;
         sleep(seconds(25)).await;
-        trip(&running).await;
+        running.trip().await;
         sleep(seconds(2)).await;
         assert_eq!(rig.statuses(&id("open"))[..3], [OrderStatus::Canceled; 3]);
         rig.until_all_ended().await;
@@ -143,11 +135,11 @@ fn a_trip_cancels_what_is_open_where_that_is_configured() {
 fn a_trip_overtakes_a_reset_that_is_on_its_way() {
     run(|rig| async move {
         let running = rig.open().await;
-        trip(&running).await;
+        running.trip().await;
         rig.store.calls.delay("commit", millis(200));
-        let (reset, _) = futures_util::join!(reset(&running, REASON), async {
+        let (reset, _) = futures_util::join!(running.reset(REASON), async {
             sleep(millis(100)).await;
-            trip(&running).await
+            running.trip().await
         });
         assert!(matches!(reset, Err(CommandError::Conflict(_))), "{reset:?}");
         sleep(seconds(2)).await;
@@ -155,4 +147,60 @@ fn a_trip_overtakes_a_reset_that_is_on_its_way() {
         let stored = rig.store.look(|ledger| ledger.switches().breaker.unwrap());
         assert_eq!(stored.state, BreakerWord::Tripped);
     });
+}
+
+#[test]
+fn a_reset_comes_after_a_trip_that_is_still_being_saved_and_says_when_that_takes_too_long() {
+    run(|mut rig| async move {
+        rig.tuning.commit_timeout = seconds(3);
+        let running = rig.open().await;
+        rig.store.fail_commits(true);
+        running.trip().await;
+        let began = rig.clock.elapsed();
+        let refused = running.reset(REASON).await;
+        assert!(matches!(refused, Err(CommandError::StoreUnavailable)), "{refused:?}");
+        assert!(rig.clock.elapsed() - began < seconds(4));
+        assert!(rig.reasons(&running).contains(&ShutReason::CircuitBreakerTripped));
+        // The trip is tried again while the reset would be on its way.
+        rig.store.fail_commits(false);
+        rig.store.calls.delay("commit", millis(600));
+        let quiet = running.reset(REASON).await.unwrap();
+        assert_eq!(quiet.state, BreakerWord::Quiet);
+        sleep(seconds(5)).await;
+        assert_eq!(running.house.health.breaker().as_ref(), Some(&quiet));
+        assert_eq!(rig.store.look(|ledger| ledger.switches().breaker), Some(quiet));
+        let history = rig.store.look(|ledger| ledger.history("circuit_breaker"));
+        let events = history.iter().map(|entry| entry.event.as_str()).collect::<Vec<_>>();
+        assert_eq!(events, ["TRIPPED", "RESET"]);
+    });
+}
+
+#[test]
+fn a_reset_of_which_nobody_heard_the_end_does_not_reset_the_store_alone() {
+    for dies in ["writer", "breaker"] {
+        run(|rig| async move {
+            let running = rig.open().await;
+            running.trip().await;
+            if dies == "writer" {
+                let switches: fn(&Write) -> bool = |write| matches!(write, Write::Breaker { .. });
+                rig.store.plan_for(switches, CommitFault::Panic { committed: true });
+            } else {
+                rig.store.calls.delay("commit", millis(400));
+            }
+            let (reset, _) = futures_util::join!(running.reset(REASON), async {
+                sleep(millis(100)).await;
+                if dies == "breaker" {
+                    rig.clock.panic_next();
+                    let trip =
+                        Trip { operator: "ops".to_owned(), reason: "MANUAL".to_owned(), details: None, by: caller() };
+                    running.house.desk.trip.send(trip).await.unwrap().unwrap_err();
+                }
+            });
+            assert!(matches!(reset, Err(CommandError::OutcomeUnknown)), "{dies}: {reset:?}");
+            sleep(seconds(5)).await;
+            let remembered = running.house.health.breaker().unwrap();
+            assert_eq!(remembered.state, BreakerWord::Tripped, "{dies}");
+            assert_eq!(rig.store.look(|ledger| ledger.switches().breaker), Some(remembered), "{dies}");
+        });
+    }
 }

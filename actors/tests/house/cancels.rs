@@ -104,6 +104,8 @@ fn a_slice_that_was_cancelled_while_it_was_absent_is_never_sent_again() {
         assert_eq!(counts.in_flight, 1);
         rig.until_all_ended().await;
         assert_eq!(rig.statuses(&id("absent")), [OrderStatus::Canceled; 5]);
+        let said = rig.slices(&id("absent"))[0].error_message.clone();
+        assert_eq!(said.as_deref(), Some("the venue never had it"));
         assert_eq!(rig.venue.submissions().len(), 1);
         rig.audit_at_rest();
     });

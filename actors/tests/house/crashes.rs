@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use tokio::time::sleep;
+use tranche_actors::domain::kill::KillMode;
+use tranche_actors::domain::names::OrderId;
 use tranche_actors::domain::parent::ParentStatus;
 use tranche_actors::domain::status::OrderStatus;
 
 use crate::support::orders::{id, parent, resting_parent};
-use crate::support::rig::{millis, run, run_seeded, seconds};
+use crate::support::rig::{Rig, millis, run, run_seeded, seconds};
 use tranche_actors::market::faults::EventFault;
 use tranche_simulation::clock::Seeded;
 use tranche_simulation::store::CommitFault;
@@ -172,6 +174,63 @@ fn a_crash_between_claim_and_answer_is_looked_up_and_never_resent_blind() {
             rig.audit_at_rest();
         });
     }
+}
+
+/// A slice that was found absent in a life that is over, and that arrives after 110 seconds all the same.
+async fn absent_in_a_life_before(rig: &Rig) -> OrderId {
+    rig.live(async |rig| {
+        let running = rig.open().await;
+        rig.venue.plan([Fate::ArrivesAfter(seconds(110))]);
+        running.submit(parent("absent", 40, 2, 300)).await;
+        rig.until("the first slice is out", || rig.venue.submissions().len() == 1).await;
+        // Without the stream of events nothing is sent again in this life.
+        rig.venue.calls.fail("events", true);
+        rig.venue.end_streams();
+        rig.until("it is absent", || rig.slices(&id("absent"))[0].absent_at.is_some()).await;
+    })
+    .await;
+    rig.venue.calls.fail("events", false);
+    assert_eq!(rig.venue.submissions().len(), 1);
+    rig.slices(&id("absent"))[0].id.clone()
+}
+
+#[test]
+fn an_order_that_was_absent_before_a_crash_is_not_ended_by_a_switch_while_it_may_arrive() {
+    for by_the_breaker in [false, true] {
+        run(|rig| async move {
+            let slice = absent_in_a_life_before(&rig).await;
+            let running = rig.open().await;
+            if by_the_breaker {
+                running.trip().await;
+            } else {
+                running.engage(KillMode::Halt).await.unwrap();
+            }
+            sleep(seconds(60)).await;
+            assert_eq!(rig.order(&slice).status, OrderStatus::SubmittedUnconfirmed);
+            assert_eq!(running.house.doubtful.ids(), std::slice::from_ref(&slice));
+            rig.until("it arrives", || rig.order(&slice).status == OrderStatus::Filled).await;
+            assert_eq!(rig.venue.submissions().len(), 1);
+            rig.audit_at_rest();
+        });
+    }
+}
+
+#[test]
+fn an_order_that_was_absent_before_a_crash_outlives_its_grace_while_it_may_arrive() {
+    run(|rig| async move {
+        let slice = absent_in_a_life_before(&rig).await;
+        let running = rig.open().await;
+        // It waits for the gate until its minute of grace is over.
+        rig.venue.calls.fail("events", true);
+        rig.venue.end_streams();
+        sleep(seconds(60)).await;
+        assert_eq!(rig.order(&slice).status, OrderStatus::SubmittedUnconfirmed);
+        assert_eq!(running.house.doubtful.ids(), std::slice::from_ref(&slice));
+        rig.venue.calls.fail("events", false);
+        rig.until("it arrives", || rig.order(&slice).status == OrderStatus::Filled).await;
+        assert_eq!(rig.venue.submissions().len(), 1);
+        rig.audit_at_rest();
+    });
 }
 
 #[test]

@@ -1,23 +1,18 @@
 //! Stop means stopped: what engaging the kill switch promises, and what releasing it gives back.
 
 use tokio::time::sleep;
-use tranche_actors::commands::{CommandError, Disengage, EngageAnswer};
-use tranche_actors::domain::kill::{KillMode, KillState, KillWord};
+use tranche_actors::commands::{CommandError, EngageAnswer};
+use tranche_actors::domain::kill::{KillMode, KillWord};
 use tranche_actors::domain::names::IdempotencyKey;
 use tranche_actors::domain::status::OrderStatus;
 use tranche_actors::gate::{ShutReason, Verdict};
 use tranche_actors::ports::Clock;
 
-use crate::support::orders::{caller, id, parent, resting_parent, resting_single, single};
-use crate::support::rig::{Rig, Running, engage, millis, run, seconds};
+use crate::support::orders::{id, parent, resting_parent, resting_single, single};
+use crate::support::rig::{Rig, engage, millis, run, seconds};
 use tranche_actors::market::faults::EventFault;
 use tranche_simulation::store::CommitFault;
 use tranche_simulation::venue::Fate;
-
-async fn disengage(running: &Running) -> Result<KillState, CommandError> {
-    let release = Disengage { operator: "ops".to_owned(), notes: Some("over".to_owned()), by: caller() };
-    running.house.desk.disengage.send(release).await.unwrap()
-}
 
 /// After the answer nothing reaches the venue but what the answer lists, until `rig` says otherwise.
 async fn nothing_but_unknown_leaves(rig: &Rig, answer: &EngageAnswer) {
@@ -100,11 +95,11 @@ fn after_a_restart_the_switch_is_still_engaged_and_disengaging_lets_new_orders_p
         let running = rig.start();
         sleep(seconds(5)).await;
         assert_eq!(rig.reasons(&running), [ShutReason::KillSwitchEngaged]);
-        assert!(!disengage(&running).await.unwrap().is_engaged());
+        assert!(!running.disengage().await.unwrap().is_engaged());
         assert_eq!(rig.verdict(&running), Verdict::Open);
         let order = running.send(single("after", 1)).await;
         assert_eq!(order.status, OrderStatus::Accepted);
-        assert!(matches!(disengage(&running).await, Err(CommandError::NotEngaged)));
+        assert!(matches!(running.disengage().await, Err(CommandError::NotEngaged)));
         let history = rig.store.look(|ledger| ledger.history("kill_switch"));
         let events = history.iter().map(|entry| entry.event.as_str()).collect::<Vec<_>>();
         assert_eq!(events, ["ENGAGED", "DISENGAGED"]);
@@ -244,7 +239,7 @@ fn a_repeated_key_answers_the_same_and_does_not_shut_what_was_released_since() {
         });
         let first = first.unwrap();
         assert_eq!(second.unwrap(), first, "also while the first one is carried out");
-        disengage(&running).await.unwrap();
+        running.disengage().await.unwrap();
         assert_eq!(running.house.kill_switch.engage(keyed.clone()).await.unwrap(), first);
         assert_eq!(rig.verdict(&running), Verdict::Open);
         keyed.key = keyed.key.map(|(key, _)| (key, "another".to_owned()));
@@ -260,7 +255,7 @@ fn an_engagement_overtakes_a_release_that_is_on_its_way() {
         let running = rig.open().await;
         running.engage(KillMode::Halt).await.unwrap();
         rig.store.calls.delay("commit", millis(200));
-        let (released, engaged) = futures_util::join!(disengage(&running), async {
+        let (released, engaged) = futures_util::join!(running.disengage(), async {
             sleep(millis(100)).await;
             running.engage(KillMode::Halt).await
         });
@@ -285,7 +280,7 @@ fn a_release_waits_for_an_engagement_that_is_still_being_carried_out() {
             },
             async {
                 sleep(millis(500)).await;
-                disengage(&running).await
+                running.disengage().await
             },
         );
         assert_eq!(engaged.unwrap().unknown, [id("slow")], "cut off, and listed");

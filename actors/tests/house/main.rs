@@ -20,6 +20,7 @@ mod deaths;
 mod drains;
 mod fills;
 mod kills;
+mod releases;
 mod retries;
 mod troubles;
 mod unknowns;

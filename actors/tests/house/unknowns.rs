@@ -2,10 +2,11 @@
 
 use rust_decimal::Decimal;
 use tokio::time::sleep;
+use tranche_actors::domain::kill::KillMode;
 use tranche_actors::domain::parent::ParentStatus;
 use tranche_actors::domain::status::OrderStatus;
 
-use crate::support::orders::{id, parent, qty, resting_single, single};
+use crate::support::orders::{id, parent, qty, resting_parent, resting_single, single};
 use crate::support::rig::{millis, run, seconds};
 use tranche_actors::market::faults::EventFault;
 use tranche_simulation::venue::Fate;
@@ -101,6 +102,66 @@ fn an_absent_order_past_its_grace_is_given_up_once_it_stayed_absent() {
 }
 
 #[test]
+fn an_order_that_was_just_given_up_is_not_taken_up_again_from_books_that_were_read_before() {
+    run(|mut rig| async move {
+        (rig.tuning.reconcile, rig.tuning.absent_settle) = (seconds(1), seconds(30));
+        let running = rig.open().await;
+        // Between reading our books and handing over what is open in them lies this answer.
+        rig.venue.calls.delay("positions", seconds(9));
+        rig.venue.plan([Fate::RequestLost]);
+        running.send(resting_single("gone", 10)).await;
+        rig.until("it is given up", || rig.order(&id("gone")).status == OrderStatus::Failed).await;
+        sleep(seconds(12)).await;
+        assert!(running.house.doubtful.is_empty());
+        assert!(running.engage(KillMode::Halt).await.unwrap().unknown.is_empty());
+        rig.audit_at_rest();
+    });
+}
+
+#[test]
+fn an_absent_order_that_is_refused_when_sent_again_stays_in_doubt_until_it_is_given_up() {
+    run(|rig| async move {
+        let running = rig.open().await;
+        rig.venue.plan([Fate::RequestLost, Fate::Rejected]);
+        running.submit(resting_parent("refused", 40, 2, 300)).await;
+        rig.until("it is sent again", || rig.venue.submissions().len() == 2).await;
+        sleep(seconds(60)).await;
+        let slice = rig.slices(&id("refused"))[0].clone();
+        assert_eq!((slice.status, slice.attempt), (OrderStatus::SubmittedUnconfirmed, 2));
+        assert!(slice.absent_at.is_some() && !slice.is_claimable(), "{slice:?}");
+        assert_eq!(running.engage(KillMode::Halt).await.unwrap().unknown, std::slice::from_ref(&slice.id));
+        rig.until("it is given up", || rig.order(&slice.id).status.is_terminal()).await;
+        let ended = rig.order(&slice.id);
+        assert_eq!(ended.status, OrderStatus::Canceled);
+        assert_eq!(ended.error_message.as_deref(), Some("insufficient buying power"));
+        let held = ended.terminal_at.unwrap() - slice.absent_at.unwrap();
+        assert!((119..130).contains(&held.num_seconds()), "{held}");
+        assert!(running.house.doubtful.is_empty());
+        assert_eq!(rig.venue.submissions().len(), 2);
+        rig.until_all_ended().await;
+        rig.audit_at_rest();
+    });
+}
+
+#[test]
+fn an_absent_order_that_was_refused_when_sent_again_and_then_arrives_is_adopted_and_cancelled() {
+    run(|rig| async move {
+        let running = rig.open().await;
+        rig.venue.plan([Fate::ArrivesAfter(seconds(100)), Fate::Rejected]);
+        running.submit(resting_parent("refused", 40, 2, 300)).await;
+        rig.until("it arrives", || !rig.venue.book().is_empty()).await;
+        let slice = rig.slices(&id("refused"))[0].id.clone();
+        rig.until("it is cancelled", || rig.order(&slice).status.is_terminal()).await;
+        assert_eq!(rig.order(&slice).status, OrderStatus::Canceled);
+        assert!(rig.order(&slice).broker_order_id.is_some());
+        assert!(rig.venue.in_book(&slice).unwrap().status.is_terminal());
+        assert!(running.house.doubtful.is_empty());
+        assert_eq!(rig.venue.submissions().len(), 2);
+        rig.audit_at_rest();
+    });
+}
+
+#[test]
 fn an_order_that_shows_up_after_it_was_given_up_is_adopted_counted_and_cancelled() {
     run(|mut rig| async move {
         rig.tuning.absent_settle = seconds(30);
@@ -178,5 +239,31 @@ fn an_id_that_the_venue_has_with_something_else_quarantines_its_symbol() {
         let times = rig.store.look(|ledger| ledger.quarantined().len());
         assert!((1..=3).contains(&times), "once for the send, once for the orphan, not {times} times");
         assert_eq!(rig.order(&id("clash")).status, OrderStatus::SubmittedUnconfirmed, "an operator has to settle it");
+    });
+}
+
+#[test]
+fn a_live_order_that_the_venues_pages_lack_is_looked_up_until_that_works() {
+    run(|rig| async move {
+        let running = rig.open().await;
+        rig.venue.decide_events(|_| EventFault::Lost);
+        rig.store.calls.delay("commit", millis(100));
+        let commits = rig.store.calls.made("commit");
+        let sending = async {
+            rig.until("its claim is on its way", || rig.store.calls.made("commit") == commits + 2).await;
+            // By the clock it is sent long before it was claimed.
+            rig.clock.set(-120_000);
+        };
+        futures_util::join!(running.send(single("set-back", 10)), sending);
+        assert_eq!(rig.order(&id("set-back")).status, OrderStatus::Accepted);
+        sleep(seconds(57)).await;
+        // The look-up that the next comparison asks for fails, and works a little later.
+        rig.venue.calls.fail("find", true);
+        sleep(seconds(3)).await;
+        rig.venue.calls.fail("find", false);
+        sleep(seconds(8)).await;
+        assert_eq!(rig.order(&id("set-back")).status, OrderStatus::Filled);
+        assert!(running.house.doubtful.is_empty());
+        rig.audit_at_rest();
     });
 }

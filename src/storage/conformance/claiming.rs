@@ -9,7 +9,7 @@ use tranche_actors::domain::venue::VenueWords;
 use super::fixtures::{
     accepted, caller, claim, claim_single, id, kinds, order, parent, parent_now, single, submit, submit_parent, unknown,
 };
-use super::{Desk, Place};
+use super::{Desk, Place, account};
 
 pub(crate) async fn a_claim_takes_a_slice_once(place: &dyn Place) {
     let desk = Desk::at(place).await;
@@ -111,6 +111,38 @@ pub(crate) async fn an_absent_order_is_claimed_again_under_its_id(place: &dyn Pl
     desk.write(accepted(&marked)).await.unwrap();
     let kept = order(&*desk.store, "s").await;
     assert_eq!((kept.status, kept.attempt, kept.absent_at), (OrderStatus::Accepted, 2, None));
+}
+
+pub(crate) async fn a_refusal_of_a_later_send_ends_nothing_that_may_still_arrive(place: &dyn Place) {
+    let desk = Desk::at(place).await;
+    desk.write(submit_parent(parent("p", 2))).await.unwrap();
+    let words = VenueWords { code: "40310000".to_owned(), message: "insufficient buying power".to_owned() };
+    for name in ["p-0", "p-1"] {
+        let absent = Write::Absent { id: id(name), attempt: 1 };
+        desk.commit(vec![claim(name), unknown(name, 1), absent]).await.unwrap();
+        let marked = order(&*desk.store, name).await;
+        desk.write(claim(name)).await.unwrap();
+        let refused = Write::Refused { id: id(name), attempt: 2, words: words.clone() };
+        desk.write(refused).await.unwrap();
+        let kept = order(&*desk.store, name).await;
+        assert_eq!((kept.status, kept.absent_at), (OrderStatus::SubmittedUnconfirmed, marked.absent_at));
+        assert_eq!((kept.cancel_requested_at, kept.terminal_at), (Some(kept.updated_at), None));
+        assert_eq!(kept.reason_code.as_deref(), Some("40310000"));
+        assert_eq!(kept.error_message.as_deref(), Some("insufficient buying power"));
+        assert!(matches!(desk.write(claim(name)).await, Err(Refusal::GuardLost(_))));
+        assert!(desk.store.unknown_orders().await.unwrap().contains(&id(name)));
+    }
+    assert_eq!(parent_now(&*desk.store, "p").await.progress.unknown_qty, Decimal::from(20));
+    // One shows up after all, and is to be cancelled; the other one is given up.
+    desk.write(accepted(&order(&*desk.store, "p-0").await)).await.unwrap();
+    let marked = desk.store.marked_orders(&account()).await.unwrap();
+    assert!(marked.iter().any(|order| order.id == id("p-0") && order.status == OrderStatus::Accepted), "{marked:?}");
+    let end = OwnEnd::Canceled;
+    let given_up = Write::End { id: id("p-1"), end, reason: "cancel_requested", detail: words.message.clone() };
+    desk.write(given_up).await.unwrap();
+    let ended = order(&*desk.store, "p-1").await;
+    assert_eq!((ended.status, ended.error_message), (OrderStatus::Canceled, Some(words.message)));
+    assert_eq!(kinds(&*desk.store, "p-1").await.last().map(String::as_str), Some("ended"));
 }
 
 pub(crate) async fn what_is_at_the_venue_can_not_be_absent(place: &dyn Place) {

@@ -7,9 +7,11 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep};
-use tranche_actors::commands::{CommandError, Engage, EngageAnswer, SubmitOrder, SubmitParent, SubmittedParent};
-use tranche_actors::domain::breaker::ErrorRule;
-use tranche_actors::domain::kill::KillMode;
+use tranche_actors::commands::{
+    CommandError, Disengage, Engage, EngageAnswer, Reset, SubmitOrder, SubmitParent, SubmittedParent, Trip,
+};
+use tranche_actors::domain::breaker::{BreakerState, ErrorRule};
+use tranche_actors::domain::kill::{KillMode, KillState};
 use tranche_actors::domain::names::OrderId;
 use tranche_actors::domain::order::Order;
 use tranche_actors::domain::parent::Parent;
@@ -211,6 +213,21 @@ impl Running {
 
     pub(crate) async fn engage(&self, mode: KillMode) -> Result<EngageAnswer, CommandError> {
         self.house.kill_switch.engage(engage(mode)).await
+    }
+
+    pub(crate) async fn disengage(&self) -> Result<KillState, CommandError> {
+        let release = Disengage { operator: "ops".to_owned(), notes: Some("over".to_owned()), by: caller() };
+        self.house.desk.disengage.send(release).await.unwrap()
+    }
+
+    pub(crate) async fn trip(&self) -> BreakerState {
+        let trip = Trip { operator: "ops".to_owned(), reason: "MANUAL".to_owned(), details: None, by: caller() };
+        self.house.desk.trip.send(trip).await.unwrap().unwrap()
+    }
+
+    pub(crate) async fn reset(&self, reason: &str) -> Result<BreakerState, CommandError> {
+        let reset = Reset { operator: "ops".to_owned(), reason: reason.to_owned(), by: caller() };
+        self.house.desk.reset.send(reset).await.unwrap()
     }
 }
 
