@@ -234,8 +234,9 @@ impl fmt::Display for FaultKind {
             Self::Suspended(slept) => write!(f, "the machine is suspended for {slept:?}"),
             Self::ClockSet(millis) => write!(f, "the wall clock is set by {millis} ms"),
             Self::StaleClaim(_) => write!(f, "somebody claims what is not theirs to claim"),
+            Self::Engaged(mode, 0, held) => write!(f, "the kill switch is engaged in mode {mode} for {held:?}"),
             Self::Engaged(mode, points, held) => {
-                write!(f, "the kill switch is engaged in mode {mode} {points} points from now, for {held:?}")
+                write!(f, "the kill switch is engaged in mode {mode} for {held:?}, {points} points from now")
             }
             Self::Tripped(held) => write!(f, "the breaker is tripped for {held:?}"),
         }

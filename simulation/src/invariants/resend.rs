@@ -41,11 +41,11 @@ impl Invariant for Resend {
                 }
                 self.doubts.insert(id.clone(), Doubt { sent: scene.boot, denied: None });
             }
-            Step::Answered(id, Err(error)) if is_certain(error) => {
-                // A send before this one may still be in doubt; the ledger's mark says so.
-                if scene.ledger.order(id).is_none_or(|row| row.absent_at.is_none()) {
-                    self.doubts.remove(*id);
-                }
+            // A send before this one may still be in doubt; the ledger's mark says so.
+            Step::Answered(id, Err(error))
+                if is_certain(error) && scene.ledger.order(id).is_none_or(|row| row.absent_at.is_none()) =>
+            {
+                self.doubts.remove(*id);
             }
             Step::LookedUp(id, None) => {
                 if let Some(doubt) = self.doubts.get_mut(*id) {

@@ -25,15 +25,20 @@ pub(super) struct Broken {
 impl Broken {
     /// What a seed broke, with the fewest faults that still break it.
     pub(super) fn of(stage: &Stage, seed: u64, violation: &Violation) -> Self {
-        let scenario = stage.scenario(seed);
-        let shrunk = shrink(&scenario);
+        let shrunk = shrink(&stage.scenario(seed));
         let places = stage.places(&shrunk.kept);
         let faults = places.iter().zip(&shrunk.scenario.faults).map(|(place, fault)| line(*place, fault)).collect();
-        let violation = shrunk.violation.as_ref().unwrap_or(violation);
-        let list = places.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
-        let list = if list.is_empty() { "none".to_owned() } else { list };
-        let replay = format!("{} --faults {list}", stage.command(seed));
-        Self { faults, replay, ..Self::in_short(stage, seed, violation) }
+        let told = Self::in_short(stage, seed, shrunk.violation.as_ref().unwrap_or(violation));
+        let replay = match (&shrunk.violation, places.as_slice()) {
+            // It was not seen again: then all of it is needed to look for it.
+            (None, _) => told.replay,
+            (Some(_), []) => format!("{} --faults none", told.replay),
+            (Some(_), _) => {
+                let list = places.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
+                format!("{} --faults {list}", told.replay)
+            }
+        };
+        Self { faults, replay, ..told }
     }
 
     /// What one of many seeds broke; to say more of it is left to the replay.
