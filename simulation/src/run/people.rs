@@ -281,6 +281,11 @@ impl People {
                 None
             }
             Phase::Rest { since } if now < since + self.tuning.reconcile + MARGIN => None,
+            // What was given up has turned up all the same.
+            Phase::Rest { .. } if !self.is_over(stage) => {
+                self.phase = Phase::Calm { since: now, restarted: false, cancelled: false };
+                None
+            }
             Phase::Rest { .. } => {
                 if let Some(watch) = &self.watch {
                     watch.rest();
