@@ -189,9 +189,10 @@ impl EngineVenue {
         self.desk.lock().latency = latency;
     }
 
-    /// By how much a request may take longer, by the chance of this seed.
+    /// By how much a request may take longer, and an event, by the chance of this seed.
     pub fn set_spread(&self, spread: Duration, seed: u64) {
         self.desk.lock().spread = Some((spread, Seeded::new(seed)));
+        self.streams.lag(spread, !seed);
     }
 
     /// A cancel is pending for so long before it is confirmed.
