@@ -52,6 +52,9 @@ pub enum FaultKind {
     StaleClaim(u64),
     /// The kill switch is engaged, so many points of meeting the world from now, and released after so long.
     Engaged(KillMode, u32, Duration),
+    /// The kill switch is engaged and released after so long, and engaged again so many points after the release was
+    /// asked for, for as long again.
+    Overtaken(KillMode, u32, Duration),
     /// The breaker trips, and is reset after so long.
     Tripped(Duration),
 }
@@ -93,6 +96,7 @@ impl FaultKind {
             | Self::VenueFails(_, lasts)
             | Self::VenueSilent(_, lasts)
             | Self::Engaged(_, _, lasts)
+            | Self::Overtaken(_, _, lasts)
             | Self::Tripped(lasts) => Some(*lasts),
             Self::Submission(_)
             | Self::Cancel(_)
@@ -127,7 +131,12 @@ impl FaultKind {
             93 => Self::ClockSet(i64::try_from(chance.below(6_000)).unwrap_or(0) - 3_000),
             94..=97 => {
                 let mode = if chance.below(2) == 0 { KillMode::Halt } else { KillMode::Cancel };
-                Self::Engaged(mode, points(chance), spell(chance, 20_000))
+                let (points, held) = (points(chance), spell(chance, 20_000));
+                if points % 2 == 0 {
+                    Self::Engaged(mode, points, held)
+                } else {
+                    Self::Overtaken(mode, points / 8, held)
+                }
             }
             _ => Self::Tripped(spell(chance, 20_000)),
         }
@@ -139,8 +148,9 @@ fn fate(chance: &Seeded) -> Fate {
         0..=2 => Fate::AnswerLost,
         3 | 4 => Fate::RequestLost,
         5 => Fate::AnsweredAfter(spell(chance, 12_000)),
+        6 if chance.below(2) == 0 => Fate::ArrivesWithTheNext,
         6 => Fate::ArrivesAfter(spell(chance, 9_000)),
-        7 => Fate::ArrivesAfter(spell(chance, 200_000)),
+        7 => Fate::ArrivesAfter(spell(chance, 300_000)),
         8 => Fate::NeverLeft,
         9 => Fate::Busy((chance.below(2) == 0).then(|| spell(chance, 5_000))),
         10 => Fate::ErrorBefore,
@@ -213,6 +223,7 @@ impl Fault {
             | FaultKind::Suspended(_)
             | FaultKind::ClockSet(_)
             | FaultKind::StaleClaim(_)
+            | FaultKind::Overtaken(..)
             | FaultKind::Tripped(_) => None,
         }
     }
@@ -238,6 +249,10 @@ impl fmt::Display for FaultKind {
             Self::Engaged(mode, points, held) => {
                 write!(f, "the kill switch is engaged in mode {mode} for {held:?}, {points} points from now")
             }
+            Self::Overtaken(mode, points, held) => write!(
+                f,
+                "the kill switch is engaged in mode {mode} for {held:?}, and again {points} points after its release"
+            ),
             Self::Tripped(held) => write!(f, "the breaker is tripped for {held:?}"),
         }
     }

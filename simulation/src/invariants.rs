@@ -23,10 +23,12 @@ mod fills;
 mod gate;
 mod given_up;
 mod one_id;
+mod overdue;
 mod peace;
 mod positions;
 mod promised_stop;
 mod promises;
+mod refusals;
 mod resend;
 mod statuses;
 mod sums;
@@ -95,10 +97,12 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::<gate::Gate>::default(),
         Box::<given_up::GivenUp>::default(),
         Box::<one_id::OneId>::default(),
+        Box::<overdue::Overdue>::default(),
         Box::<peace::Peace>::default(),
         Box::<positions::Positions>::default(),
         Box::<promised_stop::PromisedStop>::default(),
         Box::<promises::Promises>::default(),
+        Box::<refusals::Refusals>::default(),
         Box::<resend::Resend>::default(),
         Box::<statuses::Statuses>::default(),
         Box::<sums::SumsAddUp>::default(),

@@ -45,6 +45,8 @@ pub enum Fate {
     RequestLost,
     /// Never answered, and taken only after so long.
     ArrivesAfter(Duration),
+    /// Never answered, and taken only when the same order is sent again, just before that.
+    ArrivesWithTheNext,
     /// No byte of it left.
     NeverLeft,
     /// 429, with what it asks the client to wait.
@@ -87,6 +89,8 @@ struct Desk {
     /// The instants of all submissions, cancels and look-ups.
     requests: Vec<DateTime<Utc>>,
     late: Vec<(DateTime<Utc>, NewOrder)>,
+    /// What waits somewhere on its way until the same order is sent again.
+    stuck: Vec<NewOrder>,
     cancel_pending: TimeDelta,
     latency: Duration,
     /// By how much a request may take longer, by chance.
@@ -118,6 +122,7 @@ impl EngineVenue {
             submissions: Vec::new(),
             requests: Vec::new(),
             late: Vec::new(),
+            stuck: Vec::new(),
             cancel_pending: TimeDelta::zero(),
             latency: Duration::from_millis(5),
             spread: None,
@@ -184,9 +189,10 @@ impl EngineVenue {
         self.desk.lock().latency = latency;
     }
 
-    /// By how much a request may take longer, by the chance of this seed.
+    /// By how much a request may take longer, and an event, by the chance of this seed.
     pub fn set_spread(&self, spread: Duration, seed: u64) {
         self.desk.lock().spread = Some((spread, Seeded::new(seed)));
+        self.streams.lag(spread, !seed);
     }
 
     /// A cancel is pending for so long before it is confirmed.
@@ -289,6 +295,10 @@ impl EngineVenue {
         let at = self.clock.wall();
         let id = order.client_order_id.clone();
         let duplicate = desk.engine.book().find(&id).is_some();
+        let (freed, stuck) =
+            std::mem::take(&mut desk.stuck).into_iter().partition::<Vec<_>, _>(|stuck| stuck.client_order_id == id);
+        desk.stuck = stuck;
+        desk.late.extend(freed.into_iter().map(|order| (at, order)));
         if fate != Fate::NeverLeft {
             desk.requests.push(at);
         }
@@ -313,7 +323,7 @@ impl EngineVenue {
             Fate::Taken | Fate::ErrorAfter | Fate::Panic { taken: true } => (true, Some(Duration::ZERO)),
             Fate::AnswerLost => (true, None),
             Fate::AnsweredAfter(wait) => (true, Some(wait)),
-            Fate::RequestLost | Fate::ArrivesAfter(_) => (false, None),
+            Fate::RequestLost | Fate::ArrivesAfter(_) | Fate::ArrivesWithTheNext => (false, None),
             Fate::NeverLeft
             | Fate::Busy(_)
             | Fate::ErrorBefore
@@ -325,6 +335,9 @@ impl EngineVenue {
         if let Fate::ArrivesAfter(wait) = fate {
             let at = self.clock.wall() + delta(wait);
             self.desk.lock().late.push((at, order.clone()));
+        }
+        if fate == Fate::ArrivesWithTheNext {
+            self.desk.lock().stuck.push(order.clone());
         }
         let Some(wait) = answer else {
             return std::future::pending().await;
@@ -347,9 +360,12 @@ fn answered(fate: Fate, taken: Option<Result<VenueOrder, SubmitError>>) -> Resul
             code: "40310000".to_owned(),
             message: "insufficient buying power".to_owned(),
         })),
-        Fate::Taken | Fate::AnswerLost | Fate::AnsweredAfter(_) | Fate::RequestLost | Fate::ArrivesAfter(_) => {
-            taken.unwrap_or_else(|| Err(unknown("not taken")))
-        }
+        Fate::Taken
+        | Fate::AnswerLost
+        | Fate::AnsweredAfter(_)
+        | Fate::RequestLost
+        | Fate::ArrivesAfter(_)
+        | Fate::ArrivesWithTheNext => taken.unwrap_or_else(|| Err(unknown("not taken"))),
     }
 }
 

@@ -1,4 +1,6 @@
-//! The mark of a cancel stays until its order has ended, and its order ends.
+//! The mark of a cancel stays until its order has ended, and its order ends; so does one that comes back from the dead.
+
+use tranche_actors::domain::order::Order;
 
 use super::{Invariant, Scene};
 use crate::requests::Reply;
@@ -20,6 +22,11 @@ impl Invariant for Cancels {
                     let forgotten = scene.ledger.order(id).is_some_and(|now| now.cancel_requested_at.is_none());
                     if marked && forgotten {
                         return Err(format!("the mark of a cancel is gone from {id}"));
+                    }
+                    let given_up = |order: &Order| order.status.is_terminal() && order.venue_status.is_none();
+                    let unmarked = |now: &Order| !now.status.is_terminal() && now.cancel_requested_at.is_none();
+                    if before.as_ref().is_some_and(given_up) && scene.ledger.order(id).is_some_and(unmarked) {
+                        return Err(format!("{id} was given up, has turned up, and nobody cancels it"));
                     }
                 }
                 Ok(())

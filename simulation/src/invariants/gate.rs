@@ -1,6 +1,7 @@
 //! Nothing leaves while trading is stopped or anything is unsure: the gate at the wire, and the switches by themselves.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use tranche_actors::domain::breaker::BreakerWord;
 use tranche_actors::gate::Verdict;
@@ -11,8 +12,10 @@ use crate::tape::Step;
 
 #[derive(Default)]
 pub(super) struct Gate {
-    /// Somebody asked this process to stop, and no release was asked for since: that holds from the call on.
-    stopped: bool,
+    /// When somebody asked this process to stop, and no release was asked for since: that holds from the call on.
+    stopped: Option<Duration>,
+    /// When releases were asked for that are not answered yet.
+    releasing: BTreeMap<u64, Duration>,
     /// A trip was answered, and no reset was asked for since it was asked for.
     tripped: bool,
     tripping: BTreeSet<u64>,
@@ -26,10 +29,22 @@ impl Invariant for Gate {
     fn see(&mut self, step: &Step<'_>, scene: &Scene<'_>) -> Result<(), String> {
         match step {
             // What a process was only asked is lost with it; what is durable is not.
-            Step::Started(_) => (self.stopped, self.tripped) = (false, false),
-            Step::Asked(_, Request::Engage(_)) => self.stopped = true,
-            // Whoever engages while a release is on its way may come before it or after it.
-            Step::Asked(_, Request::Disengage(_)) | Step::Replied(_, _, Reply::Disengaged(_)) => self.stopped = false,
+            Step::Started(_) => {
+                (self.stopped, self.tripped) = (None, false);
+                self.releasing.clear();
+            }
+            Step::Asked(_, Request::Engage(_)) => self.stopped = Some(scene.at),
+            Step::Asked(number, Request::Disengage(_)) => {
+                self.releasing.insert(*number, scene.at);
+                self.stopped = None;
+            }
+            Step::Replied(number, Request::Disengage(_), reply) => {
+                let asked = self.releasing.remove(number);
+                // Of one instant each may come before the other; a release from before an engagement never holds.
+                if matches!(reply, Reply::Disengaged(_)) && self.stopped <= asked {
+                    self.stopped = None;
+                }
+            }
             Step::Asked(number, Request::Trip(_)) => {
                 self.tripping.insert(*number);
             }
@@ -43,7 +58,7 @@ impl Invariant for Gate {
                 if let Some(Verdict::Shut(reason)) = scene.house.map(|house| house.gate.verdict(scene.boot)) {
                     return Err(format!("{id} leaves while the gate is shut: {reason}"));
                 }
-                if self.stopped || self.tripped {
+                if self.stopped.is_some() || self.tripped {
                     return Err(format!("{id} leaves though an operator stopped trading"));
                 }
                 let switches = scene.ledger.switches();

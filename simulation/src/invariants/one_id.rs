@@ -23,6 +23,9 @@ impl Invariant for OneId {
         let Step::Taken(order) = step else { return Ok(()) };
         let id = &order.client_order_id;
         let row = scene.ledger.order(id).ok_or_else(|| format!("the venue takes {id}, which is in no book"))?;
+        if order.qty != row.qty {
+            return Err(format!("the venue takes {} with {id}, which is {}", order.qty.get(), row.qty.get()));
+        }
         let Some(slice) = &row.slice else { return Ok(()) };
         let parent = scene.ledger.parent(&slice.parent).ok_or_else(|| format!("{id} has no parent"))?;
         let taken = self.taken.entry(parent.id.clone()).or_default();

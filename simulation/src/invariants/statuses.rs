@@ -1,5 +1,7 @@
-//! Statuses move as the state machine of the design says, here written down a second time, as a table.
+//! Statuses move as the state machine of the design says, here written down a second time, as a table; and what the
+//! venue said last is not undone by what it said before.
 
+use tranche_actors::domain::order::Order;
 use tranche_actors::domain::status::OrderStatus as S;
 
 use super::{Invariant, Scene};
@@ -84,6 +86,13 @@ impl Invariant for Statuses {
 
     fn see(&mut self, step: &Step<'_>, scene: &Scene<'_>) -> Result<(), String> {
         let Step::Committed(_, saved) = step else { return Ok(()) };
+        for (id, before) in &saved.orders {
+            let word = |order: &Order| order.venue_status.map(|word| (word.rank(), word));
+            let (before, now) = (before.as_ref().and_then(word), scene.ledger.order(id).and_then(word));
+            if let Some((_, word)) = before.filter(|_| now.map(|(rank, _)| rank) < before.map(|(rank, _)| rank)) {
+                return Err(format!("the venue's word on {id} was {word}, and went back"));
+            }
+        }
         // A batch may take an order through several statuses; each has its event.
         let events = scene.ledger.events();
         for event in events.get(events.len().saturating_sub(saved.events)..).unwrap_or_default() {

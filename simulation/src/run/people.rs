@@ -19,7 +19,7 @@ use tranche_actors::tuning::Tuning;
 
 use super::Stage;
 use crate::faults::{Fault, FaultKind};
-use crate::life::Turn;
+use crate::life::{Death, Turn};
 use crate::requests::{Reply, Request};
 use crate::scenario::{Scenario, caller};
 use crate::tape::Step;
@@ -281,6 +281,11 @@ impl People {
                 None
             }
             Phase::Rest { since } if now < since + self.tuning.reconcile + MARGIN => None,
+            // What was given up has turned up all the same.
+            Phase::Rest { .. } if !self.is_over(stage) => {
+                self.phase = Phase::Calm { since: now, restarted: false, cancelled: false };
+                None
+            }
             Phase::Rest { .. } => {
                 if let Some(watch) = &self.watch {
                     watch.rest();
@@ -365,6 +370,7 @@ impl People {
             FaultKind::ClockSet(millis) => stage.clock.set(millis),
             FaultKind::StaleClaim(number) => stale_claim(stage, number),
             FaultKind::Engaged(mode, ..) => self.mode = mode,
+            FaultKind::Overtaken(mode, ..) => self.ask_at(now, engage(mode)),
             FaultKind::Tripped(_) => self.ask_at(now, trip()),
         }
     }
@@ -376,6 +382,12 @@ impl People {
             FaultKind::VenueFails(method, _) => stage.venue.calls.fail(method, false),
             FaultKind::VenueSilent(method, _) => stage.venue.calls.silence(method, false),
             FaultKind::Engaged(..) => self.ask_at(stage.elapsed(), disengage()),
+            FaultKind::Overtaken(mode, points, held) => {
+                self.mode = mode;
+                self.ask_at(stage.elapsed(), disengage());
+                stage.life.doom(Death::Nobody, points);
+                self.ask_at(stage.elapsed() + held, disengage());
+            }
             FaultKind::Tripped(_) => self.ask_at(stage.elapsed(), reset()),
             FaultKind::Submission(_)
             | FaultKind::Cancel(_)

@@ -8,9 +8,12 @@ use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tranche_actors::domain::venue::VenueEvent;
 use tranche_actors::market::faults::EventFault;
 
+use super::part_of;
+use crate::clock::Seeded;
 use crate::life::Life;
 
 /// How often a stream looks what the market did.
@@ -18,8 +21,8 @@ const TICK: Duration = Duration::from_millis(100);
 
 #[derive(Default)]
 struct Queue {
-    /// What waits, and whether the stream has ended.
-    waiting: Mutex<(VecDeque<VenueEvent>, bool)>,
+    /// What waits and until when, and whether the stream has ended.
+    waiting: Mutex<(VecDeque<(Instant, VenueEvent)>, bool)>,
     news: Notify,
 }
 
@@ -31,6 +34,8 @@ struct Shared {
     planned: VecDeque<EventFault>,
     decide: Option<Decide>,
     held_back: Option<VenueEvent>,
+    /// By how much events may lag behind, by chance, and until when the last one does.
+    lag: Option<(Duration, Seeded, Instant)>,
 }
 
 /// Everybody who listens.
@@ -44,6 +49,11 @@ impl Streams {
 
     pub(super) fn decide(&self, decide: impl FnMut(&VenueEvent) -> EventFault + Send + 'static) {
         self.0.lock().decide = Some(Box::new(decide));
+    }
+
+    /// Events take up to so long, as answers do: sometimes the one is faster, sometimes the other. None overtakes another.
+    pub(super) fn lag(&self, most: Duration, seed: u64) {
+        self.0.lock().lag = Some((most, Seeded::new(seed), Instant::now()));
     }
 
     pub(super) fn heal(&self) {
@@ -63,9 +73,15 @@ impl Streams {
             EventFault::Reordered => shared.held_back.replace(event).into_iter().collect(),
         };
         let overtaken = if events.is_empty() { None } else { shared.held_back.take() };
+        let now = Instant::now();
+        let at = shared.lag.as_mut().map_or(now, |(most, chance, last)| {
+            *last = (now + part_of(*most, chance)).max(*last);
+            *last
+        });
         shared.queues.retain(|queue| queue.strong_count() > 0);
         for queue in shared.queues.iter().filter_map(Weak::upgrade) {
-            queue.waiting.lock().0.extend(events.iter().cloned().chain(overtaken.clone()));
+            let events = events.iter().cloned().chain(overtaken.clone());
+            queue.waiting.lock().0.extend(events.map(|event| (at, event)));
             queue.news.notify_one();
         }
     }
@@ -93,7 +109,10 @@ impl Streams {
                     (waiting.0.pop_front(), waiting.1)
                 };
                 match next {
-                    Some(event) => {
+                    Some((at, event)) => {
+                        if at > Instant::now() {
+                            tokio::time::sleep_until(at).await;
+                        }
                         life.pass().await;
                         return Some((event, (queue, settle, life)));
                     }
