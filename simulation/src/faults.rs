@@ -121,7 +121,8 @@ impl FaultKind {
             34..=47 => Self::Event(event_fault(chance)),
             48..=59 => Self::Commit(commit_fault(chance)),
             60..=63 => Self::StoreFails("commit", spell(chance, 8_000)),
-            64..=67 => Self::StoreFails(one_of(chance, STORE_READS), spell(chance, 5_000)),
+            64 | 65 => Self::StoreFails(one_of(chance, STORE_READS), spell(chance, 5_000)),
+            66 | 67 => Self::StoreFails(one_of(chance, STORE_REST), spell(chance, 5_000)),
             68..=72 => Self::VenueFails(one_of(chance, VENUE_READS), spell(chance, 15_000)),
             73..=75 => Self::VenueSilent(one_of(chance, VENUE_READS), spell(chance, 15_000)),
             76..=78 => Self::StreamEnds,
@@ -131,14 +132,14 @@ impl FaultKind {
             93 => Self::ClockSet(i64::try_from(chance.below(6_000)).unwrap_or(0) - 3_000),
             94..=97 => {
                 let mode = if chance.below(2) == 0 { KillMode::Halt } else { KillMode::Cancel };
-                let (points, held) = (points(chance), spell(chance, 20_000));
+                let (points, held) = (points(chance), spell(chance, 8_000));
                 if points % 2 == 0 {
                     Self::Engaged(mode, points, held)
                 } else {
                     Self::Overtaken(mode, points / 8, held)
                 }
             }
-            _ => Self::Tripped(spell(chance, 20_000)),
+            _ => Self::Tripped(spell(chance, 8_000)),
         }
     }
 }

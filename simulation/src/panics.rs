@@ -8,7 +8,7 @@ thread_local! {
     static STRAY: RefCell<Option<Vec<String>>> = const { RefCell::new(None) };
 }
 
-/// What every panic that a fault asked for says.
+/// What every panic that a fault asked for says, and no error that a fault brings.
 const ASKED_FOR: &str = "told to";
 
 /// While this lives its thread simulates.

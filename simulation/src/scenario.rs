@@ -80,7 +80,12 @@ impl Scenario {
         let fault = |_| Fault { at: millis(2_000 + chance.below(SPAN_MS)), kind: FaultKind::drawn(&chance) };
         let mut faults = (0..size.faults).map(fault).collect::<Vec<_>>();
         faults.sort_by_key(|fault| fault.at);
-        Self { requests, faults, ..Self::quiet(seed) }
+        let mut tuning = tuning();
+        // Low enough to be met by many, high enough to let most of it go.
+        tuning.requests_per_minute = NonZeroU32::new(150 + small(&chance, 250));
+        tuning.error_rule.enabled = chance.below(8) == 0;
+        tuning.cancel_on_trip = chance.below(2) == 0;
+        Self { requests, faults, tuning, ..Self::quiet(seed) }
     }
 
     /// A trading day: 6.5 hours, each parent worked from the open to the close, nothing goes wrong.
@@ -133,7 +138,9 @@ fn drawn_requests(chance: &Seeded, size: Size) -> Vec<(Duration, Request)> {
         let at = millis(chance.below(60_000));
         let name = format!("parent-{n:02}");
         let interval = NonZeroU32::new(2 + small(chance, 5)).unwrap_or(NonZeroU32::MIN);
-        let lots = size.slices * (1 + small(chance, 40)) + small(chance, 29);
+        // The walk shows 500 to 5,000 on either side: what is larger trades in parts.
+        let large = if chance.below(4) == 0 { 150 } else { 1 };
+        let lots = large * size.slices * (1 + small(chance, 40)) + small(chance, 29);
         let request = parent(&name, drawn_terms(chance), symbol_of(chance), lots, (size.slices, interval));
         let key = (chance.below(3) == 0).then(|| IdempotencyKey::parse(&format!("key-{n}")).ok()).flatten();
         requests.push((at, Request::Parent(Box::new(SubmitParent { request, by: caller(), key }))));

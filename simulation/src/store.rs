@@ -1,4 +1,4 @@
-//! The store port in memory: it survives the crash of a house, and fails as a test tells it to.
+//! The store port in memory: it survives the crash of a house, and fails as it is told to.
 //!
 //! It keeps what the port promises, as the conformance suite of the stores demands; only what a disk can do to a ledger
 //! is not in it.
@@ -145,7 +145,7 @@ impl MemoryStore {
     /// Everything but a commit: asked of an open ledger, at one instant.
     async fn ask<T>(&self, method: &'static str, ask: impl FnOnce(&mut Ledger) -> T) -> Result<T, StoreError> {
         if self.calls.enter(method).await {
-            return Err(unavailable("it was told to fail"));
+            return Err(unavailable("it was made to fail"));
         }
         let mut ledger = self.ledger.lock();
         if ledger.is_open() { Ok(ask(&mut ledger)) } else { Err(unavailable("it is not open")) }
@@ -160,7 +160,7 @@ fn unavailable(detail: &str) -> StoreError {
 impl Store for MemoryStore {
     async fn open(&self) -> Result<(), StoreError> {
         if self.calls.enter("open").await {
-            return Err(unavailable("it was told to fail"));
+            return Err(unavailable("it was made to fail"));
         }
         self.ledger.lock().open();
         Ok(())
@@ -178,16 +178,16 @@ impl Store for MemoryStore {
             Some(CommitFault::Slow(delay)) => tokio::time::sleep(delay).await,
             Some(CommitFault::Panic { committed: false }) => panic!("the store was told to panic"),
             Some(CommitFault::RefuseMany) => {
-                let detail = "it was told to refuse a batch of many".to_owned();
+                let detail = "it was made to refuse a batch of many".to_owned();
                 return Err(StoreError::Constraint { detail });
             }
-            Some(CommitFault::Unavailable) => return Err(unavailable("this commit was told to fail")),
+            Some(CommitFault::Unavailable) => return Err(unavailable("this commit was made to fail")),
             Some(CommitFault::Unknown { .. } | CommitFault::Panic { .. }) | None => {}
         }
         if fails {
-            return Err(unavailable("it was told to fail"));
+            return Err(unavailable("it was made to fail"));
         }
-        let detail = "the connection was told to break".to_owned();
+        let detail = "the connection was made to break".to_owned();
         if let Some(CommitFault::Unknown { committed: false }) = fault {
             let then = self.look(|ledger| ledger.foresee(batch))?;
             return Err(StoreError::OutcomeUnknown { detail, then });

@@ -273,7 +273,7 @@ impl EngineVenue {
             self.desk.lock().requests.push(self.clock.wall());
         }
         if self.calls.enter(method).await {
-            let detail = format!("{method} was told to fail");
+            let detail = format!("{method} was made to fail");
             return Err(VenueError::Unavailable { detail });
         }
         self.travel().await;

@@ -32,8 +32,9 @@ fn first_violation(seeds: Range<u64>) -> Option<(u64, Violation)> {
         for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
             scope.spawn(|| {
                 loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= seeds.end || is_found.load(Ordering::Relaxed) {
+                    let up = |seed: u64| (seed < seeds.end).then(|| seed + 1);
+                    let Ok(seed) = next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, up) else { return };
+                    if is_found.load(Ordering::Relaxed) {
                         return;
                     }
                     if let Some(violation) = watched(seed).violation {

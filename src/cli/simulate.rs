@@ -12,6 +12,7 @@ mod tests;
 mod toml;
 mod violation;
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -38,7 +39,7 @@ pub(super) struct SimulateArgs {
     #[arg(long, value_name = "N", conflicts_with = "seeds")]
     seed: Option<u64>,
     /// Every seed from A up to, but not including, B, on all cores.
-    #[arg(long, value_name = "A..B", value_parser = range)]
+    #[arg(long, value_name = "A..B", value_parser = range, conflicts_with = "day")]
     seeds: Option<Range<u64>>,
     /// A scenario of your own, as config/scenarios/trouble.toml shows.
     #[arg(long, value_name = "FILE", conflicts_with = "day")]
@@ -53,7 +54,7 @@ pub(super) struct SimulateArgs {
     #[arg(long, value_name = "N", requires = "day", value_parser = clap::value_parser!(u32).range(1..=23_400))]
     slices: Option<u32>,
     /// Let only these of the scenario's faults happen, by their numbers from 0: a list with commas, or `none`.
-    #[arg(long, value_name = "LIST", value_parser = places, conflicts_with = "seeds")]
+    #[arg(long, value_name = "LIST", value_parser = places, conflicts_with_all = ["seeds", "day"])]
     faults: Option<Places>,
     /// Write every step as a line; `-` is the standard output.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["seeds", "day"])]
@@ -77,8 +78,9 @@ fn places(text: &str) -> Result<Places, String> {
     if text == "none" {
         return Ok(Places(Vec::new()));
     }
-    let places = text.split(',').map(|place| place.trim().parse().ok()).collect::<Option<Vec<_>>>();
-    places.map(Places).ok_or_else(|| "must be numbers with commas between them, or none".to_owned())
+    let places = text.split(',').map(|place| place.trim().parse().ok()).collect::<Option<BTreeSet<usize>>>();
+    let places = places.ok_or_else(|| "must be numbers with commas between them, or none".to_owned())?;
+    Ok(Places(places.into_iter().collect()))
 }
 
 /// What is run, and which of its faults happen: all of them where nobody says.
@@ -92,6 +94,17 @@ enum Plot {
     Drawn,
     Day { parents: u32, slices: u32 },
     File { path: PathBuf, file: Box<ScenarioFile> },
+}
+
+impl Plot {
+    /// With all of its faults.
+    fn scenario(&self, seed: u64) -> Scenario {
+        match self {
+            Self::Drawn => Scenario::drawn(seed, Size::STANDARD),
+            Self::Day { parents, slices } => Scenario::day(seed, *parents, *slices),
+            Self::File { file, .. } => file.scenario(seed),
+        }
+    }
 }
 
 impl Stage {
@@ -125,11 +138,7 @@ impl Stage {
     }
 
     fn scenario(&self, seed: u64) -> Scenario {
-        let scenario = match &self.plot {
-            Plot::Drawn => Scenario::drawn(seed, Size::STANDARD),
-            Plot::Day { parents, slices } => Scenario::day(seed, *parents, *slices),
-            Plot::File { file, .. } => file.scenario(seed),
-        };
+        let scenario = self.plot.scenario(seed);
         match &self.faults {
             Some(Places(places)) => scenario.with_only(places),
             None => scenario,
@@ -140,16 +149,50 @@ impl Stage {
         !matches!(self.plot, Plot::Day { .. })
     }
 
-    /// The words that run it again.
+    /// Whether every fault that is asked for is one of the scenario's.
+    fn check(&self, seed: u64) -> Result<(), CliError> {
+        let Some(Places(places)) = &self.faults else { return Ok(()) };
+        let there_are = self.plot.scenario(seed).faults.len();
+        match places.iter().find(|place| **place >= there_are) {
+            Some(place) => {
+                let text = format!("--faults: there is no fault {place}, the scenario has {there_are} of them, from 0");
+                Err(CliError::Usage(text))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The words that run it again, with its own faults.
+    fn again(&self, seed: u64) -> String {
+        match &self.faults {
+            Some(Places(places)) => format!("{}{}", self.command(seed), with_faults(places)),
+            None => self.command(seed),
+        }
+    }
+
+    /// The words that run the whole scenario.
     fn command(&self, seed: u64) -> String {
         match &self.plot {
             Plot::Drawn => format!("tranche simulate --seed {seed}"),
             Plot::Day { parents, slices } => {
                 format!("tranche simulate --day --parents {parents} --slices {slices} --seed {seed}")
             }
-            Plot::File { path, .. } => format!("tranche simulate --scenario {} --seed {seed}", path.display()),
+            Plot::File { path, .. } => format!("tranche simulate --scenario {} --seed {seed}", quoted(path)),
         }
     }
+}
+
+/// The words that let only these faults happen.
+fn with_faults(places: &[usize]) -> String {
+    let list = places.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
+    format!(" --faults {}", if list.is_empty() { "none" } else { &list })
+}
+
+/// A path as a shell takes it.
+fn quoted(path: &std::path::Path) -> String {
+    let text = path.display().to_string();
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%".contains(c);
+    if text.chars().all(is_plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 
 /// A scenario that has been run.
@@ -177,6 +220,7 @@ pub(super) fn run(args: &SimulateArgs, out: &mut Out) -> Result<(), CliError> {
         return seeds::run(&stage, seeds.clone(), args.json, out);
     }
     let seed = args.seed.unwrap_or_else(|| stage.seed());
+    stage.check(seed)?;
     let ran = match &args.log {
         None => ran(&stage, seed, None),
         Some(path) => {

@@ -259,7 +259,10 @@ impl People {
                     if now < since + PATIENCE {
                         return None;
                     }
-                    if restarted {
+                    // A part that died too often is not rebuilt, and says so: only then an operator starts it all anew.
+                    let gave_up =
+                        house.health.parts().values().any(|part| part.detail.contains("not rebuilt any more"));
+                    if restarted || !gave_up {
                         let reasons = house.gate.reasons(stage.clock.boottime());
                         return self.complain("once nothing goes wrong, trading goes on", format!("{reasons:?}"));
                     }

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io::Read;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -57,6 +58,19 @@ impl fmt::Display for ScenarioError {
     }
 }
 
+/// A larger file is none that somebody wrote.
+const LARGEST: u64 = 1_048_576;
+
+fn limited(path: &Path) -> std::io::Result<String> {
+    let mut text = String::new();
+    std::fs::File::open(path)?.take(LARGEST + 1).read_to_string(&mut text)?;
+    if u64::try_from(text.len()).is_ok_and(|read| read <= LARGEST) {
+        Ok(text)
+    } else {
+        Err(std::io::Error::other("it is larger than 1 MiB"))
+    }
+}
+
 /// A scenario that can be run by any seed.
 #[derive(Debug)]
 pub(super) struct ScenarioFile {
@@ -81,7 +95,7 @@ impl ScenarioFile {
     pub(super) fn read(path: &Path) -> Result<Self, ScenarioError> {
         let unreadable =
             |why: std::io::Error| vec![FieldError::new("the file", "unreadable", format!("can't be read: {why}"))];
-        let text = std::fs::read_to_string(path).map_err(unreadable);
+        let text = limited(path).map_err(unreadable);
         let folder = path.parent().unwrap_or(Path::new(""));
         let scenario = text.and_then(|text| Self::of(&text, folder));
         scenario.map_err(|faults| ScenarioError { file: path.to_owned(), faults })

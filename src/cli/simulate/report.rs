@@ -152,7 +152,7 @@ impl Report {
         let is_watched = !outcome.digest.is_empty();
         Self {
             seed: ran.seed,
-            command: stage.command(ran.seed),
+            command: stage.again(ran.seed),
             parents: Vec::new(),
             orders: Vec::new(),
             totals: Totals::default(),

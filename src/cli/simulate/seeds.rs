@@ -111,17 +111,16 @@ fn on_all_cores(
 ) -> Result<(), CliError> {
     let (next, is_over) = (AtomicU64::new(seeds.start), AtomicBool::new(false));
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
-    let (send, ended) = mpsc::channel();
+    // Bounded: a run holds its whole store.
+    let (send, ended) = mpsc::sync_channel(cores);
     std::thread::scope(|scope| {
         for _ in 0..cores {
             let send = send.clone();
             scope.spawn(|| {
                 let send = send;
                 while !is_over.load(Ordering::Relaxed) {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= seeds.end {
-                        break;
-                    }
+                    let up = |seed: u64| (seed < seeds.end).then(|| seed + 1);
+                    let Ok(seed) = next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, up) else { break };
                     if send.send(ran(stage, seed, None)).is_err() {
                         break;
                     }

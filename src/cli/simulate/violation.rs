@@ -5,8 +5,8 @@ use tranche_simulation::Violation;
 use tranche_simulation::faults::Fault;
 use tranche_simulation::shrink::shrink;
 
-use super::Stage;
 use super::report::seconds;
+use super::{Stage, with_faults};
 
 /// A broken rule.
 #[derive(Debug, Serialize)]
@@ -29,14 +29,10 @@ impl Broken {
         let places = stage.places(&shrunk.kept);
         let faults = places.iter().zip(&shrunk.scenario.faults).map(|(place, fault)| line(*place, fault)).collect();
         let told = Self::in_short(stage, seed, shrunk.violation.as_ref().unwrap_or(violation));
-        let replay = match (&shrunk.violation, places.as_slice()) {
-            // It was not seen again: then all of it is needed to look for it.
-            (None, _) => told.replay,
-            (Some(_), []) => format!("{} --faults none", told.replay),
-            (Some(_), _) => {
-                let list = places.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
-                format!("{} --faults {list}", told.replay)
-            }
+        // What was not seen again needs all of it to look for it.
+        let replay = match &shrunk.violation {
+            None => stage.again(seed),
+            Some(_) => format!("{}{}", stage.command(seed), with_faults(&places)),
         };
         Self { faults, replay, ..told }
     }
@@ -51,7 +47,7 @@ impl Broken {
             at_seconds: seconds(violation.at),
             faults: Vec::new(),
             last_steps: violation.last.clone(),
-            replay: stage.command(seed),
+            replay: stage.again(seed),
         }
     }
 
