@@ -169,7 +169,11 @@ impl CircuitBreaker {
                 Err(overtaken())
             }
             Ok(Err(PersistError::Unavailable)) => Err(CommandError::StoreUnavailable),
-            Ok(Err(PersistError::Unknown)) | Err(_) => Err(CommandError::OutcomeUnknown),
+            // The store may say that it is reset; what is in force here has to be what a restart finds.
+            Ok(Err(PersistError::Unknown)) | Err(_) => {
+                act.save_again(ctx);
+                Err(CommandError::OutcomeUnknown)
+            }
         }))
     }
 

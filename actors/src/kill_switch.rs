@@ -52,6 +52,8 @@ pub(crate) struct KillSwitch {
     carrying_out: u32,
     /// How many engagements are not durable yet.
     saving: u32,
+    /// How many releases are on their way to the store.
+    releasing: u32,
     reading: bool,
     _sentinel: Sentinel,
 }
@@ -76,6 +78,7 @@ impl KillSwitch {
             epoch: 0,
             carrying_out: 0,
             saving: 0,
+            releasing: 0,
             reading: false,
             _sentinel: sentinel,
         }
@@ -112,11 +115,13 @@ impl Handler<Engage> for KillSwitch {
                 self.epoch += 1;
                 self.latch.take_note(known.mode);
                 self.carrying_out += 1;
-                let stopped = stop_sends(self.in_flight.clone(), settle);
-                return Box::pin(stopped.into_actor(self).map(move |_, act, _| {
+                let patience = self.world.clock.boottime() + self.tuning.commit_timeout;
+                let stopped = stop_sends(self.in_flight.clone(), settle).into_actor(self);
+                let written = stopped.then(move |_, act, _| {
                     act.carrying_out -= 1;
-                    Err(CommandError::AlreadyEngaged(Box::new(known)))
-                }));
+                    act.until_written(patience)
+                });
+                return Box::pin(written.map(|(), _, _| Err(CommandError::AlreadyEngaged(Box::new(known)))));
             }
             Engaged::New(state) => (state, "ENGAGED"),
             Engaged::Escalated(state) => (state, "ESCALATED"),
@@ -178,7 +183,7 @@ impl KillSwitch {
     /// Releases the engagement that was in force when the release was asked for; one that came since overtakes it, also
     /// while it waits.
     fn release_of(
-        &self,
+        &mut self,
         release: Disengage,
         epoch: u64,
         patience: Duration,
@@ -212,19 +217,38 @@ impl KillSwitch {
         let write = Write::Kill { state: Box::new(state.clone()), entry };
         let persist = self.lines.persist.clone();
         let saved = async move { persist.ask(Persist { writes: vec![write], lane: Lane::Switches }).await };
-        Box::pin(saved.into_actor(self).map(move |saved, act, ctx| match saved {
-            // Released only once that is durable; until then everything stays as it is.
-            Ok(Ok(_)) if act.epoch == epoch && lock(&act.latch.asked).is_none() => {
-                act.release(state.clone());
-                Ok(state)
+        self.releasing += 1;
+        Box::pin(saved.into_actor(self).map(move |saved, act, ctx| {
+            act.releasing -= 1;
+            match saved {
+                // Released only once that is durable; until then everything stays as it is.
+                Ok(Ok(_)) if act.epoch == epoch && lock(&act.latch.asked).is_none() => {
+                    act.release(state.clone());
+                    Ok(state)
+                }
+                Ok(Ok(_)) => {
+                    act.save_again(ctx);
+                    Err(overtaken())
+                }
+                Ok(Err(PersistError::Unavailable)) => Err(CommandError::StoreUnavailable),
+                // The store may say that it is released; what is in force here has to be what a restart finds.
+                Ok(Err(PersistError::Unknown)) | Err(_) => {
+                    act.save_again(ctx);
+                    Err(CommandError::OutcomeUnknown)
+                }
             }
-            Ok(Ok(_)) => {
-                act.save_again(ctx);
-                Err(overtaken())
-            }
-            Ok(Err(PersistError::Unavailable)) => Err(CommandError::StoreUnavailable),
-            Ok(Err(PersistError::Unknown)) | Err(_) => Err(CommandError::OutcomeUnknown),
         }))
+    }
+
+    /// Until a release that an engagement overtook on its way to the store is followed there by the engagement: else a
+    /// crash would let it through after all. It waits no longer than an engagement does for its own commit.
+    fn until_written(&self, patience: Duration) -> ResponseActFuture<Self, ()> {
+        let is_written = self.releasing == 0 && self.saving == 0;
+        if is_written || self.world.clock.boottime() > patience {
+            return Box::pin(async {}.into_actor(self));
+        }
+        let waited = tokio::time::sleep(Duration::from_millis(20)).into_actor(self);
+        Box::pin(waited.then(move |(), act, _| act.until_written(patience)))
     }
 
     /// Renews the lease on openness. Without Redis this process is the only writer, so what it knows is the truth;
