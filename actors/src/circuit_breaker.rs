@@ -169,8 +169,8 @@ impl CircuitBreaker {
                 Err(overtaken())
             }
             Ok(Err(PersistError::Unavailable)) => Err(CommandError::StoreUnavailable),
-            // The store may say that it is reset; what is in force here has to be what a restart finds.
             Ok(Err(PersistError::Unknown)) | Err(_) => {
+                // It may be written, and what is in force must not end with this process.
                 act.save_again(ctx);
                 Err(CommandError::OutcomeUnknown)
             }

@@ -52,7 +52,7 @@ pub(crate) struct KillSwitch {
     carrying_out: u32,
     /// How many engagements are not durable yet.
     saving: u32,
-    /// How many releases are on their way to the store.
+    /// How many releases are being carried out.
     releasing: u32,
     reading: bool,
     _sentinel: Sentinel,
@@ -149,7 +149,11 @@ impl Handler<Disengage> for KillSwitch {
 
     fn handle(&mut self, release: Disengage, _: &mut Self::Context) -> Self::Result {
         let patience = self.world.clock.boottime() + self.tuning.commit_timeout;
-        self.release_of(release, self.epoch, patience)
+        self.releasing += 1;
+        Box::pin(self.release_of(release, self.epoch, patience).map(|released, act, _| {
+            act.releasing -= 1;
+            released
+        }))
     }
 }
 
@@ -180,10 +184,21 @@ impl Handler<ResumeCancels> for KillSwitch {
 }
 
 impl KillSwitch {
+    /// Until a release that an engagement overtook on its way to the store is followed there by the engagement: else a
+    /// crash would let it through after all. It waits no longer than an engagement does for its own commit.
+    fn until_written(&self, patience: Duration) -> ResponseActFuture<Self, ()> {
+        let is_written = self.releasing == 0 && self.saving == 0;
+        if is_written || self.world.clock.boottime() > patience {
+            return Box::pin(async {}.into_actor(self));
+        }
+        let waited = tokio::time::sleep(Duration::from_millis(20)).into_actor(self);
+        Box::pin(waited.then(move |(), act, _| act.until_written(patience)))
+    }
+
     /// Releases the engagement that was in force when the release was asked for; one that came since overtakes it, also
     /// while it waits.
     fn release_of(
-        &mut self,
+        &self,
         release: Disengage,
         epoch: u64,
         patience: Duration,
@@ -217,38 +232,23 @@ impl KillSwitch {
         let write = Write::Kill { state: Box::new(state.clone()), entry };
         let persist = self.lines.persist.clone();
         let saved = async move { persist.ask(Persist { writes: vec![write], lane: Lane::Switches }).await };
-        self.releasing += 1;
-        Box::pin(saved.into_actor(self).map(move |saved, act, ctx| {
-            act.releasing -= 1;
-            match saved {
-                // Released only once that is durable; until then everything stays as it is.
-                Ok(Ok(_)) if act.epoch == epoch && lock(&act.latch.asked).is_none() => {
-                    act.release(state.clone());
-                    Ok(state)
-                }
-                Ok(Ok(_)) => {
-                    act.save_again(ctx);
-                    Err(overtaken())
-                }
-                Ok(Err(PersistError::Unavailable)) => Err(CommandError::StoreUnavailable),
-                // The store may say that it is released; what is in force here has to be what a restart finds.
-                Ok(Err(PersistError::Unknown)) | Err(_) => {
-                    act.save_again(ctx);
-                    Err(CommandError::OutcomeUnknown)
-                }
+        Box::pin(saved.into_actor(self).map(move |saved, act, ctx| match saved {
+            // Released only once that is durable; until then everything stays as it is.
+            Ok(Ok(_)) if act.epoch == epoch && lock(&act.latch.asked).is_none() => {
+                act.release(state.clone());
+                Ok(state)
+            }
+            Ok(Ok(_)) => {
+                act.save_again(ctx);
+                Err(overtaken())
+            }
+            Ok(Err(PersistError::Unavailable)) => Err(CommandError::StoreUnavailable),
+            Ok(Err(PersistError::Unknown)) | Err(_) => {
+                // It may be written, and what is in force must not end with this process.
+                act.save_again(ctx);
+                Err(CommandError::OutcomeUnknown)
             }
         }))
-    }
-
-    /// Until a release that an engagement overtook on its way to the store is followed there by the engagement: else a
-    /// crash would let it through after all. It waits no longer than an engagement does for its own commit.
-    fn until_written(&self, patience: Duration) -> ResponseActFuture<Self, ()> {
-        let is_written = self.releasing == 0 && self.saving == 0;
-        if is_written || self.world.clock.boottime() > patience {
-            return Box::pin(async {}.into_actor(self));
-        }
-        let waited = tokio::time::sleep(Duration::from_millis(20)).into_actor(self);
-        Box::pin(waited.then(move |(), act, _| act.until_written(patience)))
     }
 
     /// Renews the lease on openness. Without Redis this process is the only writer, so what it knows is the truth;
