@@ -52,6 +52,8 @@ pub(crate) struct KillSwitch {
     carrying_out: u32,
     /// How many engagements are not durable yet.
     saving: u32,
+    /// How many releases are being carried out.
+    releasing: u32,
     reading: bool,
     _sentinel: Sentinel,
 }
@@ -76,6 +78,7 @@ impl KillSwitch {
             epoch: 0,
             carrying_out: 0,
             saving: 0,
+            releasing: 0,
             reading: false,
             _sentinel: sentinel,
         }
@@ -113,11 +116,13 @@ impl Handler<Engage> for KillSwitch {
                 self.epoch += 1;
                 self.latch.take_note(known.mode);
                 self.carrying_out += 1;
-                let stopped = stop_sends(self.in_flight.clone(), settle);
-                return Box::pin(stopped.into_actor(self).map(move |_, act, _| {
+                let patience = self.world.clock.boottime() + self.tuning.commit_timeout;
+                let stopped = stop_sends(self.in_flight.clone(), settle).into_actor(self);
+                let written = stopped.then(move |_, act, _| {
                     act.carrying_out -= 1;
-                    Err(CommandError::AlreadyEngaged(Box::new(known)))
-                }));
+                    act.until_written(patience)
+                });
+                return Box::pin(written.map(|(), _, _| Err(CommandError::AlreadyEngaged(Box::new(known)))));
             }
             Engaged::New(state) => (state, "ENGAGED"),
             Engaged::Escalated(state) => (state, "ESCALATED"),
@@ -145,7 +150,11 @@ impl Handler<Disengage> for KillSwitch {
 
     fn handle(&mut self, release: Disengage, _: &mut Self::Context) -> Self::Result {
         let patience = self.world.clock.boottime() + self.tuning.commit_timeout;
-        self.release_of(release, self.epoch, patience)
+        self.releasing += 1;
+        Box::pin(self.release_of(release, self.epoch, patience).map(|released, act, _| {
+            act.releasing -= 1;
+            released
+        }))
     }
 }
 
@@ -176,6 +185,17 @@ impl Handler<ResumeCancels> for KillSwitch {
 }
 
 impl KillSwitch {
+    /// Until a release that an engagement overtook on its way to the store is followed there by the engagement: else a
+    /// crash would let it through after all. It waits no longer than an engagement does for its own commit.
+    fn until_written(&self, patience: Duration) -> ResponseActFuture<Self, ()> {
+        let is_written = self.releasing == 0 && self.saving == 0;
+        if is_written || self.world.clock.boottime() > patience {
+            return Box::pin(async {}.into_actor(self));
+        }
+        let waited = tokio::time::sleep(Duration::from_millis(20)).into_actor(self);
+        Box::pin(waited.then(move |(), act, _| act.until_written(patience)))
+    }
+
     /// Releases the engagement that was in force when the release was asked for; one that came since overtakes it, also
     /// while it waits.
     fn release_of(

@@ -1,5 +1,9 @@
 //! An engagement or a trip that was answered as durable holds until somebody releases it, over every crash.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tranche_actors::commands::CommandError;
 use tranche_actors::domain::breaker::BreakerWord;
 use tranche_actors::domain::kill::KillState;
 
@@ -7,11 +11,36 @@ use super::{Invariant, Scene};
 use crate::requests::{Reply, Request};
 use crate::tape::Step;
 
+/// Whoever engages what is engaged already is told so within this time, or later without a promise.
+const PROMPT: Duration = Duration::from_secs(1);
+
 #[derive(Default)]
 pub(super) struct PromisedStop {
     engaged: bool,
-    /// Releases that were asked for and not answered: each may be carried out at any time.
-    releasing: u32,
+    /// When each engagement was asked for that is not answered yet.
+    engaging: BTreeMap<u64, Duration>,
+    /// When a release was last asked for: what was asked for later overtakes it.
+    released: Option<Duration>,
+}
+
+impl PromisedStop {
+    fn is_promised(&self, number: u64, reply: &Reply, now: Duration) -> bool {
+        let Some(asked) = self.engaging.get(&number).filter(|asked| Some(**asked) > self.released) else {
+            return false;
+        };
+        match reply {
+            Reply::Engaged(answer) => answer.not_durable.is_empty(),
+            Reply::Refused(CommandError::AlreadyEngaged(_)) => now < *asked + PROMPT,
+            Reply::Refused(_)
+            | Reply::Silence
+            | Reply::Parent(_)
+            | Reply::Single(_)
+            | Reply::CanceledParent(_)
+            | Reply::CanceledOrder(_)
+            | Reply::Disengaged(_)
+            | Reply::Breaker(_) => false,
+        }
+    }
 }
 
 impl Invariant for PromisedStop {
@@ -21,10 +50,13 @@ impl Invariant for PromisedStop {
 
     fn see(&mut self, step: &Step<'_>, scene: &Scene<'_>) -> Result<(), String> {
         match step {
-            Step::Asked(_, Request::Disengage(_)) => (self.engaged, self.releasing) = (false, self.releasing + 1),
-            Step::Replied(_, Request::Disengage(_), _) => self.releasing = self.releasing.saturating_sub(1),
-            Step::Replied(_, _, Reply::Engaged(answer)) if self.releasing == 0 => {
-                self.engaged |= answer.not_durable.is_empty();
+            Step::Asked(_, Request::Disengage(_)) => (self.engaged, self.released) = (false, Some(scene.at)),
+            Step::Asked(number, Request::Engage(_)) => {
+                self.engaging.insert(*number, scene.at);
+            }
+            Step::Replied(number, Request::Engage(_), reply) => {
+                self.engaged |= self.is_promised(*number, reply, scene.at);
+                self.engaging.remove(number);
             }
             _ => {}
         }
