@@ -19,11 +19,10 @@ impl Invariant for Times {
     }
 
     fn see(&mut self, step: &Step<'_>, scene: &Scene<'_>) -> Result<(), String> {
+        // The clock may have been set before anything was sent.
+        let is_steady = self.is_steady(scene);
         let Step::Sent(order) = step else { return Ok(()) };
-        let Some(row) = scene.ledger.order(&order.client_order_id) else { return Ok(()) };
-        if !self.is_steady(scene) {
-            return Ok(());
-        }
+        let Some(row) = scene.ledger.order(&order.client_order_id).filter(|_| is_steady) else { return Ok(()) };
         let grace = if row.slice.is_some() { scene.tuning.grace } else { scene.tuning.single_grace };
         let latest = row.scheduled_time + delta(grace) + delta(scene.tuning.claim);
         if scene.wall < row.scheduled_time || scene.wall > latest {
