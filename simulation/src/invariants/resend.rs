@@ -20,6 +20,8 @@ struct Doubt {
 #[derive(Default)]
 pub(super) struct Resend {
     doubts: BTreeMap<OrderId, Doubt>,
+    /// The same as it was before the last send, whose answer may be that it never counted.
+    before: BTreeMap<OrderId, Doubt>,
 }
 
 impl Invariant for Resend {
@@ -39,13 +41,18 @@ impl Invariant for Resend {
                         return Err(format!("{id} is sent again, and was sent before at {:?}", doubt.sent));
                     }
                 }
-                self.doubts.insert(id.clone(), Doubt { sent: scene.boot, denied: None });
+                let doubt = Doubt { sent: scene.boot, denied: None };
+                if let Some(before) = self.doubts.insert(id.clone(), doubt) {
+                    self.before.insert(id.clone(), before);
+                }
             }
             // A send before this one may still be in doubt; the ledger's mark says so.
-            Step::Answered(id, Err(error))
-                if is_certain(error) && scene.ledger.order(id).is_none_or(|row| row.absent_at.is_none()) =>
-            {
+            Step::Answered(id, Err(error)) if is_certain(error) => {
+                let is_absent = scene.ledger.order(id).is_some_and(|row| row.absent_at.is_some());
                 self.doubts.remove(*id);
+                if let Some(before) = self.before.remove(*id).filter(|_| is_absent) {
+                    self.doubts.insert((*id).clone(), before);
+                }
             }
             Step::LookedUp(id, None) => {
                 if let Some(doubt) = self.doubts.get_mut(*id) {

@@ -19,6 +19,7 @@ impl Invariant for Times {
     }
 
     fn see(&mut self, step: &Step<'_>, scene: &Scene<'_>) -> Result<(), String> {
+        // The clock may have been set before anything was sent.
         let is_steady = self.is_steady(scene);
         let Step::Sent(order) = step else { return Ok(()) };
         let Some(row) = scene.ledger.order(&order.client_order_id).filter(|_| is_steady) else { return Ok(()) };
