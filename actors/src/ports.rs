@@ -4,12 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use futures_util::stream::BoxStream;
 use thiserror::Error;
 
 use crate::domain::names::{BrokerOrderId, OrderId, Symbol};
-use crate::domain::venue::{Execution, NewOrder, Quote, VenueEvent, VenueOrder, VenuePosition, VenueWords};
+use crate::domain::venue::{
+    Allowance, DailyBar, Execution, NewOrder, Quote, VenueAccount, VenueClock, VenueEvent, VenueOrder, VenuePosition,
+    VenueSession, VenueWords,
+};
 
 pub mod store;
 
@@ -55,6 +58,12 @@ pub trait Venue: Send + Sync {
     /// Asks for an order's end. `Ok` means that the request was taken, not that the order has ended.
     async fn cancel(&self, order: &BrokerOrderId) -> Result<(), CancelError>;
 
+    /// Asks to put a new order in a live one's place, once. What it answers is the new order; the old one may trade before
+    /// the change takes place, and then the new one never comes to be.
+    ///
+    /// `Rejected` says that the old order lives on, or has ended: look it up.
+    async fn replace(&self, replaced: &BrokerOrderId, by: &NewOrder) -> Result<VenueOrder, SubmitError>;
+
     /// The order of that client order id, if the venue knows one.
     async fn find(&self, id: &OrderId) -> Result<Option<VenueOrder>, VenueError>;
 
@@ -74,6 +83,22 @@ pub trait Venue: Send + Sync {
 
     /// What the account holds; a symbol that is flat may be missing.
     async fn positions(&self) -> Result<Vec<VenuePosition>, VenueError>;
+
+    /// The account.
+    async fn account(&self) -> Result<VenueAccount, VenueError>;
+
+    /// The venue's clock; `None` where it never closes.
+    async fn clock(&self) -> Result<Option<VenueClock>, VenueError>;
+
+    /// The regular sessions of the days from `first` to `last`, oldest first; days without one are left out. A venue that
+    /// never closes has none.
+    async fn calendar(&self, first: NaiveDate, last: NaiveDate) -> Result<Vec<VenueSession>, VenueError>;
+
+    /// The last complete trading days of a symbol, at most so many, oldest first; none where the venue has no such data.
+    async fn daily_bars(&self, symbol: &Symbol, days: u32) -> Result<Vec<DailyBar>, VenueError>;
+
+    /// What the venue's last answer said of its rate limit, where it says that and the window has not passed.
+    fn allowance(&self) -> Option<Allowance>;
 
     /// The best prices now.
     async fn quote(&self, symbol: &Symbol) -> Result<Quote, VenueError>;

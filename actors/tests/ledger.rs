@@ -83,6 +83,8 @@ fn venue_order(order: &Order, status: VenueStatus, filled: i64) -> VenueOrder {
         filled_qty: Decimal::from(filled),
         filled_avg_price: (filled > 0).then_some(price),
         reason: None,
+        replaces: None,
+        replaced_by: None,
         submitted_at: at(),
     }
 }

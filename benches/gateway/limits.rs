@@ -18,7 +18,7 @@ use tranche_actors::domain::names::{AccountName, Caller, IdempotencyKey, Strateg
 use tranche_actors::domain::plan::{Schedule, Span};
 use tranche_actors::domain::policy::{CatchUp, Completion};
 use tranche_actors::domain::request::{Asked, ParentRequest, PlanRules};
-use tranche_actors::domain::terms::{Instruction, OrderType, Side, Terms, TimeInForce};
+use tranche_actors::domain::terms::{Instruction, Side, Terms, TimeInForce};
 use tranche_actors::ports::store::{Batch, Ownership, Store};
 use tranche_actors::ports::{Clock, Entropy};
 
@@ -106,7 +106,7 @@ fn ten_slices() -> ParentRequest {
         instruction: Instruction {
             symbol: Symbol::parse("AAPL").unwrap(),
             side: Side::Buy,
-            terms: Terms::new(OrderType::Market, None, None).unwrap(),
+            terms: Terms::Market,
             time_in_force: TimeInForce::Day,
             extended_hours: false,
         },

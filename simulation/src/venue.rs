@@ -5,12 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use futures_util::stream::BoxStream;
 use parking_lot::Mutex;
 use rust_decimal::Decimal;
 use tranche_actors::domain::names::{BrokerOrderId, OrderId, Symbol};
-use tranche_actors::domain::venue::{Execution, NewOrder, Quote, VenueEvent, VenueOrder, VenuePosition, VenueWords};
+use tranche_actors::domain::venue::{
+    Allowance, DailyBar, Execution, NewOrder, Quote, VenueAccount, VenueClock, VenueEvent, VenueOrder, VenuePosition,
+    VenueSession, VenueWords,
+};
 use tranche_actors::market::book::{BookOrder, BookState, Change};
 use tranche_actors::market::engine::{Engine, Rules};
 use tranche_actors::market::faults::{Dice, EventFault, RequestFault};
@@ -466,6 +469,10 @@ impl Venue for EngineVenue {
         self.cancel_now(order)
     }
 
+    async fn replace(&self, _: &BrokerOrderId, _: &NewOrder) -> Result<VenueOrder, SubmitError> {
+        Err(SubmitError::Rejected(VenueWords { code: "42210000".to_owned(), message: "not supported".to_owned() }))
+    }
+
     async fn find(&self, id: &OrderId) -> Result<Option<VenueOrder>, VenueError> {
         let found = self.ask("find", |engine| engine.book().find(id).map(shown)).await?;
         if self.desk.lock().dice.as_mut().is_some_and(Dice::lookup_fails) {
@@ -514,6 +521,26 @@ impl Venue for EngineVenue {
         .await
     }
 
+    async fn account(&self) -> Result<VenueAccount, VenueError> {
+        self.ask("account", account).await
+    }
+
+    async fn clock(&self) -> Result<Option<VenueClock>, VenueError> {
+        Ok(None)
+    }
+
+    async fn calendar(&self, _: NaiveDate, _: NaiveDate) -> Result<Vec<VenueSession>, VenueError> {
+        Ok(Vec::new())
+    }
+
+    async fn daily_bars(&self, _: &Symbol, _: u32) -> Result<Vec<DailyBar>, VenueError> {
+        Ok(Vec::new())
+    }
+
+    fn allowance(&self) -> Option<Allowance> {
+        None
+    }
+
     async fn quote(&self, symbol: &Symbol) -> Result<Quote, VenueError> {
         let now = self.clock.wall();
         self.ask("quote", |engine| engine.quote(symbol, now)).await
@@ -524,6 +551,17 @@ impl Venue for EngineVenue {
         let (desk, clock, streams, tape) =
             (Arc::clone(&self.desk), Arc::clone(&self.clock), self.streams.clone(), self.tape.clone());
         Ok(self.streams.subscribe(self.life.clone(), move || settle(&desk, &clock, &streams, &tape)))
+    }
+}
+
+fn account(engine: &Engine) -> VenueAccount {
+    let cash = engine.book().cash();
+    VenueAccount {
+        status: "ACTIVE".to_owned(),
+        trading_blocked: false,
+        equity: cash,
+        cash,
+        buying_power: cash - engine.book().reserved(),
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
 use thiserror::Error;
@@ -17,7 +17,10 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::{JoinError, JoinHandle};
 use tranche_actors::domain::fault::FieldError;
 use tranche_actors::domain::names::{BrokerOrderId, OrderId, Symbol};
-use tranche_actors::domain::venue::{Execution, NewOrder, Quote, VenueEvent, VenueOrder, VenuePosition};
+use tranche_actors::domain::venue::{
+    Allowance, DailyBar, Execution, NewOrder, Quote, VenueAccount, VenueClock, VenueEvent, VenueOrder, VenuePosition,
+    VenueSession, VenueWords,
+};
 use tranche_actors::market::book::BookOrder;
 use tranche_actors::market::engine::{Engine, Rules};
 use tranche_actors::market::faults::Dice;
@@ -187,6 +190,10 @@ impl Venue for PaperVenue {
         Self::answer(answer).await.unwrap_or_else(|| Err(closed().into()))
     }
 
+    async fn replace(&self, _: &BrokerOrderId, _: &NewOrder) -> Result<VenueOrder, SubmitError> {
+        Err(SubmitError::Rejected(VenueWords { code: "42210000".to_owned(), message: "not supported".to_owned() }))
+    }
+
     async fn find(&self, id: &OrderId) -> Result<Option<VenueOrder>, VenueError> {
         let id = id.clone();
         self.look(move |engine, _| engine.book().find(&id).map(shown)).await
@@ -233,6 +240,26 @@ impl Venue for PaperVenue {
         self.look(positions).await
     }
 
+    async fn account(&self) -> Result<VenueAccount, VenueError> {
+        self.look(|engine, _| account(engine)).await
+    }
+
+    async fn clock(&self) -> Result<Option<VenueClock>, VenueError> {
+        Ok(None)
+    }
+
+    async fn calendar(&self, _: NaiveDate, _: NaiveDate) -> Result<Vec<VenueSession>, VenueError> {
+        Ok(Vec::new())
+    }
+
+    async fn daily_bars(&self, _: &Symbol, _: u32) -> Result<Vec<DailyBar>, VenueError> {
+        Ok(Vec::new())
+    }
+
+    fn allowance(&self) -> Option<Allowance> {
+        None
+    }
+
     async fn quote(&self, symbol: &Symbol) -> Result<Quote, VenueError> {
         let symbol = symbol.clone();
         self.look(move |engine, now| engine.quote(&symbol, now)).await
@@ -252,6 +279,17 @@ impl Venue for PaperVenue {
             Some((event, events))
         };
         Ok(stream::unfold(events, next).boxed())
+    }
+}
+
+fn account(engine: &Engine) -> VenueAccount {
+    let cash = engine.book().cash();
+    VenueAccount {
+        status: "ACTIVE".to_owned(),
+        trading_blocked: false,
+        equity: cash,
+        cash,
+        buying_power: cash - engine.book().reserved(),
     }
 }
 

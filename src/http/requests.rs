@@ -12,7 +12,7 @@ use tranche_actors::domain::plan::{Schedule, Span};
 use tranche_actors::domain::policy::{CatchUp, Completion};
 use tranche_actors::domain::request::{ParentRequest, SingleRequest};
 use tranche_actors::domain::status::OperatorEnd;
-use tranche_actors::domain::terms::{Instruction, OrderType, Side, Terms, TimeInForce};
+use tranche_actors::domain::terms::{Instruction, OrderType, Prices, Side, Terms, TimeInForce};
 use tranche_actors::domain::text::BadText;
 
 use super::canonical::Canonical;
@@ -25,11 +25,14 @@ pub(super) const MAX_REASON: usize = 500;
 /// clients and proxies resolve before anything is sent.
 const PATH_WORDS: [&str; 3] = ["slice", ".", ".."];
 
+const BUILT_TYPES: &[OrderType] = &[OrderType::Market, OrderType::Limit, OrderType::Stop, OrderType::StopLimit];
+const BUILT_TIMES: &[TimeInForce] = &[TimeInForce::Day, TimeInForce::Gtc, TimeInForce::Ioc, TimeInForce::Fok];
+
 const SIDES: Choice<Side> = Choice { all: Side::ALL, word: Side::as_str, designed: &[] };
 const ORDER_TYPES: Choice<OrderType> =
-    Choice { all: OrderType::ALL, word: OrderType::as_str, designed: &["trailing_stop"] };
+    Choice { all: BUILT_TYPES, word: OrderType::as_str, designed: &["trailing_stop"] };
 const TIMES_IN_FORCE: Choice<TimeInForce> =
-    Choice { all: TimeInForce::ALL, word: TimeInForce::as_str, designed: &["opg", "cls"] };
+    Choice { all: BUILT_TIMES, word: TimeInForce::as_str, designed: &["opg", "cls"] };
 const CATCH_UPS: Choice<CatchUp> = Choice { all: CatchUp::ALL, word: CatchUp::as_str, designed: &["spread"] };
 const COMPLETIONS: Choice<Completion> = Choice { all: Completion::ALL, word: Completion::as_str, designed: &["cross"] };
 const ENDS: Choice<OperatorEnd> = Choice { all: OperatorEnd::ALL, word: OperatorEnd::as_str, designed: &[] };
@@ -162,7 +165,7 @@ fn terms(fields: &mut Fields<'_>) -> Option<OrderTerms> {
     let time_in_force = if names_a_time { time_in_force } else { Some(TimeInForce::Day) };
     if let Some(order_type) = order_type {
         let (limit, stop) = match order_type {
-            OrderType::Market => (false, false),
+            OrderType::Market | OrderType::TrailingStop => (false, false),
             OrderType::Limit => (true, false),
             OrderType::Stop => (false, true),
             OrderType::StopLimit => (true, true),
@@ -186,7 +189,11 @@ fn terms(fields: &mut Fields<'_>) -> Option<OrderTerms> {
         let rule = "is for limit orders with time_in_force day only";
         fields.fault("extended_hours", "wrong_combination", rule);
     }
-    Some(OrderTerms { terms: Terms::new(order_type?, limit, stop)?, time_in_force: time_in_force?, extended_hours })
+    Some(OrderTerms {
+        terms: Terms::new(order_type?, Prices { limit, stop, ..Prices::default() })?,
+        time_in_force: time_in_force?,
+        extended_hours,
+    })
 }
 
 fn or_default<T>(fields: &mut Fields<'_>, name: &str, parse: fn(&str) -> Result<T, BadText>) -> Option<T> {

@@ -10,7 +10,7 @@ use super::money::{Price, Qty, canonical};
 use super::names::{AccountName, Caller, IdempotencyKey, OrderId, StrategyId};
 use super::plan::{Schedule, Span};
 use super::policy::{CatchUp, Completion};
-use super::terms::{Instruction, TimeInForce};
+use super::terms::{Instruction, TimeInForce, Trail};
 
 /// The account and the strategy of a request that names none.
 pub const DEFAULT_NAME: &str = "default";
@@ -108,6 +108,11 @@ fn shared_extras(order: &Instruction, scope: IdScope<'_>) -> Vec<(&'static str, 
     }
     if order.extended_hours {
         extras.push(("extended_hours", "true".to_owned()));
+    }
+    match order.terms.trail() {
+        Some(Trail::Price { trail_price }) => extras.push(("trail_price", canonical(trail_price.get()))),
+        Some(Trail::Percent { trail_percent }) => extras.push(("trail_percent", canonical(trail_percent.get()))),
+        None => {}
     }
     if let Some((caller, key)) = scope.key {
         extras.push(("idempotency_key", format!("{caller}:{key}")));

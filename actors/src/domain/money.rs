@@ -22,6 +22,11 @@ pub struct Qty(Decimal);
 #[serde(try_from = "Decimal")]
 pub struct Price(Decimal);
 
+/// A share in hundredths: above zero, below 100, at most nine decimal places.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "Decimal")]
+pub struct Percent(Decimal);
+
 impl Qty {
     /// # Errors
     /// The rule that the number breaks.
@@ -47,6 +52,30 @@ impl Price {
     #[must_use]
     pub const fn get(self) -> Decimal {
         self.0
+    }
+}
+
+impl Percent {
+    /// # Errors
+    /// The rule that the number breaks.
+    pub fn new(value: Decimal) -> Result<Self, BadText> {
+        if value >= Decimal::ONE_HUNDRED {
+            return Err(BadText { rule: "must be below 100" });
+        }
+        bounded(value, Decimal::ONE_HUNDRED, "must be below 100").map(Self)
+    }
+
+    /// The number itself.
+    #[must_use]
+    pub const fn get(self) -> Decimal {
+        self.0
+    }
+}
+
+impl TryFrom<Decimal> for Percent {
+    type Error = BadText;
+    fn try_from(value: Decimal) -> Result<Self, BadText> {
+        Self::new(value)
     }
 }
 

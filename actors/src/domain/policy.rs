@@ -27,7 +27,7 @@ impl Completion {
     pub const fn of(time_in_force: TimeInForce) -> Self {
         match time_in_force {
             TimeInForce::Day => Self::Cancel,
-            TimeInForce::Gtc | TimeInForce::Ioc | TimeInForce::Fok => Self::Leave,
+            TimeInForce::Gtc | TimeInForce::Ioc | TimeInForce::Fok | TimeInForce::Opg | TimeInForce::Cls => Self::Leave,
         }
     }
 }

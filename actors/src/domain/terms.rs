@@ -3,7 +3,7 @@
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
-use super::money::{Price, Qty};
+use super::money::{Percent, Price, Qty};
 use super::names::Symbol;
 use super::text::words;
 
@@ -39,6 +39,7 @@ words!(
         Limit = "limit",
         Stop = "stop",
         StopLimit = "stop_limit",
+        TrailingStop = "trailing_stop",
     }
 );
 
@@ -53,6 +54,10 @@ words!(
         Ioc = "ioc",
         /// All at once or nothing.
         Fok = "fok",
+        /// In the opening auction.
+        Opg = "opg",
+        /// In the closing auction.
+        Cls = "cls",
     }
 );
 
@@ -79,20 +84,65 @@ pub enum Terms {
         /// The price that triggers.
         stop_price: Price,
     },
+    /// At the market once the price has come back from its best by the trail.
+    TrailingStop {
+        /// How far behind the best price the stop follows.
+        #[serde(flatten)]
+        trail: Trail,
+    },
+}
+
+/// How far a trailing stop follows behind the best price since it was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Trail {
+    /// By a distance in the quote currency.
+    Price {
+        /// The distance.
+        trail_price: Price,
+    },
+    /// By a share of the best price.
+    Percent {
+        /// The share, in hundredths.
+        trail_percent: Percent,
+    },
+}
+
+/// The prices that came with a type, before it is known whether they fit it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Prices {
+    /// The limit price.
+    pub limit: Option<Price>,
+    /// The stop price.
+    pub stop: Option<Price>,
+    /// The trail as a distance.
+    pub trail_price: Option<Price>,
+    /// The trail as a share.
+    pub trail_percent: Option<Percent>,
 }
 
 impl Terms {
     /// The terms of a type with the prices given, if these are just the prices that the type takes.
     #[must_use]
-    pub const fn new(order_type: OrderType, limit: Option<Price>, stop: Option<Price>) -> Option<Self> {
-        match (order_type, limit, stop) {
-            (OrderType::Market, None, None) => Some(Self::Market),
-            (OrderType::Limit, Some(limit_price), None) => Some(Self::Limit { limit_price }),
-            (OrderType::Stop, None, Some(stop_price)) => Some(Self::Stop { stop_price }),
-            (OrderType::StopLimit, Some(limit_price), Some(stop_price)) => {
+    pub const fn new(order_type: OrderType, prices: Prices) -> Option<Self> {
+        let Prices { limit, stop, trail_price, trail_percent } = prices;
+        match (order_type, limit, stop, trail_price, trail_percent) {
+            (OrderType::Market, None, None, None, None) => Some(Self::Market),
+            (OrderType::Limit, Some(limit_price), None, None, None) => Some(Self::Limit { limit_price }),
+            (OrderType::Stop, None, Some(stop_price), None, None) => Some(Self::Stop { stop_price }),
+            (OrderType::StopLimit, Some(limit_price), Some(stop_price), None, None) => {
                 Some(Self::StopLimit { limit_price, stop_price })
             }
-            (OrderType::Market | OrderType::Limit | OrderType::Stop | OrderType::StopLimit, _, _) => None,
+            (OrderType::TrailingStop, None, None, Some(trail_price), None) => {
+                Some(Self::TrailingStop { trail: Trail::Price { trail_price } })
+            }
+            (OrderType::TrailingStop, None, None, None, Some(trail_percent)) => {
+                Some(Self::TrailingStop { trail: Trail::Percent { trail_percent } })
+            }
+            (
+                OrderType::Market | OrderType::Limit | OrderType::Stop | OrderType::StopLimit | OrderType::TrailingStop,
+                ..,
+            ) => None,
         }
     }
 
@@ -104,6 +154,7 @@ impl Terms {
             Self::Limit { .. } => OrderType::Limit,
             Self::Stop { .. } => OrderType::Stop,
             Self::StopLimit { .. } => OrderType::StopLimit,
+            Self::TrailingStop { .. } => OrderType::TrailingStop,
         }
     }
 
@@ -112,7 +163,7 @@ impl Terms {
     pub const fn limit_price(self) -> Option<Price> {
         match self {
             Self::Limit { limit_price } | Self::StopLimit { limit_price, .. } => Some(limit_price),
-            Self::Market | Self::Stop { .. } => None,
+            Self::Market | Self::Stop { .. } | Self::TrailingStop { .. } => None,
         }
     }
 
@@ -121,8 +172,28 @@ impl Terms {
     pub const fn stop_price(self) -> Option<Price> {
         match self {
             Self::Stop { stop_price } | Self::StopLimit { stop_price, .. } => Some(stop_price),
-            Self::Market | Self::Limit { .. } => None,
+            Self::Market | Self::Limit { .. } | Self::TrailingStop { .. } => None,
         }
+    }
+
+    /// How far the stop follows, where the type has a trail.
+    #[must_use]
+    pub const fn trail(self) -> Option<Trail> {
+        match self {
+            Self::TrailingStop { trail } => Some(trail),
+            Self::Market | Self::Limit { .. } | Self::Stop { .. } | Self::StopLimit { .. } => None,
+        }
+    }
+
+    /// All prices of these terms.
+    #[must_use]
+    pub const fn prices(self) -> Prices {
+        let (trail_price, trail_percent) = match self.trail() {
+            Some(Trail::Price { trail_price }) => (Some(trail_price), None),
+            Some(Trail::Percent { trail_percent }) => (None, Some(trail_percent)),
+            None => (None, None),
+        };
+        Prices { limit: self.limit_price(), stop: self.stop_price(), trail_price, trail_percent }
     }
 }
 
@@ -189,13 +260,21 @@ mod tests {
     #[test]
     fn a_type_takes_just_its_prices() {
         let price = Some(Price::new(Decimal::TEN).unwrap());
+        let percent = Some(Percent::new(Decimal::TWO).unwrap());
+        let subsets = (0..16_u8).map(|given| Prices {
+            limit: price.filter(|_| given & 1 > 0),
+            stop: price.filter(|_| given & 2 > 0),
+            trail_price: price.filter(|_| given & 4 > 0),
+            trail_percent: percent.filter(|_| given & 8 > 0),
+        });
         for order_type in OrderType::ALL {
-            let fitting = [(None, None), (price, None), (None, price), (price, price)]
-                .into_iter()
-                .filter_map(|(limit, stop)| Terms::new(*order_type, limit, stop))
-                .collect::<Vec<_>>();
-            assert_eq!(fitting.len(), 1, "{order_type}");
-            assert_eq!(fitting[0].order_type(), *order_type);
+            let fitting = subsets.clone().filter(|prices| Terms::new(*order_type, *prices).is_some());
+            let fitting = fitting.collect::<Vec<_>>();
+            assert_eq!(fitting.len(), if *order_type == OrderType::TrailingStop { 2 } else { 1 }, "{order_type}");
+            for prices in fitting {
+                let terms = Terms::new(*order_type, prices).unwrap();
+                assert_eq!((terms.order_type(), terms.prices()), (*order_type, prices));
+            }
         }
     }
 

@@ -1,6 +1,8 @@
 //! What a venue says: its view of an order, its executions, its quotes.
 
-use chrono::{DateTime, Utc};
+use std::time::Duration;
+
+use chrono::{DateTime, NaiveDate, Utc};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
@@ -89,6 +91,10 @@ pub struct VenueOrder {
     pub filled_avg_price: Option<Decimal>,
     /// Why it ended, where the venue says so.
     pub reason: Option<VenueWords>,
+    /// The order whose place it took.
+    pub replaces: Option<BrokerOrderId>,
+    /// The order that took its place.
+    pub replaced_by: Option<BrokerOrderId>,
     /// When the venue took it.
     pub submitted_at: DateTime<Utc>,
 }
@@ -147,6 +153,65 @@ pub struct VenuePosition {
     pub symbol: Symbol,
     /// How much.
     pub qty: Decimal,
+}
+
+/// What the venue says of the account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VenueAccount {
+    /// The venue's word for its status, such as `ACTIVE`.
+    pub status: String,
+    /// The venue takes no orders of it.
+    pub trading_blocked: bool,
+    /// What it is worth, in its currency.
+    pub equity: Decimal,
+    /// How much of that is cash; negative is owed.
+    pub cash: Decimal,
+    /// For how much it may buy.
+    pub buying_power: Decimal,
+}
+
+/// The venue's own clock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VenueClock {
+    /// The time there.
+    pub at: DateTime<Utc>,
+    /// Whether the regular session is on.
+    pub is_open: bool,
+    /// When the next session opens.
+    pub next_open: DateTime<Utc>,
+    /// When this session closes, or the next one.
+    pub next_close: DateTime<Utc>,
+}
+
+/// One trading day's regular session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VenueSession {
+    /// The trading day, as the venue dates it.
+    pub date: NaiveDate,
+    /// When it opens.
+    pub opens: DateTime<Utc>,
+    /// When it closes.
+    pub closes: DateTime<Utc>,
+}
+
+/// What a symbol did on one trading day.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DailyBar {
+    /// The trading day, as the venue dates it.
+    pub date: NaiveDate,
+    /// The last price.
+    pub close: Decimal,
+    /// How many units traded.
+    pub volume: Decimal,
+}
+
+/// What the venue's last answer said of its rate limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Allowance {
+    /// How many requests it still takes in the present window.
+    pub remaining: u32,
+    /// How long until the next window, from when this is asked.
+    pub resets_in: Duration,
 }
 
 /// The best prices of a moment.

@@ -127,6 +127,8 @@ impl Engine {
             filled_qty: Decimal::ZERO,
             filled_avg_price: None,
             reason: None,
+            replaces: None,
+            replaced_by: None,
             submitted_at: now,
         };
         changes.push(self.book.admit(BookOrder {
@@ -141,7 +143,7 @@ impl Engine {
         }));
         self.match_order(seq, now, &mut changes);
         match time_in_force {
-            TimeInForce::Day | TimeInForce::Gtc => {}
+            TimeInForce::Day | TimeInForce::Gtc | TimeInForce::Opg | TimeInForce::Cls => {}
             TimeInForce::Ioc | TimeInForce::Fok => {
                 let reason = words("time_in_force", "the rest could not be filled at once");
                 changes.extend(self.book.end(seq, VenueStatus::Canceled, Some(reason), now));
@@ -195,6 +197,9 @@ impl Engine {
         if self.rules.refused.contains(&order.symbol) {
             return Err(rejected("42210000", &format!("asset {} is not tradable", order.symbol)));
         }
+        if order.terms.trail().is_some() || matches!(order.time_in_force, TimeInForce::Opg | TimeInForce::Cls) {
+            return Err(rejected("42210000", "order type or time in force is not supported"));
+        }
         let at_once = matches!(order.time_in_force, TimeInForce::Ioc | TimeInForce::Fok);
         if at_once && order.terms.stop_price().is_some() {
             return Err(rejected("42210000", "stop orders must be day or gtc"));
@@ -211,7 +216,7 @@ impl Engine {
         let price = match terms {
             Terms::Limit { limit_price } | Terms::StopLimit { limit_price, .. } => *limit_price,
             Terms::Stop { stop_price } => fills::worsened(*side, *stop_price, self.rules.slippage_bps),
-            Terms::Market => {
+            Terms::Market | Terms::TrailingStop { .. } => {
                 let index = self.quotes.index_at(symbol, now);
                 let present = self.present.get(symbol).filter(|present| present.index == index);
                 let touch = match present {

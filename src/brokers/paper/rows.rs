@@ -5,7 +5,7 @@ use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use tranche_actors::domain::money::{Price, Qty};
 use tranche_actors::domain::names::{BrokerOrderId, OrderId, Symbol};
-use tranche_actors::domain::terms::{Instruction, OrderType, Side, Terms, TimeInForce};
+use tranche_actors::domain::terms::{Instruction, OrderType, Prices, Side, Terms, TimeInForce};
 use tranche_actors::domain::venue::{Execution, VenueOrder, VenueStatus, VenueWords};
 use tranche_actors::market::book::BookOrder;
 
@@ -118,7 +118,8 @@ impl TryFrom<OrderRow> for BookOrder {
     type Error = String;
 
     fn try_from(row: OrderRow) -> Result<Self, String> {
-        let terms = Terms::new(row.order_type, row.limit_price, row.stop_price);
+        let terms =
+            Terms::new(row.order_type, Prices { limit: row.limit_price, stop: row.stop_price, ..Prices::default() });
         let terms = terms.ok_or_else(|| format!("{} has prices that its type doesn't take", row.broker_order_id))?;
         let reason = row.reason_code.zip(row.reason_message);
         Ok(Self {
@@ -138,6 +139,8 @@ impl TryFrom<OrderRow> for BookOrder {
                 filled_qty: row.filled_qty,
                 filled_avg_price: row.filled_avg_price,
                 reason: reason.map(|(code, message)| VenueWords { code, message }),
+                replaces: None,
+                replaced_by: None,
                 submitted_at: row.submitted_at,
             },
             cost: row.cost,

@@ -187,6 +187,8 @@ pub(crate) fn at_venue(order: &Order, status: VenueStatus, filled: i64, avg: Opt
             filled_qty: Decimal::from(filled),
             filled_avg_price: avg.map(dec),
             reason: None,
+            replaces: None,
+            replaced_by: None,
             submitted_at: start(),
         },
         executions: Vec::new(),

@@ -15,7 +15,7 @@ use tranche_actors::domain::parent::{Benchmark, Parent, ParentStatus, Progress};
 use tranche_actors::domain::policy::{CatchUp, Completion};
 use tranche_actors::domain::position::Position;
 use tranche_actors::domain::status::OrderStatus;
-use tranche_actors::domain::terms::{Instruction, OrderType, Side, Terms, TimeInForce};
+use tranche_actors::domain::terms::{Instruction, OrderType, Prices, Side, Terms, TimeInForce};
 use tranche_actors::domain::venue::{Execution, VenueStatus};
 use tranche_actors::ports::store::{LedgerEvent, StoreError};
 
@@ -116,9 +116,10 @@ pub(super) fn json<T: DeserializeOwned>(text: &str) -> Option<T> {
 fn instruction(row: &SqliteRow) -> Result<Instruction, StoreError> {
     let order_type = cell(row, "order_type", OrderType::from_word)?;
     let (limit, stop) = (maybe(row, "limit_price", price)?, maybe(row, "stop_price", price)?);
-    let terms = Terms::new(order_type, limit, stop).ok_or_else(|| StoreError::Corrupt {
-        detail: format!("a {order_type} order with limit price {limit:?} and stop price {stop:?}"),
-    })?;
+    let terms =
+        Terms::new(order_type, Prices { limit, stop, ..Prices::default() }).ok_or_else(|| StoreError::Corrupt {
+            detail: format!("a {order_type} order with limit price {limit:?} and stop price {stop:?}"),
+        })?;
     Ok(Instruction {
         symbol: cell(row, "symbol", symbol)?,
         side: cell(row, "side", Side::from_word)?,
