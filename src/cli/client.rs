@@ -85,6 +85,7 @@ impl Client {
             return Err(CliError::Usage(format!("{rule}; got {url:?}")));
         }
         // Neither a proxy nor a redirect may get hold of the key.
+        crate::tls::install();
         let http = reqwest::Client::builder()
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())

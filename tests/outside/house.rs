@@ -308,6 +308,7 @@ pub(crate) type Answer = (u16, Value);
 
 impl Api {
     pub(crate) fn new(address: &str) -> Self {
+        tranche::tls::install();
         let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(60)).build().unwrap();
         Self { base: format!("http://{address}"), client }
     }
