@@ -24,6 +24,7 @@ use crate::watch::Sentinel;
 use budget::{Budget, Lane};
 use unknowns::Unknown;
 
+pub(crate) use budget::Patience;
 pub(crate) use cancels::CancelMarked;
 pub(crate) use stream::Listen;
 pub(crate) use unknowns::Adopt;
@@ -134,11 +135,11 @@ pub(crate) struct Broker {
 impl Broker {
     pub(crate) fn new(
         (world, tuning, gate): (World, Tuning, Gate),
-        (in_flight, doubtful): (InFlight, Doubtful),
+        (in_flight, doubtful, patience): (InFlight, Doubtful, Patience),
         lines: BrokerLines,
         sentinel: Sentinel,
     ) -> Self {
-        let budget = Budget::new(tuning.requests_per_minute, &world.clock);
+        let budget = Budget::new(tuning.requests_per_minute, &world.clock, patience);
         Self {
             world,
             tuning,

@@ -9,7 +9,7 @@ use actix::{
 use futures_util::stream;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::broker::{Broker, BrokerTurned};
+use crate::broker::{Broker, BrokerTurned, Patience};
 use crate::circuit_breaker::CircuitBreaker;
 use crate::commands::Desk;
 use crate::domain::names::OrderId;
@@ -66,6 +66,7 @@ pub struct Supervisor {
     lines: Lines,
     in_flight: InFlight,
     doubtful: Doubtful,
+    patience: Patience,
     deaths: mpsc::UnboundedSender<Role>,
     reported: Option<mpsc::UnboundedReceiver<Role>>,
     ownership: Option<Ownership>,
@@ -120,6 +121,7 @@ pub fn start(world: World, tuning: Tuning, fatal: oneshot::Sender<()>) -> House 
         lines,
         in_flight: in_flight.clone(),
         doubtful: doubtful.clone(),
+        patience: Patience::default(),
         deaths,
         reported: Some(reported),
         ownership: None,

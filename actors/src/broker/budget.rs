@@ -2,6 +2,7 @@
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use governor::clock::{Clock as GovernorClock, Reference};
@@ -31,8 +32,22 @@ type Limiter = RateLimiter<NotKeyed, InMemoryState, OurClock, NoOpMiddleware<Nan
 /// The budget of one account. It begins empty, since the process before may just have spent it.
 pub(super) struct Budget {
     limits: Option<Limits>,
-    /// The broker asked for patience until then, on the clock that counts suspended time.
-    not_before: Duration,
+    patience: Patience,
+}
+
+/// Until when the broker asked for patience, in nanoseconds of the clock that counts suspended time. What is claimed
+/// already asks it once more at the wire.
+///
+/// It outlives the broker's actor: whoever is rebuilt must not forget what was asked of the one before.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Patience(Arc<AtomicU64>);
+
+impl Patience {
+    /// How long new orders still have to wait.
+    pub(super) fn left(&self, now: Duration) -> Option<Duration> {
+        let until = Duration::from_nanos(self.0.load(Ordering::SeqCst));
+        until.checked_sub(now).filter(|left| !left.is_zero())
+    }
 }
 
 struct Limits {
@@ -54,12 +69,12 @@ impl GovernorClock for OurClock {
 }
 
 impl Budget {
-    pub(super) fn new(per_minute: Option<NonZeroU32>, clock: &Arc<dyn Clock>) -> Self {
+    pub(super) fn new(per_minute: Option<NonZeroU32>, clock: &Arc<dyn Clock>, patience: Patience) -> Self {
         let limits = per_minute.map(|limit| {
             let limit = limit.get().max(SMALLEST);
             Limits { whole: limiter(limit, clock), orders: limiter((limit - limit / 10).max(1), clock), held: false }
         });
-        Self { limits, not_before: Duration::ZERO }
+        Self { limits, patience }
     }
 
     /// Takes a token.
@@ -67,8 +82,10 @@ impl Budget {
     /// # Errors
     /// How long to wait before there is one.
     pub(super) fn take(&mut self, lane: Lane, now: Duration) -> Result<(), Duration> {
-        if lane == Lane::Orders && now < self.not_before {
-            return Err(self.not_before - now);
+        if lane == Lane::Orders
+            && let Some(left) = self.patience.left(now)
+        {
+            return Err(left);
         }
         let Some(limits) = &mut self.limits else { return Ok(()) };
         if lane == Lane::Orders && !limits.held {
@@ -84,7 +101,13 @@ impl Budget {
 
     /// No new orders for so long: the broker said so.
     pub(super) fn pause(&mut self, now: Duration, wait: Duration) {
-        self.not_before = self.not_before.max(now + wait);
+        let until = u64::try_from((now + wait).as_nanos()).unwrap_or(u64::MAX);
+        self.patience.0.fetch_max(until, Ordering::SeqCst);
+    }
+
+    /// What the broker asked for, as the wire reads it.
+    pub(super) fn patience(&self) -> Patience {
+        self.patience.clone()
     }
 }
 
@@ -136,7 +159,7 @@ mod tests {
     fn run(limit: u32, asks: &[(bool, u64)]) -> Vec<(bool, u64)> {
         let hand = Arc::new(Hand::default());
         let clock: Arc<dyn Clock> = hand.clone();
-        let mut budget = Budget::new(NonZeroU32::new(limit), &clock);
+        let mut budget = Budget::new(NonZeroU32::new(limit), &clock, Patience::default());
         let mut taken = Vec::new();
         for (is_order, step) in asks {
             hand.0.fetch_add(*step, Ordering::Relaxed);
@@ -165,7 +188,7 @@ mod tests {
     fn the_budget_begins_empty_and_says_how_long_to_wait() {
         let hand = Arc::new(Hand::default());
         let clock: Arc<dyn Clock> = hand.clone();
-        let mut budget = Budget::new(NonZeroU32::new(600), &clock);
+        let mut budget = Budget::new(NonZeroU32::new(600), &clock, Patience::default());
         let wait = budget.take(Lane::Orders, hand.boottime()).unwrap_err();
         assert!(wait < Duration::from_millis(200), "{wait:?}");
         hand.0.fetch_add(u64::try_from(wait.as_millis()).unwrap() + 1, Ordering::Relaxed);
@@ -183,7 +206,7 @@ mod tests {
     #[test]
     fn a_broker_that_asks_for_patience_gets_it_for_new_orders_alone() {
         let clock: Arc<dyn Clock> = Arc::new(Hand::default());
-        let mut budget = Budget::new(None, &clock);
+        let mut budget = Budget::new(None, &clock, Patience::default());
         budget.pause(Duration::ZERO, Duration::from_secs(3));
         assert_eq!(budget.take(Lane::Orders, Duration::from_secs(1)), Err(Duration::from_secs(2)));
         assert_eq!(budget.take(Lane::Control, Duration::from_secs(1)), Ok(()));
