@@ -18,14 +18,20 @@ use tranche_actors::market::book::{BookOrder, BookState, Change};
 use tranche_actors::market::engine::{Engine, Rules};
 use tranche_actors::market::faults::{Dice, EventFault, RequestFault};
 use tranche_actors::market::quotes::Quotes;
-use tranche_actors::ports::{CancelError, SubmitError, Venue, VenueError};
+use tranche_actors::ports::{CancelError, Clock, SubmitError, Venue, VenueError};
 
 use crate::calls::Calls;
 use crate::clock::{Seeded, VirtualClock};
 use crate::life::Life;
 use crate::tape::{Step, Tape};
+use fates::{answered, thrown};
+use moods::Moods;
 use streams::Streams;
 
+pub use fates::Fate;
+
+mod fates;
+mod moods;
 mod streams;
 
 /// How long a `day` order lives.
@@ -34,40 +40,6 @@ const SESSION: TimeDelta = TimeDelta::hours(8);
 const PAGE: usize = 50;
 /// What the account begins with.
 const CASH: Decimal = Decimal::from_parts(1_000_000_000, 0, 0, false, 0);
-
-/// What happens to one submission.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
-    /// Nothing goes wrong.
-    Taken,
-    /// Taken, and never answered.
-    AnswerLost,
-    /// Taken, and answered after so long.
-    AnsweredAfter(Duration),
-    /// Never arrives, never answered.
-    RequestLost,
-    /// Never answered, and taken only after so long.
-    ArrivesAfter(Duration),
-    /// Never answered, and taken only when the same order is sent again, just before that.
-    ArrivesWithTheNext,
-    /// No byte of it left.
-    NeverLeft,
-    /// 429, with what it asks the client to wait.
-    Busy(Option<Duration>),
-    /// 5xx, not taken.
-    ErrorBefore,
-    /// 5xx, taken.
-    ErrorAfter,
-    /// Refused for want of buying power.
-    Rejected,
-    /// Our key is refused.
-    Unauthorised,
-    /// The sender dies over it, taken or not.
-    Panic {
-        /// Whether the venue took it.
-        taken: bool,
-    },
-}
 
 /// One submission as the venue saw it.
 #[derive(Clone, Debug)]
@@ -88,6 +60,7 @@ struct Desk {
     dice: Option<Dice>,
     planned: VecDeque<Fate>,
     planned_cancels: VecDeque<RequestFault>,
+    moods: Moods,
     submissions: Vec<Submission>,
     /// The instants of all submissions, cancels and look-ups.
     requests: Vec<DateTime<Utc>>,
@@ -122,6 +95,7 @@ impl EngineVenue {
             dice: None,
             planned: VecDeque::new(),
             planned_cancels: VecDeque::new(),
+            moods: Moods::default(),
             submissions: Vec::new(),
             requests: Vec::new(),
             late: Vec::new(),
@@ -175,11 +149,55 @@ impl EngineVenue {
     /// Nothing goes wrong any more; what is late still arrives.
     pub fn heal(&self) {
         let mut desk = self.desk.lock();
-        (desk.decide, desk.dice) = (None, None);
+        (desk.decide, desk.dice, desk.moods) = (None, None, Moods::default());
         desk.planned.clear();
         desk.planned_cancels.clear();
+        drop(desk);
+        self.mute(false);
         self.streams.heal();
         self.calls.heal();
+    }
+
+    /// Whatever is asked is answered 429 for so long, with the time to wait or without it.
+    pub fn be_busy(&self, lasts: Duration, names_it: bool) {
+        let until = self.clock.boottime() + lasts;
+        self.desk.lock().moods.be_busy(until, names_it);
+    }
+
+    /// Our key is refused from now on, or no longer.
+    pub fn refuse_key(&self, refuses: bool) {
+        self.desk.lock().moods.refuse_key(refuses);
+    }
+
+    /// No event gets through from now on; or they do again, and the stream says that some may be missing.
+    pub fn mute(&self, muted: bool) {
+        if muted {
+            self.streams.mute();
+        } else if self.streams.unmute() {
+            self.tape.note(&Step::Event(&VenueEvent::Gap));
+        }
+    }
+
+    /// Whether nothing is wrong with it for a while; what strikes once is not looked at.
+    #[must_use]
+    pub fn is_well(&self) -> bool {
+        let now = self.clock.boottime();
+        self.calls.are_well() && !self.streams.is_muted() && self.desk.lock().moods.are_good(now)
+    }
+
+    /// Why whoever asks now is sent away.
+    fn mood(&self) -> Option<VenueError> {
+        let now = self.clock.boottime();
+        let (mood, strikes) = {
+            let mut desk = self.desk.lock();
+            let mood = desk.moods.meet(now);
+            let strikes = mood.is_some() && desk.moods.strikes();
+            (mood, strikes)
+        };
+        if strikes {
+            self.tape.strike("the venue sends us away");
+        }
+        mood
     }
 
     /// Every stream of events ends.
@@ -279,6 +297,10 @@ impl EngineVenue {
             let detail = format!("{method} was made to fail");
             return Err(VenueError::Unavailable { detail });
         }
+        if let Some(mood) = self.mood() {
+            self.travel().await;
+            return Err(mood);
+        }
         self.travel().await;
         self.settle();
         Ok(self.look(look))
@@ -290,9 +312,11 @@ impl EngineVenue {
         } else {
             self.calls.fails("submit").then_some(Fate::ErrorBefore)
         };
+        self.calls.meet("submit");
+        let down = down.or_else(|| self.mood().map(fates::mood));
         let mut desk = self.desk.lock();
-        let planned = down.or_else(|| desk.planned.pop_front());
-        let fate = planned.or_else(|| desk.decide.as_mut().map(|decide| decide(order)));
+        let planned = if down.is_none() { desk.planned.pop_front() } else { None };
+        let fate = down.or(planned).or_else(|| desk.decide.as_mut().map(|decide| decide(order)));
         let fate = fate.or_else(|| desk.dice.as_mut().map(|dice| thrown(dice.request())));
         let fate = fate.unwrap_or(Fate::Taken);
         let at = self.clock.wall();
@@ -306,6 +330,10 @@ impl EngineVenue {
             desk.requests.push(at);
         }
         desk.submissions.push(Submission { at, id, duplicate });
+        drop(desk);
+        if let Some(planned) = planned {
+            self.tape.strike(&format!("the submission: {planned:?}"));
+        }
         fate
     }
 
@@ -351,39 +379,6 @@ impl EngineVenue {
     }
 }
 
-#[expect(clippy::panic, reason = "a venue that dies takes its caller with it")]
-fn answered(fate: Fate, taken: Option<Result<VenueOrder, SubmitError>>) -> Result<VenueOrder, SubmitError> {
-    match fate {
-        Fate::Panic { .. } => panic!("the venue was told to panic"),
-        Fate::NeverLeft => Err(SubmitError::NeverLeft { detail: "connection refused".to_owned() }),
-        Fate::Busy(retry_after) => Err(SubmitError::NotNow { retry_after }),
-        Fate::ErrorBefore | Fate::ErrorAfter => Err(unknown("503")),
-        Fate::Unauthorised => Err(SubmitError::Unauthorised { detail: "forbidden".to_owned() }),
-        Fate::Rejected => Err(SubmitError::Rejected(VenueWords {
-            code: "40310000".to_owned(),
-            message: "insufficient buying power".to_owned(),
-        })),
-        Fate::Taken
-        | Fate::AnswerLost
-        | Fate::AnsweredAfter(_)
-        | Fate::RequestLost
-        | Fate::ArrivesAfter(_)
-        | Fate::ArrivesWithTheNext => taken.unwrap_or_else(|| Err(unknown("not taken"))),
-    }
-}
-
-fn thrown((fault, late): (RequestFault, Duration)) -> Fate {
-    match fault {
-        RequestFault::None if late.is_zero() => Fate::Taken,
-        RequestFault::None => Fate::AnsweredAfter(late),
-        RequestFault::Busy { retry_after } => Fate::Busy(retry_after),
-        RequestFault::TimeoutBefore => Fate::RequestLost,
-        RequestFault::ErrorBefore => Fate::ErrorBefore,
-        RequestFault::TimeoutAfter => Fate::AnswerLost,
-        RequestFault::ErrorAfter => Fate::ErrorAfter,
-    }
-}
-
 fn part_of(most: Duration, chance: &Seeded) -> Duration {
     let micros = u64::try_from(most.as_micros()).unwrap_or(u64::MAX);
     Duration::from_micros(chance.below(micros.saturating_add(1)))
@@ -421,12 +416,10 @@ fn send_out(streams: &Streams, tape: &Tape, changes: Vec<Change>) {
     for Change { order, execution } in changes {
         let event = VenueEvent::Order { order: Box::new(order.order), execution };
         tape.note(&Step::Event(&event));
-        streams.send(event);
+        if let Some(struck) = streams.send(event) {
+            tape.strike(struck);
+        }
     }
-}
-
-fn unknown(detail: &str) -> SubmitError {
-    SubmitError::Unknown { detail: detail.to_owned() }
 }
 
 fn unavailable(detail: &str) -> VenueError {
@@ -446,11 +439,16 @@ impl Venue for EngineVenue {
 
     async fn cancel(&self, order: &BrokerOrderId) -> Result<(), CancelError> {
         self.tape.note(&Step::CancelSent(order));
-        let fault = {
+        let (planned, thrown) = {
             let mut desk = self.desk.lock();
             let planned = desk.planned_cancels.pop_front();
-            planned.or_else(|| desk.dice.as_mut().map(|dice| dice.request().0)).unwrap_or(RequestFault::None)
+            let thrown = if planned.is_none() { desk.dice.as_mut().map(|dice| dice.request().0) } else { None };
+            (planned, thrown)
         };
+        if let Some(planned) = planned {
+            self.tape.strike(&format!("the cancel: {planned:?}"));
+        }
+        let fault = planned.or(thrown).unwrap_or(RequestFault::None);
         match fault {
             RequestFault::None => {}
             RequestFault::Busy { retry_after } => return Err(VenueError::NotNow { retry_after }.into()),
@@ -483,7 +481,9 @@ impl Venue for EngineVenue {
     }
 
     async fn open_orders(&self) -> Result<Vec<VenueOrder>, VenueError> {
-        self.ask("open_orders", |engine| engine.book().live().map(shown).collect()).await
+        let open = self.ask("open_orders", |engine| engine.book().live().map(shown).collect()).await?;
+        self.tape.note(&Step::Listed);
+        Ok(open)
     }
 
     async fn orders_since(

@@ -227,9 +227,11 @@ impl People {
                 self.strike(stage, which);
                 None
             }
-            (Act::Mend(which), _) => {
+            (Act::Mend(which), process) => {
                 self.mend(stage, which);
-                None
+                // With a good key in its settings the process is started anew.
+                let is_new_key = matches!(self.faults.get(which)?.kind, FaultKind::KeyRefused(_));
+                (is_new_key && process.is_some()).then_some(End::Crashed { down: RESTART })
             }
             (Act::Calm, _) => {
                 stage.store.heal();
@@ -358,6 +360,9 @@ impl People {
         if let Some((death, points)) = fault.at_point() {
             stage.life.doom(death, points);
         }
+        if fault.kind.strikes_at_once() {
+            stage.tape.strike("at once");
+        }
         match fault.kind {
             FaultKind::Submission(fate) => stage.venue.plan([fate]),
             FaultKind::Cancel(fault) => stage.venue.plan_cancels([fault]),
@@ -367,6 +372,13 @@ impl People {
             FaultKind::VenueFails(method, _) => stage.venue.calls.fail(method, true),
             FaultKind::VenueSilent(method, _) => stage.venue.calls.silence(method, true),
             FaultKind::StreamEnds => stage.venue.end_streams(),
+            FaultKind::StreamDown(_) => {
+                stage.venue.calls.fail("events", true);
+                stage.venue.end_streams();
+            }
+            FaultKind::StreamGap(_) => stage.venue.mute(true),
+            FaultKind::Busy(lasts, names_it) => stage.venue.be_busy(lasts, names_it),
+            FaultKind::KeyRefused(_) => stage.venue.refuse_key(true),
             FaultKind::ActorDies(_) => {}
             FaultKind::Crash(_, down) => self.down = down,
             FaultKind::Suspended(slept) => stage.clock.freeze(slept),
@@ -384,6 +396,9 @@ impl People {
             FaultKind::StoreFails(method, _) => stage.store.calls.fail(method, false),
             FaultKind::VenueFails(method, _) => stage.venue.calls.fail(method, false),
             FaultKind::VenueSilent(method, _) => stage.venue.calls.silence(method, false),
+            FaultKind::StreamDown(_) => stage.venue.calls.fail("events", false),
+            FaultKind::StreamGap(_) => stage.venue.mute(false),
+            FaultKind::KeyRefused(_) => stage.venue.refuse_key(false),
             FaultKind::Engaged(..) => self.ask_at(stage.elapsed(), disengage()),
             FaultKind::Overtaken(mode, points, held) => {
                 self.mode = mode;
@@ -397,6 +412,7 @@ impl People {
             | FaultKind::Event(_)
             | FaultKind::Commit(_)
             | FaultKind::StreamEnds
+            | FaultKind::Busy(..)
             | FaultKind::ActorDies(_)
             | FaultKind::Crash(..)
             | FaultKind::Suspended(_)
