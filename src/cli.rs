@@ -63,7 +63,7 @@ enum Command {
     Breaker(switches::BreakerArgs),
     /// Look at the paper broker from its own side.
     Paper(paper::PaperArgs),
-    /// Run the gateway on virtual time, with all that can go wrong, and look what becomes of every schedule.
+    /// Run the gateway on virtual time, with all that can go wrong, and see what becomes of every schedule.
     Simulate(simulate::SimulateArgs),
     /// Check or show the configuration.
     Config(config::ConfigArgs),

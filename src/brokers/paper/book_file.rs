@@ -211,7 +211,9 @@ impl BookFile {
                 .await?;
         }
         match found {
-            0 | 1 => drop(sqlx::raw_sql(TO_LAYOUT_2).execute(&mut *transaction).await?),
+            0 | 1 => {
+                sqlx::raw_sql(TO_LAYOUT_2).execute(&mut *transaction).await?;
+            }
             LAYOUT => {}
             found => return Err(BookFileError::Layout { found }),
         }
