@@ -185,25 +185,48 @@ impl Reconciler {
             }
             Ok((found.orphans, found.positions))
         };
-        Box::pin(compared.into_actor(self).map(move |found: Result<_, CompareError>, act, ctx| {
+        let counted = compared.into_actor(self).map(move |found: Result<_, CompareError>, act, ctx| {
             let failed = found.as_ref().err().map(ToString::to_string);
-            let counted = found.map(|(orphans, positions)| {
-                // One that overlapped with the comparison before may have seen the same race: it confirms nothing.
-                if began >= act.seen.at {
-                    act.count_orphans(orphans, ctx);
-                    act.count_positions(positions, ctx);
-                    act.seen.at = act.world.clock.monotonic();
-                }
-            });
+            let counted = found.map(|(orphans, positions)| act.count(began, orphans, positions, ctx));
             let took = act.world.clock.monotonic().saturating_sub(began);
             metrics::histogram!("tranche_reconciliation_seconds").record(took);
             act.health.set_comparison(Comparison { at, took, failed, differences: act.seen.positions.all() });
             counted
+        });
+        // Whoever asked for it finds written down what was found.
+        Box::pin(counted.then(|counted, act, _| {
+            let line = act.lines.persist.clone();
+            let written = async move {
+                let writes = counted?;
+                if !writes.is_empty() {
+                    persist_surely(&line, writes).await;
+                }
+                Ok(())
+            };
+            written.into_actor(act)
         }))
     }
 
+    /// What has to be written down of a comparison. One that overlapped with the comparison before may have seen the same
+    /// race: it confirms nothing.
+    fn count(
+        &mut self,
+        began: Duration,
+        orphans: Vec<VenueOrder>,
+        positions: BTreeMap<Symbol, Sighting>,
+        ctx: &mut Context<Self>,
+    ) -> Vec<Write> {
+        if began < self.seen.at {
+            return Vec::new();
+        }
+        self.seen.at = self.world.clock.monotonic();
+        let mut writes = self.count_orphans(orphans);
+        writes.extend(self.count_positions(positions, ctx));
+        writes
+    }
+
     /// An order at the broker that we don't know: recorded when seen twice, its symbol quarantined.
-    fn count_orphans(&mut self, orphans: Vec<VenueOrder>, ctx: &mut Context<Self>) {
+    fn count_orphans(&mut self, orphans: Vec<VenueOrder>) -> Vec<Write> {
         let before = std::mem::take(&mut self.seen.orphans);
         let mut writes = Vec::new();
         for orphan in orphans {
@@ -216,11 +239,11 @@ impl Reconciler {
             self.seen.orphans.insert(orphan.broker_order_id);
         }
         self.seen.recorded.retain(|id| self.seen.orphans.contains(id));
-        self.write(writes, ctx);
+        writes
     }
 
     /// A position that differs: an alert, a metric and a row, once; above the tolerance the breaker trips.
-    fn count_positions(&mut self, differing: BTreeMap<Symbol, Sighting>, ctx: &mut Context<Self>) {
+    fn count_positions(&mut self, differing: BTreeMap<Symbol, Sighting>, ctx: &mut Context<Self>) -> Vec<Write> {
         metrics::gauge!("tranche_differing_positions").set(u32::try_from(differing.len()).unwrap_or(u32::MAX));
         let mut writes = Vec::new();
         for difference in self.seen.positions.see(differing) {
@@ -232,7 +255,7 @@ impl Reconciler {
                 self.tell_breaker(difference, ctx);
             }
         }
-        self.write(writes, ctx);
+        writes
     }
 
     /// A breaker that is being rebuilt is told once it is there again.
@@ -244,14 +267,6 @@ impl Reconciler {
             }
         };
         ctx.spawn(told.into_actor(self));
-    }
-
-    fn write(&self, writes: Vec<Write>, ctx: &mut Context<Self>) {
-        if writes.is_empty() {
-            return;
-        }
-        let line = self.lines.persist.clone();
-        ctx.spawn(async move { persist_surely(&line, writes).await }.into_actor(self).map(|_, _, _| ()));
     }
 }
 
