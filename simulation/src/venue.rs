@@ -12,19 +12,18 @@ use rust_decimal::Decimal;
 use tranche_actors::domain::names::{BrokerOrderId, OrderId, Symbol};
 use tranche_actors::domain::venue::{
     Allowance, DailyBar, Execution, NewOrder, Quote, VenueAccount, VenueClock, VenueEvent, VenueOrder, VenuePosition,
-    VenueSession, VenueWords,
+    VenueSession,
 };
 use tranche_actors::market::book::{BookOrder, BookState, Change};
 use tranche_actors::market::engine::{Accepted, Engine, Rules};
 use tranche_actors::market::faults::{Dice, EventFault, RequestFault};
 use tranche_actors::market::quotes::Quotes;
-use tranche_actors::ports::{CancelError, Clock, SubmitError, Venue, VenueError};
+use tranche_actors::ports::{CancelError, SubmitError, Venue, VenueError};
 
 use crate::calls::Calls;
 use crate::clock::{Seeded, VirtualClock};
 use crate::life::Life;
 use crate::tape::{Step, Tape};
-use fates::{answered, thrown};
 use moods::Moods;
 use streams::Streams;
 
@@ -177,48 +176,6 @@ impl EngineVenue {
         self.calls.heal();
     }
 
-    /// Whatever is asked is answered 429 for so long, with the time to wait or without it.
-    pub fn be_busy(&self, lasts: Duration, names_it: bool) {
-        let until = self.clock.boottime() + lasts;
-        self.desk.lock().moods.be_busy(until, names_it);
-    }
-
-    /// Our key is refused from now on, or no longer.
-    pub fn refuse_key(&self, refuses: bool) {
-        self.desk.lock().moods.refuse_key(refuses);
-    }
-
-    /// No event gets through from now on; or they do again, and the stream says that some may be missing.
-    pub fn mute(&self, muted: bool) {
-        if muted {
-            self.streams.mute();
-        } else if self.streams.unmute() {
-            self.tape.note(&Step::Event(&VenueEvent::Gap));
-        }
-    }
-
-    /// Whether nothing is wrong with it for a while; what strikes once is not looked at.
-    #[must_use]
-    pub fn is_well(&self) -> bool {
-        let now = self.clock.boottime();
-        self.calls.are_well() && !self.streams.is_muted() && self.desk.lock().moods.are_good(now)
-    }
-
-    /// Why whoever asks now is sent away.
-    fn mood(&self) -> Option<VenueError> {
-        let now = self.clock.boottime();
-        let (mood, strikes) = {
-            let mut desk = self.desk.lock();
-            let mood = desk.moods.meet(now);
-            let strikes = mood.is_some() && desk.moods.strikes();
-            (mood, strikes)
-        };
-        if strikes {
-            self.tape.strike("the venue sends us away");
-        }
-        mood
-    }
-
     /// Every stream of events ends.
     pub fn end_streams(&self) {
         self.streams.end();
@@ -329,38 +286,6 @@ impl EngineVenue {
         Ok(self.look(look))
     }
 
-    fn fate_of(&self, Letter { order, .. }: &Letter) -> Fate {
-        let down = if self.calls.is_silent("submit") {
-            Some(Fate::RequestLost)
-        } else {
-            self.calls.fails("submit").then_some(Fate::ErrorBefore)
-        };
-        self.calls.meet("submit");
-        let down = down.or_else(|| self.mood().map(fates::mood));
-        let mut desk = self.desk.lock();
-        let planned = if down.is_none() { desk.planned.pop_front() } else { None };
-        let fate = down.or(planned).or_else(|| desk.decide.as_mut().map(|decide| decide(order)));
-        let fate = fate.or_else(|| desk.dice.as_mut().map(|dice| thrown(dice.request())));
-        let fate = fate.unwrap_or(Fate::Taken);
-        let at = self.clock.wall();
-        let id = order.client_order_id.clone();
-        let duplicate = desk.engine.book().find(&id).is_some();
-        let (freed, stuck) = std::mem::take(&mut desk.stuck)
-            .into_iter()
-            .partition::<Vec<_>, _>(|stuck| stuck.order.client_order_id == id);
-        desk.stuck = stuck;
-        desk.late.extend(freed.into_iter().map(|letter| (at, letter)));
-        if fate != Fate::NeverLeft {
-            desk.requests.push(at);
-        }
-        desk.submissions.push(Submission { at, id, duplicate });
-        drop(desk);
-        if let Some(planned) = planned {
-            self.tape.strike(&format!("the submission: {planned:?}"));
-        }
-        fate
-    }
-
     fn cancel_now(&self, order: &BrokerOrderId) -> Result<(), CancelError> {
         let now = self.clock.wall();
         let changes = {
@@ -370,45 +295,6 @@ impl EngineVenue {
         };
         send_out(&self.streams, &self.tape, changes);
         Ok(())
-    }
-
-    async fn deliver(&self, letter: Letter) -> Result<VenueOrder, SubmitError> {
-        self.tape.note(&Step::Sent(&letter.order));
-        let fate = self.fate_of(&letter);
-        self.life.pass().await;
-        let result = self.submit_with(&letter, fate).await;
-        self.tape.note(&Step::Answered(&letter.order.client_order_id, &result));
-        result
-    }
-
-    /// What becomes of a submission: taken or not, and when it is answered; `None`: never.
-    async fn submit_with(&self, letter: &Letter, fate: Fate) -> Result<VenueOrder, SubmitError> {
-        let (takes, answer) = match fate {
-            Fate::Taken | Fate::ErrorAfter | Fate::Panic { taken: true } => (true, Some(Duration::ZERO)),
-            Fate::AnswerLost => (true, None),
-            Fate::AnsweredAfter(wait) => (true, Some(wait)),
-            Fate::RequestLost | Fate::ArrivesAfter(_) | Fate::ArrivesWithTheNext => (false, None),
-            Fate::NeverLeft
-            | Fate::Busy(_)
-            | Fate::ErrorBefore
-            | Fate::Rejected
-            | Fate::Unauthorised
-            | Fate::Panic { taken: false } => (false, Some(Duration::ZERO)),
-        };
-        let taken = takes.then(|| self.take(letter));
-        if let Fate::ArrivesAfter(wait) = fate {
-            let at = self.clock.wall() + delta(wait);
-            self.desk.lock().late.push((at, letter.clone()));
-        }
-        if fate == Fate::ArrivesWithTheNext {
-            self.desk.lock().stuck.push(letter.clone());
-        }
-        let Some(wait) = answer else {
-            return std::future::pending().await;
-        };
-        self.travel().await;
-        tokio::time::sleep(wait).await;
-        answered(fate, taken)
     }
 }
 
