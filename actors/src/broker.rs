@@ -19,7 +19,7 @@ use crate::doubt::Doubtful;
 use crate::gate::{Gate, InFlight, Verdict};
 use crate::line::{Line, Unanswered};
 use crate::persistence::{Persist, gather};
-use crate::ports::World;
+use crate::ports::{VenueError, World};
 use crate::tuning::Tuning;
 use crate::watch::Sentinel;
 
@@ -284,6 +284,14 @@ impl Broker {
         self.sequence += 1;
         self.queued.insert(due.id.clone());
         self.queue.insert((due.due, self.sequence), due);
+    }
+
+    /// Whatever it was that the key was refused for: the account is halted.
+    fn note_refusal(&self, error: &VenueError, ctx: &mut Context<Self>) {
+        match error {
+            VenueError::Unauthorised { detail } => self.tell(BrokerTurned::Unauthorised(detail.clone()), ctx),
+            VenueError::Unavailable { .. } | VenueError::NotNow { .. } => {}
+        }
     }
 
     fn tell(&self, turned: BrokerTurned, ctx: &mut Context<Self>) {

@@ -146,9 +146,18 @@ impl Broker {
             let late = || CancelError::Venue(VenueError::Unavailable { detail: "no answer in time".to_owned() });
             let cancel = world.venue.cancel(&broker_order_id);
             let answer = tokio::time::timeout(timeout, cancel).await.unwrap_or_else(|_| Err(late()));
-            follow_cancel(&world, &line, (&budget, timeout), &order, answer).await
+            let refusal = match &answer {
+                Err(CancelError::Venue(error)) => Some(error.clone()),
+                Ok(()) | Err(CancelError::NotCancelable) => None,
+            };
+            (follow_cancel(&world, &line, (&budget, timeout), &order, answer).await, refusal)
         };
-        ctx.spawn(asked.into_actor(self).map(|orders, act, _| act.settled(&orders)));
+        ctx.spawn(asked.into_actor(self).map(|(orders, refusal), act, ctx| {
+            act.settled(&orders);
+            if let Some(error) = refusal {
+                act.note_refusal(&error, ctx);
+            }
+        }));
     }
 }
 

@@ -167,6 +167,7 @@ impl Broker {
                 Ok(None) => act.missed(&id, ctx),
                 Err(error) => {
                     tracing::debug!(client_order_id = %id, %error, "a look-up failed");
+                    act.note_refusal(&error, ctx);
                     act.ask_later(&id);
                 }
             }));
