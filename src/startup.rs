@@ -225,6 +225,7 @@ fn tuning(settings: &Settings, world: &World) -> Result<Tuning, StartupError> {
         kill_settle: settings.kill_switch.settle,
         quiet_period: settings.breaker.quiet_period,
         error_rule: error_rule(settings),
+        position_tolerance: settings.breaker.position_tolerance,
         cancel_on_trip: settings.breaker.on_trip == OpenOrders::Cancel,
         commit_timeout: settings.persistence.commit_timeout,
         probe: settings.persistence.probe_every,

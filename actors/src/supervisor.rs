@@ -147,6 +147,8 @@ pub fn start(world: World, tuning: Tuning, fatal: oneshot::Sender<()>) -> House 
         cancel_parent: root.clone().recipient(),
         cancel_order: root.clone().recipient(),
         resolve: root.clone().recipient(),
+        clear_cause: root.clone().recipient(),
+        compare: root.clone().recipient(),
         disengage: root.clone().recipient(),
         trip: root.clone().recipient(),
         reset: root.clone().recipient(),

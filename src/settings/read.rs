@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
+use rust_decimal::Decimal;
 use secrecy::ExposeSecret;
 use tranche_actors::domain::money::{Price, Qty};
 use tranche_actors::domain::names::Symbol;
@@ -23,6 +24,8 @@ const DAY: u64 = 86_400;
 const HOUR_MS: u64 = 3_600_000;
 /// How many requests Alpaca takes of an account in a minute.
 const ALPACAS_LIMIT: u32 = 200;
+/// The most that a quantity of a setting may be.
+const MOST_UNITS: Decimal = Decimal::from_parts(1_000_000_000, 0, 0, false, 0);
 
 /// Reads everything, so that all faults are found, and only then decides.
 pub(super) fn settings(environment: &str, mut reader: Reader) -> Result<Settings, Vec<Fault>> {
@@ -239,11 +242,14 @@ fn breaker(r: &mut Reader) -> Breaker {
         share_percent: r.count("breaker.broker_errors.share_percent", 100),
         consecutive: NonZeroU32::new(r.whole("breaker.broker_errors.consecutive", 0..=1_000_000)),
     };
+    let watches_positions = r.flag("breaker.position_mismatch.enabled");
+    let tolerance = r.decimal("breaker.position_mismatch.tolerance", Decimal::ZERO, MOST_UNITS);
     let words = [("keep", OpenOrders::Leave), ("cancel", OpenOrders::Cancel)];
     Breaker {
         quiet_period: r.time_or_zero("breaker.quiet_period_seconds", DAY),
         on_trip: r.word("breaker.on_trip", &words, &[], OpenOrders::Leave),
         broker_errors: enabled.then_some(errors),
+        position_tolerance: watches_positions.then_some(tolerance),
     }
 }
 

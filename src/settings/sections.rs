@@ -209,6 +209,8 @@ pub struct Breaker {
     pub on_trip: OpenOrders,
     /// When failures of the broker trip it; none: never.
     pub broker_errors: Option<BrokerErrors>,
+    /// By how much a position may differ from the broker's before it trips; none: by any quantity.
+    pub position_tolerance: Option<Decimal>,
 }
 
 /// `[breaker.broker_errors]`: how many failures are too many.

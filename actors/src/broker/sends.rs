@@ -183,7 +183,7 @@ impl Broker {
                     // An event of the venue, or an operator, was faster; or the venue has something else of this id.
                     tracing::info!(client_order_id = %due.id, %refusal, "the outcome of a send was not taken");
                     if refusal == Refusal::NotOurs {
-                        act.quarantine(&order, "not_what_was_sent", ctx);
+                        act.quarantine(&order, ctx);
                     }
                     act.read_again(due, ctx);
                 }

@@ -64,7 +64,7 @@ impl Handler<Heard> for Broker {
         for (id, result) in results {
             match result {
                 Ok(applied) => self.settled(&applied.orders),
-                Err(Refusal::NotOurs) => self.quarantine_id(&id, "not_what_was_sent", ctx),
+                Err(Refusal::NotOurs) => self.quarantine_id(&id, ctx),
                 // An orphan: the comparison of the books records it once it was seen twice.
                 Err(Refusal::NotFound) => self.tell(BrokerTurned::Gap, ctx),
                 Err(refusal) => tracing::warn!(client_order_id = %id, %refusal, "an event of the venue was not taken"),
