@@ -264,12 +264,12 @@ async fn next(socket: &mut Socket) -> Result<Heard, VenueError> {
 /// Why there is no stream. A refused key may show already in the answer to the handshake.
 fn refused(error: &SocketError) -> VenueError {
     let detail = format!("the stream can't be opened: {error}");
-    match error {
-        SocketError::Http(answer) if matches!(answer.status().as_u16(), 401 | 403) => {
-            VenueError::Unauthorised { detail }
-        }
-        _ => VenueError::Unavailable { detail },
+    if let SocketError::Http(answer) = error
+        && matches!(answer.status().as_u16(), 401 | 403)
+    {
+        return VenueError::Unauthorised { detail };
     }
+    VenueError::Unavailable { detail }
 }
 
 /// JSON comes in text frames, and at the paper account in binary ones.

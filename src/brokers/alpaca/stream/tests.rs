@@ -27,10 +27,10 @@ fn told(event: &str, order: &Value, more: &Value) -> Message {
 }
 
 fn event(frame: &Message) -> VenueEvent {
-    match sort(frame) {
-        Heard::Events(mut events) if events.len() == 1 => events.remove(0),
-        other => panic!("{other:?}"),
-    }
+    let heard = sort(frame);
+    let Heard::Events(mut events) = heard else { panic!("{heard:?}") };
+    assert_eq!(events.len(), 1);
+    events.remove(0)
 }
 
 #[test]
@@ -130,9 +130,12 @@ async fn broker(manner: Manner) -> (SocketAddr, Arc<AtomicUsize>) {
 
 async fn converse(socket: tokio::net::TcpStream, manner: Manner) {
     let mut socket = accept_async(socket).await.unwrap();
-    let frame = |json: &Value| match manner {
-        Manner::Binary => Message::Binary(json.to_string().into_bytes().into()),
-        _ => Message::Text(json.to_string().into()),
+    let frame = |json: &Value| {
+        if manner == Manner::Binary {
+            Message::Binary(json.to_string().into_bytes().into())
+        } else {
+            Message::Text(json.to_string().into())
+        }
     };
     let heard = socket.next().await.unwrap().unwrap().into_text().unwrap();
     let heard = serde_json::from_str::<Value>(&heard).unwrap();
