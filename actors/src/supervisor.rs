@@ -9,7 +9,8 @@ use actix::{
 use futures_util::stream;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::broker::{Broker, BrokerTurned, Patience};
+use crate::broker::{Broker, BrokerTurned};
+use crate::budget::Budget;
 use crate::circuit_breaker::CircuitBreaker;
 use crate::commands::Desk;
 use crate::domain::names::OrderId;
@@ -66,7 +67,7 @@ pub struct Supervisor {
     lines: Lines,
     in_flight: InFlight,
     doubtful: Doubtful,
-    patience: Patience,
+    budget: Budget,
     deaths: mpsc::UnboundedSender<Role>,
     reported: Option<mpsc::UnboundedReceiver<Role>>,
     ownership: Option<Ownership>,
@@ -111,6 +112,7 @@ pub fn start(world: World, tuning: Tuning, fatal: oneshot::Sender<()>) -> House 
     let (deaths, reported) = mpsc::unbounded_channel();
     let handle = KillSwitchHandle::new(latch.clone(), lines.engage.clone());
     let last_word = LastWord::new(supervisor.clone(), fatal);
+    let budget = Budget::new(tuning.requests_per_minute, &world.clock);
     let root = Supervisor {
         world,
         tuning,
@@ -121,7 +123,7 @@ pub fn start(world: World, tuning: Tuning, fatal: oneshot::Sender<()>) -> House 
         lines,
         in_flight: in_flight.clone(),
         doubtful: doubtful.clone(),
-        patience: Patience::default(),
+        budget,
         deaths,
         reported: Some(reported),
         ownership: None,
@@ -272,11 +274,7 @@ impl Handler<BrokerTurned> for Supervisor {
                 self.recover(ctx);
             }
             BrokerTurned::Gap => self.compare_books(ctx),
-            BrokerTurned::Unauthorised(why) => {
-                self.pens.supervisor.shut(ShutReason::BrokerUnauthorised);
-                tracing::error!(reason = %why, "the broker refuses our key: the account is halted");
-                self.health.set(Part::Broker, PartStatus::Down, why);
-            }
+            BrokerTurned::Unauthorised(why) => self.halt_for_the_key(why, ctx),
         }
     }
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
 
-use super::budget::Patience;
 use super::{Broker, BrokerTurned, Due};
+use crate::budget::Budget;
 use crate::circuit_breaker::BrokerAnswered;
 use crate::domain::ledger::{Applied, Refusal, Report, Write};
 use crate::domain::order::Order;
@@ -136,7 +136,7 @@ impl Broker {
             began,
             claim: self.tuning.claim,
             token: self.tuning.requests_per_minute.map(|_| TOKEN_LIFE),
-            patience: self.budget.patience(),
+            budget: self.budget.clone(),
             timeout: self.tuning.send_timeout,
         }
     }
@@ -164,7 +164,7 @@ impl Broker {
                 never_left("never_left", detail, Some(self.tuning.max_tries))
             }
             Sent::Failed(SubmitError::NotNow { retry_after }) => {
-                self.budget.pause(self.world.clock.boottime(), retry_after.unwrap_or(PATIENCE));
+                self.budget.pause(retry_after.unwrap_or(PATIENCE));
                 never_left("rate_limited", String::new(), None)
             }
             Sent::Failed(SubmitError::Rejected(words)) => Write::Refused { id: id.clone(), attempt, words },
@@ -275,7 +275,7 @@ struct Limits {
     /// How long its token is good for, where there is a budget.
     token: Option<Duration>,
     /// A 429 may have come since the claim was begun.
-    patience: Patience,
+    budget: Budget,
     timeout: Duration,
 }
 
@@ -300,7 +300,7 @@ async fn send(
     if limits.token.is_some_and(|life| now > limits.began + life) {
         return Sent::HeldBack("token_ran_out");
     }
-    if limits.patience.left(now).is_some() {
+    if limits.budget.patience().is_some() {
         return Sent::HeldBack("rate_limited");
     }
     if let Verdict::Shut(reason) = gate.verdict(now) {
