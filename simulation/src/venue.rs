@@ -35,6 +35,9 @@ mod streams;
 
 /// How long a `day` order lives.
 const SESSION: TimeDelta = TimeDelta::hours(8);
+/// A connector bounds each of its requests by itself: what waits for a rate budget too can't be bounded from outside. It
+/// is longer than whoever asks waits without one.
+const LONGEST: Duration = Duration::from_secs(15);
 /// Most orders on a page.
 const PAGE: usize = 50;
 /// What the account begins with.
@@ -273,9 +276,10 @@ impl EngineVenue {
         if matches!(method, "find" | "cancel") {
             self.desk.lock().requests.push(self.clock.wall());
         }
-        if self.calls.enter(method).await {
-            let detail = format!("{method} was made to fail");
-            return Err(VenueError::Unavailable { detail });
+        match tokio::time::timeout(LONGEST, self.calls.enter(method)).await {
+            Ok(false) => {}
+            Ok(true) => return Err(unavailable(&format!("{method} was made to fail"))),
+            Err(_) => return Err(unavailable("no answer")),
         }
         if let Some(mood) = self.mood() {
             self.travel().await;
