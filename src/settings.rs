@@ -20,7 +20,7 @@ use tranche_actors::domain::terms::Instrument;
 
 pub use layers::Inputs;
 pub use sections::{
-    Actors, Auth, AuthMode, Breaker, Broker, BrokerErrors, Execution, Gate, Http, KillSwitch, Log, LogFormat,
+    Actors, Auth, AuthMode, Breaker, Broker, BrokerErrors, Calendar, Execution, Gate, Http, KillSwitch, Log, LogFormat,
     OpenOrders, Paper, Persistence, Storage,
 };
 
@@ -41,6 +41,8 @@ pub struct Settings {
     pub actors: Actors,
     /// The broker.
     pub broker: Broker,
+    /// When the market is open.
+    pub calendar: Calendar,
     /// What is known of instruments; [`Settings::instrument`] also knows the others.
     pub instruments: BTreeMap<Symbol, Instrument>,
     /// How orders are worked.

@@ -14,7 +14,7 @@ use tranche_actors::domain::terms::Instrument;
 use super::paper;
 use super::reader::Reader;
 use super::sections::{
-    Actors, Auth, AuthMode, Breaker, Broker, BrokerErrors, Execution, Gate, Http, KillSwitch, Log, LogFormat,
+    Actors, Auth, AuthMode, Breaker, Broker, BrokerErrors, Calendar, Execution, Gate, Http, KillSwitch, Log, LogFormat,
     OpenOrders, Persistence, Storage,
 };
 use super::{Fault, Settings};
@@ -29,7 +29,6 @@ const MOST_UNITS: Decimal = Decimal::from_parts(1_000_000_000, 0, 0, false, 0);
 pub(super) fn settings(environment: &str, mut reader: Reader) -> Result<Settings, Vec<Fault>> {
     let r = &mut reader;
     redis(r);
-    calendar(r);
     let http = http(r);
     let storage = storage(r);
     let mut settings = Settings {
@@ -40,6 +39,7 @@ pub(super) fn settings(environment: &str, mut reader: Reader) -> Result<Settings
         storage,
         persistence: persistence(r),
         actors: actors(r),
+        calendar: calendar(r),
         instruments: instruments(r),
         execution: execution(r),
         kill_switch: KillSwitch { settle: r.time("kill_switch.settle_ms", 60_000) },
@@ -150,8 +150,11 @@ fn redis(r: &mut Reader) {
     }
 }
 
-fn calendar(r: &mut Reader) {
-    r.word("calendar.kind", &[("always_open", ())], &["venue", "nyse"], ());
+fn calendar(r: &mut Reader) -> Calendar {
+    let is_venues = r.word("calendar.kind", &[("always_open", false), ("venue", true)], &["nyse"], false);
+    let refresh = r.time("calendar.refresh_seconds", DAY / 2);
+    let refuse_past_close = r.word("calendar.past_close", &[("warn", false), ("refuse", true)], &[], false);
+    Calendar { refresh: is_venues.then_some(refresh), refuse_past_close }
 }
 
 fn persistence(r: &mut Reader) -> Persistence {

@@ -125,6 +125,15 @@ pub struct Paper {
     pub faults: Map<String, Value>,
 }
 
+/// `[calendar]`: when the market is open.
+#[derive(Clone, Copy, Debug)]
+pub struct Calendar {
+    /// How often the venue's own is read; none: the market never closes.
+    pub refresh: Option<Duration>,
+    /// Whether a parent that would run past the close is refused, or only warned about.
+    pub refuse_past_close: bool,
+}
+
 /// `[execution]`: how orders are worked.
 #[derive(Clone, Debug)]
 pub struct Execution {
