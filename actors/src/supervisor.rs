@@ -279,11 +279,7 @@ impl Handler<BrokerTurned> for Supervisor {
                 self.recover(ctx);
             }
             BrokerTurned::Gap => self.compare_books(ctx),
-            BrokerTurned::Unauthorised(why) => {
-                self.pens.supervisor.shut(ShutReason::BrokerUnauthorised);
-                tracing::error!(reason = %why, "the broker refuses our key: the account is halted");
-                self.health.set(Part::Broker, PartStatus::Down, why);
-            }
+            BrokerTurned::Unauthorised(why) => self.halt_for_the_key(why, ctx),
         }
     }
 }

@@ -219,7 +219,11 @@ fn explain(reason: ShutReason, health: &Health) -> String {
             because(Part::Broker)
         ),
         ShutReason::BrokerUnauthorised => {
-            format!("the broker refuses the gateway's key{}: check the credentials", because(Part::Broker))
+            let why = because(Part::Broker);
+            format!(
+                "the broker refuses the gateway's key or its account{why}: give it a key that works and start it again, or \
+                 have the account unblocked; it is asked again every half minute"
+            )
         }
     }
 }

@@ -9,6 +9,8 @@ use rust_decimal::Decimal;
 use secrecy::SecretString;
 use serde_json::{Map, Value};
 
+use crate::brokers::alpaca::settings::{Environment, Places};
+
 /// `[http]`: what the server listens on, and what it bears.
 #[derive(Clone, Debug)]
 pub struct Http {
@@ -86,14 +88,44 @@ pub struct Actors {
 /// `[broker]`: where orders go.
 #[derive(Clone, Debug)]
 pub struct Broker {
+    /// Which one.
+    pub kind: BrokerKind,
     /// Requests within any minute; none: no limit.
     pub rate_limit_per_minute: Option<NonZeroU32>,
     /// Longest wait for an answer.
     pub timeout: Duration,
     /// Requests under way at one time.
     pub max_in_flight: NonZeroUsize,
-    /// The paper broker, the only kind that there is yet.
+    /// The paper broker.
     pub paper: Paper,
+    /// Alpaca.
+    pub alpaca: Alpaca,
+}
+
+/// The brokers that there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BrokerKind {
+    /// The paper broker in this process.
+    Paper,
+    /// Alpaca.
+    Alpaca,
+}
+
+/// `[broker.alpaca]`.
+#[derive(Clone, Debug)]
+pub struct Alpaca {
+    /// Which of its worlds.
+    pub environment: Environment,
+    /// Where it is.
+    pub places: Places,
+    /// The id and the secret of the key. Both are there where orders go to Alpaca.
+    pub key: Option<(SecretString, SecretString)>,
+    /// Longest wait for a connection.
+    pub connect_timeout: Duration,
+    /// Whose quotes.
+    pub data_feed: String,
+    /// Requests to the host of quotes and bars within any minute; 0: no limit.
+    pub data_requests_per_minute: u32,
 }
 
 /// `[broker.paper]`: the paper broker.
@@ -128,10 +160,23 @@ pub struct Paper {
 /// `[calendar]`: when the market is open.
 #[derive(Clone, Copy, Debug)]
 pub struct Calendar {
-    /// How often the venue's own is read; none: the market never closes.
-    pub refresh: Option<Duration>,
+    /// Whose word it is.
+    pub kind: CalendarKind,
+    /// How often the venue's own is read.
+    pub refresh: Duration,
     /// Whether a parent that would run past the close is refused, or only warned about.
     pub refuse_past_close: bool,
+}
+
+/// Who says when the market is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CalendarKind {
+    /// A broker that has a calendar.
+    Auto,
+    /// Nobody: it never closes.
+    AlwaysOpen,
+    /// The broker, whatever it is.
+    Venue,
 }
 
 /// `[execution]`: how orders are worked.

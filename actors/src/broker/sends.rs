@@ -162,7 +162,7 @@ impl Broker {
                 never_left("never_left", detail, Some(self.tuning.max_tries))
             }
             Sent::Failed(SubmitError::NotNow { retry_after }) => {
-                self.budget.pause(self.world.clock.boottime(), retry_after.unwrap_or(PATIENCE));
+                self.budget.pause(retry_after.unwrap_or(PATIENCE));
                 never_left("rate_limited", String::new(), None)
             }
             Sent::Failed(SubmitError::Rejected(words)) => Write::Refused { id: id.clone(), attempt, words },

@@ -6,8 +6,8 @@ use std::time::Duration;
 use actix::{ActorFutureExt, AsyncContext, Context, Handler, Message, WrapFuture};
 use serde_json::json;
 
-use super::budget::Lane;
 use super::{Broker, Due};
+use crate::budget::Lane;
 use crate::domain::ledger::{EventKind, Report, Write};
 use crate::domain::names::OrderId;
 use crate::domain::order::Order;
@@ -150,8 +150,9 @@ impl Broker {
             .filter(|(_, unknown)| !unknown.asking && unknown.next <= now)
             .map(|(id, _)| id.clone())
             .collect::<Vec<_>>();
+        self.budget.correct(self.world.venue.allowance());
         for id in due {
-            if self.budget.take(Lane::Control, now).is_err() {
+            if self.budget.take(Lane::Control).is_err() {
                 return;
             }
             if let Some(unknown) = self.unknowns.get_mut(&id) {
@@ -167,6 +168,7 @@ impl Broker {
                 Ok(None) => act.missed(&id, ctx),
                 Err(error) => {
                     tracing::debug!(client_order_id = %id, %error, "a look-up failed");
+                    act.note_refusal(&error, ctx);
                     act.ask_later(&id);
                 }
             }));

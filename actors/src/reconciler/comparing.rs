@@ -80,9 +80,14 @@ pub(super) async fn compare(
 /// recovery for ever.
 const SHORTEST_READ: Duration = Duration::from_secs(10);
 
+/// How much longer it may take where there is a rate budget: it may be many requests, each of which waits for its token.
+const WAIT_FOR_TOKENS: Duration = Duration::from_secs(120);
+
 async fn in_time<T>(tuning: &Tuning, asked: impl Future<Output = Result<T, VenueError>>) -> Result<T, VenueError> {
     let late = || VenueError::Unavailable { detail: "no answer in time".to_owned() };
-    tokio::time::timeout(tuning.send_timeout.max(SHORTEST_READ), asked).await.unwrap_or_else(|_| Err(late()))
+    let tokens = tuning.requests_per_minute.map_or(Duration::ZERO, |_| WAIT_FOR_TOKENS);
+    let longest = tuning.send_timeout.max(SHORTEST_READ) + tokens;
+    tokio::time::timeout(longest, asked).await.unwrap_or_else(|_| Err(late()))
 }
 
 /// The venue's orders: all that are open, and of every status since the oldest claim that is open with us.
