@@ -27,7 +27,7 @@ impl Books {
                 return Err(Refusal::GuardLost("the plan has changed"));
             }
         }
-        if self.quarantined.contains(&order.instruction.symbol) && order.status == OrderStatus::PendingNew {
+        if self.is_quarantined(&order.instruction.symbol) && order.status == OrderStatus::PendingNew {
             return self.end(
                 id,
                 OwnEnd::BlockedRisk,
