@@ -27,8 +27,10 @@ use crate::tape::{Step, Tape};
 use moods::Moods;
 use streams::Streams;
 
+pub use days::Days;
 pub use fates::Fate;
 
+mod days;
 mod fates;
 mod moods;
 mod streams;
@@ -98,6 +100,8 @@ pub struct EngineVenue {
     clock: Arc<VirtualClock>,
     desk: Arc<Mutex<Desk>>,
     streams: Streams,
+    /// When it trades, and what traded there before.
+    pub days: Days,
     tape: Tape,
     life: Life,
     /// Faults of the methods; what is planned of a submission counts only while `submit` works.
@@ -129,6 +133,7 @@ impl EngineVenue {
             clock,
             desk: Arc::new(Mutex::new(desk)),
             streams: Streams::default(),
+            days: Days::default(),
             calls: Calls::of(life.clone()),
             tape,
             life,
@@ -444,15 +449,15 @@ impl Venue for EngineVenue {
     }
 
     async fn clock(&self) -> Result<Option<VenueClock>, VenueError> {
-        Ok(None)
+        self.ask("clock", |_| self.days.clock(self.clock.wall())).await
     }
 
-    async fn calendar(&self, _: NaiveDate, _: NaiveDate) -> Result<Vec<VenueSession>, VenueError> {
-        Ok(Vec::new())
+    async fn calendar(&self, first: NaiveDate, last: NaiveDate) -> Result<Vec<VenueSession>, VenueError> {
+        self.ask("calendar", |_| self.days.sessions(first, last)).await
     }
 
-    async fn daily_bars(&self, _: &Symbol, _: u32) -> Result<Vec<DailyBar>, VenueError> {
-        Ok(Vec::new())
+    async fn daily_bars(&self, symbol: &Symbol, days: u32) -> Result<Vec<DailyBar>, VenueError> {
+        self.ask("daily_bars", |_| self.days.bars(symbol, days)).await
     }
 
     fn allowance(&self) -> Option<Allowance> {
