@@ -55,6 +55,7 @@ pub(crate) mod schedules;
 mod service;
 mod shapes;
 mod switch_shapes;
+mod terms;
 #[cfg(test)]
 mod tests;
 mod words;

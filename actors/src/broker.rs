@@ -30,6 +30,7 @@ pub(crate) use unknowns::Adopt;
 
 mod budget;
 mod cancels;
+mod replaced;
 mod sends;
 mod stream;
 mod unknowns;

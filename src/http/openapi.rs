@@ -16,7 +16,7 @@ use super::{
     ),
     paths(
         parents::submit, parents::preview, parents::slices, parents::cancel,
-        orders::submit, orders::list, orders::get, orders::cancel, orders::resolve, events::list, positions::list,
+        orders::submit, orders::list, orders::get, orders::cancel, orders::replace, orders::resolve, events::list, positions::list,
         kill_switch::engage, kill_switch::disengage, kill_switch::status, kill_switch::history,
         circuit_breaker::status, circuit_breaker::trip, circuit_breaker::reset, circuit_breaker::history,
         service::status, service::livez, service::healthz, service::readyz, service::metrics,
@@ -47,7 +47,7 @@ pub(super) fn json() -> String {
 
 /// Schemas of requests, where what is optional may be left out; answers always have all of their fields.
 const REQUESTS: &[&str] =
-    &["ParentOrder", "Randomize", "SingleOrder", "ResolveOrder", "Engage", "Disengage", "Trip", "Reset", "Problem"];
+    &["ParentOrder", "Randomize", "SingleOrder", "ReplaceOrder", "ResolveOrder", "Engage", "Disengage", "Trip", "Reset", "Problem"];
 
 struct Finish;
 

@@ -21,10 +21,18 @@ pub static LEDGER: StoreSpec = StoreSpec {
     name: "ledger",
     profile: Profile::Ledger,
     sqlite_file: "ledger.db",
-    sqlite_migrations: &[Migration {
-        version: 1,
-        description: "orders, parents, events, executions, positions, switches",
-        up: include_str!("../../migrations/sqlite/ledger/0001_ledger.up.sql"),
-        down: include_str!("../../migrations/sqlite/ledger/0001_ledger.down.sql"),
-    }],
+    sqlite_migrations: &[
+        Migration {
+            version: 1,
+            description: "orders, parents, events, executions, positions, switches",
+            up: include_str!("../../migrations/sqlite/ledger/0001_ledger.up.sql"),
+            down: include_str!("../../migrations/sqlite/ledger/0001_ledger.down.sql"),
+        },
+        Migration {
+            version: 2,
+            description: "replacement of orders",
+            up: include_str!("../../migrations/sqlite/ledger/0002_replacement.up.sql"),
+            down: include_str!("../../migrations/sqlite/ledger/0002_replacement.down.sql"),
+        },
+    ],
 };

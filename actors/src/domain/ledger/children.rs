@@ -27,6 +27,12 @@ impl Books {
                 return Err(Refusal::GuardLost("the plan has changed"));
             }
         }
+        if let Some(why) = self.out_of_place(order) {
+            if order.status != OrderStatus::PendingNew {
+                return Err(Refusal::GuardLost(why));
+            }
+            return self.end(id, OwnEnd::Canceled, "replaced_order_ended", why);
+        }
         if self.quarantined.contains(&order.instruction.symbol) && order.status == OrderStatus::PendingNew {
             return self.end(
                 id,
@@ -60,7 +66,8 @@ impl Books {
             json!({"attempt": attempt, "reason": reason, "detail": detail, "tries": order.tries})
         })?;
         let order = self.order(id)?;
-        let end = if was_absent {
+        // What it was to replace may have ended meanwhile, and it with that.
+        let end = if was_absent || order.status.is_terminal() {
             None
         } else if order.cancel_requested_at.is_some() {
             Some((OwnEnd::Canceled, "cancel_requested"))
@@ -159,16 +166,16 @@ impl Books {
             (OperatorEnd::Canceled | OperatorEnd::Rejected, ..) => before,
         };
         let order = order.clone();
-        self.trade(&order, before, after, rust_decimal::Decimal::ZERO);
+        let (whole_before, whole_after) = self.whole(&order, after, &[]);
+        self.trade(&order, whole_before, whole_after, rust_decimal::Decimal::ZERO);
+        let events = self.changes.events.len();
         let applied = self.change(id, event, EventKind::Resolved, |order| {
             order.filled_qty = after.qty;
             order.filled_cost = after.cost;
             order.because("resolved_by_operator", &resolution.reason);
             json!({"reason": resolution.reason, "filled_qty": after.qty, "by": by})
         })?;
-        if let Some(event) = self.changes.events.last_mut() {
-            event.actor = by.to_string();
-        }
+        self.caused_by(events, by.as_str());
         Ok(applied)
     }
 
