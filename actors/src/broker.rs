@@ -114,6 +114,7 @@ pub(crate) struct Broker {
     lines: BrokerLines,
     budget: Budget,
     queue: BTreeMap<(DateTime<Utc>, u64), Due>,
+    /// In the queue, being claimed, or back from a send that never left and soon in the queue again.
     queued: BTreeSet<OrderId>,
     sequence: u64,
     /// Orders that came are waiting for others to come.

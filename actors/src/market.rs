@@ -10,4 +10,5 @@ pub mod replay;
 pub mod session;
 pub mod sized_quote;
 pub mod spelling;
+pub mod stops;
 pub mod walk;

@@ -257,6 +257,10 @@ impl Handler<BrokerTurned> for Supervisor {
     type Result = ();
 
     fn handle(&mut self, turned: BrokerTurned, ctx: &mut Self::Context) {
+        if self.is_given_up() {
+            // The last word of one that is gone: it must not hide why nothing is rebuilt.
+            return;
+        }
         match turned {
             BrokerTurned::Disconnected(why) => {
                 self.pens.supervisor.shut(ShutReason::BrokerUnavailable);

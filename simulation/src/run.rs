@@ -75,6 +75,7 @@ impl Stage {
         venue.set_latency(scenario.latency);
         venue.set_spread(scenario.spread, scenario.seed);
         venue.set_cancel_pending(Duration::from_millis(scenario.background.cancel_pending_ms));
+        venue.set_replace_pending(Duration::from_millis(scenario.background.replace_pending_ms));
         let dice = tranche_actors::market::faults::Dice::new(scenario.background.clone(), scenario.seed, 0);
         venue.throw(&dice);
         Self {

@@ -15,7 +15,7 @@ use tranche_actors::domain::venue::{
     VenueSession, VenueWords,
 };
 use tranche_actors::market::book::{BookOrder, BookState, Change};
-use tranche_actors::market::engine::{Engine, Rules};
+use tranche_actors::market::engine::{Accepted, Engine, Rules};
 use tranche_actors::market::faults::{Dice, EventFault, RequestFault};
 use tranche_actors::market::quotes::Quotes;
 use tranche_actors::ports::{CancelError, SubmitError, Venue, VenueError};
@@ -82,6 +82,13 @@ pub struct Submission {
 
 type Decide = Box<dyn FnMut(&NewOrder) -> Fate + Send>;
 
+/// An order on its way, and the one whose place it is to take.
+#[derive(Clone)]
+struct Letter {
+    order: NewOrder,
+    replaces: Option<BrokerOrderId>,
+}
+
 struct Desk {
     engine: Engine,
     decide: Option<Decide>,
@@ -91,13 +98,24 @@ struct Desk {
     submissions: Vec<Submission>,
     /// The instants of all submissions, cancels and look-ups.
     requests: Vec<DateTime<Utc>>,
-    late: Vec<(DateTime<Utc>, NewOrder)>,
+    late: Vec<(DateTime<Utc>, Letter)>,
     /// What waits somewhere on its way until the same order is sent again.
-    stuck: Vec<NewOrder>,
+    stuck: Vec<Letter>,
     cancel_pending: TimeDelta,
+    replace_pending: TimeDelta,
     latency: Duration,
     /// By how much a request may take longer, by chance.
     spread: Option<(Duration, Seeded)>,
+}
+
+impl Desk {
+    fn open(&mut self, Letter { order, replaces }: &Letter, now: DateTime<Utc>) -> Result<Accepted, SubmitError> {
+        let session_end = now + SESSION;
+        match replaces {
+            None => self.engine.submit(order, now, session_end),
+            Some(id) => self.engine.replace(id, order, now, session_end, now + self.replace_pending),
+        }
+    }
 }
 
 /// The venue of one account.
@@ -127,6 +145,7 @@ impl EngineVenue {
             late: Vec::new(),
             stuck: Vec::new(),
             cancel_pending: TimeDelta::zero(),
+            replace_pending: TimeDelta::zero(),
             latency: Duration::from_millis(5),
             spread: None,
         };
@@ -203,6 +222,11 @@ impl EngineVenue {
         self.desk.lock().cancel_pending = delta(pending);
     }
 
+    /// A replacement is pending for so long before it takes place.
+    pub fn set_replace_pending(&self, pending: Duration) {
+        self.desk.lock().replace_pending = delta(pending);
+    }
+
     /// Every submission so far, those that never arrived included.
     #[must_use]
     pub fn submissions(&self) -> Vec<Submission> {
@@ -214,7 +238,7 @@ impl EngineVenue {
     /// # Errors
     /// The venue's refusal.
     pub fn slip_in(&self, order: &NewOrder) -> Result<VenueOrder, SubmitError> {
-        self.take(order)
+        self.take(&Letter { order: order.clone(), replaces: None })
     }
 
     /// The instants of all requests that a rate limit counts.
@@ -253,10 +277,9 @@ impl EngineVenue {
         settle(&self.desk, &self.clock, &self.streams, &self.tape);
     }
 
-    fn take(&self, order: &NewOrder) -> Result<VenueOrder, SubmitError> {
+    fn take(&self, letter: &Letter) -> Result<VenueOrder, SubmitError> {
         self.settle();
-        let now = self.clock.wall();
-        let taken = self.desk.lock().engine.submit(order, now, now + SESSION)?;
+        let taken = self.desk.lock().open(letter, self.clock.wall())?;
         self.tape.note(&Step::Taken(&taken.order));
         send_out(&self.streams, &self.tape, taken.changes);
         Ok(taken.order)
@@ -284,7 +307,7 @@ impl EngineVenue {
         Ok(self.look(look))
     }
 
-    fn fate_of(&self, order: &NewOrder) -> Fate {
+    fn fate_of(&self, Letter { order, .. }: &Letter) -> Fate {
         let down = if self.calls.is_silent("submit") {
             Some(Fate::RequestLost)
         } else {
@@ -298,10 +321,11 @@ impl EngineVenue {
         let at = self.clock.wall();
         let id = order.client_order_id.clone();
         let duplicate = desk.engine.book().find(&id).is_some();
-        let (freed, stuck) =
-            std::mem::take(&mut desk.stuck).into_iter().partition::<Vec<_>, _>(|stuck| stuck.client_order_id == id);
+        let (freed, stuck) = std::mem::take(&mut desk.stuck)
+            .into_iter()
+            .partition::<Vec<_>, _>(|stuck| stuck.order.client_order_id == id);
         desk.stuck = stuck;
-        desk.late.extend(freed.into_iter().map(|order| (at, order)));
+        desk.late.extend(freed.into_iter().map(|letter| (at, letter)));
         if fate != Fate::NeverLeft {
             desk.requests.push(at);
         }
@@ -320,8 +344,17 @@ impl EngineVenue {
         Ok(())
     }
 
+    async fn deliver(&self, letter: Letter) -> Result<VenueOrder, SubmitError> {
+        self.tape.note(&Step::Sent(&letter.order));
+        let fate = self.fate_of(&letter);
+        self.life.pass().await;
+        let result = self.submit_with(&letter, fate).await;
+        self.tape.note(&Step::Answered(&letter.order.client_order_id, &result));
+        result
+    }
+
     /// What becomes of a submission: taken or not, and when it is answered; `None`: never.
-    async fn submit_with(&self, order: &NewOrder, fate: Fate) -> Result<VenueOrder, SubmitError> {
+    async fn submit_with(&self, letter: &Letter, fate: Fate) -> Result<VenueOrder, SubmitError> {
         let (takes, answer) = match fate {
             Fate::Taken | Fate::ErrorAfter | Fate::Panic { taken: true } => (true, Some(Duration::ZERO)),
             Fate::AnswerLost => (true, None),
@@ -334,13 +367,13 @@ impl EngineVenue {
             | Fate::Unauthorised
             | Fate::Panic { taken: false } => (false, Some(Duration::ZERO)),
         };
-        let taken = takes.then(|| self.take(order));
+        let taken = takes.then(|| self.take(letter));
         if let Fate::ArrivesAfter(wait) = fate {
             let at = self.clock.wall() + delta(wait);
-            self.desk.lock().late.push((at, order.clone()));
+            self.desk.lock().late.push((at, letter.clone()));
         }
         if fate == Fate::ArrivesWithTheNext {
-            self.desk.lock().stuck.push(order.clone());
+            self.desk.lock().stuck.push(letter.clone());
         }
         let Some(wait) = answer else {
             return std::future::pending().await;
@@ -403,8 +436,8 @@ fn settle(desk: &Mutex<Desk>, clock: &VirtualClock, streams: &Streams, tape: &Ta
             let (arrived, late): (Vec<_>, _) =
                 std::mem::take(&mut desk.late).into_iter().partition(|(at, _)| *at <= now);
             desk.late = late;
-            for (_, order) in arrived {
-                if let Ok(accepted) = desk.engine.submit(&order, now, now + SESSION) {
+            for (_, letter) in arrived {
+                if let Ok(accepted) = desk.open(&letter, now) {
                     changes.extend(accepted.changes);
                     taken.push(accepted.order);
                 }
@@ -436,12 +469,7 @@ fn unavailable(detail: &str) -> VenueError {
 #[async_trait]
 impl Venue for EngineVenue {
     async fn submit(&self, order: &NewOrder) -> Result<VenueOrder, SubmitError> {
-        self.tape.note(&Step::Sent(order));
-        let fate = self.fate_of(order);
-        self.life.pass().await;
-        let result = self.submit_with(order, fate).await;
-        self.tape.note(&Step::Answered(&order.client_order_id, &result));
-        result
+        self.deliver(Letter { order: order.clone(), replaces: None }).await
     }
 
     async fn cancel(&self, order: &BrokerOrderId) -> Result<(), CancelError> {
@@ -469,8 +497,8 @@ impl Venue for EngineVenue {
         self.cancel_now(order)
     }
 
-    async fn replace(&self, _: &BrokerOrderId, _: &NewOrder) -> Result<VenueOrder, SubmitError> {
-        Err(SubmitError::Rejected(VenueWords { code: "42210000".to_owned(), message: "not supported".to_owned() }))
+    async fn replace(&self, replaced: &BrokerOrderId, by: &NewOrder) -> Result<VenueOrder, SubmitError> {
+        self.deliver(Letter { order: by.clone(), replaces: Some(replaced.clone()) }).await
     }
 
     async fn find(&self, id: &OrderId) -> Result<Option<VenueOrder>, VenueError> {

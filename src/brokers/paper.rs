@@ -19,7 +19,7 @@ use tranche_actors::domain::fault::FieldError;
 use tranche_actors::domain::names::{BrokerOrderId, OrderId, Symbol};
 use tranche_actors::domain::venue::{
     Allowance, DailyBar, Execution, NewOrder, Quote, VenueAccount, VenueClock, VenueEvent, VenueOrder, VenuePosition,
-    VenueSession, VenueWords,
+    VenueSession,
 };
 use tranche_actors::market::book::BookOrder;
 use tranche_actors::market::engine::{Engine, Rules};
@@ -120,8 +120,8 @@ impl PaperVenue {
             pace: Pace {
                 latency: Duration::from_millis(settings.latency_ms),
                 quote_interval: Duration::from_millis(settings.quote_interval_ms),
-                cancel_pending: TimeDelta::from_std(Duration::from_millis(settings.faults.cancel_pending_ms))
-                    .unwrap_or(TimeDelta::MAX),
+                cancel_pending: span(settings.faults.cancel_pending_ms),
+                replace_pending: span(settings.faults.replace_pending_ms),
             },
             clock,
             events: events.clone(),
@@ -155,6 +155,18 @@ impl PaperVenue {
         }
     }
 
+    /// What came of an order that was sent to the desk, or could not be.
+    async fn order_answer(
+        sent: bool,
+        answer: oneshot::Receiver<Answer<Result<VenueOrder, SubmitError>>>,
+    ) -> Result<VenueOrder, SubmitError> {
+        if !sent {
+            return Err(SubmitError::NeverLeft { detail: "the paper broker is closed".to_owned() });
+        }
+        let detail = "the paper broker could not write its book".to_owned();
+        Self::answer(answer).await.unwrap_or(Err(SubmitError::Unknown { detail }))
+    }
+
     async fn look<T: Send + 'static>(
         &self,
         look: impl FnOnce(&Engine, DateTime<Utc>) -> T + Send + 'static,
@@ -176,10 +188,7 @@ impl Venue for PaperVenue {
         let (reply, answer) = oneshot::channel();
         let order = order.clone();
         let sent = self.requests.send(Request::Submit { order, reply }).await;
-        let detail = "the paper broker is closed".to_owned();
-        sent.map_err(|_| SubmitError::NeverLeft { detail })?;
-        let detail = "the paper broker could not write its book".to_owned();
-        Self::answer(answer).await.unwrap_or(Err(SubmitError::Unknown { detail }))
+        Self::order_answer(sent.is_ok(), answer).await
     }
 
     async fn cancel(&self, order: &BrokerOrderId) -> Result<(), CancelError> {
@@ -190,8 +199,11 @@ impl Venue for PaperVenue {
         Self::answer(answer).await.unwrap_or_else(|| Err(closed().into()))
     }
 
-    async fn replace(&self, _: &BrokerOrderId, _: &NewOrder) -> Result<VenueOrder, SubmitError> {
-        Err(SubmitError::Rejected(VenueWords { code: "42210000".to_owned(), message: "not supported".to_owned() }))
+    async fn replace(&self, replaced: &BrokerOrderId, by: &NewOrder) -> Result<VenueOrder, SubmitError> {
+        let (reply, answer) = oneshot::channel();
+        let (replaced, by) = (replaced.clone(), by.clone());
+        let sent = self.requests.send(Request::Replace { replaced, by, reply }).await;
+        Self::order_answer(sent.is_ok(), answer).await
     }
 
     async fn find(&self, id: &OrderId) -> Result<Option<VenueOrder>, VenueError> {
@@ -291,6 +303,10 @@ fn account(engine: &Engine) -> VenueAccount {
         cash,
         buying_power: cash - engine.book().reserved(),
     }
+}
+
+fn span(ms: u64) -> TimeDelta {
+    TimeDelta::from_std(Duration::from_millis(ms)).unwrap_or(TimeDelta::MAX)
 }
 
 fn shown(held: &BookOrder) -> VenueOrder {

@@ -26,7 +26,7 @@ pub(crate) const CHANCES: [&str; 10] = [
     "event_reordered_per_mille",
 ];
 /// Their times, in milliseconds.
-pub(crate) const TIMES: [&str; 3] = ["busy_retry_after_ms", "delay_ms", "cancel_pending_ms"];
+pub(crate) const TIMES: [&str; 4] = ["busy_retry_after_ms", "delay_ms", "cancel_pending_ms", "replace_pending_ms"];
 
 /// Reads `[broker.paper]`; `folder` is that of the stores.
 pub(super) fn read(r: &mut Reader, folder: &Path) -> Paper {

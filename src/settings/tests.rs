@@ -124,7 +124,7 @@ fn lists_are_lists_in_files_and_texts_with_commas_in_variables() {
     assert_eq!(paper.quotes, ["GBPUSD=Cargo.toml", "README.md"]);
     assert_eq!(paper.faults["reject_symbols"], serde_json::json!(["AAPL", "BRK.B"]));
     assert_eq!(paper.faults["delay_ms"], 5);
-    assert_eq!(paper.faults.len(), 14);
+    assert_eq!(paper.faults.len(), 15);
 }
 
 #[test]

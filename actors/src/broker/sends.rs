@@ -211,8 +211,10 @@ impl Broker {
                 } else {
                     Duration::from_millis(20)
                 };
+                // It stays in our hands: a comparison of the books that saw it claimed must not take it for forgotten.
+                self.queued.insert(order.id);
                 ctx.run_later(wait, move |act, ctx| {
-                    act.enqueue(due);
+                    act.requeue(due);
                     act.pump(ctx);
                 });
             }

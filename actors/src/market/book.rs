@@ -7,7 +7,8 @@ use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 
 use super::fills::Taken;
-use crate::domain::money::{self, Qty};
+use super::stops;
+use crate::domain::money::{self, Price, Qty};
 use crate::domain::names::{BrokerOrderId, OrderId, Symbol};
 use crate::domain::terms::Side;
 use crate::domain::venue::{Execution, VenueOrder, VenueStatus, VenueWords};
@@ -25,6 +26,12 @@ pub struct BookOrder {
     pub reserve_price: Decimal,
     /// Whether its stop price has traded; false where there is none.
     pub triggered: bool,
+    /// The best last price that a trailing stop has followed.
+    pub trail_mark: Option<Decimal>,
+    /// How much of what it shows as filled was traded by the orders before it in its chain of replacements.
+    pub carried_qty: Decimal,
+    /// The order that is to take its place, while that is on its way.
+    pub replacement: Option<Replacement>,
     /// When its time in force ends.
     pub expires_at: Option<DateTime<Utc>>,
     /// When a pending cancel is confirmed.
@@ -33,7 +40,23 @@ pub struct BookOrder {
     pub updated_at: DateTime<Utc>,
 }
 
+/// A change of place on its way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replacement {
+    /// The order that takes the place. It waits until then.
+    pub by: BrokerOrderId,
+    /// When it does.
+    pub at: DateTime<Utc>,
+}
+
 impl BookOrder {
+    /// The price that triggers it, as far as a trailing stop has followed.
+    #[must_use]
+    pub fn stop_price(&self) -> Option<Price> {
+        let instruction = &self.order.instruction;
+        stops::stop_price(instruction.side, instruction.terms, self.trail_mark)
+    }
+
     /// What has not traded.
     #[must_use]
     pub fn remaining(&self) -> Decimal {
@@ -119,6 +142,7 @@ impl Book {
                 return false;
             }
             held.cost += qty * price;
+            held.replacement = None;
             let order = &mut held.order;
             order.filled_qty = (order.filled_qty + qty).normalize();
             order.filled_avg_price = money::average(held.cost, order.filled_qty);
@@ -158,8 +182,40 @@ impl Book {
         self.change(seq, at, |held| {
             held.order.status = status;
             held.order.reason = reason;
+            held.replacement = None;
             true
         })
+    }
+
+    /// Notes that another order is to take this one's place.
+    pub(super) fn pend_replace(&mut self, seq: u64, replacement: Replacement, at: DateTime<Utc>) -> Option<Change> {
+        self.change(seq, at, |held| {
+            held.order.status = VenueStatus::PendingReplace;
+            held.replacement = Some(replacement);
+            true
+        })
+    }
+
+    /// Ends an order whose place another one takes.
+    pub(super) fn give_way(&mut self, seq: u64, by: BrokerOrderId, at: DateTime<Utc>) -> Option<Change> {
+        self.change(seq, at, |held| {
+            held.order.status = VenueStatus::Replaced;
+            held.order.replaced_by = Some(by);
+            held.replacement = None;
+            true
+        })
+    }
+
+    /// Whether an order has yet to take the place of the one that it replaces.
+    pub(super) fn waits_for_its_place(&self, held: &BookOrder) -> bool {
+        let before = held.order.replaces.as_ref().and_then(|id| self.get(id));
+        let coming = before.and_then(|before| before.replacement.as_ref());
+        coming.is_some_and(|coming| coming.by == held.order.broker_order_id)
+    }
+
+    /// Notes how far a trailing stop has followed.
+    pub(super) fn mark(&mut self, seq: u64, mark: Decimal, at: DateTime<Utc>) -> Option<Change> {
+        self.change(seq, at, |held| held.trail_mark.replace(mark) != Some(mark))
     }
 
     /// Notes that a cancel is on its way, to be confirmed at `cancel_at`. `None` if one already is.

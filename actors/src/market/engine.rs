@@ -9,10 +9,13 @@ use super::book::{self, Book, BookOrder, BookState, Change};
 use super::fills::{self, Fees, Offer, Wish};
 use super::quotes::Quotes;
 use super::sized_quote::SizedQuote;
+use super::stops;
 use crate::domain::names::{BrokerOrderId, OrderId, Symbol};
 use crate::domain::terms::{Instruction, Side, Terms, TimeInForce};
 use crate::domain::venue::{NewOrder, Quote, VenueOrder, VenueStatus, VenueWords};
 use crate::ports::{CancelError, SubmitError};
+
+mod replacing;
 
 /// Most quotes of one symbol that are stepped through at once; beyond that the engine was away, and begins anew at the
 /// present quote.
@@ -100,7 +103,8 @@ impl Engine {
         self.quotes.at(symbol, now)
     }
 
-    /// Takes an order, and trades of it what the present quote has for it. A `day` order ends at `session_end`.
+    /// Takes an order, and trades of it what the present quote has for it. A `day` order ends at `session_end`; an order
+    /// for an auction waits until then, and takes what the quote of that moment has for it.
     ///
     /// # Errors
     /// [`SubmitError::DuplicateId`] for an id that was ever taken, and [`SubmitError::Rejected`] with a broker's code
@@ -111,52 +115,76 @@ impl Engine {
         now: DateTime<Utc>,
         session_end: DateTime<Utc>,
     ) -> Result<Accepted, SubmitError> {
-        let reserve_price = self.admissible(new, now)?;
-        let seq = self.book.next_seq();
-        let broker_order_id =
-            broker_order_id(seq, &new.client_order_id).ok_or_else(|| rejected("50010000", "no order id is left"))?;
-        let Instruction { symbol, time_in_force, .. } = &new.instruction;
+        let reserve_price = self.admissible(new, new.qty.get(), Decimal::ZERO, now)?;
+        let held = self.drawn_up(new, reserve_price, now, session_end)?;
         let mut changes = Vec::new();
-        self.catch_up(symbol, now, &mut changes);
-        let order = VenueOrder {
-            broker_order_id,
-            client_order_id: new.client_order_id.clone(),
-            instruction: new.instruction.clone(),
-            qty: new.qty,
-            status: VenueStatus::Accepted,
-            filled_qty: Decimal::ZERO,
-            filled_avg_price: None,
-            reason: None,
-            replaces: None,
-            replaced_by: None,
-            submitted_at: now,
+        self.catch_up(&new.instruction.symbol, now, &mut changes);
+        let (seq, order) = (held.seq, held.order.clone());
+        changes.push(self.book.admit(held));
+        self.begin(seq, now, &mut changes);
+        Ok(Accepted { order, changes })
+    }
+
+    /// An order as it enters the book.
+    fn drawn_up(
+        &self,
+        new: &NewOrder,
+        reserve_price: Decimal,
+        now: DateTime<Utc>,
+        session_end: DateTime<Utc>,
+    ) -> Result<BookOrder, SubmitError> {
+        let seq = self.book.next_seq();
+        let broker_order_id = broker_order_id(seq, &new.client_order_id);
+        let expires_at = match new.instruction.time_in_force {
+            TimeInForce::Day | TimeInForce::Opg | TimeInForce::Cls => Some(session_end),
+            TimeInForce::Gtc | TimeInForce::Ioc | TimeInForce::Fok => None,
         };
-        changes.push(self.book.admit(BookOrder {
+        Ok(BookOrder {
             seq,
-            order: order.clone(),
+            order: VenueOrder {
+                broker_order_id: broker_order_id.ok_or_else(|| rejected("50010000", "no order id is left"))?,
+                client_order_id: new.client_order_id.clone(),
+                instruction: new.instruction.clone(),
+                qty: new.qty,
+                status: VenueStatus::Accepted,
+                filled_qty: Decimal::ZERO,
+                filled_avg_price: None,
+                reason: None,
+                replaces: None,
+                replaced_by: None,
+                submitted_at: now,
+            },
             cost: Decimal::ZERO,
             reserve_price,
             triggered: false,
-            expires_at: (*time_in_force == TimeInForce::Day).then_some(session_end),
+            trail_mark: None,
+            carried_qty: Decimal::ZERO,
+            replacement: None,
+            expires_at,
             cancel_at: None,
             updated_at: now,
-        }));
-        self.match_order(seq, now, &mut changes);
-        match time_in_force {
+        })
+    }
+
+    /// Lets an order that has its place in the market trade for the first time.
+    fn begin(&mut self, seq: u64, now: DateTime<Utc>, changes: &mut Vec<Change>) {
+        self.match_order(seq, now, changes);
+        let Some(held) = self.book.by_seq(seq) else { return };
+        match held.order.instruction.time_in_force {
             TimeInForce::Day | TimeInForce::Gtc | TimeInForce::Opg | TimeInForce::Cls => {}
             TimeInForce::Ioc | TimeInForce::Fok => {
                 let reason = words("time_in_force", "the rest could not be filled at once");
                 changes.extend(self.book.end(seq, VenueStatus::Canceled, Some(reason), now));
             }
         }
-        Ok(Accepted { order, changes })
     }
 
     /// Takes the request to cancel an order. It is confirmed at `confirm_at`: at once if that is not ahead of `now`,
     /// else the order is pending until then, and a fill may win the race. Asking again changes nothing.
     ///
     /// # Errors
-    /// [`CancelError::NotCancelable`] if the order has ended, or was never taken.
+    /// [`CancelError::NotCancelable`] if the order has ended, or was never taken, or while its replacement is on its way:
+    /// then neither of the two can be cancelled until one of them is over.
     pub fn cancel(
         &mut self,
         id: &BrokerOrderId,
@@ -165,7 +193,7 @@ impl Engine {
     ) -> Result<Vec<Change>, CancelError> {
         let held = self.book.get(id).ok_or(CancelError::NotCancelable)?;
         let seq = held.seq;
-        if held.order.status.is_terminal() {
+        if held.order.status.is_terminal() || held.replacement.is_some() || self.book.waits_for_its_place(held) {
             return Err(CancelError::NotCancelable);
         }
         let change = if confirm_at <= now {
@@ -181,15 +209,26 @@ impl Engine {
         let mut changes = Vec::new();
         for symbol in self.book.live_symbols() {
             for seq in self.book.live_in(&symbol) {
-                changes.extend(self.end_if_due(seq, now));
+                self.come_due(seq, now, &mut changes);
             }
+            let placed = changes.iter().filter_map(|change| change.order.order.replaced_by.clone()).collect::<Vec<_>>();
             self.catch_up(&symbol, now, &mut changes);
+            for seq in placed.iter().filter_map(|id| self.book.get(id)).map(|held| held.seq).collect::<Vec<_>>() {
+                self.match_order(seq, now, &mut changes);
+            }
         }
         changes
     }
 
-    /// Whether an order may enter the book, and what a unit of it holds back from the cash.
-    fn admissible(&self, new: &NewOrder, now: DateTime<Utc>) -> Result<Decimal, SubmitError> {
+    /// Whether an order may enter the book with so much of it to be traded, where so much of the cash becomes free by it,
+    /// and what a unit of it holds back.
+    fn admissible(
+        &self,
+        new: &NewOrder,
+        open_qty: Decimal,
+        freed: Decimal,
+        now: DateTime<Utc>,
+    ) -> Result<Decimal, SubmitError> {
         if self.book.find(&new.client_order_id).is_some() {
             return Err(SubmitError::DuplicateId);
         }
@@ -197,39 +236,37 @@ impl Engine {
         if self.rules.refused.contains(&order.symbol) {
             return Err(rejected("42210000", &format!("asset {} is not tradable", order.symbol)));
         }
-        if order.terms.trail().is_some() || matches!(order.time_in_force, TimeInForce::Opg | TimeInForce::Cls) {
-            return Err(rejected("42210000", "order type or time in force is not supported"));
-        }
-        let at_once = matches!(order.time_in_force, TimeInForce::Ioc | TimeInForce::Fok);
-        if at_once && order.terms.stop_price().is_some() {
+        let has_stop = order.terms.stop_price().is_some() || order.terms.trail().is_some();
+        if has_stop && !matches!(order.time_in_force, TimeInForce::Day | TimeInForce::Gtc) {
             return Err(rejected("42210000", "stop orders must be day or gtc"));
         }
         let limit_day = matches!(order.terms, Terms::Limit { .. }) && order.time_in_force == TimeInForce::Day;
         if order.extended_hours && !limit_day {
             return Err(rejected("42210000", "extended hours orders must be day limit orders"));
         }
-        self.affordable(new, now)
-    }
-
-    fn affordable(&self, new: &NewOrder, now: DateTime<Utc>) -> Result<Decimal, SubmitError> {
-        let Instruction { symbol, side, terms, .. } = &new.instruction;
+        let Instruction { symbol, side, terms, .. } = order;
         let price = match terms {
             Terms::Limit { limit_price } | Terms::StopLimit { limit_price, .. } => *limit_price,
             Terms::Stop { stop_price } => fills::worsened(*side, *stop_price, self.rules.slippage_bps),
             Terms::Market | Terms::TrailingStop { .. } => {
-                let index = self.quotes.index_at(symbol, now);
-                let present = self.present.get(symbol).filter(|present| present.index == index);
-                let touch = match present {
-                    Some(present) => present.quote.touch(*side),
-                    None => self.quotes.quote(symbol, index).touch(*side),
-                };
-                fills::worsened(*side, touch, self.rules.slippage_bps)
+                let quote = self.present_quote(symbol, now);
+                let stop = stops::stop_price(*side, *terms, Some(quote.last));
+                fills::worsened(*side, stop.unwrap_or_else(|| quote.touch(*side)), self.rules.slippage_bps)
             }
         };
-        let (qty, price) = (new.qty.get(), price.get());
-        let free = self.book.cash() - self.book.reserved() - self.rules.fees.of(qty, price);
-        let reserve_price = book::reserve_price(*side, price);
-        if *side == Side::Buy && qty * reserve_price > free {
+        self.affordable(*side, open_qty, price.get(), freed)
+    }
+
+    fn present_quote(&self, symbol: &Symbol, now: DateTime<Utc>) -> SizedQuote {
+        let index = self.quotes.index_at(symbol, now);
+        let present = self.present.get(symbol).filter(|present| present.index == index);
+        present.map_or_else(|| self.quotes.quote(symbol, index), |present| present.quote.clone())
+    }
+
+    fn affordable(&self, side: Side, qty: Decimal, price: Decimal, freed: Decimal) -> Result<Decimal, SubmitError> {
+        let free = self.book.cash() - self.book.reserved() + freed - self.rules.fees.of(qty, price);
+        let reserve_price = book::reserve_price(side, price);
+        if side == Side::Buy && qty * reserve_price > free {
             return Err(rejected("40310000", "insufficient buying power"));
         }
         Ok(reserve_price)
@@ -256,54 +293,86 @@ impl Engine {
         }
     }
 
-    /// Ends an order whose cancel is confirmed or whose time in force is over.
-    fn end_if_due(&mut self, seq: u64, now: DateTime<Utc>) -> Option<Change> {
-        let order = self.book.by_seq(seq)?;
-        if order.cancel_at.is_some_and(|at| at <= now) {
-            self.book.end(seq, VenueStatus::Canceled, None, now)
-        } else if order.expires_at.is_some_and(|at| at <= now) {
+    /// Does what is due with an order: its replacement takes its place, its cancel is confirmed, its time in force ends.
+    /// Answers whether it is over.
+    fn come_due(&mut self, seq: u64, now: DateTime<Utc>, changes: &mut Vec<Change>) -> bool {
+        let Some(held) = self.book.by_seq(seq) else { return true };
+        let is_due = |at: DateTime<Utc>| at <= now;
+        let outlived = |at| held.expires_at.is_some_and(|end| end <= at);
+        if let Some(coming) = held.replacement.clone().filter(|coming| is_due(coming.at) && !outlived(coming.at)) {
+            changes.extend(self.book.give_way(seq, coming.by, now));
+        } else if held.cancel_at.is_some_and(is_due) {
+            changes.extend(self.book.end(seq, VenueStatus::Canceled, None, now));
+        } else if held.expires_at.is_some_and(is_due) {
+            if is_for_an_auction(held) {
+                self.auction(seq, now, changes);
+            }
             let reason = words("time_in_force", "the session has ended");
-            self.book.end(seq, VenueStatus::Expired, Some(reason), now)
+            self.overtake(seq, now, changes, |book| book.end(seq, VenueStatus::Expired, Some(reason), now));
         } else {
-            None
+            return held.order.status.is_terminal();
+        }
+        true
+    }
+
+    /// Trades of an order what the symbol's present quote has for it, if it may trade now.
+    fn match_order(&mut self, seq: u64, now: DateTime<Utc>, changes: &mut Vec<Change>) {
+        if self.come_due(seq, now, changes) {
+            return;
+        }
+        let waits = |held: &&BookOrder| is_for_an_auction(held) || self.book.waits_for_its_place(held);
+        let Some(held) = self.book.by_seq(seq).filter(|held| !waits(held)) else { return };
+        let symbol = held.order.instruction.symbol.clone();
+        if let Some(mut present) = self.present.remove(&symbol) {
+            self.trade(seq, &mut present, now, changes);
+            self.present.insert(symbol, present);
         }
     }
 
-    /// Trades of an order what the symbol's present quote has for it.
-    fn match_order(&mut self, seq: u64, now: DateTime<Utc>, changes: &mut Vec<Change>) {
-        if let Some(ended) = self.end_if_due(seq, now) {
-            changes.push(ended);
-            return;
-        }
+    /// Trades of an order what the quote at its session's end has for it, unless the engine was away too long.
+    fn auction(&mut self, seq: u64, now: DateTime<Utc>, changes: &mut Vec<Change>) {
         let Some(held) = self.book.by_seq(seq) else { return };
-        let Instruction { symbol, side, terms, time_in_force, .. } = &held.order.instruction;
-        let side = *side;
-        let Some(present) = self.present.get_mut(symbol) else {
-            return;
-        };
-        if let (Some(stop), false) = (terms.stop_price(), held.triggered)
-            && !fills::triggers(side, present.quote.last, stop)
-        {
+        let (Some(at), Instruction { symbol, .. }) = (held.expires_at, &held.order.instruction) else { return };
+        let index = self.quotes.index_at(symbol, at);
+        if self.quotes.index_at(symbol, now).saturating_sub(index) > MOST_STEPS {
             return;
         }
+        let quote = self.quotes.quote(symbol, index);
+        self.trade(seq, &mut Present { index, quote, bought: Decimal::ZERO, sold: Decimal::ZERO }, now, changes);
+    }
+
+    /// Trades of an order what a quote has for it.
+    fn trade(&mut self, seq: u64, present: &mut Present, now: DateTime<Utc>, changes: &mut Vec<Change>) {
+        let Some(held) = self.book.by_seq(seq) else { return };
+        let last = present.quote.last;
+        if let Some(mark) = stops::moved_mark(held, last) {
+            changes.extend(self.book.mark(seq, mark, now));
+        }
+        let Some(held) = self.book.by_seq(seq).filter(|held| !stops::waits(held, last)) else { return };
+        let Instruction { side, terms, time_in_force, .. } = held.order.instruction;
         let wish = book::remaining(held).map(|qty| Wish {
             side,
             qty,
             limit: terms.limit_price(),
-            whole: *time_in_force == TimeInForce::Fok,
+            whole: time_in_force == TimeInForce::Fok,
         });
         let taken = wish.and_then(|wish| fills::take(&wish, &present.offer(side), self.rules.slippage_bps));
         if let Some(taken) = taken {
             present.take(side, taken.qty.get());
         }
-        if terms.stop_price().is_some() {
+        if terms.stop_price().is_some() || terms.trail().is_some() {
             changes.extend(self.book.trigger(seq, now));
         }
         if let Some(taken) = taken {
             let fee = self.rules.fees.of(taken.qty.get(), taken.price.get());
-            changes.extend(self.book.fill(seq, taken, fee, now));
+            self.overtake(seq, now, changes, |book| book.fill(seq, taken, fee, now));
         }
     }
+}
+
+/// Orders for an auction trade once, when the session ends.
+fn is_for_an_auction(held: &BookOrder) -> bool {
+    matches!(held.order.instruction.time_in_force, TimeInForce::Opg | TimeInForce::Cls)
 }
 
 /// A broker's ids are unique over all its lives: a book that begins anew counts from one again, so a part of the client's

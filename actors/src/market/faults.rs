@@ -29,7 +29,7 @@ impl TryFrom<u16> for PerMille {
 
 /// The faults of a venue; the default has none.
 ///
-/// Those of requests strike orders and cancels alike. Where several strike one request, the first in the order of
+/// Those of requests strike orders, replacements and cancels alike. Where several strike one request, the first in the order of
 /// these fields wins.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -60,6 +60,8 @@ pub struct Faults {
     pub event_reordered_per_mille: PerMille,
     /// How long a cancel is pending before it is confirmed, in milliseconds; a fill may win the race.
     pub cancel_pending_ms: u64,
+    /// How long a replacement is pending before it takes place, in milliseconds; a fill may win the race.
+    pub replace_pending_ms: u64,
     /// Symbols whose orders are refused; a list, or one text with commas.
     #[serde(deserialize_with = "spelling::list")]
     pub reject_symbols: Vec<Symbol>,

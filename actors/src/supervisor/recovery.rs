@@ -48,7 +48,11 @@ impl Supervisor {
     /// Recovers the account: events subscribed, books compared, parents armed; only then may it send. What fails is
     /// tried again, while reads and switches work.
     pub(super) fn recover(&mut self, ctx: &mut Context<Self>) {
-        if self.is_draining() || self.given_up.iter().any(Role::serves_the_account) {
+        if self.is_draining() {
+            return;
+        }
+        if self.is_given_up() {
+            self.become_ready();
             return;
         }
         if std::mem::replace(&mut self.recovering, true) {
@@ -67,22 +71,29 @@ impl Supervisor {
         let (compare, store, account) =
             (self.lines.compare.clone(), self.world.store.clone(), self.tuning.account.clone());
         let recovered = async move {
-            let gone = |_| "the account's actors died meanwhile".to_owned();
-            broker.send(Listen).await.map_err(|_| gone(()))?.map_err(|error| error.to_string())?;
-            let compared = compare.ask(Compare { recovering: true }).await.map_err(|_| gone(()))?;
+            broker.send(Listen).await.map_err(|_| gone())?.map_err(|error| error.to_string())?;
+            let compared = compare.ask(Compare { recovering: true }).await.map_err(|_| gone())?;
             compared.map_err(|error| error.to_string())?;
             store.open_parents(&account).await.map_err(|error| error.to_string())
         };
         ctx.spawn(recovered.into_actor(self).map(|recovered, act, ctx| {
             act.recovering = false;
             match recovered {
-                Ok(parents) => act.resume(&parents, ctx),
+                // Of what was given up meanwhile nothing is resumed, and health goes on saying why.
+                Ok(_) | Err(_) if act.is_given_up() => act.become_ready(),
+                Ok(parents) if act.broker.is_some() && act.reconciler.is_some() => act.resume(&parents, ctx),
+                Ok(_) => act.stay_degraded(gone(), ctx),
                 Err(why) => act.stay_degraded(why, ctx),
             }
             if std::mem::take(&mut act.recover_again) {
                 act.recover(ctx);
             }
         }));
+    }
+
+    /// Whether a part that the account needs died too often: then nothing is recovered, and the gate stays shut.
+    pub(super) fn is_given_up(&self) -> bool {
+        self.given_up.iter().any(Role::serves_the_account)
     }
 
     fn resume(&mut self, parents: &[Parent], ctx: &mut Context<Self>) {
@@ -153,4 +164,8 @@ impl Supervisor {
             }
         }));
     }
+}
+
+fn gone() -> String {
+    "the account's actors died meanwhile".to_owned()
 }

@@ -224,6 +224,35 @@ async fn stays_shut(rig: &Rig, running: &Running, part: Part, reason: ShutReason
 }
 
 #[test]
+fn a_recovery_that_ends_after_its_broker_was_given_up_opens_nothing_and_hides_no_reason() {
+    type Slows = fn(&Rig);
+    let cases: [Slows; 2] = [
+        // It ends well: nothing of it needs the broker any more.
+        |rig| rig.store.calls.delay("open_parents", seconds(4)),
+        // It fails with the death of whoever it asked.
+        |rig| rig.venue.calls.delay("open_orders", seconds(4)),
+    ];
+    for slow in cases {
+        run(|rig| async move {
+            let running = two_parents(&rig).await;
+            slow(&rig);
+            // The broker reads the marks every second, and dies over it while its recovery is still on its way.
+            rig.store.calls.panic("marked_orders", 3);
+            rig.until("it has died three times", || rig.store.calls.panics_left("marked_orders") == 0).await;
+            let sent = rig.venue.submissions().len();
+            for _ in 0..300 {
+                sleep(millis(100)).await;
+                assert_ne!(rig.verdict(&running), Verdict::Open);
+            }
+            let health = running.house.health.part(Part::Broker).unwrap();
+            assert!(health.detail.contains("is not rebuilt any more"), "{health:?}");
+            assert_eq!(rig.venue.submissions().len(), sent);
+            rig.audit();
+        });
+    }
+}
+
+#[test]
 fn a_parent_that_keeps_dying_rests_and_is_tried_again() {
     run(|rig| async move {
         let running = rig.open().await;

@@ -49,6 +49,37 @@ fn an_engagement_overtakes_a_release_that_still_waits() {
 }
 
 #[test]
+fn an_engagement_that_was_answered_while_a_release_was_on_its_way_outlives_a_crash_at_any_moment() {
+    for crash in (0..8).map(|steps| millis(steps * 50)) {
+        run(|rig| async move {
+            let life = async |rig: &Rig| {
+                let running = rig.open().await;
+                running.engage(KillMode::Halt).await.unwrap();
+                rig.store.calls.delay("commit", millis(200));
+                let released = async {
+                    running.disengage().await.unwrap_err();
+                    std::future::pending::<()>().await;
+                };
+                let engaged = async {
+                    sleep(millis(100)).await;
+                    running.engage(KillMode::Halt).await.unwrap_err();
+                    sleep(crash).await;
+                };
+                futures_util::future::select(Box::pin(engaged), Box::pin(released)).await;
+            };
+            rig.live(life).await;
+            let stored = rig.store.look(|ledger| ledger.switches().kill).unwrap();
+            assert!(stored.is_engaged(), "{crash:?} after the answer: {stored:?}");
+            rig.store.calls.delay("commit", millis(3));
+            let running = rig.start();
+            rig.until("it is recovered", || rig.reasons(&running) == [ShutReason::KillSwitchEngaged]).await;
+            sleep(seconds(5)).await;
+            all_say(&rig, &running, KillWord::Engaged);
+        });
+    }
+}
+
+#[test]
 fn an_engagement_that_is_saved_anew_overtakes_a_second_release_too() {
     run(|rig| async move {
         let running = rig.open().await;

@@ -2,6 +2,7 @@
 
 use tokio::time::sleep;
 use tranche_actors::commands::{CancelOrder, CommandError};
+use tranche_actors::domain::ledger::Write;
 use tranche_actors::domain::parent::ParentStatus;
 use tranche_actors::domain::status::OrderStatus;
 use tranche_actors::ports::Clock;
@@ -9,6 +10,7 @@ use tranche_actors::ports::Clock;
 use crate::support::orders::{caller, id, parent, resting_single, single};
 use crate::support::rig::{millis, run, seconds};
 use tranche_actors::market::faults::EventFault;
+use tranche_simulation::store::CommitFault;
 use tranche_simulation::venue::Fate;
 
 #[test]
@@ -40,6 +42,36 @@ fn a_send_that_never_left_twice_goes_out_at_the_third_try() {
         rig.until_all_ended().await;
         assert_eq!(rig.statuses(&id("tried")), [OrderStatus::Filled; 2]);
         assert!(running.house.doubtful.is_empty());
+        rig.audit_at_rest();
+    });
+}
+
+#[test]
+fn an_order_that_waits_for_its_next_try_is_not_forgotten_by_a_comparison_that_saw_it_claimed() {
+    run(|mut rig| async move {
+        rig.tuning.reconcile = seconds(10);
+        let running = rig.open().await;
+        rig.venue.set_latency(millis(400));
+        rig.venue.calls.delay("open_orders", millis(300));
+        rig.venue.calls.delay("positions", millis(1_100));
+        let doubts: fn(&Write) -> bool = |write| matches!(write, Write::OutcomeUnknown { .. });
+        rig.store.plan_for(doubts, CommitFault::Slow(millis(900)));
+        rig.venue.plan([Fate::NeverLeft]);
+        let (compared, seen) = (rig.venue.calls.made("open_orders"), rig.venue.calls.made("positions"));
+        rig.until("a comparison begins", || rig.venue.calls.made("open_orders") > compared).await;
+        sleep(millis(500)).await;
+        let sent = running.send(single("waits", 10));
+        let looked_on = async {
+            rig.until("our books are read", || rig.venue.calls.made("positions") > seen).await;
+            assert_eq!(rig.order(&id("waits")).status, OrderStatus::Submitting);
+            sleep(millis(1_600)).await;
+            assert_eq!(rig.order(&id("waits")).status, OrderStatus::PendingNew, "the comparison is over");
+            sleep(seconds(10)).await;
+        };
+        futures_util::join!(sent, looked_on);
+        assert_eq!(rig.order(&id("waits")).status, OrderStatus::Filled);
+        assert_eq!(rig.venue.submissions().len(), 2);
+        assert!(!rig.store.is_through(), "nobody declares it of unknown outcome");
         rig.audit_at_rest();
     });
 }

@@ -18,7 +18,7 @@ use tranche_actors::market::book::{Book, BookOrder, BookState, Change};
 
 use super::rows::{OrderRow, PaperBook, PositionRow};
 
-const LAYOUT: i64 = 1;
+const LAYOUT: i64 = 2;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 const CREATE: &str = "
@@ -75,24 +75,42 @@ CREATE TABLE replays (
 PRAGMA user_version = 1;
 ";
 
+/// What a book of the layout before lacks.
+const TO_LAYOUT_2: &str = "
+ALTER TABLE orders ADD COLUMN trail_price TEXT;
+ALTER TABLE orders ADD COLUMN trail_percent TEXT;
+ALTER TABLE orders ADD COLUMN trail_mark TEXT;
+ALTER TABLE orders ADD COLUMN replaces TEXT;
+ALTER TABLE orders ADD COLUMN replaced_by TEXT;
+ALTER TABLE orders ADD COLUMN replacement TEXT;
+ALTER TABLE orders ADD COLUMN replacement_at TEXT;
+ALTER TABLE orders ADD COLUMN carried_qty TEXT NOT NULL DEFAULT '0';
+PRAGMA user_version = 2;
+";
+
 const PUT_ORDERS: &str = "
 INSERT INTO orders (
     seq, broker_order_id, client_order_id, symbol, side, qty, order_type, limit_price, stop_price, time_in_force,
     extended_hours, status, filled_qty, filled_avg_price, reason_code, reason_message, submitted_at, updated_at,
-    expires_at, cancel_at, triggered, cost, reserve_price
+    expires_at, cancel_at, triggered, cost, reserve_price, trail_price, trail_percent, trail_mark, replaces,
+    replaced_by, replacement, replacement_at, carried_qty
 )
 SELECT
     value->>'seq', value->>'broker_order_id', value->>'client_order_id', value->>'symbol', value->>'side',
     value->>'qty', value->>'order_type', value->>'limit_price', value->>'stop_price', value->>'time_in_force',
     value->>'extended_hours', value->>'status', value->>'filled_qty', value->>'filled_avg_price',
     value->>'reason_code', value->>'reason_message', value->>'submitted_at', value->>'updated_at',
-    value->>'expires_at', value->>'cancel_at', value->>'triggered', value->>'cost', value->>'reserve_price'
+    value->>'expires_at', value->>'cancel_at', value->>'triggered', value->>'cost', value->>'reserve_price',
+    value->>'trail_price', value->>'trail_percent', value->>'trail_mark', value->>'replaces', value->>'replaced_by',
+    value->>'replacement', value->>'replacement_at', value->>'carried_qty'
 FROM json_each(?1)
 WHERE true
 ON CONFLICT (seq) DO UPDATE SET
     status = excluded.status, filled_qty = excluded.filled_qty, filled_avg_price = excluded.filled_avg_price,
     reason_code = excluded.reason_code, reason_message = excluded.reason_message, updated_at = excluded.updated_at,
-    cancel_at = excluded.cancel_at, triggered = excluded.triggered, cost = excluded.cost";
+    cancel_at = excluded.cancel_at, triggered = excluded.triggered, cost = excluded.cost,
+    trail_mark = excluded.trail_mark, replaced_by = excluded.replaced_by, replacement = excluded.replacement,
+    replacement_at = excluded.replacement_at";
 
 const PUT_EXECUTIONS: &str = "
 INSERT INTO executions (execution_id, broker_order_id, qty, price, cum_qty, fee, at)
@@ -116,7 +134,9 @@ SELECT json_object(
     'filled_qty', filled_qty, 'filled_avg_price', filled_avg_price, 'reason_code', reason_code,
     'reason_message', reason_message, 'submitted_at', submitted_at, 'updated_at', updated_at,
     'expires_at', expires_at, 'cancel_at', cancel_at, 'triggered', json(iif(triggered, 'true', 'false')),
-    'cost', cost, 'reserve_price', reserve_price
+    'cost', cost, 'reserve_price', reserve_price, 'trail_price', trail_price, 'trail_percent', trail_percent,
+    'trail_mark', trail_mark, 'replaces', replaces, 'replaced_by', replaced_by, 'replacement', replacement,
+    'replacement_at', replacement_at, 'carried_qty', carried_qty
 )
 FROM orders ORDER BY seq";
 
@@ -182,15 +202,20 @@ impl BookFile {
             .connect()
             .await?;
         let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-        let layout = layout(&mut transaction).await?;
-        if layout == 0 {
+        let found = layout(&mut transaction).await?;
+        if found == 0 {
             sqlx::raw_sql(CREATE).execute(&mut *transaction).await?;
             sqlx::query("INSERT INTO account (id, cash, version) VALUES (1, ?1, 0)")
                 .bind(cash.normalize().to_string())
                 .execute(&mut *transaction)
                 .await?;
-        } else if layout != LAYOUT {
-            return Err(BookFileError::Layout { found: layout });
+        }
+        match found {
+            0 | 1 => {
+                sqlx::raw_sql(TO_LAYOUT_2).execute(&mut *transaction).await?;
+            }
+            LAYOUT => {}
+            found => return Err(BookFileError::Layout { found }),
         }
         transaction.commit().await?;
         Ok(Self { connection, version: 0 })
@@ -331,4 +356,33 @@ async fn rows<T: DeserializeOwned>(
 fn text(at: &DateTime<Utc>) -> Result<String, BookFileError> {
     let quoted = serde_json::to_string(at)?;
     Ok(quoted.trim_matches('"').to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use tranche_actors::domain::venue::VenueStatus;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_book_of_the_layout_before_is_taken_over_with_its_orders() {
+        let path = std::env::temp_dir().join(format!("tranche-book-{}.db", uuid::Uuid::new_v4()));
+        let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
+        let mut old = options.connect().await.unwrap();
+        sqlx::raw_sql(CREATE).execute(&mut old).await.unwrap();
+        let rows = "INSERT INTO account VALUES (1, '100', 7);
+            INSERT INTO orders VALUES (1, 'paper-000001-a', 'a', 'AAPL', 'buy', '10', 'stop', NULL, '120', 'gtc', 0,
+            'accepted', '0', NULL, NULL, NULL, '2026-03-02T12:00:00Z', '2026-03-02T12:00:00Z', NULL, NULL, 0, '0', '120')";
+        sqlx::raw_sql(rows).execute(&mut old).await.unwrap();
+        old.close().await.unwrap();
+        for _ in 0..2 {
+            let mut file = BookFile::open(&path, Decimal::ZERO).await.unwrap();
+            let book = file.load().await.unwrap();
+            assert_eq!((book.cash, book.orders.len()), (Decimal::ONE_HUNDRED, 1));
+            assert_eq!(book.orders[0].order.status, VenueStatus::Accepted);
+            assert_eq!((book.orders[0].carried_qty, &book.orders[0].replacement), (Decimal::ZERO, &None));
+            file.close().await.unwrap();
+        }
+        std::fs::remove_file(&path).unwrap();
+    }
 }

@@ -49,6 +49,11 @@ pub(super) enum Request {
         order: NewOrder,
         reply: Reply<Result<VenueOrder, SubmitError>>,
     },
+    Replace {
+        replaced: BrokerOrderId,
+        by: NewOrder,
+        reply: Reply<Result<VenueOrder, SubmitError>>,
+    },
     Cancel {
         order: BrokerOrderId,
         reply: Reply<Result<(), CancelError>>,
@@ -63,6 +68,7 @@ pub(super) struct Pace {
     pub(super) latency: Duration,
     pub(super) quote_interval: Duration,
     pub(super) cancel_pending: TimeDelta,
+    pub(super) replace_pending: TimeDelta,
 }
 
 pub(super) struct Desk {
@@ -188,9 +194,18 @@ impl Desk {
                     round.changes.extend(accepted.changes);
                     Ok(accepted.order)
                 };
-                let busy = |retry_after| SubmitError::NotNow { retry_after };
-                let detail = BROKEN.to_owned();
-                let result = act_out(fault, submit, busy, SubmitError::Unknown { detail });
+                let result = act_out(fault, submit, order_busy, order_broken());
+                round.answer(reply, result, delay);
+            }
+            Request::Replace { replaced, by, reply } => {
+                let (fault, delay) = self.dice.request();
+                let replace = || {
+                    let takes_at = now + self.pace.replace_pending;
+                    let accepted = self.engine.replace(&replaced, &by, now, end_of_utc_day(now), takes_at)?;
+                    round.changes.extend(accepted.changes);
+                    Ok(accepted.order)
+                };
+                let result = act_out(fault, replace, order_busy, order_broken());
                 round.answer(reply, result, delay);
             }
             Request::Cancel { order, reply } => {
@@ -238,6 +253,14 @@ impl Desk {
         // An error says that nobody listens, which is nobody's loss.
         drop(self.events.send(Sent { event, arrives }));
     }
+}
+
+const fn order_busy(retry_after: Option<Duration>) -> SubmitError {
+    SubmitError::NotNow { retry_after }
+}
+
+fn order_broken() -> SubmitError {
+    SubmitError::Unknown { detail: BROKEN.to_owned() }
 }
 
 /// An error with everything that caused it, as a log takes it.

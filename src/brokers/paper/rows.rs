@@ -3,11 +3,11 @@
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
-use tranche_actors::domain::money::{Price, Qty};
+use tranche_actors::domain::money::{Percent, Price, Qty};
 use tranche_actors::domain::names::{BrokerOrderId, OrderId, Symbol};
 use tranche_actors::domain::terms::{Instruction, OrderType, Prices, Side, Terms, TimeInForce};
 use tranche_actors::domain::venue::{Execution, VenueOrder, VenueStatus, VenueWords};
-use tranche_actors::market::book::BookOrder;
+use tranche_actors::market::book::{BookOrder, Replacement};
 
 /// A whole book.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,6 +52,15 @@ pub struct OrderRow {
     pub limit_price: Option<Price>,
     /// The price that triggers, where the type has one.
     pub stop_price: Option<Price>,
+    /// How far a trailing stop follows behind, as a distance.
+    #[serde(default)]
+    pub trail_price: Option<Price>,
+    /// How far a trailing stop follows behind, as a share.
+    #[serde(default)]
+    pub trail_percent: Option<Percent>,
+    /// The best last price that a trailing stop has followed.
+    #[serde(default)]
+    pub trail_mark: Option<Decimal>,
     /// How long it may live.
     pub time_in_force: TimeInForce,
     /// Whether it may trade outside the regular session.
@@ -80,12 +89,29 @@ pub struct OrderRow {
     pub cost: Decimal,
     /// What a unit of an open buy holds back from the cash.
     pub reserve_price: Decimal,
+    /// The order whose place it took, or is to take.
+    #[serde(default)]
+    pub replaces: Option<BrokerOrderId>,
+    /// The order that took its place.
+    #[serde(default)]
+    pub replaced_by: Option<BrokerOrderId>,
+    /// The order that is to take its place.
+    #[serde(default)]
+    pub replacement: Option<BrokerOrderId>,
+    /// When it does.
+    #[serde(default)]
+    pub replacement_at: Option<DateTime<Utc>>,
+    /// How much of what it shows as filled the orders before it in its chain have traded.
+    #[serde(default)]
+    pub carried_qty: Decimal,
 }
 
 impl From<&BookOrder> for OrderRow {
     fn from(held: &BookOrder) -> Self {
         let order = &held.order;
         let Instruction { symbol, side, terms, time_in_force, extended_hours } = &order.instruction;
+        let prices = terms.prices();
+        let replacement = held.replacement.as_ref();
         Self {
             seq: held.seq,
             broker_order_id: order.broker_order_id.clone(),
@@ -94,8 +120,11 @@ impl From<&BookOrder> for OrderRow {
             side: *side,
             qty: order.qty,
             order_type: terms.order_type(),
-            limit_price: terms.limit_price(),
-            stop_price: terms.stop_price(),
+            limit_price: prices.limit,
+            stop_price: prices.stop,
+            trail_price: prices.trail_price,
+            trail_percent: prices.trail_percent,
+            trail_mark: held.trail_mark,
             time_in_force: *time_in_force,
             extended_hours: *extended_hours,
             status: order.status,
@@ -110,6 +139,11 @@ impl From<&BookOrder> for OrderRow {
             triggered: held.triggered,
             cost: held.cost.normalize(),
             reserve_price: held.reserve_price.normalize(),
+            replaces: order.replaces.clone(),
+            replaced_by: order.replaced_by.clone(),
+            replacement: replacement.map(|coming| coming.by.clone()),
+            replacement_at: replacement.map(|coming| coming.at),
+            carried_qty: held.carried_qty.normalize(),
         }
     }
 }
@@ -118,8 +152,13 @@ impl TryFrom<OrderRow> for BookOrder {
     type Error = String;
 
     fn try_from(row: OrderRow) -> Result<Self, String> {
-        let terms =
-            Terms::new(row.order_type, Prices { limit: row.limit_price, stop: row.stop_price, ..Prices::default() });
+        let prices = Prices {
+            limit: row.limit_price,
+            stop: row.stop_price,
+            trail_price: row.trail_price,
+            trail_percent: row.trail_percent,
+        };
+        let terms = Terms::new(row.order_type, prices);
         let terms = terms.ok_or_else(|| format!("{} has prices that its type doesn't take", row.broker_order_id))?;
         let reason = row.reason_code.zip(row.reason_message);
         Ok(Self {
@@ -139,13 +178,16 @@ impl TryFrom<OrderRow> for BookOrder {
                 filled_qty: row.filled_qty,
                 filled_avg_price: row.filled_avg_price,
                 reason: reason.map(|(code, message)| VenueWords { code, message }),
-                replaces: None,
-                replaced_by: None,
+                replaces: row.replaces,
+                replaced_by: row.replaced_by,
                 submitted_at: row.submitted_at,
             },
             cost: row.cost,
             reserve_price: row.reserve_price,
             triggered: row.triggered,
+            trail_mark: row.trail_mark,
+            carried_qty: row.carried_qty,
+            replacement: row.replacement.zip(row.replacement_at).map(|(by, at)| Replacement { by, at }),
             expires_at: row.expires_at,
             cancel_at: row.cancel_at,
             updated_at: row.updated_at,

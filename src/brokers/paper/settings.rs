@@ -94,6 +94,7 @@ impl PaperSettings {
             ("faults.delay_ms", self.faults.delay_ms, 0, DAY_MS),
             ("faults.busy_retry_after_ms", self.faults.busy_retry_after_ms, 0, DAY_MS),
             ("faults.cancel_pending_ms", self.faults.cancel_pending_ms, 0, DAY_MS),
+            ("faults.replace_pending_ms", self.faults.replace_pending_ms, 0, DAY_MS),
         ];
         let integers = integers
             .into_iter()

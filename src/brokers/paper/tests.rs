@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use rust_decimal::Decimal;
 use tokio::time::timeout;
 use tranche_actors::domain::money::{Price, Qty};
-use tranche_actors::domain::terms::{Instruction, Side, Terms, TimeInForce};
+use tranche_actors::domain::terms::{Instruction, Side, Terms, TimeInForce, Trail};
 use tranche_actors::domain::venue::VenueStatus;
 
 use super::*;
@@ -403,6 +403,46 @@ async fn a_pending_cancel_is_confirmed_in_its_time() {
     assert_eq!(next_status(&mut events).await.1, VenueStatus::PendingCancel);
     clock.pass(TimeDelta::milliseconds(500));
     assert_eq!(next_status(&mut events).await.1, VenueStatus::Canceled);
+}
+
+#[tokio::test]
+async fn a_replacement_takes_its_place_in_its_time_and_the_book_keeps_the_chain() {
+    let (folder, clock) = (Folder::new(), HandClock::new());
+    let pending = settings(r#"{"faults":{"replace_pending_ms":500}}"#);
+    let venue = open(&folder, &pending, &clock).await;
+    let mut events = venue.events().await.unwrap();
+    let old = venue.submit(&order("old", resting())).await.unwrap();
+    let new = venue.replace(&old.broker_order_id, &order("new", limit("2"))).await.unwrap();
+    assert_eq!(new.replaces.as_ref(), Some(&old.broker_order_id));
+    for told in ["accepted old", "pending_replace old", "accepted new"] {
+        let (id, status) = next_status(&mut events).await;
+        assert_eq!(format!("{status} {id}"), told);
+    }
+    venue.close().await;
+
+    // The change is still on its way after a restart.
+    clock.pass(TimeDelta::milliseconds(500));
+    let venue = open(&folder, &pending, &clock).await;
+    let trailing = Terms::TrailingStop { trail: Trail::Price { trail_price: Price::new(Decimal::ONE).unwrap() } };
+    let trail = venue.submit(&order("trail", trailing)).await.unwrap();
+    let replaced = soon(venue.find(&id("old"))).await.unwrap().unwrap();
+    assert_eq!((replaced.status, replaced.replaced_by), (VenueStatus::Replaced, Some(new.broker_order_id.clone())));
+    assert_eq!(venue.open_orders().await.unwrap(), [new, trail]);
+    venue.close().await;
+    let rows = book_file::read(&folder.book()).await.unwrap().orders;
+    assert!(rows[2].trail_mark.is_some() && rows[2].trail_price == Some(Price::new(Decimal::ONE).unwrap()));
+}
+
+#[tokio::test]
+async fn a_replacement_has_the_faults_of_a_request() {
+    let (folder, clock) = (Folder::new(), HandClock::new());
+    let venue = open(&folder, &settings("{}"), &clock).await;
+    let old = venue.submit(&order("old", resting())).await.unwrap().broker_order_id;
+    venue.close().await;
+    let venue = open(&folder, &settings(r#"{"faults":{"timeout_after_per_mille":1000}}"#), &clock).await;
+    never(venue.replace(&old, &order("new", limit("2")))).await;
+    assert_eq!(status(&venue, "old").await, Some(VenueStatus::Replaced));
+    assert_eq!(status(&venue, "new").await, Some(VenueStatus::Accepted));
 }
 
 #[tokio::test]

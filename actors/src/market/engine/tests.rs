@@ -2,12 +2,16 @@ use chrono::TimeDelta;
 use proptest::prelude::*;
 
 use super::*;
-use crate::domain::money::{Price, Qty};
+use crate::domain::money::{Percent, Price, Qty};
 use crate::domain::names::OrderId;
+use crate::domain::terms::Trail;
 use crate::domain::venue::Execution;
 use crate::market::replay::{Replay, Row, Series};
 use crate::market::session::end_of_utc_day;
 use crate::market::walk::Walk;
+
+mod replacing;
+mod waiting;
 
 const STEP_MS: i64 = 250;
 
@@ -245,6 +249,7 @@ fn state_of(engine: &Engine) -> BookState {
 #[derive(Clone, Debug)]
 enum Act {
     Submit(NewOrder),
+    Replace(u64, NewOrder, i64),
     Cancel(u64, i64),
     Wait(i64),
     Restart,
@@ -254,6 +259,7 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
     let act = prop_oneof![
         6 => orders().prop_map(Act::Submit),
         2 => (1_u64..40, 0_i64..2000).prop_map(|(seq, pending)| Act::Cancel(seq, pending)),
+        3 => (1_u64..40, orders(), -500_i64..2000).prop_map(|(seq, by, pending)| Act::Replace(seq, by, pending)),
         3 => (0_i64..3000).prop_map(Act::Wait),
         1 => Just(Act::Wait(86_400_000)),
         1 => Just(Act::Restart),
@@ -263,14 +269,17 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
 
 fn orders() -> impl Strategy<Value = NewOrder> {
     let cents = 9_500_i64..10_500;
-    (0_u32..30, any::<bool>(), 1_i64..20_000, 0..4_usize, cents.clone(), cents, 0..4_usize, any::<bool>()).prop_map(
+    (0_u32..30, any::<bool>(), 1_i64..20_000, 0..6_usize, cents.clone(), cents, 0..6_usize, any::<bool>()).prop_map(
         |(id, buy, qty, kind, limit_cents, stop_cents, tif, fractional)| {
             let price = |cents| Price::new(Decimal::new(cents, 2)).unwrap();
+            let percent = |hundredths| Percent::new(Decimal::new(hundredths, 2)).unwrap();
             let (limit_price, stop_price) = (price(limit_cents), price(stop_cents));
             let terms = match kind {
                 0 => Terms::Market,
                 1 => Terms::Limit { limit_price },
                 2 => Terms::Stop { stop_price },
+                3 => Terms::TrailingStop { trail: Trail::Price { trail_price: price(stop_cents % 50 + 1) } },
+                4 => Terms::TrailingStop { trail: Trail::Percent { trail_percent: percent(stop_cents % 50 + 1) } },
                 _ => Terms::StopLimit { limit_price, stop_price },
             };
             NewOrder {
@@ -314,11 +323,31 @@ fn play(seed: u64, acts: &[Act]) -> (Engine, Vec<Change>) {
                 Err(SubmitError::DuplicateId) => assert!(taken.contains(&order.client_order_id)),
                 Err(err) => assert!(matches!(err, SubmitError::Rejected(_)) && !taken.contains(&order.client_order_id)),
             },
+            Act::Replace(seq, by, pending) => {
+                let (id, old) = pick(&engine, *seq);
+                // Half of the orders drawn would otherwise change what can't be changed.
+                let mut by = by.clone();
+                if let Some(old) = old {
+                    by.instruction.symbol = old.order.instruction.symbol;
+                    by.instruction.side = old.order.instruction.side;
+                }
+                match engine.replace(&id, &by, now, end_of_utc_day(now), now + TimeDelta::milliseconds(*pending)) {
+                    Ok(accepted) => {
+                        assert!(taken.insert(by.client_order_id.clone()), "an id was taken twice");
+                        tape.extend(accepted.changes);
+                    }
+                    Err(SubmitError::DuplicateId) => assert!(taken.contains(&by.client_order_id)),
+                    Err(err) => assert!(matches!(err, SubmitError::Rejected(_))),
+                }
+            }
             Act::Cancel(seq, pending) => {
-                let taken = engine.book().orders_after(*seq - 1).next();
-                let unknown = || BrokerOrderId::parse("no-such-order").unwrap();
-                let id = taken.map_or_else(unknown, |held| held.order.broker_order_id.clone());
-                let live = engine.book().get(&id).is_some_and(|held| !held.order.status.is_terminal());
+                let (id, held) = pick(&engine, *seq);
+                let live = held.is_some_and(|held| {
+                    let status = held.order.status;
+                    !status.is_terminal()
+                        && status != VenueStatus::PendingReplace
+                        && !engine.book().waits_for_its_place(&held)
+                });
                 let answer = engine.cancel(&id, now, now + TimeDelta::milliseconds(*pending));
                 assert_eq!(answer.is_ok(), live);
                 tape.extend(answer.unwrap_or_default());
@@ -334,6 +363,12 @@ fn play(seed: u64, acts: &[Act]) -> (Engine, Vec<Change>) {
         }
     }
     (engine, tape)
+}
+
+fn pick(engine: &Engine, seq: u64) -> (BrokerOrderId, Option<BookOrder>) {
+    let held = engine.book().orders_after(seq - 1).next().cloned();
+    let unknown = || BrokerOrderId::parse("no-such-order").unwrap();
+    (held.as_ref().map_or_else(unknown, |held| held.order.broker_order_id.clone()), held)
 }
 
 fn fits_the_market(seed: u64, change: &Change, execution: &Execution) -> bool {
@@ -366,7 +401,7 @@ proptest! {
             let signed = order.instruction.side.sign() * execution.qty.get();
             cash -= signed * execution.price.get() + execution.fee;
             *positions.entry(order.instruction.symbol.clone()).or_default() += signed;
-            let cum = filled.entry(order.broker_order_id.clone()).or_default();
+            let cum = filled.entry(order.broker_order_id.clone()).or_insert(change.order.carried_qty);
             *cum += execution.qty.get();
             prop_assert_eq!(*cum, execution.cum_qty);
             prop_assert_eq!(*cum, order.filled_qty);
@@ -380,10 +415,24 @@ proptest! {
         let executions = tape.iter().filter_map(|change| change.execution.clone()).collect::<Vec<_>>();
         prop_assert_eq!(executions, book.executions());
         for held in book.orders_after(0) {
-            let cum = filled.get(&held.order.broker_order_id).copied().unwrap_or_default();
+            let cum = filled.get(&held.order.broker_order_id).copied().unwrap_or(held.carried_qty);
             prop_assert_eq!(cum, held.order.filled_qty);
             let last = tape.iter().rev().find(|change| change.order.seq == held.seq);
             prop_assert_eq!(&last.unwrap().order, held);
+        }
+        for held in book.orders_after(0) {
+            // A chain trades no more than its last order asks for, and only one of its orders is live at a time.
+            let Some(old) = held.order.replaces.as_ref().and_then(|id| book.get(id)) else { continue };
+            let waits = book.waits_for_its_place(held);
+            prop_assert_eq!(old.order.status == VenueStatus::PendingReplace, waits);
+            let took = old.order.replaced_by.as_ref() == Some(&held.order.broker_order_id);
+            prop_assert_eq!(old.order.status == VenueStatus::Replaced && took, took);
+            prop_assert!(took || waits || held.order.status == VenueStatus::Rejected);
+            if took || waits {
+                prop_assert_eq!(held.carried_qty, old.order.filled_qty);
+            } else {
+                prop_assert_eq!(held.carried_qty, held.order.filled_qty);
+            }
         }
         let reserved = book.live().map(|held| held.remaining() * held.reserve_price).sum::<Decimal>();
         prop_assert_eq!(reserved, book.reserved());
