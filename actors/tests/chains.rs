@@ -11,9 +11,7 @@ use tranche_actors::domain::ledger::{
     Applied, Books, NotReplaceable, Outcome, Refusal, Replacement, Report, Resolution, Submission, Write,
 };
 use tranche_actors::domain::money::{Price, Qty};
-use tranche_actors::domain::names::{
-    AccountName, BrokerOrderId, Caller, IdempotencyKey, OrderId, StrategyId, symbol,
-};
+use tranche_actors::domain::names::{AccountName, BrokerOrderId, Caller, IdempotencyKey, OrderId, StrategyId, symbol};
 use tranche_actors::domain::order::{Order, Origin};
 use tranche_actors::domain::parent::Progress;
 use tranche_actors::domain::plan::{Schedule, Span};
@@ -418,8 +416,9 @@ fn an_order_goes_back_to_what_it_was_when_its_replacement_comes_to_nothing() {
         desk.report(id, VenueStatus::Accepted, 4);
         desk.report(id, VenueStatus::Rejected, 4);
     };
-    type Ends = dyn Fn(&mut Desk, &OrderId);
-    for ends in [&refused as &Ends, &too_late, &given_up, &rejected_later] {
+    type Ends<'a> = &'a dyn Fn(&mut Desk, &OrderId);
+    let all: [Ends<'_>; 4] = [&refused, &too_late, &given_up, &rejected_later];
+    for ends in all {
         let (mut desk, old) = Desk::live();
         desk.report(&old, VenueStatus::PartiallyFilled, 4);
         let new = desk.replace(&old, 101);
@@ -458,6 +457,25 @@ fn a_replacement_that_loses_to_a_fill_ends_with_a_reason() {
         }
         desk.check().unwrap();
     }
+}
+
+#[test]
+fn a_replacement_that_the_venue_had_and_that_came_too_late_trades_nothing() {
+    let (mut desk, old) = Desk::live();
+    let new = desk.replace(&old, 101);
+    desk.claim(&new);
+    desk.report(&new, VenueStatus::Accepted, 0);
+    for cum in 1..=10 {
+        let word = if cum == 10 { VenueStatus::Filled } else { VenueStatus::PartiallyFilled };
+        let order = at_venue(desk.order(&old), word, cum);
+        let report = Report { order, executions: vec![execution(&old, cum)], corrects: false };
+        desk.books.apply(&Write::Report(Box::new(report))).unwrap();
+    }
+    desk.report(&new, VenueStatus::Rejected, 0);
+    assert_eq!((desk.status(&old), desk.status(&new)), (OrderStatus::Filled, OrderStatus::Rejected));
+    assert_eq!((desk.order(&new).filled_qty, desk.progress().filled_qty), (dec(0), dec(10)));
+    assert_eq!(desk.progress().filled_cost, cost_of(0, 10));
+    desk.check().unwrap();
 }
 
 #[test]

@@ -46,8 +46,18 @@ pub(super) fn json() -> String {
 }
 
 /// Schemas of requests, where what is optional may be left out; answers always have all of their fields.
-const REQUESTS: &[&str] =
-    &["ParentOrder", "Randomize", "SingleOrder", "ReplaceOrder", "ResolveOrder", "Engage", "Disengage", "Trip", "Reset", "Problem"];
+const REQUESTS: &[&str] = &[
+    "ParentOrder",
+    "Randomize",
+    "SingleOrder",
+    "ReplaceOrder",
+    "ResolveOrder",
+    "Engage",
+    "Disengage",
+    "Trip",
+    "Reset",
+    "Problem",
+];
 
 struct Finish;
 

@@ -150,4 +150,3 @@ pub(super) fn replacement(
     let request = ReplaceRequest { qty, prices, request_hash: form.hash() };
     fields.finish(Some((request, key)))
 }
-

@@ -212,7 +212,7 @@ impl Broker {
                     Duration::from_millis(20)
                 };
                 // It stays in our hands: a comparison of the books that saw it claimed must not take it for forgotten.
-                self.queued.insert(order.id);
+                self.queued.insert(order.id.clone());
                 ctx.run_later(wait, move |act, ctx| {
                     act.requeue(due);
                     act.pump(ctx);

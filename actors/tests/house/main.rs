@@ -21,6 +21,7 @@ mod drains;
 mod fills;
 mod kills;
 mod releases;
+mod replacements;
 mod retries;
 mod troubles;
 mod unknowns;

@@ -95,10 +95,10 @@ impl Books {
             if let Some(next) = &order.replaced_by {
                 self.overtaken(&order, next, applied);
             }
-        } else if let Some(before) = before.and_then(|before| self.orders.get(&before)).cloned() {
-            if before.status.is_terminal() {
-                self.overtaken(&before, id, applied);
-            }
+        } else if let Some(before) = before.and_then(|before| self.orders.get(&before)).cloned()
+            && before.status.is_terminal()
+        {
+            self.overtaken(&before, id, applied);
         }
     }
 
@@ -111,9 +111,12 @@ impl Books {
             return;
         }
         let traded = !order.filled_qty.is_zero();
-        let released = self.change(id, OrderEvent::ChangeRefused { traded }, EventKind::ReplaceEnded, |_| {
-            json!({"replaced_by": by.id, "status": by.status, "reason": by.reason_code})
-        });
+        let released = self.change(
+            id,
+            OrderEvent::ChangeRefused { traded },
+            EventKind::ReplaceEnded,
+            |_| json!({"replaced_by": by.id, "status": by.status, "reason": by.reason_code}),
+        );
         applied.absorb(released);
     }
 

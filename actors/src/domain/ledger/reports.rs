@@ -100,9 +100,12 @@ impl Books {
             return Filled { qty: venue.filled_qty, cost };
         }
         let total = ReportedTotal { qty: venue.filled_qty, avg_price: venue.filled_avg_price };
-        let mut ids = self.ids_before(order);
-        ids.push(&venue.broker_order_id);
-        before.after(total, self.known(ids).chain(news))
+        let own = self.known(vec![&venue.broker_order_id]).chain(news).collect::<Vec<_>>();
+        let furthest = own.iter().map(|execution| execution.cum_qty).max().unwrap_or_default();
+        let qty = before.qty.max(total.qty).max(furthest);
+        // What the orders before it traded is its own as far as it carries it on: one that never came to be does not.
+        let carried = self.known(self.ids_before(order)).filter(|execution| execution.cum_qty <= qty);
+        before.after(total, carried.chain(own))
     }
 
     /// The executions of these orders at the venue.
@@ -128,9 +131,10 @@ impl Books {
             let before = Filled { qty: later.filled_qty, cost: later.filled_cost };
             let mut ids = self.ids_before(later);
             ids.push(later.broker_order_id.as_ref()?);
-            let after = before.after(ReportedTotal { qty: before.qty, avg_price: None }, self.known(ids).chain(news));
-            // What they have filled is theirs to say.
-            (after != before && after.qty == before.qty).then(|| (later.id.clone(), after))
+            // How much they have filled is theirs to say.
+            let known = self.known(ids).chain(news).filter(|execution| execution.cum_qty <= before.qty);
+            let after = before.after(ReportedTotal { qty: before.qty, avg_price: None }, known);
+            (after != before).then(|| (later.id.clone(), after))
         };
         later.filter_map(of_one).collect()
     }
