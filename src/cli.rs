@@ -9,6 +9,7 @@ mod order;
 mod output;
 mod paper;
 mod progress;
+mod reconcile;
 mod report;
 mod serve;
 mod simulate;
@@ -61,6 +62,8 @@ enum Command {
     Kill(switches::KillArgs),
     /// Trip or reset the circuit breaker.
     Breaker(switches::BreakerArgs),
+    /// Compare the books with the broker's, and clear what was looked after.
+    Reconcile(reconcile::ReconcileArgs),
     /// Look at the paper broker from its own side.
     Paper(paper::PaperArgs),
     /// Run the gateway on virtual time, with all that can go wrong, and see what becomes of every schedule.
@@ -170,6 +173,7 @@ fn dispatch(cli: Cli, out: &mut Out) -> Result<(), CliError> {
         Some(Command::Order(args)) => client::block_on(order::run(*args, out)),
         Some(Command::Kill(args)) => client::block_on(switches::kill(args, out)),
         Some(Command::Breaker(args)) => client::block_on(switches::breaker(args, out)),
+        Some(Command::Reconcile(args)) => client::block_on(reconcile::run(args, out)),
         Some(Command::Paper(args)) => paper::run(&args, out),
         Some(Command::Simulate(args)) => simulate::run(&args, out),
         Some(Command::Config(args)) => config::run(&args, out),

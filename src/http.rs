@@ -47,6 +47,8 @@ mod plan_shapes;
 mod positions;
 mod problem;
 mod queries;
+mod reconciliation;
+mod reconciliation_shapes;
 mod refusals;
 mod request_id;
 pub(crate) mod requests;

@@ -2,6 +2,7 @@
 //!
 //! `config/base.toml` says what each setting means. Nothing else in the server reads a variable or a file of settings, but for `RUST_LOG`.
 
+mod alpaca;
 mod layers;
 pub(crate) mod paper;
 mod raw;
@@ -20,8 +21,8 @@ use tranche_actors::domain::terms::Instrument;
 
 pub use layers::Inputs;
 pub use sections::{
-    Actors, Auth, AuthMode, Breaker, Broker, BrokerErrors, Execution, Gate, Http, KillSwitch, Log, LogFormat,
-    OpenOrders, Paper, Persistence, Storage,
+    Actors, Alpaca, Auth, AuthMode, Breaker, Broker, BrokerErrors, BrokerKind, Execution, Gate, Http, KillSwitch, Log,
+    LogFormat, OpenOrders, Paper, Persistence, Storage,
 };
 
 /// All settings, each within its bounds and fitting the others.

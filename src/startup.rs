@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,18 +16,22 @@ use tranche_actors::domain::names::AccountName;
 use tranche_actors::domain::request::PlanRules;
 use tranche_actors::domain::trading_day::DayEnd;
 use tranche_actors::ports::store::{Store, StoreError};
-use tranche_actors::ports::{Clock, World};
+use tranche_actors::ports::{Clock, Entropy, World};
 use tranche_actors::supervisor::{self, DrainAll, House};
 use tranche_actors::tuning::Tuning;
 
-use crate::brokers::paper::settings::PaperSettings;
-use crate::brokers::paper::{PaperError, PaperVenue};
+use crate::brokers::alpaca::AlpacaError;
+use crate::brokers::paper::PaperError;
 use crate::clock::{SystemClock, SystemEntropy};
 use crate::http::auth::{self, AuthSetupError};
 use crate::http::{self, About, AccountOwner, HttpState, Limits, Live};
 use crate::settings::{AuthMode, OpenOrders, Settings};
 use crate::storage::lock::{DataLock, LockError};
 use crate::storage::sqlite::{SqliteSettings, SqliteStore};
+
+use venues::Opened;
+
+mod venues;
 
 /// How many sends that never left an order may have.
 const MAX_TRIES: u32 = 3;
@@ -57,7 +60,13 @@ pub enum StartupError {
     /// The paper broker can't start.
     #[error(transparent)]
     Paper(#[from] PaperError),
-    /// Its settings contradict its rules.
+    /// The connector to Alpaca can't be made.
+    #[error(transparent)]
+    Alpaca(#[from] AlpacaError),
+    /// Orders go to Alpaca, and there is no key.
+    #[error("there is no key for Alpaca")]
+    NoKey,
+    /// The paper broker's settings contradict its rules.
     #[error("the paper broker's settings are not right")]
     PaperSettings(#[from] serde_json::Error),
     /// The store needs a person: it is newer than this program, or has migrations pending that may not run unasked.
@@ -94,15 +103,15 @@ pub async fn run(settings: Settings, on_listening: impl FnOnce(SocketAddr)) -> R
     let lock = Arc::new(DataLock::take(&settings.storage.folder)?);
     let listener = bind(settings.http.bind)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let (paper_settings, book) = paper(&settings)?;
-    let venue = Arc::new(PaperVenue::open(&paper_settings, &book, Arc::clone(&clock)).await?);
+    let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
+    let broker = Opened::open(&settings, &clock, &entropy).await?;
     let store = Arc::new(SqliteStore::new(Arc::clone(&lock), sqlite(&settings)));
-    let world = World { store: store.clone(), venue: venue.clone(), clock, entropy: Arc::new(SystemEntropy) };
+    let world = World { store: store.clone(), venue: broker.venue(), clock, entropy };
     let tuning = tuning(&settings, &world)?;
     let (fatal, died) = oneshot::channel();
     let house = supervisor::start(world.clone(), tuning.clone(), fatal);
     let address = listener.local_addr().map_err(StartupError::Server)?;
-    let state = http_state(&settings, &world, &tuning, &house, address)?;
+    let state = http_state(&settings, (&world, broker.names()), &tuning, &house, address)?;
     let server = http::serve(listener, state).map_err(StartupError::Server)?;
     let handle = server.handle();
     let serving = actix_web::rt::spawn(server);
@@ -116,7 +125,7 @@ pub async fn run(settings: Settings, on_listening: impl FnOnce(SocketAddr)) -> R
     drain(&house, &handle).await;
     serving.await.map_err(|error| StartupError::Server(error.into()))?.map_err(StartupError::Server)?;
     drop((house, world));
-    venue.close().await;
+    broker.close().await;
     tracing::info!("stopped");
     Ok(())
 }
@@ -177,26 +186,6 @@ async fn drain(house: &House, server: &ServerHandle) {
     server.stop(true).await;
 }
 
-fn paper(settings: &Settings) -> Result<(PaperSettings, PathBuf), StartupError> {
-    let paper = &settings.broker.paper;
-    let quotes = serde_json::to_value(&paper.quotes)?;
-    let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-    let own = PaperSettings {
-        book: Some(paper.book.clone()),
-        seed: paper.seed,
-        quotes: serde_json::from_value(quotes)?,
-        speed: paper.speed,
-        cash: paper.cash,
-        latency_ms: millis(paper.latency),
-        quote_interval_ms: millis(paper.quote_interval),
-        slippage_bps: paper.slippage_bps,
-        fees: tranche_actors::market::fills::Fees { per_unit: paper.fee_per_unit, bps: paper.fee_bps },
-        faults: serde_json::from_value(paper.faults.clone().into())?,
-        event_buffer: paper.event_buffer.get(),
-    };
-    Ok((own, paper.book.clone()))
-}
-
 fn sqlite(settings: &Settings) -> SqliteSettings {
     SqliteSettings {
         migrate_on_start: settings.storage.migrate_on_start,
@@ -236,6 +225,7 @@ fn tuning(settings: &Settings, world: &World) -> Result<Tuning, StartupError> {
         kill_settle: settings.kill_switch.settle,
         quiet_period: settings.breaker.quiet_period,
         error_rule: error_rule(settings),
+        position_tolerance: settings.breaker.position_tolerance,
         cancel_on_trip: settings.breaker.on_trip == OpenOrders::Cancel,
         commit_timeout: settings.persistence.commit_timeout,
         probe: settings.persistence.probe_every,
@@ -270,7 +260,7 @@ fn error_rule(settings: &Settings) -> ErrorRule {
 
 fn http_state(
     settings: &Settings,
-    world: &World,
+    (world, (mode, broker)): (&World, (&str, &str)),
     tuning: &Tuning,
     house: &House,
     address: SocketAddr,
@@ -290,7 +280,7 @@ fn http_state(
         metrics_public: settings.auth.metrics_public,
         metrics: http::metrics::install()?,
         limits: limits(settings),
-        about: About { mode: "paper".to_owned(), broker: "paper".to_owned(), instance: tuning.instance.clone() },
+        about: About { mode: mode.to_owned(), broker: broker.to_owned(), instance: tuning.instance.clone() },
         live: live(house, tuning),
     })
 }

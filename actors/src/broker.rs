@@ -10,25 +10,25 @@ use std::time::Duration;
 use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Message, SpawnHandle, WrapFuture};
 use chrono::{DateTime, Utc};
 
+use crate::budget::{Budget, Lane};
 use crate::circuit_breaker::BrokerAnswered;
 use crate::domain::names::OrderId;
 use crate::domain::status::OwnEnd;
+use crate::domain::venue::VenueOrder;
 use crate::doubt::Doubtful;
 use crate::gate::{Gate, InFlight, Verdict};
 use crate::line::{Line, Unanswered};
 use crate::persistence::{Persist, gather};
-use crate::ports::World;
+use crate::ports::{VenueError, World};
 use crate::tuning::Tuning;
 use crate::watch::Sentinel;
 
-use budget::{Budget, Lane};
 use unknowns::Unknown;
 
 pub(crate) use cancels::CancelMarked;
 pub(crate) use stream::Listen;
 pub(crate) use unknowns::Adopt;
 
-mod budget;
 mod cancels;
 mod replaced;
 mod sends;
@@ -140,6 +140,7 @@ impl Broker {
         sentinel: Sentinel,
     ) -> Self {
         let budget = Budget::new(tuning.requests_per_minute, &world.clock);
+        world.venue.paced_by(&budget);
         Self {
             world,
             tuning,
@@ -231,12 +232,13 @@ impl Broker {
         }
         let began = self.world.clock.boottime();
         let (mut train, mut ends) = (Vec::new(), Vec::new());
+        self.budget.correct(self.world.venue.allowance());
         while let Some(mut head) = self.queue.first_entry() {
             if train.len() + ends.len() >= self.tuning.max_batch {
                 break;
             }
             let room = self.sending.len() + train.len() < self.tuning.max_in_flight;
-            let fate = fate(head.get_mut(), &self.world, &self.gate, &mut self.budget, room);
+            let fate = fate(head.get_mut(), &self.world, &self.gate, &self.budget, room);
             match fate {
                 Fate::Goes => train.push(head.remove()),
                 Fate::Ends(end, reason, detail) => ends.push((head.remove(), end, reason, detail)),
@@ -285,6 +287,14 @@ impl Broker {
         self.queue.insert((due.due, self.sequence), due);
     }
 
+    /// Whatever it was that the key was refused for: the account is halted.
+    fn note_refusal(&self, error: &VenueError, ctx: &mut Context<Self>) {
+        match error {
+            VenueError::Unauthorised { detail } => self.tell(BrokerTurned::Unauthorised(detail.clone()), ctx),
+            VenueError::Unavailable { .. } | VenueError::NotNow { .. } => {}
+        }
+    }
+
     fn tell(&self, turned: BrokerTurned, ctx: &mut Context<Self>) {
         let line = self.lines.turned.clone();
         ctx.spawn(async move { line.ask(turned).await }.into_actor(self).map(|told, _, _| {
@@ -295,7 +305,16 @@ impl Broker {
     }
 }
 
-fn fate(due: &mut Due, world: &World, gate: &Gate, budget: &mut Budget, room: bool) -> Fate {
+/// Looks an order up within the rate budget; nothing where no answer comes in time, so that it holds nobody up.
+async fn find(world: &World, (budget, timeout): (&Budget, Duration), id: &OrderId) -> Option<VenueOrder> {
+    let asked = async {
+        budget.wait(Lane::Control).await;
+        world.venue.find(id).await
+    };
+    tokio::time::timeout(timeout, asked).await.ok()?.ok()?
+}
+
+fn fate(due: &mut Due, world: &World, gate: &Gate, budget: &Budget, room: bool) -> Fate {
     let now = world.clock.now();
     if now > due.latest {
         let late = (now - due.due).num_milliseconds();
@@ -311,7 +330,7 @@ fn fate(due: &mut Due, world: &World, gate: &Gate, budget: &mut Budget, room: bo
     if !room {
         return Fate::Waits(GATE_RETRY);
     }
-    match budget.take(Lane::Orders, boottime) {
+    match budget.take(Lane::Orders) {
         Ok(()) => Fate::Goes,
         Err(wait) => Fate::Waits(wait.min((due.latest - now).to_std().unwrap_or_default() + GATE_RETRY)),
     }

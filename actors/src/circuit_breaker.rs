@@ -10,8 +10,9 @@ use serde_json::{Value, json};
 
 use crate::cancel_all::CancelEverything;
 use crate::commands::{CommandError, Reset, Trip};
-use crate::domain::breaker::{BROKER_ERRORS, BreakerState, BreakerWord, ErrorWindow};
+use crate::domain::breaker::{BROKER_ERRORS, BreakerState, BreakerWord, ErrorWindow, POSITION_MISMATCH};
 use crate::domain::ledger::{SwitchEntry, Write};
+use crate::domain::reconciliation::Difference;
 use crate::domain::trading_day::DayEnd;
 use crate::gate::{GateWriter, ShutReason};
 use crate::health::Health;
@@ -28,6 +29,11 @@ pub(crate) struct BrokerAnswered {
     /// Whether it was an error: a time-out, a refused connection, an error of the broker's own. A rejection is none.
     pub(crate) is_error: bool,
 }
+
+/// Our position differs from the broker's by more than is borne.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct PositionDiffers(pub(crate) Difference);
 
 /// Owns the breaker. `state` is `None` while it is unknown, and then the gate is shut.
 pub(crate) struct CircuitBreaker {
@@ -92,6 +98,16 @@ impl Handler<BrokerAnswered> for CircuitBreaker {
             let details = json!({"window_seconds": self.tuning.error_rule.window.as_secs()});
             drop(self.trip(BROKER_ERRORS, Some(details), "gateway", ctx));
         }
+    }
+}
+
+impl Handler<PositionDiffers> for CircuitBreaker {
+    type Result = ();
+
+    fn handle(&mut self, PositionDiffers(difference): PositionDiffers, ctx: &mut Self::Context) {
+        let Difference { symbol, ours, theirs, .. } = difference;
+        let details = json!({"symbol": symbol, "ours": ours, "theirs": theirs});
+        drop(self.trip(POSITION_MISMATCH, Some(details), "gateway", ctx));
     }
 }
 

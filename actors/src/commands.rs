@@ -14,6 +14,7 @@ use crate::domain::ledger::{CancelCounts, NotReplaceable, Resolution};
 use crate::domain::names::{Caller, IdempotencyKey, OrderId};
 use crate::domain::order::Order;
 use crate::domain::parent::Parent;
+use crate::domain::reconciliation::{Cause, CauseId};
 use crate::domain::request::{ParentRequest, ReplaceRequest, SingleRequest};
 use crate::domain::status::OrderStatus;
 use crate::gate::ShutReason;
@@ -131,6 +132,34 @@ pub struct ResolveOrder {
     /// Who asks.
     pub by: Caller,
 }
+
+/// Clears a cause of quarantine: an operator has looked after it.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Result<ClearedCause, CommandError>")]
+pub struct ClearCause {
+    /// The cause.
+    pub cause: CauseId,
+    /// Who, as given.
+    pub operator: String,
+    /// Why.
+    pub reason: String,
+    /// The name of the key.
+    pub by: Caller,
+}
+
+/// A cause that is cleared.
+#[derive(Clone, Debug)]
+pub struct ClearedCause {
+    /// The cause as it was before.
+    pub cause: Cause,
+    /// It was the symbol's last one: the symbol takes orders again.
+    pub released: bool,
+}
+
+/// Compares the books with the broker's now; how that went is in [`Health`](crate::health::Health::comparison).
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "Result<(), CommandError>")]
+pub struct CompareNow;
 
 /// Releases the kill switch.
 #[derive(Clone, Debug, Message)]
@@ -264,6 +293,9 @@ pub enum CommandError {
     /// The symbol takes no new entries.
     #[error("the symbol is quarantined")]
     Quarantined,
+    /// An operator has cleared it before.
+    #[error("it was cleared before")]
+    AlreadyCleared,
     /// The gate is shut.
     #[error("trading is halted: {0}")]
     Gate(ShutReason),
@@ -298,6 +330,10 @@ pub struct Desk {
     pub cancel_order: Recipient<CancelOrder>,
     /// Settles orders.
     pub resolve: Recipient<ResolveOrder>,
+    /// Clears causes of quarantine.
+    pub clear_cause: Recipient<ClearCause>,
+    /// Compares the books.
+    pub compare: Recipient<CompareNow>,
     /// Releases the kill switch.
     pub disengage: Recipient<Disengage>,
     /// Trips the breaker.

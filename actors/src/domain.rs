@@ -14,6 +14,7 @@ pub mod parent;
 pub mod plan;
 pub mod policy;
 pub mod position;
+pub mod reconciliation;
 pub mod request;
 pub mod status;
 pub mod terms;

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::domain::breaker::BreakerState;
 use crate::domain::kill::KillState;
+use crate::domain::reconciliation::Comparison;
 use crate::domain::text::words;
 use crate::sync::{Arc, Mutex, lock};
 
@@ -63,6 +64,7 @@ struct State {
     parts: BTreeMap<&'static str, PartHealth>,
     kill: Option<KillState>,
     breaker: Option<BreakerState>,
+    comparison: Option<Comparison>,
     term: Option<u64>,
 }
 
@@ -74,7 +76,8 @@ impl Default for Health {
     fn default() -> Self {
         let unknown = PartHealth { status: PartStatus::Unknown, detail: "not asked yet".to_owned() };
         let parts = Part::ALL.iter().map(|part| (part.as_str(), unknown.clone())).collect();
-        Self(Arc::new(Mutex::new(State { phase: Phase::Starting, parts, kill: None, breaker: None, term: None })))
+        let (kill, breaker, comparison, term) = (None, None, None, None);
+        Self(Arc::new(Mutex::new(State { phase: Phase::Starting, parts, kill, breaker, comparison, term })))
     }
 }
 
@@ -107,6 +110,17 @@ impl Health {
     #[must_use]
     pub fn breaker(&self) -> Option<BreakerState> {
         lock(&self.0).breaker.clone()
+    }
+
+    /// How the last comparison of our books with the broker's went; `None` before the first.
+    #[must_use]
+    pub fn comparison(&self) -> Option<Comparison> {
+        lock(&self.0).comparison.clone()
+    }
+
+    /// Our books were compared with the broker's, well or not.
+    pub fn set_comparison(&self, comparison: Comparison) {
+        lock(&self.0).comparison = Some(comparison);
     }
 
     /// The term under which this process owns its account; `None` while it doesn't.

@@ -2,6 +2,7 @@
 //!
 //! What the actors need from the world is a trait in [`ports`]; the edges of the root package implement them.
 
+pub mod budget;
 pub mod commands;
 pub mod domain;
 pub mod gate;

@@ -8,6 +8,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use futures_util::stream::BoxStream;
 use thiserror::Error;
 
+use crate::budget::Budget;
 use crate::domain::names::{BrokerOrderId, OrderId, Symbol};
 use crate::domain::venue::{
     Allowance, DailyBar, Execution, NewOrder, Quote, VenueAccount, VenueClock, VenueEvent, VenueOrder, VenuePosition,
@@ -99,6 +100,11 @@ pub trait Venue: Send + Sync {
 
     /// What the venue's last answer said of its rate limit, where it says that and the window has not passed.
     fn allowance(&self) -> Option<Allowance>;
+
+    /// Hands over the rate budget. For submissions, replacements, cancels and look-ups the caller has taken a token before
+    /// it asks; for every other request of its own making a venue with a rate limit takes one itself, of
+    /// [`Lane::Reads`](crate::budget::Lane::Reads), since only it knows how many requests a question costs.
+    fn paced_by(&self, _budget: &Budget) {}
 
     /// The best prices now.
     async fn quote(&self, symbol: &Symbol) -> Result<Quote, VenueError>;

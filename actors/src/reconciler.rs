@@ -6,13 +6,14 @@ use std::time::Duration;
 use actix::{
     Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Message, ResponseActFuture, WrapFuture,
 };
-use rust_decimal::Decimal;
 use serde_json::json;
 use thiserror::Error;
 
 use crate::broker::{Adopt, Dispatch, dispatch};
+use crate::circuit_breaker::PositionDiffers;
 use crate::domain::ledger::Write;
 use crate::domain::names::{BrokerOrderId, Symbol};
+use crate::domain::reconciliation::{CauseId, CauseKind, Comparison, Difference, Differences, Sighting};
 use crate::domain::venue::VenueOrder;
 use crate::health::{Health, Part, PartStatus};
 use crate::line::Line;
@@ -43,6 +44,7 @@ pub(crate) struct ReconcilerLines {
     pub(crate) persist: Line<Persist>,
     pub(crate) adopt: Line<Adopt>,
     pub(crate) dispatch: Line<Dispatch>,
+    pub(crate) position_differs: Line<PositionDiffers>,
 }
 
 /// Why the books could not be compared.
@@ -59,13 +61,14 @@ pub(crate) enum CompareError {
 #[rtype(result = "()")]
 pub(crate) struct StopComparing;
 
-/// A difference counts when it was seen twice with no fill between, and is written down once.
+/// What the last comparison found; an orphan counts when it was seen twice, and is written down once.
 #[derive(Default)]
 struct Seen {
     orphans: BTreeSet<BrokerOrderId>,
     recorded: BTreeSet<BrokerOrderId>,
-    positions: BTreeMap<Symbol, (Decimal, Decimal)>,
-    reported: BTreeMap<Symbol, (Decimal, Decimal)>,
+    positions: Differences,
+    /// When that was, on the monotonic clock.
+    at: Duration,
 }
 
 /// Owns the memory of what differed the last time.
@@ -171,6 +174,7 @@ impl Reconciler {
 
     fn compare(&self, recovering: bool) -> ResponseActFuture<Self, Result<(), CompareError>> {
         let (world, tuning, lines) = (self.world.clone(), self.tuning.clone(), self.lines.clone());
+        let (at, began) = (self.world.clock.now(), self.world.clock.monotonic());
         let compared = async move {
             let found = compare(&world, &tuning, &lines.persist, recovering).await?;
             let adopt = Adopt { orders: found.open.unknown, complete: recovering };
@@ -181,16 +185,48 @@ impl Reconciler {
             }
             Ok((found.orphans, found.positions))
         };
-        Box::pin(compared.into_actor(self).map(|found: Result<_, CompareError>, act, ctx| {
-            let (orphans, positions) = found?;
-            act.count_orphans(orphans, ctx);
-            act.count_positions(positions, ctx);
-            Ok(())
+        let counted = compared.into_actor(self).map(move |found: Result<_, CompareError>, act, ctx| {
+            let failed = found.as_ref().err().map(ToString::to_string);
+            let counted = found.map(|(orphans, positions)| act.count(began, orphans, positions, ctx));
+            let took = act.world.clock.monotonic().saturating_sub(began);
+            metrics::histogram!("tranche_reconciliation_seconds").record(took);
+            act.health.set_comparison(Comparison { at, took, failed, differences: act.seen.positions.all() });
+            counted
+        });
+        // Whoever asked for it finds written down what was found.
+        Box::pin(counted.then(|counted, act, _| {
+            let line = act.lines.persist.clone();
+            let written = async move {
+                let writes = counted?;
+                if !writes.is_empty() {
+                    persist_surely(&line, writes).await;
+                }
+                Ok(())
+            };
+            written.into_actor(act)
         }))
     }
 
+    /// What has to be written down of a comparison. One that overlapped with the comparison before may have seen the same
+    /// race: it confirms nothing.
+    fn count(
+        &mut self,
+        began: Duration,
+        orphans: Vec<VenueOrder>,
+        positions: BTreeMap<Symbol, Sighting>,
+        ctx: &mut Context<Self>,
+    ) -> Vec<Write> {
+        if began < self.seen.at {
+            return Vec::new();
+        }
+        self.seen.at = self.world.clock.monotonic();
+        let mut writes = self.count_orphans(orphans);
+        writes.extend(self.count_positions(positions, ctx));
+        writes
+    }
+
     /// An order at the broker that we don't know: recorded when seen twice, its symbol quarantined.
-    fn count_orphans(&mut self, orphans: Vec<VenueOrder>, ctx: &mut Context<Self>) {
+    fn count_orphans(&mut self, orphans: Vec<VenueOrder>) -> Vec<Write> {
         let before = std::mem::take(&mut self.seen.orphans);
         let mut writes = Vec::new();
         for orphan in orphans {
@@ -198,40 +234,50 @@ impl Reconciler {
             if twice && self.seen.recorded.insert(orphan.broker_order_id.clone()) {
                 tracing::error!(broker_order_id = %orphan.broker_order_id, symbol = %orphan.instruction.symbol, "the broker has an order that we don't know");
                 metrics::counter!("tranche_orphans_total").increment(1);
-                writes.push(Write::Quarantine {
-                    symbol: orphan.instruction.symbol.clone(),
-                    reason: "orphan",
-                    broker_order_id: Some(orphan.broker_order_id.clone()),
-                    data: json!({"client_order_id": orphan.client_order_id, "qty": orphan.qty, "side": orphan.instruction.side}),
-                });
+                writes.extend(quarantine(&orphan));
             }
             self.seen.orphans.insert(orphan.broker_order_id);
         }
         self.seen.recorded.retain(|id| self.seen.orphans.contains(id));
-        self.write(writes, ctx);
+        writes
     }
 
-    fn count_positions(&mut self, differing: BTreeMap<Symbol, (Decimal, Decimal)>, ctx: &mut Context<Self>) {
+    /// A position that differs: an alert, a metric and a row, once; above the tolerance the breaker trips.
+    fn count_positions(&mut self, differing: BTreeMap<Symbol, Sighting>, ctx: &mut Context<Self>) -> Vec<Write> {
+        metrics::gauge!("tranche_differing_positions").set(u32::try_from(differing.len()).unwrap_or(u32::MAX));
         let mut writes = Vec::new();
-        for (symbol, (ours, theirs)) in &differing {
-            let twice = self.seen.positions.get(symbol) == Some(&(*ours, *theirs));
-            if twice && self.seen.reported.get(symbol) != Some(&(*ours, *theirs)) {
-                tracing::error!(%symbol, %ours, %theirs, "our position differs from the broker's");
-                metrics::counter!("tranche_position_differences_total").increment(1);
-                self.seen.reported.insert(symbol.clone(), (*ours, *theirs));
-                writes.push(Write::PositionDiffers { symbol: symbol.clone(), ours: *ours, theirs: *theirs });
+        for difference in self.seen.positions.see(differing) {
+            let Difference { symbol, ours, theirs, .. } = &difference;
+            tracing::error!(%symbol, %ours, %theirs, "our position differs from the broker's");
+            metrics::counter!("tranche_position_differences_total").increment(1);
+            writes.push(Write::PositionDiffers { symbol: symbol.clone(), ours: *ours, theirs: *theirs });
+            if self.tuning.position_tolerance.is_some_and(|tolerance| (*ours - *theirs).abs() > tolerance) {
+                self.tell_breaker(difference, ctx);
             }
         }
-        self.seen.reported.retain(|symbol, _| differing.contains_key(symbol));
-        self.seen.positions = differing;
-        self.write(writes, ctx);
+        writes
     }
 
-    fn write(&self, writes: Vec<Write>, ctx: &mut Context<Self>) {
-        if writes.is_empty() {
-            return;
-        }
-        let line = self.lines.persist.clone();
-        ctx.spawn(async move { persist_surely(&line, writes).await }.into_actor(self).map(|_, _, _| ()));
+    /// A breaker that is being rebuilt is told once it is there again.
+    fn tell_breaker(&self, difference: Difference, ctx: &mut Context<Self>) {
+        let line = self.lines.position_differs.clone();
+        let told = async move {
+            while line.ask(PositionDiffers(difference.clone())).await.is_err() {
+                tokio::time::sleep(RETRY).await;
+            }
+        };
+        ctx.spawn(told.into_actor(self));
     }
+}
+
+/// An orphan as a cause of quarantine, known by the broker's id.
+fn quarantine(orphan: &VenueOrder) -> Option<Write> {
+    let cause = CauseId::parse(orphan.broker_order_id.as_str()).ok()?;
+    let found = json!({
+        "client_order_id": orphan.client_order_id, "side": orphan.instruction.side, "qty": orphan.qty,
+        "order_type": orphan.instruction.terms.order_type(), "status": orphan.status,
+    });
+    let symbol = orphan.instruction.symbol.clone();
+    let broker_order_id = Some(orphan.broker_order_id.clone());
+    Some(Write::Quarantine { cause, kind: CauseKind::Orphan, symbol, broker_order_id, found })
 }

@@ -148,6 +148,8 @@ pub fn start(world: World, tuning: Tuning, fatal: oneshot::Sender<()>) -> House 
         cancel_parent: root.clone().recipient(),
         cancel_order: root.clone().recipient(),
         resolve: root.clone().recipient(),
+        clear_cause: root.clone().recipient(),
+        compare: root.clone().recipient(),
         disengage: root.clone().recipient(),
         trip: root.clone().recipient(),
         reset: root.clone().recipient(),
@@ -269,11 +271,7 @@ impl Handler<BrokerTurned> for Supervisor {
                 self.recover(ctx);
             }
             BrokerTurned::Gap => self.compare_books(ctx),
-            BrokerTurned::Unauthorised(why) => {
-                self.pens.supervisor.shut(ShutReason::BrokerUnauthorised);
-                tracing::error!(reason = %why, "the broker refuses our key: the account is halted");
-                self.health.set(Part::Broker, PartStatus::Down, why);
-            }
+            BrokerTurned::Unauthorised(why) => self.halt_for_the_key(why, ctx),
         }
     }
 }

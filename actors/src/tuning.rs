@@ -3,6 +3,8 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use rust_decimal::Decimal;
+
 use crate::domain::breaker::ErrorRule;
 use crate::domain::names::AccountName;
 use crate::domain::request::PlanRules;
@@ -54,6 +56,8 @@ pub struct Tuning {
     pub quiet_period: Duration,
     /// When broker errors trip the breaker.
     pub error_rule: ErrorRule,
+    /// By how much a position may differ from the broker's before the breaker trips; `None`: it never trips for that.
+    pub position_tolerance: Option<Decimal>,
     /// Whether a trip cancels open orders.
     pub cancel_on_trip: bool,
     /// A commit that takes longer shuts the gate.

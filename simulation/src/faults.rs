@@ -67,8 +67,7 @@ const VENUE_READS: [&str; 7] =
     ["find", "open_orders", "orders_since", "executions_since", "positions", "quote", "events"];
 
 /// What else a start and a writer ask of the store.
-const STORE_REST: [&str; 8] =
-    ["commit", "settle", "open", "acquire", "by_key", "slices", "unknown_orders", "quarantined"];
+const STORE_REST: [&str; 8] = ["commit", "settle", "open", "acquire", "by_key", "slices", "unknown_orders", "causes"];
 /// The commands to a venue.
 const VENUE_COMMANDS: [&str; 2] = ["submit", "cancel"];
 

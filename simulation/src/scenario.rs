@@ -262,6 +262,7 @@ fn tuning() -> Tuning {
             share_percent: 50,
             consecutive: 5,
         },
+        position_tolerance: None,
         cancel_on_trip: false,
         commit_timeout: millis(1_000),
         probe: millis(1_000),

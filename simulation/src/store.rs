@@ -11,9 +11,10 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use parking_lot::Mutex;
 use tranche_actors::domain::ledger::{SwitchEntry, Write};
-use tranche_actors::domain::names::{AccountName, Caller, IdempotencyKey, OrderId, Symbol};
+use tranche_actors::domain::names::{AccountName, Caller, IdempotencyKey, OrderId};
 use tranche_actors::domain::order::Order;
 use tranche_actors::domain::parent::Parent;
+use tranche_actors::domain::reconciliation::Cause;
 use tranche_actors::ports::store::{
     AnyOrder, Batch, Commit, DueSlice, HeldPosition, LedgerEvent, OrderFilter, Ownership, Page, ParentFilter, Store,
     StoreError, Switches,
@@ -263,8 +264,8 @@ impl Store for MemoryStore {
         self.ask("switch_history", |ledger| ledger.last_entries(switch, limit)).await
     }
 
-    async fn quarantined(&self, account: &AccountName) -> Result<Vec<Symbol>, StoreError> {
-        self.ask("quarantined", |ledger| ledger.quarantined_in(account)).await
+    async fn causes(&self, account: &AccountName) -> Result<Vec<Cause>, StoreError> {
+        self.ask("causes", |ledger| ledger.open_causes(account)).await
     }
 
     async fn positions(&self, account: &AccountName) -> Result<Vec<HeldPosition>, StoreError> {

@@ -54,6 +54,7 @@ fn in_folder(folder: &str, args: &SettingsArgs, told: &mut Option<SocketAddr>, o
     let own = [
         ("storage.url", format!("sqlite://{folder}")),
         ("storage.migrate_on_start", "true".to_owned()),
+        ("broker.kind", "paper".to_owned()),
         ("broker.paper.book", String::new()),
     ];
     inputs.flags.extend(own.map(|(key, value)| (key.to_owned(), value)));

@@ -56,6 +56,8 @@ pub(super) async fn run(settings: Settings, on_ready: impl FnOnce(SocketAddr) + 
         | StartupError::Folder(LockError::Folder { .. })
         | StartupError::Paper(_)
         | StartupError::PaperSettings(_)
+        | StartupError::Alpaca(_)
+        | StartupError::NoKey
         | StartupError::Store(_)
         | StartupError::Auth(_)
         | StartupError::Account

@@ -135,13 +135,7 @@ impl<'a> Fields<'a> {
     /// A text for people: of at most so many characters, none of them a control character, and not blank.
     pub(super) fn words(&mut self, name: &str, longest: usize) -> Option<String> {
         let text = self.string(name)?;
-        let fault = if text.trim().is_empty() {
-            ("empty", "must not be empty".to_owned())
-        } else if text.chars().count() > longest {
-            ("too_long", format!("must have at most {longest} characters"))
-        } else if text.chars().any(char::is_control) {
-            ("invalid", "must not contain control characters".to_owned())
-        } else {
+        let Some(fault) = bad_words(&text, longest) else {
             return Some(text);
         };
         self.fault(name, fault.0, fault.1);
@@ -370,5 +364,18 @@ impl<'de> Visitor<'de> for Pairs {
             pairs.push(pair);
         }
         Ok(pairs)
+    }
+}
+
+/// What is wrong with a text for people: a code and the rule.
+pub(super) fn bad_words(text: &str, longest: usize) -> Option<(&'static str, String)> {
+    if text.trim().is_empty() {
+        Some(("empty", "must not be empty".to_owned()))
+    } else if text.chars().count() > longest {
+        Some(("too_long", format!("must have at most {longest} characters")))
+    } else if text.chars().any(char::is_control) {
+        Some(("invalid", "must not contain control characters".to_owned()))
+    } else {
+        None
     }
 }

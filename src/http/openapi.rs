@@ -5,7 +5,8 @@ use utoipa::openapi::{RefOr, Schema};
 use utoipa::{Modify, OpenApi};
 
 use super::{
-    circuit_breaker, documented, events, kill_switch, orders, parents, plan_shapes, positions, service, switch_shapes,
+    circuit_breaker, documented, events, kill_switch, orders, parents, plan_shapes, positions, reconciliation,
+    reconciliation_shapes, service, switch_shapes,
 };
 
 #[derive(OpenApi)]
@@ -19,11 +20,13 @@ use super::{
         orders::submit, orders::list, orders::get, orders::cancel, orders::replace, orders::resolve, events::list, positions::list,
         kill_switch::engage, kill_switch::disengage, kill_switch::status, kill_switch::history,
         circuit_breaker::status, circuit_breaker::trip, circuit_breaker::reset, circuit_breaker::history,
+        reconciliation::status, reconciliation::run, reconciliation::orphans, reconciliation::clear,
         service::status, service::livez, service::healthz, service::readyz, service::metrics,
     ),
     components(schemas(
         documented::RandomizeDoc, documented::FieldErrorDoc, plan_shapes::PlanHead, plan_shapes::SliceView, plan_shapes::LimitsView,
-        switch_shapes::InstanceView, service::ReasonView, service::PartView, service::AccountView,
+        reconciliation_shapes::ComparisonView, reconciliation_shapes::OrphanView, reconciliation_shapes::QuarantineView,
+        reconciliation_shapes::DifferenceView, switch_shapes::InstanceView, service::ReasonView, service::PartView, service::AccountView,
     )),
     tags(
         (name = "parents", description = "Large orders, worked slice by slice"),

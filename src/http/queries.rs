@@ -1,4 +1,4 @@
-//! Query strings of lists.
+//! Query strings.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,10 @@ use tranche_actors::domain::status::OrderStatus;
 use tranche_actors::domain::text::BadText;
 use tranche_actors::ports::store::{OrderFilter, ParentFilter};
 
+use super::fields::bad_words;
+use super::kill_switch::MAX_OPERATOR;
 use super::problem::{Code, Problem};
+use super::requests::MAX_REASON;
 use super::schedules::time;
 
 /// Most rows of a page of orders.
@@ -65,6 +68,14 @@ pub(super) fn history(text: &str) -> Result<u32, Problem> {
     query.finish(limit)
 }
 
+/// Who clears an orphan, and why.
+pub(super) fn clearance(text: &str) -> Result<(String, String), Problem> {
+    let mut query = Query::of(text)?;
+    let operator = query.words("operator", MAX_OPERATOR);
+    let reason = query.words("reason", MAX_REASON);
+    query.finish(operator.zip(reason))?.ok_or_else(|| Problem::new(Code::Internal, "a parameter is missing"))
+}
+
 fn cursor(text: &str) -> Result<u64, BadText> {
     text.parse().map_err(|_| BadText { rule: "must be the next_cursor of an earlier page" })
 }
@@ -101,6 +112,21 @@ impl Query {
         parse(&text).map_err(|bad| self.fault(name, "invalid", bad.rule)).ok()
     }
 
+    /// A text for people that has to be there.
+    fn words(&mut self, name: &str, longest: usize) -> Option<String> {
+        let Some(text) = self.take(name) else {
+            self.fault(name, "missing", "is required");
+            return None;
+        };
+        match bad_words(&text, longest) {
+            Some((code, rule)) => {
+                self.fault(name, code, rule);
+                None
+            }
+            None => Some(text),
+        }
+    }
+
     fn limit(&mut self, most: u32, default: u32) -> u32 {
         let Some(text) = self.take("limit") else { return default };
         let limit = text.parse().ok().filter(|limit| (1..=most).contains(limit));
@@ -114,7 +140,7 @@ impl Query {
         let unknown = std::mem::take(&mut self.values);
         for name in unknown.keys() {
             let shown = name.chars().take(64).collect::<String>();
-            self.fault(&shown, "unknown_parameter", "is not a parameter of this list");
+            self.fault(&shown, "unknown_parameter", "is not a parameter of this call");
         }
         if self.faults.is_empty() { Ok(value) } else { Err(Problem::invalid(self.faults)) }
     }

@@ -19,7 +19,7 @@ use super::switch_shapes::KillView;
 
 /// What there is to say of a symbol in quarantine.
 const QUARANTINED: &str = "is quarantined, because the broker's books did not fit ours, and takes no new orders: \
-    GET /api/v1/status lists it, and this version has no call to clear it yet";
+    GET /api/v1/reconciliation/orphans says why, and DELETE clears it there";
 
 /// A refused command as an answer.
 pub(super) fn command(error: CommandError, health: &Health, now: DateTime<Utc>) -> Problem {
@@ -55,6 +55,9 @@ pub(super) fn command(error: CommandError, health: &Health, now: DateTime<Utc>) 
             Problem::invalid(vec![FieldError::new("reason", "too_short", rule)])
         }
         CommandError::Quarantined => Problem::new(Code::SymbolQuarantined, format!("the symbol {QUARANTINED}")),
+        CommandError::AlreadyCleared => {
+            Problem::new(Code::Conflict, "an operator has cleared it before, so there is nothing left to clear")
+        }
         CommandError::Gate(reason) => shut(reason, health, now),
         CommandError::Busy { what, retry_after } => {
             Problem::new(Code::LimitReached, format!("{what} is full: try again a little later"))
@@ -236,7 +239,11 @@ fn explain(reason: ShutReason, health: &Health) -> String {
             because(Part::Broker)
         ),
         ShutReason::BrokerUnauthorised => {
-            format!("the broker refuses the gateway's key{}: check the credentials", because(Part::Broker))
+            let why = because(Part::Broker);
+            format!(
+                "the broker refuses the gateway's key or its account{why}: give it a key that works and start it again, or \
+                 have the account unblocked; it is asked again every half minute"
+            )
         }
     }
 }

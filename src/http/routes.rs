@@ -6,7 +6,7 @@ use actix_web::http::header::{ALLOW, HeaderValue};
 use actix_web::{FromRequest, Handler, HttpRequest, HttpResponse, Responder, Route, web};
 
 use super::problem::{Code, Problem};
-use super::{circuit_breaker, docs, events, kill_switch, orders, parents, positions, service};
+use super::{circuit_breaker, docs, events, kill_switch, orders, parents, positions, reconciliation, service};
 
 /// The methods of one path.
 pub(super) struct Endpoint {
@@ -40,6 +40,10 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         at("/api/v1/circuit-breaker/trip", [post(circuit_breaker::trip)]),
         at("/api/v1/circuit-breaker/reset", [post(circuit_breaker::reset)]),
         at("/api/v1/circuit-breaker/history", [get(circuit_breaker::history)]),
+        at("/api/v1/reconciliation/status", [get(reconciliation::status)]),
+        at("/api/v1/reconciliation/run", [post(reconciliation::run)]),
+        at("/api/v1/reconciliation/orphans", [get(reconciliation::orphans)]),
+        at("/api/v1/reconciliation/orphans/{id}", [delete(reconciliation::clear)]),
         at("/api/v1/status", [get(service::status)]),
         at("/livez", [get(service::livez)]),
         at("/healthz", [get(service::healthz)]),

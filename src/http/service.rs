@@ -174,8 +174,10 @@ impl Shared {
     /// The status answers without its store, too.
     async fn quarantined(&self, account: &str) -> Option<Vec<String>> {
         let account = AccountName::parse(account).ok()?;
-        let symbols = self.state.store.quarantined(&account).await.ok()?;
-        Some(symbols.iter().map(ToString::to_string).collect())
+        let causes = self.state.store.causes(&account).await.ok()?;
+        let mut symbols = causes.iter().map(|cause| cause.symbol.to_string()).collect::<Vec<_>>();
+        symbols.dedup();
+        Some(symbols)
     }
 
     fn readiness(&self) -> ReadyView {

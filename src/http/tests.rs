@@ -19,6 +19,7 @@ mod description;
 mod fakes;
 mod letting_in;
 mod reading;
+mod reconciling;
 mod replacing;
 mod service;
 mod wrong_fields;

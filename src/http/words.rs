@@ -3,6 +3,7 @@
 use tranche_actors::domain::breaker::BreakerWord;
 use tranche_actors::domain::kill::KillWord;
 use tranche_actors::domain::parent::ParentStatus;
+use tranche_actors::domain::reconciliation::CauseKind;
 use tranche_actors::domain::status::OrderStatus;
 use tranche_actors::domain::terms::{OrderType, Side, TimeInForce};
 use utoipa::openapi::schema::{Object, ObjectBuilder, Schema, SchemaType, Type};
@@ -55,6 +56,14 @@ pub(super) fn kill_state() -> Object {
 
 pub(super) fn breaker_state() -> Object {
     words(BreakerWord::ALL.iter().map(|word| word.as_str()).chain(["UNKNOWN"]))
+}
+
+pub(super) fn cause_kind() -> Object {
+    words(CauseKind::ALL.iter().map(|word| word.as_str()))
+}
+
+pub(super) fn comparison_outcome() -> Object {
+    words(["compared", "failed"])
 }
 
 /// The codes of problems.

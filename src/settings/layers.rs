@@ -15,10 +15,18 @@ const BASE: &str = include_str!("../../config/base.toml");
 const ENVIRONMENTS: [(&str, &str); 2] =
     [("local", include_str!("../../config/local.toml")), ("production", include_str!("../../config/production.toml"))];
 
+/// The variables of Alpaca's own SDKs, and the keys that they stand for where these are not set themselves.
+const ALIASES: [(&str, &str); 4] = [
+    ("APCA_API_KEY_ID", "broker.alpaca.key_id"),
+    ("APCA_API_SECRET_KEY", "broker.alpaca.secret_key"),
+    ("APCA_API_BASE_URL", "broker.alpaca.base_url"),
+    ("APCA_API_DATA_URL", "broker.alpaca.data_url"),
+];
+
 /// Where settings come from, so that a test can give all of it.
 #[derive(Clone, Debug, Default)]
 pub struct Inputs {
-    /// Variables of the process; only those that begin with `TRANCHE_` matter.
+    /// Variables of the process; only those that begin with `TRANCHE_` matter, and those of Alpaca's SDKs.
     pub variables: BTreeMap<String, String>,
     /// The folder with `base.toml` and a file for each environment; a missing file is as good as none.
     pub folder: PathBuf,
@@ -34,7 +42,7 @@ impl Inputs {
     pub fn of_this_process() -> Self {
         let variables = std::env::vars_os()
             .map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()))
-            .filter(|(name, _)| name.starts_with("TRANCHE_"))
+            .filter(|(name, _)| name.starts_with("TRANCHE_") || ALIASES.iter().any(|(alias, _)| alias == name))
             .collect();
         Self { variables, folder: PathBuf::from("config"), ..Self::default() }
     }
@@ -148,6 +156,7 @@ pub(super) fn overlay(inputs: &Inputs) -> (BTreeMap<Key, Found>, Vec<Fault>) {
         stack.unreadable(path, "there is no such file");
     }
     stack.variables(&inputs.variables);
+    stack.aliases(&inputs.variables);
     for (key, value) in &inputs.flags {
         stack.put(Key::of(key), Raw::Text(value.clone()), &Origin::Flag);
     }
@@ -220,6 +229,22 @@ impl Stack {
                 }
             }
             Err(error) => self.faults.push(Fault::general(format!("variables can't be read: {}", one_line(&error)))),
+        }
+    }
+
+    /// A setting that some layer gives, by itself or by its file, goes before its alias.
+    fn aliases(&mut self, variables: &BTreeMap<String, String>) {
+        for (alias, key) in ALIASES {
+            let is_set = |key: &str| {
+                let found = self.values.get(&Key::of(key));
+                found.is_some_and(|found| found.raw.text() != Some(""))
+            };
+            if let Some(value) = variables.get(alias).filter(|value| !value.is_empty())
+                && !is_set(key)
+                && !is_set(&format!("{key}_file"))
+            {
+                self.put(Key::of(key), Raw::Text(value.clone()), &Origin::Variable);
+            }
         }
     }
 

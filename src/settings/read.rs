@@ -5,22 +5,27 @@ use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
+use rust_decimal::Decimal;
 use secrecy::ExposeSecret;
 use tranche_actors::domain::money::{Price, Qty};
 use tranche_actors::domain::names::Symbol;
 use tranche_actors::domain::terms::Instrument;
 
-use super::paper;
 use super::reader::Reader;
 use super::sections::{
-    Actors, Auth, AuthMode, Breaker, Broker, BrokerErrors, Execution, Gate, Http, KillSwitch, Log, LogFormat,
-    OpenOrders, Persistence, Storage,
+    Actors, Auth, AuthMode, Breaker, Broker, BrokerErrors, BrokerKind, Execution, Gate, Http, KillSwitch, Log,
+    LogFormat, OpenOrders, Persistence, Storage,
 };
 use super::{Fault, Settings};
+use super::{alpaca, paper};
 
 /// The longest that most times may be, in seconds and in milliseconds.
 const DAY: u64 = 86_400;
 const HOUR_MS: u64 = 3_600_000;
+/// How many requests Alpaca takes of an account in a minute.
+const ALPACAS_LIMIT: u32 = 200;
+/// The most that a quantity of a setting may be.
+const MOST_UNITS: Decimal = Decimal::from_parts(1_000_000_000, 0, 0, false, 0);
 
 /// Reads everything, so that all faults are found, and only then decides.
 pub(super) fn settings(environment: &str, mut reader: Reader) -> Result<Settings, Vec<Fault>> {
@@ -168,12 +173,16 @@ fn actors(r: &mut Reader) -> Actors {
 }
 
 fn broker(r: &mut Reader, folder: &Path) -> Broker {
-    r.word("broker.kind", &[("paper", ())], &["alpaca", "dry_run"], ());
+    let words = [("paper", BrokerKind::Paper), ("alpaca", BrokerKind::Alpaca)];
+    let kind = r.word("broker.kind", &words, &["dry_run"], BrokerKind::Paper);
+    let timeout = r.time("broker.timeout_ms", HOUR_MS);
     Broker {
-        rate_limit_per_minute: rate_limit(r),
-        timeout: r.time("broker.timeout_ms", HOUR_MS),
+        kind,
+        rate_limit_per_minute: rate_limit(r, kind),
+        timeout,
         max_in_flight: r.size("broker.max_in_flight", 100_000),
         paper: paper::read(r, folder),
+        alpaca: alpaca::read(r, kind, timeout),
     }
 }
 
@@ -210,10 +219,15 @@ fn execution(r: &mut Reader) -> Execution {
     }
 }
 
-/// None, or at least ten: a smaller budget can't be cut into a burst and two lanes.
-fn rate_limit(r: &mut Reader) -> Option<NonZeroU32> {
+/// None, or at least ten: a smaller budget can't be cut into a burst and its lanes. Where nobody says, the broker's own.
+fn rate_limit(r: &mut Reader, kind: BrokerKind) -> Option<NonZeroU32> {
     let key = "broker.rate_limit_per_minute";
-    let limit = NonZeroU32::new(r.whole(key, 0..=1_000_000));
+    let usual = match kind {
+        BrokerKind::Paper => 0,
+        BrokerKind::Alpaca => ALPACAS_LIMIT,
+    };
+    let limit = r.optional_whole(key, 0..=1_000_000).and_then(|limit| u32::try_from(limit).ok());
+    let limit = NonZeroU32::new(limit.unwrap_or(usual));
     if limit.is_some_and(|limit| limit.get() < 10) {
         r.fault(key, "must be 0 (no limit) or at least 10".to_owned());
     }
@@ -228,11 +242,14 @@ fn breaker(r: &mut Reader) -> Breaker {
         share_percent: r.count("breaker.broker_errors.share_percent", 100),
         consecutive: NonZeroU32::new(r.whole("breaker.broker_errors.consecutive", 0..=1_000_000)),
     };
+    let watches_positions = r.flag("breaker.position_mismatch.enabled");
+    let tolerance = r.decimal("breaker.position_mismatch.tolerance", Decimal::ZERO, MOST_UNITS);
     let words = [("keep", OpenOrders::Leave), ("cancel", OpenOrders::Cancel)];
     Breaker {
         quiet_period: r.time_or_zero("breaker.quiet_period_seconds", DAY),
         on_trip: r.word("breaker.on_trip", &words, &[], OpenOrders::Leave),
         broker_errors: enabled.then_some(errors),
+        position_tolerance: watches_positions.then_some(tolerance),
     }
 }
 
@@ -257,8 +274,10 @@ fn warnings(settings: &Settings) -> Vec<String> {
         Some(key) if key.expose_secret().len() < 32 => {
             all.push("the admin key is shorter than 32 characters: it can be guessed".to_owned());
         }
-        Some(_) => {}
-        None => {}
+        Some(_) | None => {}
+    }
+    if settings.broker.kind == BrokerKind::Alpaca && settings.broker.rate_limit_per_minute.is_none() {
+        all.push("no rate limit is set for Alpaca: what is beyond its own is refused there".to_owned());
     }
     all
 }

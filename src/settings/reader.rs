@@ -18,8 +18,7 @@ use super::{Fault, Shown};
 const MASK: &str = "********";
 
 /// Keys that the design names and this program doesn't have yet, by section or by key.
-const PLANNED: [&str; 6] =
-    ["accounts", "broker.alpaca", "http.advertise", "kill_switch.foreign_mode", "lease", "redis"];
+const PLANNED: [&str; 5] = ["accounts", "http.advertise", "kill_switch.foreign_mode", "lease", "redis"];
 
 /// The settings that were found, and what was taken of them.
 ///
@@ -154,6 +153,17 @@ impl Reader {
         let rule = format!("must be a whole number from {} to {}", range.start(), range.end());
         self.parsed(key, N::default(), rule, |raw| {
             raw.whole().filter(|number| range.contains(number)).and_then(|number| N::try_from(number).ok())
+        })
+    }
+
+    /// A whole number that is not set where it is empty.
+    pub(super) fn optional_whole(&mut self, key: &str, range: RangeInclusive<u64>) -> Option<u64> {
+        let rule = format!("must be a whole number from {} to {}, or empty", range.start(), range.end());
+        self.parsed(key, None, rule, |raw| {
+            if raw.text() == Some("") {
+                return Some(None);
+            }
+            raw.whole().filter(|number| range.contains(number)).map(Some)
         })
     }
 

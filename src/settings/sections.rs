@@ -9,6 +9,8 @@ use rust_decimal::Decimal;
 use secrecy::SecretString;
 use serde_json::{Map, Value};
 
+use crate::brokers::alpaca::settings::{Environment, Places};
+
 /// `[http]`: what the server listens on, and what it bears.
 #[derive(Clone, Debug)]
 pub struct Http {
@@ -86,14 +88,44 @@ pub struct Actors {
 /// `[broker]`: where orders go.
 #[derive(Clone, Debug)]
 pub struct Broker {
+    /// Which one.
+    pub kind: BrokerKind,
     /// Requests within any minute; none: no limit.
     pub rate_limit_per_minute: Option<NonZeroU32>,
     /// Longest wait for an answer.
     pub timeout: Duration,
     /// Requests under way at one time.
     pub max_in_flight: NonZeroUsize,
-    /// The paper broker, the only kind that there is yet.
+    /// The paper broker.
     pub paper: Paper,
+    /// Alpaca.
+    pub alpaca: Alpaca,
+}
+
+/// The brokers that there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BrokerKind {
+    /// The paper broker in this process.
+    Paper,
+    /// Alpaca.
+    Alpaca,
+}
+
+/// `[broker.alpaca]`.
+#[derive(Clone, Debug)]
+pub struct Alpaca {
+    /// Which of its worlds.
+    pub environment: Environment,
+    /// Where it is.
+    pub places: Places,
+    /// The id and the secret of the key. Both are there where orders go to Alpaca.
+    pub key: Option<(SecretString, SecretString)>,
+    /// Longest wait for a connection.
+    pub connect_timeout: Duration,
+    /// Whose quotes.
+    pub data_feed: String,
+    /// Requests to the host of quotes and bars within any minute; 0: no limit.
+    pub data_requests_per_minute: u32,
 }
 
 /// `[broker.paper]`: the paper broker.
@@ -177,6 +209,8 @@ pub struct Breaker {
     pub on_trip: OpenOrders,
     /// When failures of the broker trip it; none: never.
     pub broker_errors: Option<BrokerErrors>,
+    /// By how much a position may differ from the broker's before it trips; none: by any quantity.
+    pub position_tolerance: Option<Decimal>,
 }
 
 /// `[breaker.broker_errors]`: how many failures are too many.

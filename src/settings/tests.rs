@@ -134,7 +134,7 @@ fn times_in_seconds_may_have_a_fraction() {
 }
 
 /// Each wrong value with the key that it must be told about, and a part of what it must be told.
-const WRONG: [(&str, &str, &str, &str); 42] = [
+const WRONG: [(&str, &str, &str, &str); 52] = [
     ("TRANCHE__HTTP__BIND", "8080", "http.bind", "127.0.0.1:8080"),
     ("TRANCHE__HTTP__BIND", "0.0.0.0:8080", "auth.mode", "openssl rand"),
     ("TRANCHE__HTTP__MAX_BODY_BYTES", "64KiB", "http.max_body_bytes", "whole number"),
@@ -152,9 +152,24 @@ const WRONG: [(&str, &str, &str, &str); 42] = [
     ("TRANCHE__STORAGE__URL", "sqlite::memory:", "storage.url", "sqlite://data"),
     ("TRANCHE__STORAGE__MIGRATE_ON_START", "2", "storage.migrate_on_start", "true or false"),
     ("TRANCHE__REDIS__URL", "redis://h", "redis.url", "not built yet"),
-    ("TRANCHE__BROKER__KIND", "alpaca", "broker.kind", "not built yet"),
+    ("TRANCHE__BROKER__KIND", "dry_run", "broker.kind", "not built yet"),
     ("TRANCHE__BROKER__KIND", "papre", "broker.kind", "one of paper"),
-    ("TRANCHE__BROKER__ALPACA__KEY_ID", "x", "broker.alpaca.key_id", "not built yet"),
+    ("TRANCHE__BROKER__ALPACA__KEY_ID", "two words", "broker.alpaca.key_id", "visible ASCII"),
+    ("TRANCHE__BROKER__ALPACA__ENV", "real", "broker.alpaca.env", "paper, live"),
+    ("TRANCHE__BROKER__ALPACA__BASE_URL", "alpaca", "broker.alpaca.base_url", "https://HOST"),
+    ("TRANCHE__BROKER__ALPACA__BASE_URL", "ftp://h", "broker.alpaca.base_url", "https://"),
+    ("TRANCHE__BROKER__ALPACA__BASE_URL", "http://10.0.0.7", "broker.alpaca.base_url", "in the clear"),
+    ("TRANCHE__BROKER__ALPACA__BASE_URL", "https://u:p@h", "broker.alpaca.base_url", "a user"),
+    ("TRANCHE__BROKER__ALPACA__BASE_URL", "https://api.alpaca.markets", "broker.alpaca.base_url", "real money"),
+    ("TRANCHE__BROKER__ALPACA__STREAM_URL", "ws://example.org/stream", "broker.alpaca.stream_url", "in the clear"),
+    (
+        "TRANCHE__BROKER__ALPACA__STREAM_URL",
+        "wss://api.alpaca.markets/stream",
+        "broker.alpaca.stream_url",
+        "another world",
+    ),
+    ("TRANCHE__BROKER__ALPACA__DATA_URL", "ws://127.0.0.1", "broker.alpaca.data_url", "https://"),
+    ("TRANCHE__BROKER__ALPACA__DATA_FEED", "otc", "broker.alpaca.data_feed", "iex, sip"),
     ("TRANCHE__BROKER__RATE_LIMIT_PER_MINUTE", "-1", "broker.rate_limit_per_minute", "whole number"),
     ("TRANCHE__BROKER__TIMEOUT_MS", "10s", "broker.timeout_ms", "milliseconds"),
     ("TRANCHE__BROKER__PAPER__SLIPPAGE_BPS", "NaN", "broker.paper.slippage_bps", "a number"),
@@ -252,6 +267,89 @@ fn a_secret_comes_from_a_variable_or_a_file_and_is_never_shown() {
     assert!(twice[0].message.contains("given twice"), "{}", twice[0]);
     let open = faults(&with(&[("TRANCHE__AUTH__ADMIN_KEY", TEN_CHARS), ("TRANCHE__AUTH__MODE", "open")]));
     assert!(open[0].message.contains("leave one of them out"), "{}", open[0]);
+}
+
+fn alpaca(variables: &[(&str, &str)]) -> Inputs {
+    let key = [
+        ("TRANCHE__BROKER__KIND", "alpaca"),
+        ("TRANCHE__BROKER__ALPACA__KEY_ID", "PKOURS"),
+        ("TRANCHE__BROKER__ALPACA__SECRET_KEY", TEN_CHARS),
+    ];
+    with(&[&key, variables].concat())
+}
+
+fn hosts(inputs: &Inputs) -> [String; 3] {
+    let places = Settings::load(inputs).unwrap().broker.alpaca.places;
+    [places.base, places.stream, places.data].map(|url| url.to_string())
+}
+
+#[test]
+fn alpaca_is_its_paper_world_unless_real_money_is_asked_for() {
+    let settings = Settings::load(&alpaca(&[])).unwrap();
+    assert_eq!(settings.broker.kind, BrokerKind::Alpaca);
+    assert_eq!(settings.broker.rate_limit_per_minute.map(u32::from), Some(200));
+    assert_eq!(
+        hosts(&alpaca(&[])),
+        ["https://paper-api.alpaca.markets/", "wss://paper-api.alpaca.markets/stream", "https://data.alpaca.markets/"]
+    );
+    assert_eq!(
+        hosts(&alpaca(&[("TRANCHE__BROKER__ALPACA__ENV", "live")])),
+        ["https://api.alpaca.markets/", "wss://api.alpaca.markets/stream", "https://data.alpaca.markets/"]
+    );
+    let found = faults(&alpaca(&[
+        ("TRANCHE__BROKER__ALPACA__ENV", "live"),
+        ("TRANCHE__BROKER__ALPACA__BASE_URL", "https://paper-api.alpaca.markets"),
+    ]));
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].message.contains("real money"), "{}", found[0]);
+}
+
+#[test]
+fn another_host_takes_orders_events_and_data_and_nothing_goes_to_alpaca() {
+    let double = ("TRANCHE__BROKER__ALPACA__BASE_URL", "http://127.0.0.1:9090/v2/");
+    let own = ["http://127.0.0.1:9090/", "ws://127.0.0.1:9090/stream", "http://127.0.0.1:9090/"];
+    assert_eq!(hosts(&alpaca(&[double])), own);
+    let elsewhere = ("TRANCHE__BROKER__ALPACA__BASE_URL", "http://venue:9090");
+    let allowed = alpaca(&[elsewhere, ("TRANCHE__BROKER__ALPACA__ALLOW_PLAIN", "true")]);
+    assert_eq!(hosts(&allowed)[1], "ws://venue:9090/stream");
+}
+
+#[test]
+fn the_variables_of_the_sdks_stand_in_for_ours_and_give_way_to_them() {
+    let sdk = [
+        ("TRANCHE__BROKER__KIND", "alpaca"),
+        ("APCA_API_KEY_ID", "PKTHEIRS"),
+        ("APCA_API_SECRET_KEY", TEN_CHARS),
+        ("APCA_API_BASE_URL", "http://localhost:9090"),
+    ];
+    let settings = Settings::load(&with(&sdk)).unwrap();
+    let (id, secret) = settings.broker.alpaca.key.as_ref().unwrap();
+    assert_eq!((id.expose_secret(), secret.expose_secret()), ("PKTHEIRS", TEN_CHARS));
+    assert_eq!(settings.broker.alpaca.places.base.as_str(), "http://localhost:9090/");
+    let shown = serde_json::to_string(settings.masked()).unwrap();
+    assert!(!shown.contains(TEN_CHARS) && !shown.contains("PKTHEIRS"), "{shown}");
+    assert!(!format!("{settings:?}").contains(TEN_CHARS));
+
+    let ours = ("TRANCHE__BROKER__ALPACA__KEY_ID", "PKOURS");
+    let settings = Settings::load(&with(&[&sdk[..], &[ours]].concat())).unwrap();
+    assert_eq!(settings.broker.alpaca.key.unwrap().0.expose_secret(), "PKOURS");
+    let file = in_file("apca", "").file.unwrap().with_file_name("key");
+    fs::write(&file, "PKFILE\n").unwrap();
+    let file = file.display().to_string();
+    let of_file = ("TRANCHE__BROKER__ALPACA__KEY_ID_FILE", file.as_str());
+    let settings = Settings::load(&with(&[&sdk[..], &[of_file]].concat())).unwrap();
+    assert_eq!(settings.broker.alpaca.key.unwrap().0.expose_secret(), "PKFILE");
+}
+
+#[test]
+fn alpaca_without_a_key_stops_the_start_and_a_key_without_alpaca_does_not() {
+    let found = faults(&with(&[("TRANCHE__BROKER__KIND", "alpaca")]));
+    let keys = found.iter().filter_map(|fault| fault.key.as_deref()).collect::<Vec<_>>();
+    assert_eq!(keys, ["broker.alpaca.key_id", "broker.alpaca.secret_key"]);
+    assert!(found.iter().all(|fault| fault.message.contains("APCA_API_")), "{found:?}");
+    assert!(faults(&with(&[("APCA_API_KEY_ID", "PK")])).is_empty());
+    let short = alpaca(&[("TRANCHE__BROKER__TIMEOUT_MS", "4000")]);
+    assert_eq!(faults(&short)[0].key.as_deref(), Some("broker.alpaca.connect_timeout_ms"));
 }
 
 #[test]

@@ -138,6 +138,7 @@ macro_rules! suite {
             committing::opening_again_keeps_everything_and_raises_the_term,
             switching::the_switches_start_open_and_keep_what_was_set,
             switching::a_quarantined_symbol_is_listed_once,
+            switching::a_quarantine_ends_with_its_last_cause_and_a_cleared_one_never_comes_back,
             switching::a_quarantine_stops_what_follows_in_its_batch_and_after_it,
             switching::a_history_has_at_most_so_many_entries,
             reading::slices_come_due_in_order_and_by_pages,

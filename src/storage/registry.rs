@@ -30,9 +30,15 @@ pub static LEDGER: StoreSpec = StoreSpec {
         },
         Migration {
             version: 2,
+            description: "several causes of quarantine for a symbol, each cleared by an operator",
+            up: include_str!("../../migrations/sqlite/ledger/0002_causes_of_quarantine.up.sql"),
+            down: include_str!("../../migrations/sqlite/ledger/0002_causes_of_quarantine.down.sql"),
+        },
+        Migration {
+            version: 3,
             description: "replacement of orders",
-            up: include_str!("../../migrations/sqlite/ledger/0002_replacement.up.sql"),
-            down: include_str!("../../migrations/sqlite/ledger/0002_replacement.down.sql"),
+            up: include_str!("../../migrations/sqlite/ledger/0003_replacement.up.sql"),
+            down: include_str!("../../migrations/sqlite/ledger/0003_replacement.down.sql"),
         },
     ],
 };

@@ -11,9 +11,10 @@ use sqlx::sqlite::{SqliteConnection, SqlitePool, SqlitePoolOptions};
 use sqlx::{ConnectOptions, Connection};
 use tokio::sync::{Mutex, RwLock};
 use tranche_actors::domain::ledger::SwitchEntry;
-use tranche_actors::domain::names::{AccountName, Caller, IdempotencyKey, OrderId, Symbol};
+use tranche_actors::domain::names::{AccountName, Caller, IdempotencyKey, OrderId};
 use tranche_actors::domain::order::Order;
 use tranche_actors::domain::parent::Parent;
+use tranche_actors::domain::reconciliation::Cause;
 use tranche_actors::ports::store::{
     AnyOrder, Batch, Commit, DueSlice, HeldPosition, LedgerEvent, OrderFilter, Ownership, Page, ParentFilter, Store,
     StoreError, Switches,
@@ -306,8 +307,8 @@ impl Store for SqliteStore {
         reads::switch_history(&self.readers().await?, switch, limit).await
     }
 
-    async fn quarantined(&self, account: &AccountName) -> Result<Vec<Symbol>, StoreError> {
-        reads::quarantined(&self.readers().await?, account).await
+    async fn causes(&self, account: &AccountName) -> Result<Vec<Cause>, StoreError> {
+        reads::causes(&self.readers().await?, account).await
     }
 
     async fn positions(&self, account: &AccountName) -> Result<Vec<HeldPosition>, StoreError> {

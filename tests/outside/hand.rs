@@ -5,7 +5,7 @@ use std::time::Duration;
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 
-use crate::house::{Api, House, SOON, eventually};
+use crate::house::{Api, House, Outcome, SOON, eventually};
 use crate::report::{assert_adds_up, assert_books_agree, dec};
 
 fn single(id: &str) -> Value {
@@ -102,4 +102,37 @@ async fn a_broker_that_only_fails_trips_the_breaker() {
     assert_eq!(state["trip_reason"], "BROKER_ERRORS", "{state}");
     assert_eq!(refusal(&server.api, "late").await.as_deref(), Some("circuit_breaker_tripped"));
     assert_eq!(house.book().orders, [] as [Value; 0]);
+}
+
+/// A gateway that lost its ledger finds orders at the broker that it doesn't know: the operator looks after them.
+#[tokio::test]
+async fn orders_that_a_lost_ledger_leaves_at_the_broker_are_found_and_cleared_by_hand() {
+    let house = House::new(&[]);
+    let server = house.serve().await;
+    let rests = json!({"symbol": "AAPL", "side": "buy", "qty": "1", "order_type": "limit", "limit_price": "1", "time_in_force": "gtc", "client_order_id": "lost"});
+    assert_eq!(server.api.post("/api/v1/orders", &rests).await.0, 201);
+    let (_, before) = server.api.get("/api/v1/reconciliation/status").await;
+    assert_eq!((&before["orphans"], &before["last_comparison"]["outcome"]), (&json!([]), &json!("compared")));
+    server.kill();
+    for file in ["ledger.db", "ledger.db-wal", "ledger.db-shm"] {
+        std::fs::remove_file(house.file(file)).ok();
+    }
+
+    let server = house.serve().await;
+    let (status, found) = server.api.post("/api/v1/reconciliation/run", &json!({})).await;
+    assert_eq!((status, found["orphans"].as_array().unwrap().len()), (200, 1), "{found}");
+    assert_eq!(found["quarantined"], json!([{"symbol": "AAPL", "reasons": ["orphan"]}]));
+    let (status, refused) = server.api.post("/api/v1/orders", &single("early")).await;
+    assert_eq!((status, &refused["code"]), (409, &json!("symbol_quarantined")), "{refused}");
+    let id = found["orphans"][0]["id"].as_str().unwrap();
+    let tranche =
+        |words: &[&str]| Outcome::of(house.program().args(words).args(["--json", "--url", &server.api.base])).json();
+    assert_eq!(tranche(&["reconcile", "orphans"])["items"][0]["id"], id);
+    let reason = "left over from the ledger that was lost";
+    let cleared = tranche(&["reconcile", "clear", id, "--operator", "ann", "--reason", reason]);
+    assert_eq!(cleared["released"], true, "{cleared}");
+    assert_eq!(tranche(&["reconcile", "run"])["orphans"], json!([]));
+    assert_eq!(server.api.post("/api/v1/orders", &single("late")).await.0, 201);
+    let book = house.book().by_id();
+    assert_eq!(book["lost"]["status"], "accepted", "it is not this gateway's to cancel");
 }

@@ -133,7 +133,11 @@ impl House {
     pub(crate) fn settle_in(&self, command: &mut Command) {
         for (name, _) in std::env::vars_os() {
             let text = name.to_string_lossy();
-            if text.starts_with("TRANCHE") || text.starts_with("RUST_") || text.to_lowercase().ends_with("_proxy") {
+            if text.starts_with("TRANCHE")
+                || text.starts_with("APCA_")
+                || text.starts_with("RUST_")
+                || text.to_lowercase().ends_with("_proxy")
+            {
                 command.env_remove(&name);
             }
         }

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use actix::{ActorFutureExt, AsyncContext, Context, Handler, Message, ResponseActFuture, WrapFuture};
-use futures_util::future::join_all;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 
-use super::Broker;
-use super::budget::Lane;
+use super::{Broker, find};
+use crate::budget::{Budget, Lane};
 use crate::cancel_all::{CancelEverything, CancelTally};
 use crate::domain::ledger::{Refusal, Report, Write};
 use crate::domain::names::BrokerOrderId;
@@ -62,13 +63,13 @@ impl Handler<CancelEverything> for Broker {
             }
         };
         ctx.spawn(mark.into_actor(self).map(|(), act, ctx| act.scan_marks(ctx)));
-        let (venue, within) = (self.world.venue.clone(), everything.within);
-        Box::pin(async move { cancel_everything(&*venue, within).await }.into_actor(self))
+        let (venue, budget, within) = (self.world.venue.clone(), self.budget.clone(), everything.within);
+        Box::pin(async move { cancel_everything(&*venue, &budget, within).await }.into_actor(self))
     }
 }
 
 /// Cancels from the venue's list and watches that list until it is empty or the time is over.
-async fn cancel_everything(venue: &dyn Venue, within: Duration) -> CancelTally {
+async fn cancel_everything(venue: &dyn Venue, budget: &Budget, within: Duration) -> CancelTally {
     let deadline = tokio::time::Instant::now() + within;
     let open = match tokio::time::timeout_at(deadline, venue.open_orders()).await {
         Ok(Ok(open)) => open,
@@ -77,8 +78,16 @@ async fn cancel_everything(venue: &dyn Venue, within: Duration) -> CancelTally {
             return CancelTally { failed: 1, ..CancelTally::default() };
         }
     };
-    let cancels = open.iter().map(|order| venue.cancel(&order.broker_order_id));
-    let asked = tokio::time::timeout_at(deadline, join_all(cancels)).await.unwrap_or_default();
+    // What the rate budget has no room for in time is cancelled by its mark.
+    let cancel = async |order: &VenueOrder| {
+        budget.wait(Lane::Control).await;
+        venue.cancel(&order.broker_order_id).await
+    };
+    let mut answers = open.iter().map(cancel).collect::<FuturesUnordered<_>>();
+    let mut asked = Vec::new();
+    while let Ok(Some(answer)) = tokio::time::timeout_at(deadline, answers.next()).await {
+        asked.push(answer);
+    }
     let refused = |answer: &&Result<(), CancelError>| matches!(answer, Err(CancelError::Venue(_)));
     let failed = asked.iter().filter(refused).count() + open.len().saturating_sub(asked.len());
     let mut left = open.len();
@@ -126,20 +135,29 @@ impl Broker {
         };
         let now = self.world.clock.boottime();
         let trying = self.cancels.entry(order.id.clone()).or_insert(Trying { next: now, wait: FIRST_WAIT });
-        if now < trying.next || self.budget.take(Lane::Control, now).is_err() {
+        if now < trying.next || self.budget.take(Lane::Control).is_err() {
             return;
         }
         trying.next = now + trying.wait;
         trying.wait = (trying.wait * 2).min(LONGEST_WAIT);
         let (world, line) = (self.world.clone(), self.lines.persist.clone());
-        let timeout = self.tuning.send_timeout;
+        let (timeout, budget) = (self.tuning.send_timeout, self.budget.clone());
         let asked = async move {
             let late = || CancelError::Venue(VenueError::Unavailable { detail: "no answer in time".to_owned() });
             let cancel = world.venue.cancel(&broker_order_id);
             let answer = tokio::time::timeout(timeout, cancel).await.unwrap_or_else(|_| Err(late()));
-            follow_cancel(&world, &line, timeout, &order, answer).await
+            let refusal = match &answer {
+                Err(CancelError::Venue(error)) => Some(error.clone()),
+                Ok(()) | Err(CancelError::NotCancelable) => None,
+            };
+            (follow_cancel(&world, &line, (&budget, timeout), &order, answer).await, refusal)
         };
-        ctx.spawn(asked.into_actor(self).map(|orders, act, _| act.settled(&orders)));
+        ctx.spawn(asked.into_actor(self).map(|(orders, refusal), act, ctx| {
+            act.settled(&orders);
+            if let Some(error) = refusal {
+                act.note_refusal(&error, ctx);
+            }
+        }));
     }
 }
 
@@ -147,15 +165,15 @@ impl Broker {
 async fn follow_cancel(
     world: &World,
     line: &Line<Persist>,
-    timeout: Duration,
+    (budget, timeout): (&Budget, Duration),
     order: &Order,
     answer: Result<(), CancelError>,
 ) -> Vec<Order> {
     match answer {
         Ok(()) if order.status == OrderStatus::PendingCancel => Vec::new(),
         Ok(()) => write(line, Write::CancelTaken { id: order.id.clone() }).await,
-        Err(CancelError::NotCancelable) => match tokio::time::timeout(timeout, world.venue.find(&order.id)).await {
-            Ok(Ok(Some(venue))) => {
+        Err(CancelError::NotCancelable) => match find(world, (budget, timeout), &order.id).await {
+            Some(venue) => {
                 let is_live = !venue.status.is_terminal();
                 let report = Report { order: venue, executions: Vec::new(), corrects: false };
                 let mut changed = write(line, Write::Report(Box::new(report))).await;
@@ -164,7 +182,7 @@ async fn follow_cancel(
                 }
                 changed
             }
-            Ok(Ok(None) | Err(_)) | Err(_) => {
+            None => {
                 tracing::error!(client_order_id = %order.id, "an order is neither cancelable nor found; asking again");
                 Vec::new()
             }

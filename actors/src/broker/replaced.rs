@@ -5,7 +5,7 @@ use std::time::Duration;
 use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
 
 use super::Broker;
-use super::budget::Lane;
+use crate::budget::Lane;
 use crate::domain::ledger::{Report, Write};
 use crate::domain::names::OrderId;
 use crate::domain::order::Order;
@@ -39,7 +39,7 @@ impl Broker {
             {
                 return;
             }
-            if act.budget.take(Lane::Control, act.world.clock.boottime()).is_ok() {
+            if act.budget.take(Lane::Control).is_ok() {
                 act.report_replaced(id.clone(), ctx);
             }
             Self::look_later(id, (waited * 2).min(LONGEST_WAIT), ctx);

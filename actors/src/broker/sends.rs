@@ -163,7 +163,7 @@ impl Broker {
                 never_left("never_left", detail, Some(self.tuning.max_tries))
             }
             Sent::Failed(SubmitError::NotNow { retry_after }) => {
-                self.budget.pause(self.world.clock.boottime(), retry_after.unwrap_or(PATIENCE));
+                self.budget.pause(retry_after.unwrap_or(PATIENCE));
                 never_left("rate_limited", String::new(), None)
             }
             Sent::Failed(SubmitError::Rejected(words)) => Write::Refused { id: id.clone(), attempt, words },
@@ -190,7 +190,7 @@ impl Broker {
                     // An event of the venue, or an operator, was faster; or the venue has something else of this id.
                     tracing::info!(client_order_id = %due.id, %refusal, "the outcome of a send was not taken");
                     if refusal == Refusal::NotOurs {
-                        act.quarantine(&order, "not_what_was_sent", ctx);
+                        act.quarantine(&order, ctx);
                     }
                     act.read_again(due, ctx);
                 }

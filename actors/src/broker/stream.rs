@@ -6,10 +6,11 @@ use actix::{ActorFutureExt, AsyncContext, Context, Handler, Message, Recipient, 
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 
-use super::{Broker, BrokerTurned};
+use super::{Broker, BrokerTurned, find};
+use crate::budget::Budget;
 use crate::domain::ledger::{Applied, Refusal, Report, Write};
 use crate::domain::names::OrderId;
-use crate::domain::venue::{VenueEvent, VenueOrder};
+use crate::domain::venue::VenueEvent;
 use crate::line::Line;
 use crate::persistence::{Persist, persist_surely};
 use crate::ports::{VenueError, World};
@@ -39,7 +40,7 @@ impl Handler<Listen> for Broker {
         Box::pin(subscribed.into_actor(self).map(move |events, act, ctx| {
             let events = events?;
             let hear = hear(
-                (act.world.clone(), timeout),
+                (act.world.clone(), act.budget.clone(), timeout),
                 events,
                 act.lines.persist.clone(),
                 act.lines.turned.clone(),
@@ -63,7 +64,7 @@ impl Handler<Heard> for Broker {
         for (id, result) in results {
             match result {
                 Ok(applied) => self.settled(&applied.orders),
-                Err(Refusal::NotOurs) => self.quarantine_id(&id, "not_what_was_sent", ctx),
+                Err(Refusal::NotOurs) => self.quarantine_id(&id, ctx),
                 // An orphan: the comparison of the books records it once it was seen twice.
                 Err(Refusal::NotFound) => self.tell(BrokerTurned::Gap, ctx),
                 Err(refusal) => tracing::warn!(client_order_id = %id, %refusal, "an event of the venue was not taken"),
@@ -72,18 +73,10 @@ impl Handler<Heard> for Broker {
     }
 }
 
-/// The order that was corrected; an answer that doesn't come must not hold up the stream.
-async fn look_up(world: &World, timeout: Duration, id: &OrderId) -> Option<VenueOrder> {
-    match tokio::time::timeout(timeout, world.venue.find(id)).await {
-        Ok(Ok(found)) => found,
-        Ok(Err(_)) | Err(_) => None,
-    }
-}
-
 /// Writes events down one handful after the other; what the store can't take yet waits here, and the venue's stream
 /// says when it had to drop what we left waiting.
 async fn hear(
-    (world, timeout): (World, Duration),
+    (world, budget, timeout): (World, Budget, Duration),
     events: BoxStream<'static, VenueEvent>,
     persist: Line<Persist>,
     turned: Line<BrokerTurned>,
@@ -97,13 +90,15 @@ async fn hear(
                 VenueEvent::Order { order, execution } => {
                     Report { order: *order, executions: execution.into_iter().collect(), corrects: false }
                 }
-                VenueEvent::Corrected { client_order_id } => match look_up(&world, timeout, &client_order_id).await {
-                    Some(order) => Report { order, executions: Vec::new(), corrects: true },
-                    None => {
-                        gap = true;
-                        continue;
+                VenueEvent::Corrected { client_order_id } => {
+                    match find(&world, (&budget, timeout), &client_order_id).await {
+                        Some(order) => Report { order, executions: Vec::new(), corrects: true },
+                        None => {
+                            gap = true;
+                            continue;
+                        }
                     }
-                },
+                }
                 VenueEvent::Gap => {
                     gap = true;
                     continue;

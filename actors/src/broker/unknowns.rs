@@ -6,11 +6,12 @@ use std::time::Duration;
 use actix::{ActorFutureExt, AsyncContext, Context, Handler, Message, WrapFuture};
 use serde_json::json;
 
-use super::budget::Lane;
 use super::{Broker, Due};
+use crate::budget::Lane;
 use crate::domain::ledger::{EventKind, Report, Write};
 use crate::domain::names::OrderId;
 use crate::domain::order::Order;
+use crate::domain::reconciliation::{CauseId, CauseKind};
 use crate::domain::status::{OrderStatus, OwnEnd, Share};
 use crate::domain::venue::VenueOrder;
 use crate::persistence::persist_surely;
@@ -151,8 +152,9 @@ impl Broker {
             .filter(|(_, unknown)| !unknown.asking && unknown.next <= now)
             .map(|(id, _)| id.clone())
             .collect::<Vec<_>>();
+        self.budget.correct(self.world.venue.allowance());
         for id in due {
-            if self.budget.take(Lane::Control, now).is_err() {
+            if self.budget.take(Lane::Control).is_err() {
                 return;
             }
             if let Some(unknown) = self.unknowns.get_mut(&id) {
@@ -168,6 +170,7 @@ impl Broker {
                 Ok(None) => act.missed(&id, ctx),
                 Err(error) => {
                     tracing::debug!(client_order_id = %id, %error, "a look-up failed");
+                    act.note_refusal(&error, ctx);
                     act.ask_later(&id);
                 }
             }));
@@ -202,7 +205,7 @@ impl Broker {
                 };
                 unknown.wait = HOPELESS_WAIT;
                 if !std::mem::replace(&mut unknown.quarantined, true) {
-                    act.quarantine_id(&id, "not_what_was_sent", ctx);
+                    act.quarantine_id(&id, ctx);
                 }
             }
             None => act.ask_later(&id),
@@ -307,34 +310,37 @@ impl Broker {
         }));
     }
 
-    pub(super) fn quarantine(&mut self, order: &Order, reason: &'static str, ctx: &mut Context<Self>) {
-        tracing::error!(client_order_id = %order.id, symbol = %order.instruction.symbol, reason, "a symbol is quarantined");
+    /// The venue's order of our id is not what we sent: no new orders in its symbol until an operator has looked at it.
+    pub(super) fn quarantine(&mut self, order: &Order, ctx: &mut Context<Self>) {
+        tracing::error!(client_order_id = %order.id, symbol = %order.instruction.symbol, "the venue's order of our id is not what was sent: its symbol is quarantined");
+        let Ok(cause) = CauseId::parse(order.id.as_str()) else { return };
         metrics::counter!("tranche_quarantines_total").increment(1);
         let write = Write::Quarantine {
+            cause,
+            kind: CauseKind::NotWhatWasSent,
             symbol: order.instruction.symbol.clone(),
-            reason,
             broker_order_id: order.broker_order_id.clone(),
-            data: json!({"client_order_id": order.id}),
+            found: json!({"client_order_id": order.id}),
         };
         let line = self.lines.persist.clone();
         ctx.spawn(async move { persist_surely(&line, vec![write]).await }.into_actor(self).map(|_, _, _| ()));
     }
 
-    pub(super) fn quarantine_id(&mut self, id: &OrderId, reason: &'static str, ctx: &mut Context<Self>) {
+    pub(super) fn quarantine_id(&mut self, id: &OrderId, ctx: &mut Context<Self>) {
         let (store, id) = (self.world.store.clone(), id.clone());
         let asked = id.clone();
         let read = async move { store.order(&asked).await };
         ctx.spawn(read.into_actor(self).map(move |read, act, ctx| match read {
             Ok(Some(AnyOrder::Order(order))) => {
                 if order.status == OrderStatus::SubmittedUnconfirmed || order.broker_order_id.is_some() {
-                    act.quarantine(&order, reason, ctx);
+                    act.quarantine(&order, ctx);
                 }
             }
             Ok(_) => {}
             // The clash is real whether or not the store can be read: the quarantine must not be lost with it.
             Err(error) => {
                 tracing::error!(client_order_id = %id, %error, "an order to quarantine could not be read; trying again");
-                ctx.run_later(LONGEST_WAIT, move |act, ctx| act.quarantine_id(&id, reason, ctx));
+                ctx.run_later(LONGEST_WAIT, move |act, ctx| act.quarantine_id(&id, ctx));
             }
         }));
     }

@@ -17,6 +17,8 @@ use super::text::words;
 pub const MIN_RESET_REASON: usize = 20;
 /// The reason of a trip by broker errors.
 pub const BROKER_ERRORS: &str = "BROKER_ERRORS";
+/// The reason of a trip by a position that differs from the broker's.
+pub const POSITION_MISMATCH: &str = "POSITION_MISMATCH";
 
 words!(
     /// The state of the breaker.

@@ -18,6 +18,7 @@ use super::money::Qty;
 use super::names::{BrokerOrderId, Caller, IdempotencyKey, OrderId, Symbol};
 use super::order::{Order, Origin};
 use super::parent::{Benchmark, Parent};
+use super::reconciliation::{CauseId, CauseKind};
 use super::status::{IllegalTransition, OperatorEnd, OrderStatus, OwnEnd};
 use super::terms::Terms;
 use super::text::words;
@@ -28,6 +29,7 @@ pub use books::{Books, CIRCUIT_BREAKER, Changes, KILL_SWITCH};
 mod books;
 mod cancels;
 mod children;
+mod findings;
 mod replacing;
 mod reports;
 mod submissions;
@@ -149,16 +151,30 @@ pub enum Write {
         /// The sums so far.
         benchmark: Benchmark,
     },
-    /// No new entries in a symbol until an operator clears it.
+    /// No new entries in a symbol until an operator clears every cause of it. One that is known already, cleared or not,
+    /// changes nothing.
     Quarantine {
+        /// What the cause is known by.
+        cause: CauseId,
+        /// Why.
+        kind: CauseKind,
         /// The symbol.
         symbol: Symbol,
-        /// Why, as a stable code.
-        reason: &'static str,
         /// The order at the venue that caused it.
         broker_order_id: Option<BrokerOrderId>,
         /// What was found.
-        data: Value,
+        found: Value,
+    },
+    /// An operator has looked after a cause of quarantine; the symbol's last one ends it.
+    ClearCause {
+        /// The cause.
+        cause: CauseId,
+        /// Who, as given.
+        operator: String,
+        /// Why.
+        reason: String,
+        /// The name of the key.
+        by: Caller,
     },
     /// Our books and the broker's differ about a position.
     PositionDiffers {
@@ -273,6 +289,7 @@ words!(
         ScheduleEnded = "schedule_ended",
         Resolved = "resolved",
         Quarantined = "quarantined",
+        QuarantineCleared = "quarantine_cleared",
         PositionDiffers = "position_differs",
         KillSwitch = "kill_switch",
         CircuitBreaker = "circuit_breaker",
@@ -312,8 +329,10 @@ pub struct Keys {
     pub executions_of: BTreeSet<BrokerOrderId>,
     /// Orders whose positions are needed, and the executions of their whole chains.
     pub positions_of: BTreeSet<OrderId>,
-    /// Whether the account's quarantined symbols are needed.
+    /// Whether the causes of quarantine that nobody has cleared are needed.
     pub quarantine: bool,
+    /// Causes of quarantine that are needed, cleared or not.
+    pub causes: BTreeSet<CauseId>,
 }
 
 impl Write {
@@ -360,11 +379,11 @@ impl Write {
             Self::Benchmark { id, .. } => {
                 keys.parents.insert(id.clone());
             }
-            Self::Quarantine { .. }
-            | Self::PositionDiffers { .. }
-            | Self::Kill { .. }
-            | Self::Breaker { .. }
-            | Self::Probe => {}
+            Self::Quarantine { cause, .. } | Self::ClearCause { cause, .. } => {
+                keys.causes.insert(cause.clone());
+                keys.quarantine = true;
+            }
+            Self::PositionDiffers { .. } | Self::Kill { .. } | Self::Breaker { .. } | Self::Probe => {}
         }
     }
 }
@@ -414,6 +433,11 @@ pub enum Outcome {
     Replayed,
     /// A parent's cancel was taken.
     Canceling(CancelCounts),
+    /// A cause of quarantine was cleared.
+    Cleared {
+        /// It was the symbol's last one: the symbol takes orders again.
+        released: bool,
+    },
 }
 
 /// What a parent's cancel met.
@@ -485,6 +509,9 @@ pub enum Refusal {
     /// The symbol takes no new entries until an operator clears it.
     #[error("the symbol is quarantined")]
     Quarantined,
+    /// An operator has cleared it before.
+    #[error("it was cleared before")]
+    AlreadyCleared,
     /// The venue's order of our id is not what we sent.
     #[error("the venue's order of this id is not what was sent")]
     NotOurs,

@@ -12,6 +12,7 @@ use crate::domain::names::{AccountName, Caller, IdempotencyKey, OrderId, Strateg
 use crate::domain::order::Order;
 use crate::domain::parent::{Parent, ParentStatus};
 use crate::domain::position::Position;
+use crate::domain::reconciliation::Cause;
 use crate::domain::status::OrderStatus;
 
 /// The right to write an account's ledger: it ends when somebody takes a higher term.
@@ -247,8 +248,8 @@ pub trait Store: Send + Sync {
     /// The last entries of a switch's history (`kill_switch`, `circuit_breaker`), newest first.
     async fn switch_history(&self, switch: &str, limit: u32) -> Result<Vec<SwitchEntry>, StoreError>;
 
-    /// Symbols of an account that take no new entries.
-    async fn quarantined(&self, account: &AccountName) -> Result<Vec<Symbol>, StoreError>;
+    /// The causes of quarantine that nobody has cleared, by symbol and age: these symbols take no new entries.
+    async fn causes(&self, account: &AccountName) -> Result<Vec<Cause>, StoreError>;
 
     /// What an account holds by our books.
     async fn positions(&self, account: &AccountName) -> Result<Vec<HeldPosition>, StoreError>;

@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use rust_decimal::Decimal;
 
 use super::CompareError;
 use crate::broker::Due;
 use crate::domain::ledger::{Refusal, Report, Write};
 use crate::domain::names::{BrokerOrderId, Symbol};
 use crate::domain::order::Order;
+use crate::domain::reconciliation::Sighting;
 use crate::domain::status::Share;
 use crate::domain::venue::{Execution, VenueOrder};
 use crate::line::Line;
@@ -34,7 +34,7 @@ pub(super) struct Open {
 pub(super) struct Found {
     pub(super) open: Open,
     pub(super) orphans: Vec<VenueOrder>,
-    pub(super) positions: BTreeMap<Symbol, (Decimal, Decimal)>,
+    pub(super) positions: BTreeMap<Symbol, Sighting>,
 }
 
 /// Takes over what the venue says of our orders, and finds what is left.
@@ -79,9 +79,14 @@ pub(super) async fn compare(
 /// recovery for ever.
 const SHORTEST_READ: Duration = Duration::from_secs(10);
 
+/// How much longer it may take where there is a rate budget: it may be many requests, each of which waits for its token.
+const WAIT_FOR_TOKENS: Duration = Duration::from_secs(120);
+
 async fn in_time<T>(tuning: &Tuning, asked: impl Future<Output = Result<T, VenueError>>) -> Result<T, VenueError> {
     let late = || VenueError::Unavailable { detail: "no answer in time".to_owned() };
-    tokio::time::timeout(tuning.send_timeout.max(SHORTEST_READ), asked).await.unwrap_or_else(|_| Err(late()))
+    let tokens = tuning.requests_per_minute.map_or(Duration::ZERO, |_| WAIT_FOR_TOKENS);
+    let longest = tuning.send_timeout.max(SHORTEST_READ) + tokens;
+    tokio::time::timeout(longest, asked).await.unwrap_or_else(|_| Err(late()))
 }
 
 /// The venue's orders: all that are open, and of every status since the oldest claim that is open with us.
@@ -150,16 +155,17 @@ fn sort(ours: Vec<Order>, listed: &BTreeSet<BrokerOrderId>, tuning: &Tuning, rec
     open
 }
 
-async fn positions(world: &World, tuning: &Tuning) -> Result<BTreeMap<Symbol, (Decimal, Decimal)>, CompareError> {
+async fn positions(world: &World, tuning: &Tuning) -> Result<BTreeMap<Symbol, Sighting>, CompareError> {
     let theirs = in_time(tuning, world.venue.positions()).await?;
     let ours = world.store.positions(&tuning.account).await?;
-    let mut both: BTreeMap<Symbol, (Decimal, Decimal)> = BTreeMap::new();
+    let mut both: BTreeMap<Symbol, Sighting> = BTreeMap::new();
     for held in ours {
-        both.entry(held.symbol).or_default().0 = held.position.qty;
+        let seen = both.entry(held.symbol).or_default();
+        (seen.ours, seen.version) = (held.position.qty, held.position.version);
     }
     for held in theirs {
-        both.entry(held.symbol).or_default().1 = held.qty;
+        both.entry(held.symbol).or_default().theirs = held.qty;
     }
-    both.retain(|_, (ours, theirs)| ours != theirs);
+    both.retain(|_, seen| seen.ours != seen.theirs);
     Ok(both)
 }

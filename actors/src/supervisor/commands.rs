@@ -8,8 +8,8 @@ use tokio::sync::oneshot;
 use super::Supervisor;
 use crate::broker::{CancelMarked, Due, dispatch};
 use crate::commands::{
-    CancelOrder, CancelParent, CanceledParent, CommandError, Disengage, ReplaceOrder, ReplacedOrder, Reset,
-    ResolveOrder, SubmitOrder, SubmitParent, SubmittedOrder, SubmittedParent, Trip,
+    CancelOrder, CancelParent, CanceledParent, ClearCause, ClearedCause, CommandError, CompareNow, Disengage,
+    ReplaceOrder, ReplacedOrder, Reset, ResolveOrder, SubmitOrder, SubmitParent, SubmittedOrder, SubmittedParent, Trip,
 };
 use crate::domain::breaker::BreakerState;
 use crate::domain::fault::FieldError;
@@ -19,11 +19,12 @@ use crate::domain::names::{OrderId, Symbol};
 use crate::domain::order::{Order, Origin};
 use crate::domain::parent::Parent;
 use crate::domain::request::Asked;
-use crate::gate::{Gate, Verdict};
+use crate::gate::{Gate, ShutReason, Verdict};
 use crate::line::{Line, Unanswered};
 use crate::persistence::{Persist, PersistError, persist};
-use crate::ports::World;
 use crate::ports::store::{AnyOrder, StoreError};
+use crate::ports::{VenueError, World};
+use crate::reconciler::{Compare, CompareError};
 
 /// How long a submission waits for the market's price: without one, the parent has no arrival price.
 const QUOTE_WAIT: Duration = Duration::from_millis(500);
@@ -136,9 +137,14 @@ impl Handler<CancelParent> for Supervisor {
             intake.nudge_cancels().await;
             match (applied.outcome, applied.parents.into_iter().next()) {
                 (Outcome::Canceling(counts), Some(parent)) => Ok(CanceledParent { parent, counts }),
-                (Outcome::Canceling(_) | Outcome::Done | Outcome::Unchanged | Outcome::Replayed, _) => {
-                    Err(CommandError::OutcomeUnknown)
-                }
+                (
+                    Outcome::Canceling(_)
+                    | Outcome::Done
+                    | Outcome::Unchanged
+                    | Outcome::Replayed
+                    | Outcome::Cleared { .. },
+                    _,
+                ) => Err(CommandError::OutcomeUnknown),
             }
         })
     }
@@ -168,6 +174,56 @@ impl Handler<ResolveOrder> for Supervisor {
             doubtful.remove(&resolve.id);
             applied.orders.into_iter().next().ok_or(CommandError::OutcomeUnknown)
         })
+    }
+}
+
+impl Handler<ClearCause> for Supervisor {
+    type Result = ResponseFuture<Result<ClearedCause, CommandError>>;
+
+    fn handle(&mut self, clear: ClearCause, _: &mut Self::Context) -> Self::Result {
+        let (intake, account) = (self.intake(), self.tuning.account.clone());
+        Box::pin(async move {
+            let open = intake.world.store.causes(&account).await.map_err(unreadable)?;
+            let cause = open.into_iter().find(|cause| cause.id == clear.cause);
+            let ClearCause { cause: id, operator, reason, by } = clear;
+            let applied = intake.write(Write::ClearCause { cause: id, operator, reason, by }).await?;
+            match (applied.outcome, cause) {
+                (Outcome::Cleared { released }, Some(cause)) => Ok(ClearedCause { cause, released }),
+                (
+                    Outcome::Cleared { .. }
+                    | Outcome::Canceling(_)
+                    | Outcome::Done
+                    | Outcome::Unchanged
+                    | Outcome::Replayed,
+                    _,
+                ) => Err(CommandError::OutcomeUnknown),
+            }
+        })
+    }
+}
+
+impl Handler<CompareNow> for Supervisor {
+    type Result = ResponseFuture<Result<(), CommandError>>;
+
+    fn handle(&mut self, _: CompareNow, _: &mut Self::Context) -> Self::Result {
+        let line = self.lines.compare.clone();
+        Box::pin(async move {
+            match line.ask(Compare { recovering: false }).await {
+                Ok(compared) => compared.map_err(not_compared),
+                // The account's actors are being rebuilt, and compare the books themselves.
+                Err(Unanswered) => Err(CommandError::Gate(ShutReason::BrokerUnavailable)),
+            }
+        })
+    }
+}
+
+fn not_compared(error: CompareError) -> CommandError {
+    match error {
+        CompareError::Store(error) => unreadable(error),
+        CompareError::Venue(VenueError::Unauthorised { .. }) => CommandError::Gate(ShutReason::BrokerUnauthorised),
+        CompareError::Venue(VenueError::Unavailable { .. } | VenueError::NotNow { .. }) => {
+            CommandError::Gate(ShutReason::BrokerUnavailable)
+        }
     }
 }
 
@@ -327,6 +383,7 @@ fn refused(refusal: Refusal) -> CommandError {
         Refusal::KeyReused => CommandError::KeyReused,
         Refusal::IdReused => CommandError::IdReused,
         Refusal::Quarantined => CommandError::Quarantined,
+        Refusal::AlreadyCleared => CommandError::AlreadyCleared,
         Refusal::GuardLost(_) | Refusal::Illegal(_) | Refusal::NotOurs | Refusal::Constraint(_) => {
             CommandError::Conflict(refusal.to_string())
         }

@@ -5,7 +5,7 @@ use actix::Addr;
 use super::Supervisor;
 use crate::broker::{Adopt, Broker, BrokerLines, BrokerTurned, CancelMarked, Dispatch};
 use crate::cancel_all::CancelEverything;
-use crate::circuit_breaker::{BrokerAnswered, CircuitBreaker};
+use crate::circuit_breaker::{BrokerAnswered, CircuitBreaker, PositionDiffers};
 use crate::commands::{Disengage, Engage, Reset, Trip};
 use crate::kill_switch::{KillLines, KillSwitch, ResumeCancels};
 use crate::line::Line;
@@ -25,6 +25,7 @@ pub(super) struct Lines {
     pub(super) trip: Line<Trip>,
     pub(super) reset: Line<Reset>,
     pub(super) answered: Line<BrokerAnswered>,
+    pub(super) position_differs: Line<PositionDiffers>,
     pub(super) broker_turned: Line<BrokerTurned>,
     pub(super) dispatch: Line<Dispatch>,
     pub(super) adopt: Line<Adopt>,
@@ -51,6 +52,7 @@ impl Lines {
         self.trip.connect(addr);
         self.reset.connect(addr);
         self.answered.connect(addr);
+        self.position_differs.connect(addr);
     }
 
     pub(super) fn connect_persistence(&self, addr: &Addr<Persistence>) {
@@ -90,6 +92,7 @@ impl Lines {
         self.trip.disconnect();
         self.reset.disconnect();
         self.answered.disconnect();
+        self.position_differs.disconnect();
     }
 
     pub(super) fn for_kill_switch(&self) -> KillLines {
@@ -105,7 +108,12 @@ impl Lines {
     }
 
     pub(super) fn for_reconciler(&self) -> ReconcilerLines {
-        ReconcilerLines { persist: self.persist.clone(), adopt: self.adopt.clone(), dispatch: self.dispatch.clone() }
+        ReconcilerLines {
+            persist: self.persist.clone(),
+            adopt: self.adopt.clone(),
+            dispatch: self.dispatch.clone(),
+            position_differs: self.position_differs.clone(),
+        }
     }
 
     pub(super) fn for_parent(&self) -> ParentLines {

@@ -11,11 +11,40 @@ use crate::domain::parent::Parent;
 use crate::gate::ShutReason;
 use crate::health::{Part, PartStatus, Phase};
 use crate::kill_switch::ResumeCancels;
+use crate::ports::VenueError;
 use crate::ports::store::{AnyOrder, StoreError};
-use crate::reconciler::{Compare, CompareSoon};
+use crate::reconciler::{Compare, CompareError, CompareSoon};
 use crate::watch::Role;
 
 const RETRY: Duration = Duration::from_secs(1);
+/// How long a broker is left alone that refused our key: asking more often would change nothing, and may lock the key.
+const RETRY_KEY: Duration = Duration::from_secs(30);
+
+/// Why an account is not recovered yet.
+enum Setback {
+    /// The broker refuses our key.
+    Unauthorised(String),
+    /// Anything else.
+    Other(String),
+}
+
+impl From<VenueError> for Setback {
+    fn from(error: VenueError) -> Self {
+        match error {
+            VenueError::Unauthorised { detail } => Self::Unauthorised(detail),
+            VenueError::Unavailable { .. } | VenueError::NotNow { .. } => Self::Other(error.to_string()),
+        }
+    }
+}
+
+impl From<CompareError> for Setback {
+    fn from(error: CompareError) -> Self {
+        match error {
+            CompareError::Venue(error) => error.into(),
+            CompareError::Store(error) => Self::Other(error.to_string()),
+        }
+    }
+}
 
 impl Supervisor {
     /// Opens the store and takes the account, as often as it takes.
@@ -71,10 +100,9 @@ impl Supervisor {
         let (compare, store, account) =
             (self.lines.compare.clone(), self.world.store.clone(), self.tuning.account.clone());
         let recovered = async move {
-            broker.send(Listen).await.map_err(|_| gone())?.map_err(|error| error.to_string())?;
-            let compared = compare.ask(Compare { recovering: true }).await.map_err(|_| gone())?;
-            compared.map_err(|error| error.to_string())?;
-            store.open_parents(&account).await.map_err(|error| error.to_string())
+            broker.send(Listen).await.map_err(|_| Setback::Other(gone()))??;
+            compare.ask(Compare { recovering: true }).await.map_err(|_| Setback::Other(gone()))??;
+            store.open_parents(&account).await.map_err(|error| Setback::Other(error.to_string()))
         };
         ctx.spawn(recovered.into_actor(self).map(|recovered, act, ctx| {
             act.recovering = false;
@@ -83,7 +111,11 @@ impl Supervisor {
                 Ok(_) | Err(_) if act.is_given_up() => act.become_ready(),
                 Ok(parents) if act.broker.is_some() && act.reconciler.is_some() => act.resume(&parents, ctx),
                 Ok(_) => act.stay_degraded(gone(), ctx),
-                Err(why) => act.stay_degraded(why, ctx),
+                Err(Setback::Unauthorised(why)) => {
+                    act.halt_for_the_key(why, ctx);
+                    act.become_ready();
+                }
+                Err(Setback::Other(why)) => act.stay_degraded(why, ctx),
             }
             if std::mem::take(&mut act.recover_again) {
                 act.recover(ctx);
@@ -127,6 +159,19 @@ impl Supervisor {
             ctx.cancel_future(retry);
         }
         self.retry = Some(ctx.run_later(RETRY, Self::recover));
+    }
+
+    /// The broker refuses our key, or the account: nothing is sent until it takes it again. It is asked now and then, since
+    /// an account may be unblocked; another key needs another start.
+    pub(super) fn halt_for_the_key(&mut self, why: String, ctx: &mut Context<Self>) {
+        tracing::error!(reason = %why, "the broker refuses our key: the account is halted");
+        self.pens.supervisor.shut(ShutReason::BrokerUnauthorised);
+        // That says it all, and no one but a recovery opens the gate again.
+        self.pens.supervisor.clear(ShutReason::BrokerUnavailable);
+        self.health.set(Part::Broker, PartStatus::Down, why);
+        if self.retry.is_none() && !self.recovering && !self.is_draining() {
+            self.retry = Some(ctx.run_later(RETRY_KEY, Self::recover));
+        }
     }
 
     /// Ready once the first try at recovery has ended, well or not: an operator always reaches a stopped system.

@@ -12,6 +12,7 @@
 
 mod support;
 
+mod books;
 mod breakers;
 mod budgets;
 mod cancels;

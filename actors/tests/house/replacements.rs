@@ -227,9 +227,12 @@ fn a_crash_between_claim_and_answer_of_a_replacement_is_looked_up_and_never_rese
             .await;
             rig.venue.decide_events(|_| EventFault::None);
             let running = rig.open().await;
-            let settled = |rig: &Rig| match fate {
-                Fate::RequestLost => rig.status(&new).is_terminal() && rig.status(&old) == OrderStatus::Accepted,
-                _ => rig.status(&new) == OrderStatus::Accepted && rig.status(&old) == OrderStatus::Replaced,
+            let settled = |rig: &Rig| {
+                if fate == Fate::RequestLost {
+                    rig.status(&new).is_terminal() && rig.status(&old) == OrderStatus::Accepted
+                } else {
+                    rig.status(&new) == OrderStatus::Accepted && rig.status(&old) == OrderStatus::Replaced
+                }
             };
             rig.until("it is settled", || settled(&rig)).await;
             assert_eq!(rig.venue.submissions().len(), 2);

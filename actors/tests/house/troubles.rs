@@ -11,6 +11,7 @@ use tranche_actors::health::{Part, PartStatus};
 use crate::support::orders::{id, parent, single};
 use crate::support::rig::{Rig, Running, millis, run, seconds};
 use tranche_simulation::store::CommitFault;
+use tranche_simulation::venue::Fate;
 
 async fn refused(rig: &Rig, running: &Running) {
     let error = running.house.desk.submit_order.send(single("refused", 1)).await.unwrap().unwrap_err();
@@ -200,5 +201,26 @@ fn a_store_that_is_down_at_the_start_is_opened_when_it_is_there() {
         sleep(seconds(2)).await;
         running.submit(parent("troubled", 103, 5, 20)).await;
         heals(&rig, &running).await;
+    });
+}
+
+#[test]
+fn a_refused_key_halts_the_account_says_so_and_leaves_the_broker_alone_until_it_takes_the_key_again() {
+    run(|rig| async move {
+        let running = rig.open().await;
+        rig.venue.plan([Fate::Unauthorised]);
+        running.submit(parent("troubled", 10, 1, 10)).await;
+        sleep(seconds(5)).await;
+        assert_eq!(rig.reasons(&running), [ShutReason::BrokerUnauthorised]);
+        let broker = running.house.health.part(Part::Broker).unwrap();
+        assert_eq!((broker.status, broker.detail.as_str()), (PartStatus::Down, "forbidden"));
+        let error = running.house.desk.submit_order.send(single("refused", 1)).await.unwrap().unwrap_err();
+        assert!(matches!(error, CommandError::Gate(ShutReason::BrokerUnauthorised)), "{error}");
+        let asked = rig.venue.requests().len();
+        sleep(seconds(20)).await;
+        assert_eq!(rig.venue.requests().len(), asked, "a key that is refused is not hammered on");
+        heals(&rig, &running).await;
+        let slice = rig.slices(&id("troubled"))[0].clone();
+        assert_eq!((slice.status, slice.tries), (OrderStatus::Filled, 0));
     });
 }

@@ -464,6 +464,7 @@ fn is_for_now(error: &CommandError, request: &Request) -> bool {
         | CommandError::AlreadyEngaged(_)
         | CommandError::NotEngaged
         | CommandError::Reset(_)
+        | CommandError::AlreadyCleared
         | CommandError::Quarantined => false,
     }
 }

@@ -10,6 +10,7 @@ use tranche_actors::domain::ledger::{Books, Event, SwitchEntry};
 use tranche_actors::domain::names::{AccountName, BrokerOrderId, Caller, IdempotencyKey, OrderId, Symbol};
 use tranche_actors::domain::order::Order;
 use tranche_actors::domain::parent::Parent;
+use tranche_actors::domain::reconciliation::{Cause, CauseId};
 use tranche_actors::domain::venue::Execution;
 use tranche_actors::ports::store::{Batch, Commit, HeldPosition, LedgerEvent, Ownership, StoreError};
 
@@ -36,8 +37,8 @@ pub(super) struct Account {
     last_event: u64,
     /// The nonce of its last batch.
     last_batch: Option<u64>,
-    /// Symbols that take no new entries, with the reason that each came for.
-    pub(super) quarantined: BTreeMap<Symbol, &'static str>,
+    /// Every cause of quarantine, cleared or not.
+    pub(super) causes: BTreeMap<CauseId, Cause>,
 }
 
 /// What one batch changed: the rows by their ids, each as it was before; `None` is a new one.
@@ -154,7 +155,7 @@ impl Ledger {
     }
 
     fn save(&mut self, books: Books, batch: &Batch) -> Saved {
-        let Books { mut orders, mut parents, mut positions, changes, .. } = books;
+        let Books { mut orders, mut parents, mut positions, mut causes, changes, .. } = books;
         let mut saved = Saved {
             executions: changes.executions.len(),
             events: changes.events.len(),
@@ -191,20 +192,18 @@ impl Ledger {
         for (switch, entry) in changes.switch_entries {
             self.histories.entry(switch).or_default().push(entry);
         }
-        let quarantines = changes.quarantines.into_iter().map(|(symbol, reason, ..)| (symbol, reason));
-        self.enter(batch, changes.events, quarantines);
+        let causes = changes.causes.iter().filter_map(|id| causes.remove(id));
+        self.enter(batch, changes.events, causes);
         saved
     }
 
-    /// What stands in or beside the account's row: its last batch, its events, its quarantines.
-    fn enter(&mut self, batch: &Batch, events: Vec<Event>, quarantines: impl Iterator<Item = (Symbol, &'static str)>) {
+    /// What stands in or beside the account's row: its last batch, its events, its causes of quarantine.
+    fn enter(&mut self, batch: &Batch, events: Vec<Event>, causes: impl Iterator<Item = Cause>) {
         let account = batch.ownership.as_ref().map(|ownership| ownership.account.clone());
         let log = if account.is_some() { &mut self.events } else { &mut self.switch_events };
         let row = self.accounts.entry(account).or_default();
         row.last_batch = Some(batch.nonce);
-        for (symbol, reason) in quarantines {
-            row.quarantined.entry(symbol).or_insert(reason);
-        }
+        row.causes.extend(causes.map(|cause| (cause.id.clone(), cause)));
         for event in events {
             row.last_event += 1;
             if let (Some(id), Some(_)) = (&event.order, &batch.ownership) {

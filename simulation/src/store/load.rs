@@ -7,6 +7,7 @@ use rust_decimal::Decimal;
 use tranche_actors::domain::ledger::{Books, Keys};
 use tranche_actors::domain::names::{AccountName, OrderId};
 use tranche_actors::domain::order::{Order, Origin};
+use tranche_actors::domain::reconciliation::Cause;
 use tranche_actors::ports::store::{Batch, Commit, PositionConflict, StoreError};
 
 use super::ledger::{Ledger, Named};
@@ -70,10 +71,10 @@ impl Ledger {
             let of_it = self.executions.range((id.clone(), Decimal::MIN)..).take_while(|((order, _), _)| order == id);
             books.executions.extend(of_it.map(|(key, (_, execution))| (key.clone(), execution.clone())));
         }
-        if keys.quarantine
-            && let Some(row) = account.and_then(|account| self.account(account))
-        {
-            books.quarantined.extend(row.quarantined.keys().cloned());
+        if let Some(row) = account.and_then(|account| self.account(account)) {
+            let needed =
+                |cause: &&Cause| keys.causes.contains(&cause.id) || (keys.quarantine && cause.cleared.is_none());
+            books.causes.extend(row.causes.values().filter(needed).map(|cause| (cause.id.clone(), cause.clone())));
         }
         for order in keys.positions_of.iter().filter_map(|id| self.order(id)) {
             if let Some(held) = self.held(&order.account, &order.instruction.symbol) {

@@ -1,11 +1,14 @@
 //! What a test or the port reads.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 use tranche_actors::domain::ledger::SwitchEntry;
 use tranche_actors::domain::names::{AccountName, Caller, IdempotencyKey, OrderId, Symbol};
 use tranche_actors::domain::order::Order;
 use tranche_actors::domain::parent::Parent;
+use tranche_actors::domain::reconciliation::{Cause, CauseId};
 use tranche_actors::domain::status::OrderStatus;
 use tranche_actors::domain::venue::Execution;
 use tranche_actors::ports::store::{AnyOrder, DueSlice, HeldPosition, LedgerEvent, Switches};
@@ -86,13 +89,14 @@ impl Ledger {
     /// Symbols of any account that take no new entries.
     #[must_use]
     pub fn quarantined(&self) -> Vec<Symbol> {
-        self.accounts().flat_map(|row| row.quarantined.keys().cloned()).collect()
+        let open = self.accounts().flat_map(|row| row.causes.values()).filter(|cause| cause.cleared.is_none());
+        open.map(|cause| cause.symbol.clone()).collect::<BTreeSet<_>>().into_iter().collect()
     }
 
-    /// The reason that a symbol is in quarantine for: the first that was given.
+    /// A cause of quarantine, cleared or not.
     #[must_use]
-    pub fn quarantined_for(&self, account: &AccountName, symbol: &Symbol) -> Option<&'static str> {
-        self.account(account)?.quarantined.get(symbol).copied()
+    pub fn cause(&self, account: &AccountName, id: &CauseId) -> Option<&Cause> {
+        self.account(account)?.causes.get(id)
     }
 
     /// The differences that were found between our positions and the broker's: symbol, ours, theirs.
@@ -167,8 +171,11 @@ impl Ledger {
         history.take(at_most(limit)).cloned().collect()
     }
 
-    pub(super) fn quarantined_in(&self, account: &AccountName) -> Vec<Symbol> {
-        self.account(account).into_iter().flat_map(|row| row.quarantined.keys().cloned()).collect()
+    pub(super) fn open_causes(&self, account: &AccountName) -> Vec<Cause> {
+        let all = self.account(account).into_iter().flat_map(|row| row.causes.values());
+        let mut open = all.filter(|cause| cause.cleared.is_none()).cloned().collect::<Vec<_>>();
+        open.sort_by(|one, other| (&one.symbol, one.since, &one.id).cmp(&(&other.symbol, other.since, &other.id)));
+        open
     }
 
     fn rows(&self, places: impl Iterator<Item = Place>) -> Vec<Order> {

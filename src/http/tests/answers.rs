@@ -330,6 +330,7 @@ async fn each_refusal_has_its_status_and_its_code() {
         (CommandError::AlreadyEngaged(Box::new(engaged())), 409, "kill_switch_already_engaged"),
         (CommandError::NotEngaged, 409, "kill_switch_not_engaged"),
         (CommandError::Quarantined, 409, "symbol_quarantined"),
+        (CommandError::AlreadyCleared, 409, "conflict"),
         (retry, 429, "limit_reached"),
         (CommandError::StoreUnavailable, 503, "store_unavailable"),
         (CommandError::OutcomeUnknown, 503, "store_unavailable"),
@@ -347,7 +348,10 @@ async fn each_refusal_has_its_status_and_its_code() {
         if code == "symbol_quarantined" {
             let detail = answer.body["detail"].as_str().unwrap();
             assert_eq!(answer.body["symbol"], "AAPL");
-            assert!(detail.starts_with("AAPL is quarantined") && detail.contains("/api/v1/status"), "{detail}");
+            assert!(
+                detail.starts_with("AAPL is quarantined") && detail.contains("/api/v1/reconciliation/orphans"),
+                "{detail}"
+            );
         }
         if code == "kill_switch_already_engaged" {
             assert_eq!(answer.body["state"], "ENGAGED");

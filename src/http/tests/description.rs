@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 
-use super::fakes::engaged;
+use super::fakes::{compared, engaged};
 use super::*;
 
 fn description() -> Value {
@@ -150,6 +150,7 @@ async fn its_schemas_are_those_of_real_answers() {
     let engage = r#"{"operator":"ops","reason":"prices look wrong"}"#;
     let reset = r#"{"operator":"ops","reason":"the venue is back and was checked"}"#;
     fixture.state.health.set_kill(Some(engaged()));
+    fixture.state.health.set_comparison(compared());
     for (asked, template) in [
         (post("/api/v1/orders/slice", PARENT), "/api/v1/orders/slice"),
         (post("/api/v1/orders/slice", PARENT), "/api/v1/orders/slice"),
@@ -171,6 +172,13 @@ async fn its_schemas_are_those_of_real_answers() {
         (post("/api/v1/circuit-breaker/reset", reset), "/api/v1/circuit-breaker/reset"),
         (get("/api/v1/circuit-breaker/status"), "/api/v1/circuit-breaker/status"),
         (get("/api/v1/positions"), "/api/v1/positions"),
+        (get("/api/v1/reconciliation/status"), "/api/v1/reconciliation/status"),
+        (post("/api/v1/reconciliation/run", ""), "/api/v1/reconciliation/run"),
+        (get("/api/v1/reconciliation/orphans"), "/api/v1/reconciliation/orphans"),
+        (
+            ask(Method::DELETE, "/api/v1/reconciliation/orphans/b-1?operator=ops&reason=mine"),
+            "/api/v1/reconciliation/orphans/{id}",
+        ),
         (get("/api/v1/status"), "/api/v1/status"),
         (get("/livez"), "/livez"),
         (get("/readyz"), "/readyz"),

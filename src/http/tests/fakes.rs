@@ -11,16 +11,18 @@ use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 use serde_json::json;
 use tranche_actors::commands::{
-    CancelOrder, CancelParent, CanceledParent, CommandError, Desk, Disengage, Engage, EngageAnswer, InstanceOutcome,
-    Reset, ResolveOrder, SubmitOrder, SubmitParent, SubmittedOrder, SubmittedParent, Trip,
+    CancelOrder, CancelParent, CanceledParent, ClearCause, ClearedCause, CommandError, CompareNow, Desk, Disengage,
+    Engage, EngageAnswer, InstanceOutcome, Reset, ResolveOrder, SubmitOrder, SubmitParent, SubmittedOrder,
+    SubmittedParent, Trip,
 };
 use tranche_actors::domain::breaker::BreakerState;
 use tranche_actors::domain::kill::{EngageOrder, Engaged, KillState};
 use tranche_actors::domain::ledger::{CancelCounts, SwitchEntry};
-use tranche_actors::domain::names::{AccountName, Caller, IdempotencyKey, OrderId, Symbol};
+use tranche_actors::domain::names::{AccountName, BrokerOrderId, Caller, IdempotencyKey, OrderId, Symbol};
 use tranche_actors::domain::order::Order;
 use tranche_actors::domain::parent::{Parent, ParentStatus};
 use tranche_actors::domain::position::Position;
+use tranche_actors::domain::reconciliation::{Cause, CauseId, CauseKind, Comparison, Difference};
 use tranche_actors::domain::request::{Asked, PlanRules};
 use tranche_actors::domain::status::OrderStatus;
 use tranche_actors::domain::terms::Side;
@@ -271,6 +273,49 @@ pub(super) fn engaged() -> KillState {
     }
 }
 
+impl Handler<ClearCause> for Clerk {
+    type Result = Result<ClearedCause, CommandError>;
+
+    fn handle(&mut self, message: ClearCause, _: &mut Context<Self>) -> Self::Result {
+        self.0.take(&message)?;
+        let known = ["b-1", "b-2"].contains(&message.cause.as_str());
+        let cause = known.then(|| orphan(message.cause.as_str())).ok_or(CommandError::NotFound)?;
+        Ok(ClearedCause { cause, released: false })
+    }
+}
+
+impl Handler<CompareNow> for Clerk {
+    type Result = Result<(), CommandError>;
+
+    fn handle(&mut self, message: CompareNow, _: &mut Context<Self>) -> Self::Result {
+        self.0.take(&message)
+    }
+}
+
+/// An order at the broker that is not ours.
+fn orphan(id: &str) -> Cause {
+    Cause {
+        id: CauseId::parse(id).unwrap(),
+        kind: CauseKind::Orphan,
+        symbol: Symbol::parse("MSFT").unwrap(),
+        broker_order_id: BrokerOrderId::parse(id).ok(),
+        found: json!({"client_order_id": "foreign", "qty": "10"}),
+        since: now(),
+        cleared: None,
+    }
+}
+
+/// A comparison that found a position to differ.
+pub(super) fn compared() -> Comparison {
+    let differs = Difference {
+        symbol: Symbol::parse("AAPL").unwrap(),
+        ours: 10.into(),
+        theirs: Decimal::new(125, 1),
+        confirmed: true,
+    };
+    Comparison { at: now(), took: Duration::from_millis(7), failed: None, differences: vec![differs] }
+}
+
 struct Lever(Notes);
 
 #[async_trait(?Send)]
@@ -394,15 +439,15 @@ impl Store for Notes {
     }
 
     async fn unknown_orders(&self) -> Result<Vec<OrderId>, StoreError> {
-        unreachable!("not HTTP's to ask")
+        self.read(|_| vec![OrderId::parse("in-doubt").unwrap()])
     }
 
     async fn switches(&self) -> Result<Switches, StoreError> {
         unreachable!("not HTTP's to ask")
     }
 
-    async fn quarantined(&self, _: &AccountName) -> Result<Vec<Symbol>, StoreError> {
-        self.read(|_| vec![Symbol::parse("MSFT").unwrap()])
+    async fn causes(&self, _: &AccountName) -> Result<Vec<Cause>, StoreError> {
+        self.read(|_| vec![orphan("b-1"), orphan("b-2")])
     }
 
     async fn positions(&self, _: &AccountName) -> Result<Vec<HeldPosition>, StoreError> {
@@ -454,6 +499,8 @@ impl Fixture {
                 cancel_parent: to(&clerk),
                 cancel_order: to(&clerk),
                 resolve: to(&clerk),
+                clear_cause: to(&clerk),
+                compare: to(&clerk),
                 disengage: to(&clerk),
                 trip: to(&clerk),
                 reset: to(&clerk),

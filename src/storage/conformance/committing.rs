@@ -69,13 +69,13 @@ pub(crate) async fn a_deposed_owner_disturbs_nothing(place: &dyn Place) {
     let owner = desk.store.acquire(&account(), "another").await.unwrap();
     let theirs = Batch { ownership: Some(owner.clone()), ..desk.batch(vec![Write::Probe]) };
     desk.store.commit(&theirs).await.unwrap();
-    let late = desk.batch(vec![claim("p-0"), quarantine("AAPL", "orphan"), submit(keyed("s", "k", "r"))]);
+    let late = desk.batch(vec![claim("p-0"), quarantine("AAPL", "b-1"), submit(keyed("s", "k", "r"))]);
     assert!(matches!(desk.store.commit(&late).await, Err(StoreError::Deposed)));
     assert!(desk.store.settle(&theirs).await.unwrap(), "the owner's last batch is still the last");
 
     assert_eq!((parent_now(&*desk.store, "p").await, order(&*desk.store, "p-0").await), before);
     assert_eq!(desk.store.by_key(&caller("admin"), &key("k")).await.unwrap(), None);
-    assert!(desk.store.quarantined(&account()).await.unwrap().is_empty());
+    assert!(desk.store.causes(&account()).await.unwrap().is_empty());
     assert!(desk.store.open_orders(&account()).await.unwrap().is_empty());
     let next = Batch { ownership: Some(owner), ..desk.batch(vec![claim("p-0")]) };
     desk.store.commit(&next).await.unwrap();
@@ -96,7 +96,7 @@ pub(crate) async fn a_batch_that_is_refused_whole_leaves_nothing_behind(place: &
         submit(keyed("new", "k", "r")),
         claim("p-0"),
         report(filled(&single("old", 10))),
-        quarantine("MSFT", "orphan"),
+        quarantine("MSFT", "b-1"),
         submit_parent((whole, slices)),
     ]);
     let error = desk.store.commit(&refused).await.unwrap_err();
@@ -111,7 +111,7 @@ pub(crate) async fn a_batch_that_is_refused_whole_leaves_nothing_behind(place: &
     }
     assert_eq!(desk.store.by_key(&caller("admin"), &key("k")).await.unwrap(), None);
     assert!(desk.store.positions(&account()).await.unwrap().is_empty());
-    assert!(desk.store.quarantined(&account()).await.unwrap().is_empty());
+    assert!(desk.store.causes(&account()).await.unwrap().is_empty());
     assert_eq!(names(&desk.store.open_orders(&account()).await.unwrap()), ["old"]);
     assert_eq!(kinds(&*desk.store, "p").await, ["submitted"]);
     // One by one the others pass, and the first takes the number behind the last that was taken.

@@ -9,7 +9,7 @@ use tranche_simulation::store::MemoryStore;
 use tranche_simulation::tape::Tape;
 
 use super::fixtures::{claim_single, dec, single, submit};
-use super::switching::{kill, quarantine};
+use super::switching::{cause, clear, kill, quarantine};
 use super::{Desk, Place, account, suite};
 
 /// A ledger that stays when its store is gone.
@@ -37,14 +37,14 @@ async fn what_is_written_beside_the_orders_is_kept() {
     let desk = Desk::at(&place).await;
     let aapl = Symbol::parse("AAPL").unwrap();
     let differs = Write::PositionDiffers { symbol: aapl.clone(), ours: dec("10"), theirs: dec("-0.5") };
-    desk.commit(vec![submit(single("s", 1)), quarantine("AAPL", "orphan"), differs, quarantine("AAPL", "mismatch")])
-        .await
-        .unwrap();
+    desk.commit(vec![submit(single("s", 1)), quarantine("AAPL", "b-1"), differs, clear("b-1")]).await.unwrap();
     desk.store.commit(&desk.global(vec![kill(0), kill(1)])).await.unwrap();
     desk.commit(vec![claim_single("s")]).await.unwrap();
     let numbers = |events: &[LedgerEvent]| events.iter().map(|event| event.number).collect::<Vec<_>>();
     place.0.look(|ledger| {
-        assert_eq!(ledger.quarantined_for(&account(), &aapl), Some("orphan"));
+        let kept = ledger.cause(&account(), &cause("b-1")).unwrap();
+        assert_eq!(kept.cleared.as_ref().unwrap().reason, "it was a drill");
+        assert!(ledger.quarantined().is_empty());
         assert_eq!(ledger.differences(), [(aapl.clone(), dec("10"), dec("-0.5"))]);
         assert_eq!(numbers(ledger.events()), [1, 2, 3, 4, 5]);
         assert_eq!(numbers(ledger.switch_events()), [1, 2]);

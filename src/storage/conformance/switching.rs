@@ -4,9 +4,10 @@ use chrono::TimeDelta;
 use serde_json::json;
 use tranche_actors::domain::breaker::{BreakerState, BreakerWord};
 use tranche_actors::domain::kill::{KillMode, KillState, KillWord};
-use tranche_actors::domain::ledger::{CIRCUIT_BREAKER, KILL_SWITCH, Refusal, SwitchEntry, Write};
-use tranche_actors::domain::names::{AccountName, Symbol};
+use tranche_actors::domain::ledger::{CIRCUIT_BREAKER, KILL_SWITCH, Outcome, Refusal, SwitchEntry, Write};
+use tranche_actors::domain::names::{AccountName, BrokerOrderId, Caller, Symbol};
 use tranche_actors::domain::order::Order;
+use tranche_actors::domain::reconciliation::{Cause, CauseId, CauseKind};
 use tranche_actors::domain::status::OrderStatus;
 use tranche_actors::ports::store::{Batch, Switches};
 
@@ -64,12 +65,56 @@ pub(crate) async fn a_quarantined_symbol_is_listed_once(place: &dyn Place) {
     let desk = Desk::at(place).await;
     let differs =
         Write::PositionDiffers { symbol: Symbol::parse("AAPL").unwrap(), ours: dec("10"), theirs: dec("-0.5") };
-    desk.commit(vec![quarantine("MSFT", "orphan"), quarantine("AAPL", "orphan"), differs]).await.unwrap();
-    desk.write(quarantine("MSFT", "mismatch")).await.unwrap();
-    let symbols = desk.store.quarantined(&account()).await.unwrap();
-    assert_eq!(symbols.iter().map(Symbol::as_str).collect::<Vec<_>>(), ["AAPL", "MSFT"]);
+    desk.commit(vec![quarantine("MSFT", "b-1"), quarantine("AAPL", "b-2"), differs]).await.unwrap();
+    assert_eq!(desk.write(quarantine("MSFT", "b-1")).await.unwrap().outcome, Outcome::Unchanged);
+    assert_eq!(desk.write(quarantine("MSFT", "b-0")).await.unwrap().outcome, Outcome::Done);
+    let expected = [("b-2", 0), ("b-1", 0), ("b-0", 2)].map(|(id, second)| Cause {
+        id: cause(id),
+        kind: CauseKind::Orphan,
+        symbol: Symbol::parse(if id == "b-2" { "AAPL" } else { "MSFT" }).unwrap(),
+        broker_order_id: BrokerOrderId::parse(id).ok(),
+        found: json!({"seen": "twice"}),
+        since: start() + TimeDelta::seconds(second),
+        cleared: None,
+    });
+    let desk = desk.again(place).await;
+    assert_eq!(desk.store.causes(&account()).await.unwrap(), expected);
     let other = AccountName::parse("other").unwrap();
-    assert!(desk.store.quarantined(&other).await.unwrap().is_empty());
+    assert!(desk.store.causes(&other).await.unwrap().is_empty());
+}
+
+pub(crate) async fn a_quarantine_ends_with_its_last_cause_and_a_cleared_one_never_comes_back(place: &dyn Place) {
+    let desk = Desk::at(place).await;
+    let not_sent = Write::Quarantine {
+        cause: cause("ours"),
+        kind: CauseKind::NotWhatWasSent,
+        symbol: Symbol::parse("AAPL").unwrap(),
+        broker_order_id: None,
+        found: json!({"client_order_id": "ours"}),
+    };
+    desk.commit(vec![quarantine("AAPL", "b-1"), not_sent.clone(), quarantine("MSFT", "b-2")]).await.unwrap();
+    assert_eq!(desk.write(clear("b-3")).await, Err(Refusal::NotFound));
+    assert_eq!(desk.write(clear("b-1")).await.unwrap().outcome, Outcome::Cleared { released: false });
+    assert_eq!(desk.write(submit(single("early", 1))).await, Err(Refusal::Quarantined));
+
+    let desk = desk.again(place).await;
+    let writes = vec![clear("b-1"), clear("ours"), clear("ours"), submit(single("behind", 1))];
+    let results = desk.commit(writes).await.unwrap();
+    let outcomes = results.into_iter().map(|result| result.map(|applied| applied.outcome)).collect::<Vec<_>>();
+    let released = Outcome::Cleared { released: true };
+    let expected = [Err(Refusal::AlreadyCleared), Ok(released), Err(Refusal::AlreadyCleared), Ok(Outcome::Done)];
+    assert_eq!(outcomes, expected);
+    for again in [quarantine("AAPL", "b-1"), not_sent] {
+        assert_eq!(desk.write(again).await.unwrap().outcome, Outcome::Unchanged);
+    }
+    let open = desk.store.causes(&account()).await.unwrap();
+    assert_eq!(open.iter().map(|cause| cause.id.as_str()).collect::<Vec<_>>(), ["b-2"]);
+    assert_eq!(desk.write(quarantine("AAPL", "b-4")).await.unwrap().outcome, Outcome::Done);
+    assert_eq!(desk.write(submit(single("late", 1))).await, Err(Refusal::Quarantined), "another cause counts");
+    let other = AccountName::parse("other").unwrap();
+    let owner = desk.store.acquire(&other, "test").await.unwrap();
+    let batch = Batch { ownership: Some(owner), ..desk.batch(vec![clear("b-2")]) };
+    assert_eq!(desk.store.commit(&batch).await.unwrap()[0], Err(Refusal::NotFound), "another account has its own");
 }
 
 pub(crate) async fn a_quarantine_stops_what_follows_in_its_batch_and_after_it(place: &dyn Place) {
@@ -79,7 +124,7 @@ pub(crate) async fn a_quarantine_stops_what_follows_in_its_batch_and_after_it(pl
     let mut elsewhere = single("msft", 1);
     elsewhere.instruction.symbol = Symbol::parse("MSFT").unwrap();
     let writes =
-        vec![submit(single("before", 1)), quarantine("AAPL", "orphan"), submit(single("behind", 1)), submit(elsewhere)];
+        vec![submit(single("before", 1)), quarantine("AAPL", "b-1"), submit(single("behind", 1)), submit(elsewhere)];
     let results = desk.commit(writes).await.unwrap();
     assert_eq!(results.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, true, false, true]);
     assert_eq!(results[2], Err(Refusal::Quarantined));
@@ -106,9 +151,28 @@ pub(crate) async fn a_history_has_at_most_so_many_entries(place: &dyn Place) {
     assert!(desk.store.switch_history("light_switch", 9).await.unwrap().is_empty());
 }
 
-pub(crate) fn quarantine(symbol: &str, reason: &'static str) -> Write {
-    let symbol = Symbol::parse(symbol).unwrap();
-    Write::Quarantine { symbol, reason, broker_order_id: None, data: json!({"seen": "twice"}) }
+pub(crate) fn cause(id: &str) -> CauseId {
+    CauseId::parse(id).unwrap()
+}
+
+/// An orphan of the broker's.
+pub(crate) fn quarantine(symbol: &str, id: &str) -> Write {
+    Write::Quarantine {
+        cause: cause(id),
+        kind: CauseKind::Orphan,
+        symbol: Symbol::parse(symbol).unwrap(),
+        broker_order_id: BrokerOrderId::parse(id).ok(),
+        found: json!({"seen": "twice"}),
+    }
+}
+
+pub(crate) fn clear(id: &str) -> Write {
+    Write::ClearCause {
+        cause: cause(id),
+        operator: "Zoë".to_owned(),
+        reason: "it was a drill".to_owned(),
+        by: Caller::parse("local").unwrap(),
+    }
 }
 
 /// The kill switch as it is, with an entry in its history.

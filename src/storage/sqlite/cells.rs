@@ -14,6 +14,7 @@ use tranche_actors::domain::order::{Order, Origin, Replaces, SliceOf};
 use tranche_actors::domain::parent::{Benchmark, Parent, ParentStatus, Progress};
 use tranche_actors::domain::policy::{CatchUp, Completion};
 use tranche_actors::domain::position::Position;
+use tranche_actors::domain::reconciliation::{Cause, CauseId, CauseKind, Clearance};
 use tranche_actors::domain::status::OrderStatus;
 use tranche_actors::domain::terms::{Instruction, OrderType, Prices, Side, Terms, TimeInForce};
 use tranche_actors::domain::venue::{Execution, VenueStatus};
@@ -287,6 +288,28 @@ pub(super) fn event(row: &SqliteRow) -> Result<LedgerEvent, StoreError> {
         data: cell(row, "data", json)?,
         actor: cell(row, "actor", owned)?,
         at: cell(row, "at", time)?,
+    })
+}
+
+/// A cause of quarantine.
+pub(super) fn cause(row: &SqliteRow) -> Result<Cause, StoreError> {
+    let cleared = match maybe(row, "cleared_at", time)? {
+        Some(at) => Some(Clearance {
+            at,
+            operator: cell(row, "cleared_by", owned)?,
+            reason: cell(row, "cleared_reason", owned)?,
+            by: cell(row, "cleared_caller", caller)?,
+        }),
+        None => None,
+    };
+    Ok(Cause {
+        id: cell(row, "cause", |text| CauseId::parse(text).ok())?,
+        kind: cell(row, "kind", CauseKind::from_word)?,
+        symbol: cell(row, "symbol", symbol)?,
+        broker_order_id: maybe(row, "broker_order_id", broker_order_id)?,
+        found: cell(row, "found", json)?,
+        since: cell(row, "since", time)?,
+        cleared,
     })
 }
 

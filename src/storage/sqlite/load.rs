@@ -12,7 +12,7 @@ use tranche_actors::ports::store::{Batch, StoreError};
 
 use super::cells;
 use super::faults::classify;
-use super::reads::QUARANTINED;
+use super::reads::OPEN_CAUSES;
 use super::rows::{json, kind};
 
 const BY_KEY: &str = "
@@ -40,9 +40,13 @@ const POSITIONS: &str = "
 SELECT portfolio_positions.* FROM json_each(?1) AS named
 JOIN portfolio_positions ON account = named.value ->> 0 AND symbol = named.value ->> 1";
 
+const CAUSES: &str = "
+SELECT quarantine_causes.* FROM json_each(?1) AS named
+JOIN quarantine_causes ON account = named.value ->> 0 AND cause = named.value ->> 1";
+
 /// Every statement above, for the test of their plans.
 #[cfg(test)]
-pub(super) const ALL: &[&str] = &[BY_KEY, ORDERS, OPEN_CHILDREN, CHAINS, PARENTS, EXECUTIONS, POSITIONS];
+pub(super) const ALL: &[&str] = &[BY_KEY, ORDERS, OPEN_CHILDREN, CHAINS, PARENTS, EXECUTIONS, POSITIONS, CAUSES];
 
 /// The books of a batch, before its writes.
 pub(super) async fn load(connection: &mut SqliteConnection, batch: &Batch) -> Result<Books, StoreError> {
@@ -81,9 +85,13 @@ pub(super) async fn load(connection: &mut SqliteConnection, batch: &Batch) -> Re
         books.executions.insert(key, execution);
     }
     if let (true, Some(owner)) = (keys.quarantine, &batch.ownership) {
-        let question = sqlx::query(QUARANTINED).bind(owner.account.as_str());
-        for row in question.fetch_all(&mut *connection).await.map_err(classify)? {
-            books.quarantined.insert(cells::cell(&row, "symbol", cells::symbol)?);
+        let open = sqlx::query(OPEN_CAUSES).bind(owner.account.as_str());
+        let mut rows = open.fetch_all(&mut *connection).await.map_err(classify)?;
+        let of_account = keys.causes.iter().map(|cause| (&owner.account, cause)).collect::<BTreeSet<_>>();
+        rows.extend(fetch(connection, CAUSES, &of_account).await?);
+        for row in rows {
+            let cause = cells::cause(&row)?;
+            books.causes.insert(cause.id.clone(), cause);
         }
     }
     let positions = positions_of(&books, &keys);

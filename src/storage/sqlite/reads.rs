@@ -5,9 +5,10 @@ use sqlx::query::Query;
 use sqlx::sqlite::{Sqlite, SqliteArguments, SqlitePool, SqliteRow};
 use sqlx::{QueryBuilder, Row};
 use tranche_actors::domain::ledger::{CIRCUIT_BREAKER, KILL_SWITCH, SwitchEntry};
-use tranche_actors::domain::names::{AccountName, Caller, IdempotencyKey, OrderId, Symbol};
+use tranche_actors::domain::names::{AccountName, Caller, IdempotencyKey, OrderId};
 use tranche_actors::domain::order::Order;
 use tranche_actors::domain::parent::Parent;
+use tranche_actors::domain::reconciliation::Cause;
 use tranche_actors::ports::store::{
     AnyOrder, DueSlice, HeldPosition, LedgerEvent, OrderFilter, Page, ParentFilter, StoreError, Switches,
 };
@@ -54,15 +55,15 @@ const SWITCHES: &str = "SELECT switch, state FROM switches";
 
 const HISTORY: &str = "SELECT * FROM switch_history WHERE switch = ?1 ORDER BY id DESC LIMIT ?2";
 
-pub(super) const QUARANTINED: &str =
-    "SELECT symbol FROM quarantine WHERE account = ?1 AND cleared_at IS NULL ORDER BY symbol";
+pub(super) const OPEN_CAUSES: &str =
+    "SELECT * FROM quarantine_causes WHERE account = ?1 AND cleared_at IS NULL ORDER BY symbol, since, cause";
 
 const POSITIONS: &str = "SELECT * FROM portfolio_positions WHERE account = ?1 ORDER BY symbol";
 
 /// The statements above over tables that grow, for the test of their plans.
 #[cfg(test)]
 pub(super) const ALL: &[&str] =
-    &[BY_ID, BY_KEY, SLICES, EVENTS, OPEN_PARENTS, DUE, OPEN, MARKED, UNKNOWN, HISTORY, POSITIONS];
+    &[BY_ID, BY_KEY, SLICES, EVENTS, OPEN_PARENTS, DUE, OPEN, MARKED, UNKNOWN, HISTORY, POSITIONS, OPEN_CAUSES];
 
 /// The largest page.
 const MAX_PAGE: u32 = 500;
@@ -181,9 +182,8 @@ pub(super) async fn switch_history(
     all(pool, sqlx::query(HISTORY).bind(switch).bind(limit), cells::switch_entry).await
 }
 
-pub(super) async fn quarantined(pool: &SqlitePool, account: &AccountName) -> Result<Vec<Symbol>, StoreError> {
-    let question = sqlx::query(QUARANTINED).bind(account.as_str());
-    all(pool, question, |row| cell(row, "symbol", cells::symbol)).await
+pub(super) async fn causes(pool: &SqlitePool, account: &AccountName) -> Result<Vec<Cause>, StoreError> {
+    all(pool, sqlx::query(OPEN_CAUSES).bind(account.as_str()), cells::cause).await
 }
 
 pub(super) async fn positions(pool: &SqlitePool, account: &AccountName) -> Result<Vec<HeldPosition>, StoreError> {

@@ -5,13 +5,13 @@
 use chrono::{DateTime, SecondsFormat, Utc};
 use rust_decimal::Decimal;
 use serde::Serialize;
-use serde_json::Value;
 use tranche_actors::domain::ledger::{Event, SwitchEntry};
 use tranche_actors::domain::money::canonical;
 use tranche_actors::domain::names::{AccountName, BrokerOrderId, OrderId, Symbol};
 use tranche_actors::domain::order::{Order, Origin};
 use tranche_actors::domain::parent::Parent;
 use tranche_actors::domain::position::Position;
+use tranche_actors::domain::reconciliation::Cause;
 use tranche_actors::domain::terms::Instruction;
 use tranche_actors::domain::venue::{Execution, VenueStatus};
 use tranche_actors::ports::store::StoreError;
@@ -418,22 +418,35 @@ impl<'a> SwitchEntryRow<'a> {
 }
 
 row!(
-    /// A row of `quarantine`; account and time are the batch's.
-    QuarantineRow<'a> {
+    /// A row of `quarantine_causes`; the account is the batch's.
+    CauseRow<'a> {
+        cause: &'a str,
+        kind: &'static str,
         symbol: &'a str,
-        reason: &'a str,
         broker_order_id: Option<&'a str>,
-        data: String,
+        found: String,
+        since: String,
+        cleared_at: Option<String>,
+        cleared_by: Option<&'a str>,
+        cleared_reason: Option<&'a str>,
+        cleared_caller: Option<&'a str>,
     }
 );
 
-impl<'a> QuarantineRow<'a> {
-    pub(super) fn of(symbol: &'a Symbol, reason: &'a str, order: Option<&'a BrokerOrderId>, data: &Value) -> Self {
+impl<'a> CauseRow<'a> {
+    pub(super) fn of(cause: &'a Cause) -> Self {
+        let cleared = cause.cleared.as_ref();
         Self {
-            symbol: symbol.as_str(),
-            reason,
-            broker_order_id: order.map(BrokerOrderId::as_str),
-            data: data.to_string(),
+            cause: cause.id.as_str(),
+            kind: cause.kind.as_str(),
+            symbol: cause.symbol.as_str(),
+            broker_order_id: cause.broker_order_id.as_ref().map(BrokerOrderId::as_str),
+            found: cause.found.to_string(),
+            since: time(cause.since),
+            cleared_at: cleared.map(|cleared| time(cleared.at)),
+            cleared_by: cleared.map(|cleared| cleared.operator.as_str()),
+            cleared_reason: cleared.map(|cleared| cleared.reason.as_str()),
+            cleared_caller: cleared.map(|cleared| cleared.by.as_str()),
         }
     }
 }

@@ -14,8 +14,8 @@ use super::cells;
 use super::columns::{Columns, Line};
 use super::faults::classify;
 use super::rows::{
-    self, DifferenceRow, EventRow, ExecutionRow, PositionRow, ProgressRow, QuarantineRow, StateRow, SwitchEntryRow,
-    json, time,
+    self, CauseRow, DifferenceRow, EventRow, ExecutionRow, PositionRow, ProgressRow, StateRow, SwitchEntryRow, json,
+    time,
 };
 
 pub(super) mod sql;
@@ -105,13 +105,11 @@ async fn findings(
     batch: &Batch,
     account: &str,
 ) -> Result<(), StoreError> {
-    let quarantines = books.changes.quarantines.iter();
-    let quarantines = quarantines
-        .map(|(symbol, reason, order, data)| Line(QuarantineRow::of(symbol, reason, order.as_ref(), data)))
-        .collect::<Vec<_>>();
-    if !quarantines.is_empty() {
-        let query = sqlx::query(sql::QUARANTINE.as_str()).bind(json(&quarantines)?).bind(account).bind(time(batch.at));
-        query.execute(&mut *connection).await.map_err(classify)?;
+    let causes = books.changes.causes.iter().filter_map(|id| books.causes.get(id));
+    let causes = causes.map(CauseRow::of).map(Line).collect::<Vec<_>>();
+    if !causes.is_empty() {
+        let query = sqlx::query(sql::WRITE_CAUSES.as_str()).bind(json(&causes)?).bind(account);
+        written(connection, query, causes.len()).await?;
     }
     let differences = books.changes.differences.iter();
     let differences =

@@ -14,6 +14,7 @@ use crate::domain::names::{AccountName, BrokerOrderId, Caller, IdempotencyKey, O
 use crate::domain::order::Order;
 use crate::domain::parent::{Parent, Progress};
 use crate::domain::position::Position;
+use crate::domain::reconciliation::{Cause, CauseId};
 use crate::domain::status::OrderEvent;
 use crate::domain::venue::Execution;
 
@@ -30,8 +31,8 @@ pub struct Books {
     pub positions: BTreeMap<(AccountName, Symbol), Position>,
     /// Executions by broker order id and cumulative quantity.
     pub executions: BTreeMap<(BrokerOrderId, Decimal), Execution>,
-    /// Symbols of the account that take no new entries.
-    pub quarantined: BTreeSet<Symbol>,
+    /// The account's causes of quarantine: all that nobody has cleared, and those that a write is about.
+    pub causes: BTreeMap<CauseId, Cause>,
     /// What the callers' keys name.
     pub keys: BTreeMap<(Caller, IdempotencyKey), OrderId>,
     /// What the writes have changed so far.
@@ -55,8 +56,8 @@ pub struct Changes {
     pub executions: Vec<(OrderId, Execution)>,
     /// What happened, in order.
     pub events: Vec<Event>,
-    /// Symbols to quarantine: symbol, reason, the venue's order, what was found.
-    pub quarantines: Vec<(Symbol, &'static str, Option<BrokerOrderId>, Value)>,
+    /// Causes of quarantine to write: new ones, and those that were cleared.
+    pub causes: BTreeSet<CauseId>,
     /// Position differences: symbol, ours, theirs.
     pub differences: Vec<(Symbol, Decimal, Decimal)>,
     /// The kill switch's new state.
@@ -84,7 +85,7 @@ impl Books {
             parents: BTreeMap::new(),
             positions: BTreeMap::new(),
             executions: BTreeMap::new(),
-            quarantined: BTreeSet::new(),
+            causes: BTreeMap::new(),
             keys: BTreeMap::new(),
             changes: Changes {
                 new_orders: BTreeSet::new(),
@@ -94,7 +95,7 @@ impl Books {
                 positions: BTreeSet::new(),
                 executions: Vec::new(),
                 events: Vec::new(),
-                quarantines: Vec::new(),
+                causes: BTreeSet::new(),
                 differences: Vec::new(),
                 kill: None,
                 breaker: None,
@@ -138,9 +139,10 @@ impl Books {
                 self.changes.parents.insert(id.clone());
                 Ok(Applied::done())
             }
-            Write::Quarantine { symbol, reason, broker_order_id, data } => {
-                Ok(self.quarantine(symbol, reason, broker_order_id.as_ref(), data))
+            Write::Quarantine { cause, kind, symbol, broker_order_id, found } => {
+                Ok(self.quarantine(cause, *kind, symbol, broker_order_id.as_ref(), found))
             }
+            Write::ClearCause { cause, operator, reason, by } => self.clear_cause(cause, operator, reason, by),
             Write::PositionDiffers { symbol, ours, theirs } => Ok(self.position_differs(symbol, *ours, *theirs)),
             Write::Kill { state, entry } => {
                 self.changes.kill = Some((**state).clone());
@@ -154,27 +156,6 @@ impl Books {
             }
             Write::Probe => Ok(Applied::unchanged()),
         }
-    }
-
-    fn quarantine(
-        &mut self,
-        symbol: &Symbol,
-        reason: &'static str,
-        cause: Option<&BrokerOrderId>,
-        found: &Value,
-    ) -> Applied {
-        self.quarantined.insert(symbol.clone());
-        self.changes.quarantines.push((symbol.clone(), reason, cause.cloned(), found.clone()));
-        let data = json!({"symbol": symbol, "reason": reason, "broker_order_id": cause, "found": found});
-        self.note(Event::global(EventKind::Quarantined, data));
-        Applied::done()
-    }
-
-    fn position_differs(&mut self, symbol: &Symbol, ours: Decimal, theirs: Decimal) -> Applied {
-        self.changes.differences.push((symbol.clone(), ours, theirs));
-        let data = json!({"symbol": symbol, "ours": ours, "theirs": theirs});
-        self.note(Event::global(EventKind::PositionDiffers, data));
-        Applied::done()
     }
 
     fn switch(&mut self, name: &'static str, kind: EventKind, entry: &SwitchEntry) {

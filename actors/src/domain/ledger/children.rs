@@ -33,7 +33,7 @@ impl Books {
             }
             return self.end(id, OwnEnd::Canceled, "replaced_order_ended", why);
         }
-        if self.quarantined.contains(&order.instruction.symbol) && order.status == OrderStatus::PendingNew {
+        if self.is_quarantined(&order.instruction.symbol) && order.status == OrderStatus::PendingNew {
             return self.end(
                 id,
                 OwnEnd::BlockedRisk,

@@ -32,7 +32,7 @@ impl Books {
         }
         let live = self.order(&asked.order)?;
         let broker_order_id = live.replaceable().map_err(Refusal::NotReplaceable)?;
-        if self.quarantined.contains(&live.instruction.symbol) {
+        if self.is_quarantined(&live.instruction.symbol) {
             return Err(Refusal::Quarantined);
         }
         let chain = self.chain(live).ok_or(Refusal::NotFound)?;

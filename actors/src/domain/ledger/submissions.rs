@@ -13,7 +13,7 @@ impl Books {
         if let Some(replay) = self.replay(&parent.id, &parent.origin)? {
             return Ok(replay);
         }
-        if self.quarantined.contains(&parent.instruction.symbol) {
+        if self.is_quarantined(&parent.instruction.symbol) {
             return Err(Refusal::Quarantined);
         }
         if slices.iter().any(|slice| self.orders.contains_key(&slice.id) || self.parents.contains_key(&slice.id)) {
@@ -53,7 +53,7 @@ impl Books {
         if let Some(replay) = self.replay(&order.id, origin)? {
             return Ok(replay);
         }
-        if self.quarantined.contains(&order.instruction.symbol) {
+        if self.is_quarantined(&order.instruction.symbol) {
             return Err(Refusal::Quarantined);
         }
         self.note(Event {

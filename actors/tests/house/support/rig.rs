@@ -99,6 +99,7 @@ fn tuning() -> Tuning {
         kill_settle: seconds(2),
         quiet_period: seconds(300),
         error_rule: ErrorRule { enabled: false, window: seconds(60), min_count: 10, share_percent: 50, consecutive: 5 },
+        position_tolerance: None,
         cancel_on_trip: false,
         commit_timeout: seconds(1),
         probe: seconds(1),

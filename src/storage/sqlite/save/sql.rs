@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use super::super::columns::{Columns, insert, update};
 use super::super::rows::{
-    DifferenceRow, EventRow, ExecutionRow, OrderRow, ParentRow, PositionRow, ProgressRow, QuarantineRow, StateRow,
+    CauseRow, DifferenceRow, EventRow, ExecutionRow, OrderRow, ParentRow, PositionRow, ProgressRow, StateRow,
     SwitchEntryRow,
 };
 
@@ -27,16 +27,12 @@ pub(super) static INSERT_EVENTS: Sql = Sql::new(|| {
     insert::<EventRow<'_>>("order_events", &fixed)
 });
 
-/// A symbol that is in quarantine stays there for the reason that it came for; one that was cleared comes back.
-/// `?2` is the account, `?3` the time.
-pub(super) static QUARANTINE: Sql = Sql::new(|| {
-    let rows = insert::<QuarantineRow<'_>>("quarantine", &[("account", "?2"), ("since", "?3")]);
-    format!(
-        "{rows} ON CONFLICT (account, symbol) DO UPDATE SET reason = excluded.reason,
-            broker_order_id = excluded.broker_order_id, data = excluded.data, since = excluded.since,
-            cleared_at = NULL, cleared_by = NULL
-        WHERE cleared_at IS NOT NULL"
-    )
+/// A cause is written once, and again when it is cleared. `?2` is the account.
+pub(super) static WRITE_CAUSES: Sql = Sql::new(|| {
+    let rows = insert::<CauseRow<'_>>("quarantine_causes", &[("account", "?2")]);
+    let set = ["cleared_at", "cleared_by", "cleared_reason", "cleared_caller"];
+    let set = set.map(|name| format!("{name} = excluded.{name}"));
+    format!("{rows} ON CONFLICT (account, cause) DO UPDATE SET {}", set.join(", "))
 });
 
 /// A position replaces the version before, and no other. `?2` is the time.

@@ -15,7 +15,7 @@ use super::folder;
 use crate::storage::conformance::fixtures::{
     claim, claim_single, dec, order, parent, parent_now, single, start, submit, submit_parent,
 };
-use crate::storage::conformance::switching::{kill, quarantine};
+use crate::storage::conformance::switching::{clear, kill, quarantine};
 use crate::storage::conformance::{Desk, Place, account};
 use crate::storage::lock::DataLock;
 use crate::storage::registry::LEDGER;
@@ -73,13 +73,22 @@ async fn what_is_written_beside_the_orders_is_kept() {
     let desk = Desk::at(&place).await;
     let symbol = Symbol::parse("AAPL").unwrap();
     let differs = Write::PositionDiffers { symbol, ours: dec("10"), theirs: dec("-0.5") };
-    let writes = vec![submit(single("s", 1)), quarantine("AAPL", "orphan"), differs, quarantine("AAPL", "mismatch")];
+    let writes = vec![submit(single("s", 1)), quarantine("AAPL", "b-1"), differs, clear("b-1")];
     desk.commit(writes).await.unwrap();
     desk.store.commit(&desk.global(vec![kill(0), kill(1)])).await.unwrap();
     desk.commit(vec![claim_single("s")]).await.unwrap();
     let mut beside = place.beside().await;
     for (sql, expected) in [
-        ("SELECT concat_ws('|', account, symbol, reason) FROM quarantine", "default|AAPL|orphan"),
+        (
+            "SELECT concat_ws('|', account, cause, kind, symbol, broker_order_id, found, cleared_by, cleared_reason,
+                cleared_caller, cleared_at = since) FROM quarantine_causes",
+            "default|b-1|orphan|AAPL|b-1|{\"seen\":\"twice\"}|Zoë|it was a drill|local|1",
+        ),
+        (
+            "SELECT concat_ws('|', event, actor, data ->> 'operator', data ->> 'reason', data ->> 'released')
+                FROM order_events WHERE event = 'quarantine_cleared'",
+            "quarantine_cleared|local|Zoë|it was a drill|1",
+        ),
         ("SELECT concat_ws('|', account, symbol, ours, theirs) FROM position_differences", "default|AAPL|10|-0.5"),
         ("SELECT group_concat(number) FROM order_events WHERE account = 'default'", "1,2,3,4,5"),
         ("SELECT group_concat(number) FROM order_events WHERE account = ''", "1,2"),
@@ -187,7 +196,7 @@ async fn a_store_that_is_newer_or_may_not_migrate_is_not_opened() {
     store.open().await.unwrap();
     store.close().await;
     let mut beside = place.beside().await;
-    texts(&mut beside, "UPDATE schema_version SET version = 99 WHERE version = 1").await;
+    texts(&mut beside, "UPDATE schema_version SET version = version + 98").await;
     let error = place.store().await.open().await.unwrap_err();
     assert!(error.to_string().contains("newer than this program"), "{error}");
 }

@@ -1,0 +1,137 @@
+//! Our books beside the broker's: how they compare, and what an operator has to look after.
+
+use std::collections::BTreeMap;
+
+use actix_web::HttpRequest;
+use actix_web::web::{Json, Payload};
+use tranche_actors::commands::{ClearCause, CompareNow};
+use tranche_actors::domain::ids::DEFAULT_NAME;
+use tranche_actors::domain::names::AccountName;
+use tranche_actors::domain::reconciliation::{Cause, CauseId};
+
+use super::documented::ProblemDoc;
+use super::problem::{Code, Problem};
+use super::reconciliation_shapes::{
+    ClearedView, ComparisonView, DifferenceView, OrphanView, QuarantineView, StatusView,
+};
+use super::shapes::Items;
+use super::{Gateway, Shared, body, queries, refusals};
+
+/// How the last comparison with the broker's books went, and what is open from it.
+#[utoipa::path(
+    get, path = "/api/v1/reconciliation/status", tag = "controls", operation_id = "get_reconciliation",
+    responses(
+        (status = 200, body = StatusView, description = "The last comparison, and what an operator has to look after"),
+        (status = "default", body = ProblemDoc, content_type = "application/problem+json", description = "Why not"),
+    )
+)]
+pub(super) async fn status(gateway: Gateway) -> Result<Json<StatusView>, Problem> {
+    gateway.serves()?;
+    gateway.reconciliation().await.map(Json)
+}
+
+/// Compares the books now, and answers with the status after it.
+#[utoipa::path(
+    post, path = "/api/v1/reconciliation/run", tag = "controls", operation_id = "run_reconciliation",
+    responses(
+        (status = 200, body = StatusView, description = "Compared"),
+        (status = "default", body = ProblemDoc, content_type = "application/problem+json", description = "Why not"),
+    )
+)]
+pub(super) async fn run(request: HttpRequest, payload: Payload, gateway: Gateway) -> Result<Json<StatusView>, Problem> {
+    body::caller(&request)?;
+    let bytes = body::read(&request, payload, &gateway).await?;
+    body::nothing_said(&bytes)?;
+    body::idempotency_key(&request)?;
+    gateway.takes_work()?;
+    gateway.ask(&gateway.state.desk.compare, CompareNow).await?;
+    gateway.reconciliation().await.map(Json)
+}
+
+/// What keeps symbols in quarantine: orders at the broker that are not ours, or not what was sent. The gateway never
+/// cancels them.
+#[utoipa::path(
+    get, path = "/api/v1/reconciliation/orphans", tag = "controls", operation_id = "list_orphans",
+    responses(
+        (status = 200, body = Items<OrphanView>, description = "Every one that nobody has cleared, by symbol"),
+        (status = "default", body = ProblemDoc, content_type = "application/problem+json", description = "Why not"),
+    )
+)]
+pub(super) async fn orphans(gateway: Gateway) -> Result<Json<Items<OrphanView>>, Problem> {
+    gateway.serves()?;
+    let causes = gateway.causes().await?;
+    Ok(Json(Items::all(causes.iter().map(OrphanView::of).collect())))
+}
+
+/// Clears an orphan that an operator has looked after. With its symbol's last one, the symbol takes orders again.
+#[utoipa::path(
+    delete, path = "/api/v1/reconciliation/orphans/{id}", tag = "controls", operation_id = "clear_orphan",
+    params(
+        ("id" = String, Path, description = "As the list of orphans has it"),
+        ("operator" = String, Query, description = "Who, in at most 64 characters"),
+        ("reason" = String, Query, description = "Why, in at most 500 characters"),
+    ),
+    responses(
+        (status = 200, body = ClearedView, description = "Cleared"),
+        (status = "default", body = ProblemDoc, content_type = "application/problem+json", description = "Why not"),
+    )
+)]
+pub(super) async fn clear(
+    request: HttpRequest,
+    payload: Payload,
+    gateway: Gateway,
+) -> Result<Json<ClearedView>, Problem> {
+    let by = body::caller(&request)?;
+    let bytes = body::read(&request, payload, &gateway).await?;
+    body::nothing_said(&bytes)?;
+    body::idempotency_key(&request)?;
+    let (operator, reason) = queries::clearance(request.query_string())?;
+    let id = request.match_info().get("id").unwrap_or_default();
+    let cause = CauseId::parse(id).map_err(|_| no_orphan(id))?;
+    gateway.takes_work()?;
+    let command = ClearCause { cause, operator, reason, by };
+    match gateway.ask(&gateway.state.desk.clear_cause, command).await {
+        Ok(cleared) => Ok(Json(ClearedView::of(&cleared))),
+        Err(problem) if problem.is(Code::NotFound) => Err(no_orphan(id)),
+        Err(problem) => Err(problem),
+    }
+}
+
+fn no_orphan(id: &str) -> Problem {
+    let shown = id.chars().take(128).collect::<String>();
+    let detail = format!("there is no orphan {shown:?}: GET /api/v1/reconciliation/orphans lists them");
+    Problem::new(Code::NotFound, detail)
+}
+
+impl Shared {
+    async fn causes(&self) -> Result<Vec<Cause>, Problem> {
+        self.state.store.causes(&default_account()?).await.map_err(refusals::store)
+    }
+
+    async fn reconciliation(&self) -> Result<StatusView, Problem> {
+        let causes = self.causes().await?;
+        let unknown = self.state.store.unknown_orders().await.map_err(refusals::store)?;
+        let comparison = self.state.health.comparison();
+        let mut reasons: BTreeMap<String, Vec<&'static str>> = BTreeMap::new();
+        for cause in &causes {
+            let of_symbol = reasons.entry(cause.symbol.to_string()).or_default();
+            if !of_symbol.contains(&cause.kind.as_str()) {
+                of_symbol.push(cause.kind.as_str());
+            }
+        }
+        let quarantined = reasons.into_iter().map(|(symbol, reasons)| QuarantineView { symbol, reasons });
+        let differences = comparison.iter().flat_map(|comparison| &comparison.differences);
+        Ok(StatusView {
+            account: default_account()?.to_string(),
+            orphans: causes.iter().map(OrphanView::of).collect(),
+            quarantined: quarantined.collect(),
+            position_differences: differences.map(DifferenceView::of).collect(),
+            unknown_orders: unknown.iter().map(ToString::to_string).collect(),
+            last_comparison: comparison.as_ref().map(ComparisonView::of),
+        })
+    }
+}
+
+fn default_account() -> Result<AccountName, Problem> {
+    AccountName::parse(DEFAULT_NAME).map_err(|_| Problem::new(Code::Internal, "the default account has no proper name"))
+}
