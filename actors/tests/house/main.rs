@@ -24,6 +24,7 @@ mod kills;
 mod releases;
 mod replacements;
 mod retries;
+mod sessions;
 mod troubles;
 mod unknowns;
 mod whole;

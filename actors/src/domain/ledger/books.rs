@@ -126,6 +126,7 @@ impl Books {
             Write::Report(report) => self.report(report),
             Write::Absent { id, attempt } => self.absent(id, *attempt),
             Write::End { id, end, reason, detail } => self.end(id, *end, reason, detail),
+            Write::Hold { id, reason, detail } => self.hold(id, reason, detail),
             Write::CancelParent { id, by } => self.cancel_parent(id, by),
             Write::CancelOrder { id, by } => self.cancel_order(id, by),
             Write::MarkCancels { ids } => Ok(self.mark_cancels(ids)),
