@@ -26,6 +26,8 @@ pub struct Fault {
 pub enum FaultKind {
     /// The next submission has this fate.
     Submission(Fate),
+    /// The next submission that is to replace an order has this fate.
+    Replacement(Fate),
     /// The next cancel has this fault.
     Cancel(RequestFault),
     /// The next event of the venue has this fault.
@@ -110,6 +112,7 @@ impl FaultKind {
             | Self::Overtaken(_, _, lasts)
             | Self::Tripped(lasts) => Some(*lasts),
             Self::Submission(_)
+            | Self::Replacement(_)
             | Self::Cancel(_)
             | Self::Event(_)
             | Self::Commit(_)
@@ -128,6 +131,7 @@ impl FaultKind {
         match self {
             Self::StreamEnds | Self::Suspended(_) | Self::StaleClaim(_) | Self::ClockSet(_) | Self::Tripped(_) => true,
             Self::Submission(_)
+            | Self::Replacement(_)
             | Self::Cancel(_)
             | Self::Event(_)
             | Self::Commit(_)
@@ -162,7 +166,8 @@ impl FaultKind {
 
     fn one_drawn(chance: &Seeded) -> Self {
         match chance.below(100) {
-            0..=25 => Self::Submission(fate(chance)),
+            0..=19 => Self::Submission(fate(chance)),
+            20..=25 => Self::Replacement(fate(chance)),
             26 | 27 => Self::StaleClaim(chance.bits()),
             28..=33 => Self::Cancel(request_fault(chance)),
             34..=47 => Self::Event(event_fault(chance)),
@@ -269,6 +274,7 @@ impl Fault {
             FaultKind::Crash(points, _) => Some((Death::Process, points)),
             FaultKind::Engaged(_, points, _) => Some((Death::Nobody, points)),
             FaultKind::Submission(_)
+            | FaultKind::Replacement(_)
             | FaultKind::Cancel(_)
             | FaultKind::Event(_)
             | FaultKind::Commit(_)
@@ -293,6 +299,7 @@ impl fmt::Display for FaultKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Submission(fate) => write!(f, "the next submission: {fate:?}"),
+            Self::Replacement(fate) => write!(f, "the next replacement: {fate:?}"),
             Self::Cancel(fault) => write!(f, "the next cancel: {fault:?}"),
             Self::Event(fault) => write!(f, "the next event: {fault:?}"),
             Self::Commit(fault) => write!(f, "the next commit: {fault:?}"),

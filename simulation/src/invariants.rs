@@ -15,6 +15,9 @@ use crate::tape::Step;
 
 mod budget;
 mod cancels;
+mod chain_cancels;
+mod chain_totals;
+mod chains;
 mod claims;
 mod doubt;
 mod engaged;
@@ -25,6 +28,7 @@ mod gaps;
 mod gate;
 mod given_up;
 mod halted;
+mod in_place;
 mod one_id;
 mod overdue;
 mod patience;
@@ -95,6 +99,9 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
     vec![
         Box::<budget::Budget>::default(),
         Box::<cancels::Cancels>::default(),
+        Box::<chain_cancels::ChainCancels>::default(),
+        Box::<chain_totals::ChainTotals>::default(),
+        Box::<chains::Chains>::default(),
         Box::<claims::Claims>::default(),
         Box::<doubt::Doubt>::default(),
         Box::<engaged::Engaged>::default(),
@@ -105,6 +112,7 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::<gate::Gate>::default(),
         Box::<given_up::GivenUp>::default(),
         Box::<halted::Halted>::default(),
+        Box::<in_place::InPlace>::default(),
         Box::<one_id::OneId>::default(),
         Box::<overdue::Overdue>::default(),
         Box::<patience::Patience>::default(),

@@ -3,6 +3,7 @@
 //! Nothing here reads a clock, a file or chance of the machine's: one seed decides everything.
 
 pub mod calls;
+pub mod changes;
 pub mod clock;
 pub mod faults;
 pub mod invariants;

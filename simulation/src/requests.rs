@@ -3,8 +3,8 @@
 use std::fmt;
 
 use tranche_actors::commands::{
-    CancelOrder, CancelParent, CanceledParent, CommandError, Disengage, Engage, EngageAnswer, Reset, SubmitOrder,
-    SubmitParent, SubmittedOrder, SubmittedParent, Trip,
+    CancelOrder, CancelParent, CanceledParent, CommandError, Disengage, Engage, EngageAnswer, ReplaceOrder,
+    ReplacedOrder, Reset, SubmitOrder, SubmitParent, SubmittedOrder, SubmittedParent, Trip,
 };
 use tranche_actors::domain::breaker::BreakerState;
 use tranche_actors::domain::kill::KillState;
@@ -18,6 +18,8 @@ pub enum Request {
     Parent(Box<SubmitParent>),
     /// Sends a single order.
     Single(Box<SubmitOrder>),
+    /// Puts another order in the place of an open one.
+    Replace(Box<ReplaceOrder>),
     /// Cancels a parent.
     CancelParent(CancelParent),
     /// Cancels a single order or a slice.
@@ -39,6 +41,8 @@ pub enum Reply {
     Parent(Box<SubmittedParent>),
     /// The single order is durable.
     Single(Box<SubmittedOrder>),
+    /// The order that is to take the place of another one is durable.
+    Replaced(Box<ReplacedOrder>),
     /// The parent's cancel is durable.
     CanceledParent(Box<CanceledParent>),
     /// The order's cancel is durable.
@@ -62,6 +66,9 @@ impl Request {
         match self {
             Self::Parent(submit) => reply(desk.submit_parent.send(*submit).await, |it| Reply::Parent(Box::new(it))),
             Self::Single(submit) => reply(desk.submit_order.send(*submit).await, |it| Reply::Single(Box::new(it))),
+            Self::Replace(replace) => {
+                reply(desk.replace_order.send(*replace).await, |it| Reply::Replaced(Box::new(it)))
+            }
             Self::CancelParent(cancel) => {
                 reply(desk.cancel_parent.send(cancel).await, |it| Reply::CanceledParent(Box::new(it)))
             }
@@ -98,6 +105,7 @@ impl fmt::Display for Request {
                 let order = &submit.request.instruction;
                 write!(f, "order {} {} {}", order.side, submit.request.qty.get(), order.symbol)
             }
+            Self::Replace(replace) => write!(f, "replace {}", replace.id),
             Self::CancelParent(cancel) => write!(f, "cancel parent {}", cancel.id),
             Self::CancelOrder(cancel) => write!(f, "cancel order {}", cancel.id),
             Self::Engage(engage) => write!(f, "engage in mode {}", engage.mode),
@@ -113,6 +121,7 @@ impl fmt::Display for Reply {
         match self {
             Self::Parent(it) => write!(f, "parent {} {}", it.parent.id, it.parent.status),
             Self::Single(it) => write!(f, "order {} {}", it.order.id, it.order.status),
+            Self::Replaced(it) => write!(f, "order {} {}", it.order.id, it.order.status),
             Self::CanceledParent(it) => write!(f, "parent {} {}", it.parent.id, it.parent.status),
             Self::CanceledOrder(it) => write!(f, "order {} {}", it.id, it.status),
             Self::Engaged(it) => {

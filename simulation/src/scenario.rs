@@ -19,6 +19,7 @@ use tranche_actors::market::quotes::Quotes;
 use tranche_actors::market::walk::Walk;
 use tranche_actors::tuning::Tuning;
 
+use crate::changes::Change;
 use crate::clock::{EPOCH, Seeded};
 use crate::faults::{Fault, FaultKind};
 use crate::requests::Request;
@@ -40,6 +41,8 @@ pub struct Scenario {
     pub spread: Duration,
     /// What clients ask, and when.
     pub requests: Vec<(Duration, Request)>,
+    /// What clients change of what is open, and when.
+    pub changes: Vec<(Duration, Change)>,
     /// What goes wrong at the venue at any time, by chance.
     pub background: Faults,
     /// What goes wrong besides, in the order of its time.
@@ -88,7 +91,12 @@ impl Scenario {
         tuning.requests_per_minute = NonZeroU32::new(150 + small(&chance, 250));
         tuning.error_rule.enabled = chance.below(8) == 0;
         tuning.cancel_on_trip = chance.below(2) == 0;
-        Self { requests, faults, tuning, ..Self::quiet(seed) }
+        let mut background = Faults::default();
+        // A change takes place at once, or while the market may still come first.
+        background.replace_pending_ms = if chance.below(2) == 0 { 0 } else { chance.below(3_000) };
+        let changes = (0..size.parents * 2).map(|n| (millis(chance.below(SPAN_MS)), Change::drawn(&chance, n)));
+        let changes = changes.collect();
+        Self { requests, changes, background, faults, tuning, ..Self::quiet(seed) }
     }
 
     /// A trading day: 6.5 hours, each parent worked from the open to the close, nothing goes wrong.
@@ -126,6 +134,7 @@ impl Scenario {
             latency: millis(5),
             spread: millis(20),
             requests: Vec::new(),
+            changes: Vec::new(),
             background: Faults::default(),
             faults: Vec::new(),
             busy: Duration::ZERO,
@@ -155,6 +164,15 @@ fn drawn_requests(chance: &Seeded, size: Size) -> Vec<(Duration, Request)> {
     for n in 0..size.parents / 4 {
         let at = millis(chance.below(SPAN_MS));
         let request = single(&format!("single-{n}"), drawn_terms(chance), symbol_of(chance), 1 + small(chance, 300));
+        requests.push((at, Request::Single(Box::new(SubmitOrder { request, by: caller(), key: None }))));
+    }
+    for n in 0..size.parents / 2 {
+        // Near the market and larger than what it shows: there is something to change while these trade in parts.
+        let at = millis(chance.below(SPAN_MS));
+        let (side, _, _) = drawn_terms(chance);
+        let near = Price::new(Decimal::new(9_900 + i64::from(small(chance, 200)), 2));
+        let terms = (side, near.map_or(Terms::Market, |limit_price| Terms::Limit { limit_price }), TimeInForce::Day);
+        let request = single(&format!("resting-{n}"), terms, symbol_of(chance), 5_000 + small(chance, 150_000));
         requests.push((at, Request::Single(Box::new(SubmitOrder { request, by: caller(), key: None }))));
     }
     requests.sort_by_key(|(at, _)| *at);

@@ -70,6 +70,7 @@ struct Desk {
     decide: Option<Decide>,
     dice: Option<Dice>,
     planned: VecDeque<Fate>,
+    planned_replacements: VecDeque<Fate>,
     planned_cancels: VecDeque<RequestFault>,
     moods: Moods,
     submissions: Vec<Submission>,
@@ -118,6 +119,7 @@ impl EngineVenue {
             decide: None,
             dice: None,
             planned: VecDeque::new(),
+            planned_replacements: VecDeque::new(),
             planned_cancels: VecDeque::new(),
             moods: Moods::default(),
             submissions: Vec::new(),
@@ -143,6 +145,11 @@ impl EngineVenue {
     /// The next submissions have these fates.
     pub fn plan(&self, fates: impl IntoIterator<Item = Fate>) {
         self.desk.lock().planned.extend(fates);
+    }
+
+    /// The next submissions that are to replace an order have these fates, before any other that is planned.
+    pub fn plan_replacements(&self, fates: impl IntoIterator<Item = Fate>) {
+        self.desk.lock().planned_replacements.extend(fates);
     }
 
     /// The next cancels have these faults.
@@ -177,6 +184,7 @@ impl EngineVenue {
         let mut desk = self.desk.lock();
         (desk.decide, desk.dice, desk.moods) = (None, None, Moods::default());
         desk.planned.clear();
+        desk.planned_replacements.clear();
         desk.planned_cancels.clear();
         drop(desk);
         self.mute(false);

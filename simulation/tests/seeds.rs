@@ -11,6 +11,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use tranche_actors::domain::order::Order;
+use tranche_actors::domain::status::OrderStatus;
 use tranche_simulation::Violation;
 use tranche_simulation::run::{Options, Outcome, run};
 use tranche_simulation::scenario::{Scenario, Size};
@@ -87,4 +89,28 @@ fn the_same_seed_is_the_same_run_on_any_thread() {
     let mut different = here.clone();
     different.dedup();
     assert_eq!(different.len(), 2, "another seed is another run: {here:?}");
+}
+
+#[test]
+fn orders_are_replaced_in_the_standard_scenario_in_all_the_ways_there_are() {
+    let mut ends: BTreeMap<String, u32> = BTreeMap::new();
+    for seed in 0..8 {
+        let outcome = run(&Scenario::drawn(seed, Size::STANDARD), Options::default());
+        outcome.store.look(|ledger| {
+            for order in ledger.orders().filter(|order| order.replaces.is_some()) {
+                let what = if order.slice.is_some() { "slice" } else { "single" };
+                *ends.entry(format!("{what} {}", order.status)).or_default() += 1;
+                *ends.entry(format!("{what} at place {}", order.place().min(2))).or_default() += 1;
+            }
+            let partly = |order: &&Order| order.status == OrderStatus::Replaced && !order.filled_qty.is_zero();
+            let partly = u32::try_from(ledger.orders().filter(partly).count()).unwrap();
+            *ends.entry("replaced in part".to_owned()).or_default() += partly;
+        });
+    }
+    println!("{ends:?}");
+    for what in
+        ["slice filled", "slice canceled", "slice at place 2", "single filled", "single at place 2", "replaced in part"]
+    {
+        assert!(ends.get(what).is_some_and(|orders| *orders > 0), "{what} in {ends:?}");
+    }
 }

@@ -62,7 +62,9 @@ impl Excuses {
             // Nothing here has limits of its own.
             OrderStatus::BlockedRisk => false,
             OrderStatus::Expired => {
-                let grace = if order.slice.is_some() { scene.tuning.grace } else { scene.tuning.single_grace };
+                // What somebody waits for is late sooner, and a replacement is that, of a slice too.
+                let is_scheduled = order.slice.is_some() && order.replaces.is_none();
+                let grace = if is_scheduled { scene.tuning.grace } else { scene.tuning.single_grace };
                 let late = scene.wall - order.scheduled_time;
                 if late + SET < TimeDelta::from_std(grace).unwrap_or(TimeDelta::MAX) {
                     return Err(format!("{} ends as too late {} s after its time", order.id, late.num_seconds()));

@@ -1,6 +1,7 @@
 //! A fill counts once, whatever brings it, how often and in which order.
 
 use rust_decimal::Decimal;
+use tranche_actors::domain::venue::VenueStatus;
 
 use super::{Invariant, Scene};
 use crate::tape::Step;
@@ -34,6 +35,10 @@ impl Invariant for Fills {
             let theirs = &held.order;
             let id = &theirs.client_order_id;
             let ours = scene.ledger.order(id).ok_or_else(|| format!("{id} is at the venue, and in no book"))?;
+            if theirs.status == VenueStatus::Rejected && theirs.replaces.is_some() {
+                // It never came to be, and what it shows is what the other one had traded.
+                continue;
+            }
             if ours.filled_qty != theirs.filled_qty {
                 return Err(format!(
                     "{id} has traded {} by our books, and {} at the venue",

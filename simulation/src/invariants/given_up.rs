@@ -6,6 +6,7 @@ use std::time::Duration;
 use tranche_actors::domain::names::OrderId;
 use tranche_actors::domain::order::Order;
 use tranche_actors::domain::status::Share;
+use tranche_actors::domain::venue::VenueStatus;
 
 use super::{Invariant, Scene, is_certain};
 use crate::tape::Step;
@@ -30,8 +31,18 @@ impl GivenUp {
         if denied.is_some_and(|long| long >= scene.tuning.absent_settle) {
             return Ok(());
         }
+        if too_late(now, scene) {
+            return Ok(());
+        }
         Err(format!("{} ends as {} while it may be live: denied for {denied:?}", now.id, now.status))
     }
+}
+
+/// Whether its place was gone before it came: the venue said how the order ended that it was to replace.
+fn too_late(order: &Order, scene: &Scene<'_>) -> bool {
+    let replaced = order.replaces.as_ref().and_then(|replaces| scene.ledger.order(&replaces.order));
+    let word = replaced.and_then(|replaced| replaced.venue_status);
+    word.is_some_and(|word| word.is_terminal() && word != VenueStatus::Replaced)
 }
 
 impl Invariant for GivenUp {

@@ -12,6 +12,8 @@ use crate::tape::Step;
 pub(super) struct OneId {
     /// What the venue took for each parent; an id counts once, for ever.
     taken: BTreeMap<OrderId, Decimal>,
+    /// What it took for each slice and all that were to take its place.
+    slices: BTreeMap<OrderId, Decimal>,
 }
 
 impl Invariant for OneId {
@@ -29,7 +31,8 @@ impl Invariant for OneId {
         let Some(slice) = &row.slice else { return Ok(()) };
         let parent = scene.ledger.parent(&slice.parent).ok_or_else(|| format!("{id} has no parent"))?;
         let taken = self.taken.entry(parent.id.clone()).or_default();
-        *taken += order.qty.get();
+        let before = self.slices.insert(row.chain().clone(), order.qty.get()).unwrap_or_default();
+        *taken += order.qty.get() - before;
         if *taken > parent.qty.get() {
             return Err(format!("with {id} the venue has {taken} of {}, which is {}", parent.id, parent.qty.get()));
         }

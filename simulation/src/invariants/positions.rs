@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use rust_decimal::Decimal;
-use tranche_actors::domain::names::Symbol;
+use tranche_actors::domain::names::{OrderId, Symbol};
 use tranche_actors::domain::order::Order;
 
 use super::{Invariant, Scene};
@@ -19,6 +19,8 @@ struct Traded {
 #[derive(Default)]
 pub(super) struct Positions {
     traded: BTreeMap<Symbol, Traded>,
+    /// What each order has traded with all that took its place, and what that cost.
+    chains: BTreeMap<OrderId, (Decimal, Decimal)>,
 }
 
 impl Invariant for Positions {
@@ -29,10 +31,11 @@ impl Invariant for Positions {
     fn see(&mut self, step: &Step<'_>, scene: &Scene<'_>) -> Result<(), String> {
         let Step::Committed(_, saved) = step else { return Ok(()) };
         let mut moved = false;
-        for (id, before) in &saved.orders {
+        for (id, _) in &saved.orders {
             let Some(now) = scene.ledger.order(id) else { continue };
-            let (qty, cost) = before.as_ref().map_or_else(Default::default, of);
-            let (now_qty, now_cost) = of(now);
+            let (now_qty, now_cost) = of(scene.ledger.chain(now.chain()));
+            let before = self.chains.insert(now.chain().clone(), (now_qty, now_cost));
+            let (qty, cost) = before.unwrap_or_default();
             if (qty, cost) != (now_qty, now_cost) {
                 moved = true;
                 let traded = self.traded.entry(now.instruction.symbol.clone()).or_default();
@@ -45,8 +48,10 @@ impl Invariant for Positions {
     }
 }
 
-fn of(order: &Order) -> (Decimal, Decimal) {
-    (order.filled_qty, order.filled_cost)
+/// The furthest order of a chain has traded for all of them.
+fn of<'a>(chain: impl Iterator<Item = &'a Order>) -> (Decimal, Decimal) {
+    let furthest = chain.max_by_key(|order| (order.filled_qty, order.place()));
+    furthest.map(|order| (order.filled_qty, order.filled_cost)).unwrap_or_default()
 }
 
 impl Positions {

@@ -35,6 +35,7 @@ impl PromisedStop {
             | Reply::Silence
             | Reply::Parent(_)
             | Reply::Single(_)
+            | Reply::Replaced(_)
             | Reply::CanceledParent(_)
             | Reply::CanceledOrder(_)
             | Reply::Disengaged(_)

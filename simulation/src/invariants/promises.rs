@@ -49,6 +49,7 @@ impl Invariant for Promises {
                 }
             }
             Step::Replied(_, _, Reply::Single(answer)) => self.promise(std::slice::from_ref(&answer.order))?,
+            Step::Replied(_, _, Reply::Replaced(answer)) => self.promise(std::slice::from_ref(&answer.order))?,
             Step::Committed(_, saved) => {
                 for (id, before) in &saved.orders {
                     let now = scene.ledger.order(id);

@@ -53,7 +53,8 @@ const fn submitted(request: &Request) -> Option<&OrderId> {
     match request {
         Request::Parent(submit) => submit.request.client_order_id.as_ref(),
         Request::Single(submit) => submit.request.client_order_id.as_ref(),
-        Request::CancelParent(_)
+        Request::Replace(_)
+        | Request::CancelParent(_)
         | Request::CancelOrder(_)
         | Request::Engage(_)
         | Request::Disengage(_)

@@ -1,4 +1,5 @@
-//! A parent's numbers are those of its slices, and add up to what was asked for.
+//! A parent's numbers are those of its slices, each counted once with all that took its place, and add up to what was
+//! asked for.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,17 +22,51 @@ struct Sums {
 }
 
 impl Sums {
-    fn add(&mut self, order: &Order, sign: Decimal) {
-        let left = sign * (order.qty.get() - order.filled_qty).max(Decimal::ZERO);
-        self.filled += sign * order.filled_qty;
+    /// Of one slice and all that were ever to take its place: the furthest has filled for all of them, and the rest is where
+    /// the most alive of them is.
+    fn of<'a>(slice: impl Iterator<Item = &'a Order>) -> Self {
+        let (mut filled, mut whole, mut place) = (Decimal::ZERO, Decimal::ZERO, Place::Nowhere);
+        for order in slice {
+            filled = filled.max(order.filled_qty);
+            (whole, place) = (order.qty.get(), place.max(Place::of(order)));
+        }
+        let (left, sums) = ((whole - filled).max(Decimal::ZERO), Self { filled, ..Self::default() });
+        match place {
+            Place::Nowhere => Self { unexecuted: left, ..sums },
+            Place::Waiting => Self { pending: left, ..sums },
+            Place::InDoubt => Self { unknown: left, ..sums },
+            Place::AtTheVenue => Self { working: left, ..sums },
+        }
+    }
+
+    fn add(&mut self, other: Self, sign: Decimal) {
+        self.filled += sign * other.filled;
+        self.working += sign * other.working;
+        self.unknown += sign * other.unknown;
+        self.pending += sign * other.pending;
+        self.unexecuted += sign * other.unexecuted;
+    }
+}
+
+/// Where an order is, the more alive the greater.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Place {
+    Nowhere,
+    Waiting,
+    InDoubt,
+    AtTheVenue,
+}
+
+impl Place {
+    const fn of(order: &Order) -> Self {
         match order.status {
-            OrderStatus::PendingNew => self.pending += left,
-            OrderStatus::Submitting | OrderStatus::SubmittedUnconfirmed => self.unknown += left,
+            OrderStatus::PendingNew => Self::Waiting,
+            OrderStatus::Submitting | OrderStatus::SubmittedUnconfirmed => Self::InDoubt,
             OrderStatus::Submitted
             | OrderStatus::Accepted
             | OrderStatus::PartiallyFilled
             | OrderStatus::PendingCancel
-            | OrderStatus::PendingReplace => self.working += left,
+            | OrderStatus::PendingReplace => Self::AtTheVenue,
             OrderStatus::Filled
             | OrderStatus::Canceled
             | OrderStatus::Expired
@@ -41,7 +76,7 @@ impl Sums {
             | OrderStatus::BlockedKillSwitch
             | OrderStatus::BlockedCircuitBreaker
             | OrderStatus::BlockedRisk
-            | OrderStatus::DryRun => self.unexecuted += left,
+            | OrderStatus::DryRun => Self::Nowhere,
         }
     }
 }
@@ -49,6 +84,8 @@ impl Sums {
 #[derive(Default)]
 pub(super) struct SumsAddUp {
     parents: BTreeMap<OrderId, Sums>,
+    /// What each slice adds, by its own id.
+    slices: BTreeMap<OrderId, Sums>,
 }
 
 impl Invariant for SumsAddUp {
@@ -59,14 +96,15 @@ impl Invariant for SumsAddUp {
     fn see(&mut self, step: &Step<'_>, scene: &Scene<'_>) -> Result<(), String> {
         let Step::Committed(_, saved) = step else { return Ok(()) };
         let parent_of = |order: &Order| order.slice.as_ref().map(|slice| slice.parent.clone());
-        for (id, before) in &saved.orders {
+        for (id, _) in &saved.orders {
             let Some(now) = scene.ledger.order(id) else { continue };
             let Some(parent) = parent_of(now) else { continue };
             let sums = self.parents.entry(parent).or_default();
-            if let Some(before) = before {
+            let adds = Sums::of(scene.ledger.chain(now.chain()));
+            if let Some(before) = self.slices.insert(now.chain().clone(), adds) {
                 sums.add(before, Decimal::NEGATIVE_ONE);
             }
-            sums.add(now, Decimal::ONE);
+            sums.add(adds, Decimal::ONE);
         }
         let changed = saved.orders.iter().filter_map(|(id, _)| parent_of(scene.ledger.order(id)?));
         let changed = changed.chain(saved.parents.iter().map(|(id, _)| id.clone()));

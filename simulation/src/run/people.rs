@@ -16,6 +16,7 @@ use tranche_actors::supervisor::{self, House};
 use tranche_actors::tuning::Tuning;
 
 use super::Stage;
+use crate::changes::Change;
 use crate::faults::{Fault, FaultKind};
 use crate::life::Turn;
 use crate::requests::{Reply, Request};
@@ -57,6 +58,7 @@ struct Ask {
 
 enum Act {
     Ask(Ask),
+    Change(Change),
     Strike(usize),
     Mend(usize),
     Calm,
@@ -112,6 +114,10 @@ impl People {
         for (at, request) in &scenario.requests {
             last = last.max(*at);
             people.ask_at(*at, request.clone());
+        }
+        for (at, change) in &scenario.changes {
+            last = last.max(*at);
+            people.put(*at, Act::Change(change.clone()));
         }
         for (which, fault) in scenario.faults.iter().enumerate() {
             last = last.max(fault.at + fault.kind.lasts().unwrap_or_default());
@@ -223,6 +229,10 @@ impl People {
                 self.put(now + AGAIN, ask);
                 None
             }
+            (Act::Change(change), _) => {
+                self.change(stage, &change);
+                None
+            }
             (Act::Strike(which), _) => {
                 self.strike(stage, which);
                 None
@@ -311,7 +321,7 @@ impl People {
     fn release(&mut self, stage: &Stage, house: &House) {
         let asks = |request: &Request, act: &Act| match act {
             Act::Ask(ask) => std::mem::discriminant(&ask.request) == std::mem::discriminant(request),
-            Act::Strike(_) | Act::Mend(_) | Act::Calm | Act::Look => false,
+            Act::Change(_) | Act::Strike(_) | Act::Mend(_) | Act::Calm | Act::Look => false,
         };
         let mut wanted = Vec::new();
         if house.health.kill().as_ref().is_some_and(KillState::is_engaged) {
@@ -324,6 +334,16 @@ impl People {
             if !self.agenda.values().any(|act| asks(&request, act)) {
                 self.ask_at(stage.elapsed(), request);
             }
+        }
+    }
+
+    /// A client looks what is open, and wants it otherwise.
+    fn change(&mut self, stage: &Stage, change: &Change) {
+        let Some(request) = stage.store.look(|ledger| change.request(ledger.orders())) else { return };
+        let (now, known) = (stage.elapsed(), request.id.clone());
+        self.ask_at(now, Request::Replace(Box::new(request)));
+        if let Some(after) = change.cancelled_after {
+            self.ask_at(now + after, Request::CancelOrder(CancelOrder { id: known, by: caller() }));
         }
     }
 
@@ -361,6 +381,7 @@ impl People {
             }
             Reply::Parent(_)
             | Reply::Single(_)
+            | Reply::Replaced(_)
             | Reply::CanceledParent(_)
             | Reply::CanceledOrder(_)
             | Reply::Engaged(_)

@@ -83,7 +83,7 @@ impl EngineVenue {
         answered(fate, taken)
     }
 
-    fn fate_of(&self, Letter { order, .. }: &Letter) -> Fate {
+    fn fate_of(&self, Letter { order, replaces }: &Letter) -> Fate {
         let down = if self.calls.is_silent("submit") {
             Some(Fate::RequestLost)
         } else {
@@ -92,7 +92,9 @@ impl EngineVenue {
         self.calls.meet("submit");
         let down = down.or_else(|| self.mood().map(mood));
         let mut desk = self.desk.lock();
-        let planned = if down.is_none() { desk.planned.pop_front() } else { None };
+        let replacement =
+            if down.is_none() && replaces.is_some() { desk.planned_replacements.pop_front() } else { None };
+        let planned = replacement.or_else(|| if down.is_none() { desk.planned.pop_front() } else { None });
         let fate = down.or(planned).or_else(|| desk.decide.as_mut().map(|decide| decide(order)));
         let fate = fate.or_else(|| desk.dice.as_mut().map(|dice| thrown(dice.request())));
         let fate = fate.unwrap_or(Fate::Taken);

@@ -25,6 +25,7 @@ impl People {
         }
         match fault.kind {
             FaultKind::Submission(fate) => stage.venue.plan([fate]),
+            FaultKind::Replacement(fate) => stage.venue.plan_replacements([fate]),
             FaultKind::Cancel(fault) => stage.venue.plan_cancels([fault]),
             FaultKind::Event(fault) => stage.venue.plan_events([fault]),
             FaultKind::Commit(fault) => stage.store.plan([fault]),
@@ -68,6 +69,7 @@ impl People {
             }
             FaultKind::Tripped(_) => self.ask_at(stage.elapsed(), reset()),
             FaultKind::Submission(_)
+            | FaultKind::Replacement(_)
             | FaultKind::Cancel(_)
             | FaultKind::Event(_)
             | FaultKind::Commit(_)
