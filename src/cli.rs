@@ -15,6 +15,7 @@ mod serve;
 mod simulate;
 mod switches;
 mod tables;
+mod venue;
 mod views;
 mod watch;
 
@@ -66,6 +67,8 @@ enum Command {
     Reconcile(reconcile::ReconcileArgs),
     /// Look at the paper broker from its own side.
     Paper(paper::PaperArgs),
+    /// Run a double of a real broker, to try the gateway on without an account.
+    Venue(Box<venue::VenueArgs>),
     /// Run the gateway on virtual time, with all that can go wrong, and see what becomes of every schedule.
     Simulate(simulate::SimulateArgs),
     /// Check or show the configuration.
@@ -175,6 +178,7 @@ fn dispatch(cli: Cli, out: &mut Out) -> Result<(), CliError> {
         Some(Command::Breaker(args)) => client::block_on(switches::breaker(args, out)),
         Some(Command::Reconcile(args)) => client::block_on(reconcile::run(args, out)),
         Some(Command::Paper(args)) => paper::run(&args, out),
+        Some(Command::Venue(args)) => venue::run(*args, out),
         Some(Command::Simulate(args)) => simulate::run(&args, out),
         Some(Command::Config(args)) => config::run(&args, out),
         Some(Command::Health(args)) => client::block_on(health::run(args, out)),

@@ -109,6 +109,7 @@ impl PaperVenue {
             slippage_bps: settings.slippage_bps,
             fees: settings.fees,
             refused: settings.faults.reject_symbols.iter().cloned().collect::<BTreeSet<_>>(),
+            partial: None,
         };
         let engine = Engine::new(rules, quotes, file.load().await.map_err(of_book)?);
         let (requests, queue) = mpsc::channel(QUEUE);

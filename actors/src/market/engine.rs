@@ -3,13 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
-use rust_decimal::Decimal;
+use rust_decimal::{Decimal, RoundingStrategy};
+use sha2::{Digest, Sha256};
 
 use super::book::{self, Book, BookOrder, BookState, Change};
-use super::fills::{self, Fees, Offer, Wish};
+use super::faults::PerMille;
+use super::fills::{self, Fees, Offer, Taken, Wish};
 use super::quotes::Quotes;
 use super::sized_quote::SizedQuote;
 use super::stops;
+use crate::domain::money::{Price, Qty};
 use crate::domain::names::{BrokerOrderId, OrderId, Symbol};
 use crate::domain::terms::{Instruction, Side, Terms, TimeInForce};
 use crate::domain::venue::{NewOrder, Quote, VenueOrder, VenueStatus, VenueWords};
@@ -30,6 +33,17 @@ pub struct Rules {
     pub fees: Fees,
     /// Symbols that the venue doesn't trade.
     pub refused: BTreeSet<Symbol>,
+    /// How often an order gets only a part of what it could have, by chance, and the rest from later quotes.
+    pub partial: Option<Partial>,
+}
+
+/// Fills in part by chance.
+#[derive(Clone, Copy, Debug)]
+pub struct Partial {
+    /// How often.
+    pub probability: PerMille,
+    /// Decides when.
+    pub seed: u64,
 }
 
 /// An order that was taken.
@@ -75,6 +89,7 @@ pub struct Engine {
     quotes: Quotes,
     book: Book,
     present: BTreeMap<Symbol, Present>,
+    halted: bool,
 }
 
 impl Engine {
@@ -82,13 +97,18 @@ impl Engine {
     /// fill nothing.
     #[must_use]
     pub fn new(rules: Rules, quotes: Quotes, state: BookState) -> Self {
-        Self { rules, quotes, book: Book::restore(state), present: BTreeMap::new() }
+        Self { rules, quotes, book: Book::restore(state), present: BTreeMap::new(), halted: false }
     }
 
     /// Goes back to a book that was kept, as after a restart.
     pub fn restore(&mut self, state: BookState) {
         self.book = Book::restore(state);
         self.present.clear();
+    }
+
+    /// Whether nothing trades from now on but in an auction: the market is closed.
+    pub const fn halt(&mut self, halted: bool) {
+        self.halted = halted;
     }
 
     /// The book.
@@ -202,6 +222,28 @@ impl Engine {
             self.book.pend_cancel(seq, confirm_at, now)
         };
         Ok(change.into_iter().collect())
+    }
+
+    /// Trades of a live order so much, or all the rest, whatever the market says: at this price, or at its limit or the
+    /// touch. For whoever stages what a market seldom does.
+    pub fn fill(
+        &mut self,
+        id: &BrokerOrderId,
+        qty: Option<Qty>,
+        price: Option<Price>,
+        now: DateTime<Utc>,
+    ) -> Vec<Change> {
+        let mut changes = Vec::new();
+        let Some(held) = self.book.get(id) else { return changes };
+        let Instruction { symbol, side, terms, .. } = &held.order.instruction;
+        let price = price.or_else(|| terms.limit_price());
+        let price = price.unwrap_or_else(|| self.present_quote(symbol, now).touch(*side));
+        if let Some(qty) = qty.or_else(|| book::remaining(held)) {
+            let fee = self.rules.fees.of(qty.get(), price.get());
+            let seq = held.seq;
+            self.overtake(seq, now, &mut changes, |book| book.fill(seq, Taken { qty, price }, fee, now));
+        }
+        changes
     }
 
     /// Lets the time pass: ends what is due, and matches the live orders with every quote since the last call.
@@ -322,6 +364,9 @@ impl Engine {
         }
         let waits = |held: &&BookOrder| is_for_an_auction(held) || self.book.waits_for_its_place(held);
         let Some(held) = self.book.by_seq(seq).filter(|held| !waits(held)) else { return };
+        if self.halted {
+            return;
+        }
         let symbol = held.order.instruction.symbol.clone();
         if let Some(mut present) = self.present.remove(&symbol) {
             self.trade(seq, &mut present, now, changes);
@@ -350,9 +395,10 @@ impl Engine {
         }
         let Some(held) = self.book.by_seq(seq).filter(|held| !stops::waits(held, last)) else { return };
         let Instruction { side, terms, time_in_force, .. } = held.order.instruction;
+        let partial = self.rules.partial.filter(|_| time_in_force != TimeInForce::Fok);
         let wish = book::remaining(held).map(|qty| Wish {
             side,
-            qty,
+            qty: partial.and_then(|partial| partial.of(seq, present.index, qty)).unwrap_or(qty),
             limit: terms.limit_price(),
             whole: time_in_force == TimeInForce::Fok,
         });
@@ -367,6 +413,18 @@ impl Engine {
             let fee = self.rules.fees.of(taken.qty.get(), taken.price.get());
             self.overtake(seq, now, changes, |book| book.fill(seq, taken, fee, now));
         }
+    }
+}
+
+impl Partial {
+    /// The part that an order gets at a quote, if it gets one and that can be traded.
+    fn of(self, seq: u64, index: u64, qty: Qty) -> Option<Qty> {
+        let bits = Sha256::digest(format!("partial|{}|{seq}|{index}", self.seed));
+        let (draw, share) =
+            bits.split_first_chunk::<8>().map(|(draw, rest)| (u64::from_be_bytes(*draw), rest.first()))?;
+        let part = qty.get() * Decimal::from(*share?) / Decimal::from(256);
+        let part = part.round_dp_with_strategy(qty.get().scale(), RoundingStrategy::ToZero);
+        Qty::new(part).ok().filter(|_| self.probability.strikes(draw))
     }
 }
 

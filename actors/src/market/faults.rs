@@ -20,6 +20,14 @@ pub struct PerMille(u16);
 #[error("must be at most 1000")]
 pub struct TooLikely;
 
+impl PerMille {
+    /// Whether it strikes at this draw of 64 random bits.
+    #[must_use]
+    pub fn strikes(self, draw: u64) -> bool {
+        draw % 1000 < u64::from(self.0)
+    }
+}
+
 impl TryFrom<u16> for PerMille {
     type Error = TooLikely;
     fn try_from(value: u16) -> Result<Self, TooLikely> {
@@ -156,7 +164,7 @@ impl Dice {
 }
 
 fn strikes(rng: &mut ChaCha8Rng, probability: PerMille) -> bool {
-    rng.next_u64() % 1000 < u64::from(probability.0)
+    probability.strikes(rng.next_u64())
 }
 
 #[cfg(test)]

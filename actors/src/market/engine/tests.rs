@@ -302,6 +302,7 @@ fn walking(seed: u64) -> Engine {
         slippage_bps: Decimal::from(5),
         fees: Fees { per_unit: Decimal::new(5, 3), bps: Decimal::ONE },
         refused: BTreeSet::new(),
+        partial: None,
     };
     let quotes = Quotes::new(Walk::new(seed, 250), BTreeMap::new());
     let state = BookState { cash: Decimal::from(1_000_000), ..BookState::default() };
