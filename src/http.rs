@@ -21,6 +21,7 @@ use tranche_actors::domain::trading_day::DayEnd;
 use tranche_actors::gate::{Gate, ShutReason};
 use tranche_actors::health::{Health, Phase};
 use tranche_actors::kill_switch::KillSwitchHandle;
+use tranche_actors::market_hours::MarketHours;
 use tranche_actors::ports::Clock;
 use tranche_actors::ports::store::{AnyOrder, Store};
 
@@ -74,6 +75,8 @@ pub struct HttpState {
     pub health: Health,
     /// Whether orders may leave.
     pub gate: Gate,
+    /// The market's calendar.
+    pub market_hours: MarketHours,
     /// The clocks.
     pub clock: Arc<dyn Clock>,
     /// What previews are held to; the actors hold submissions to the same.

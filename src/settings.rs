@@ -21,8 +21,8 @@ use tranche_actors::domain::terms::Instrument;
 
 pub use layers::Inputs;
 pub use sections::{
-    Actors, Alpaca, Auth, AuthMode, Breaker, Broker, BrokerErrors, BrokerKind, Execution, Gate, Http, KillSwitch, Log,
-    LogFormat, OpenOrders, Paper, Persistence, Storage,
+    Actors, Alpaca, Auth, AuthMode, Breaker, Broker, BrokerErrors, BrokerKind, Calendar, CalendarKind, Execution, Gate,
+    Http, KillSwitch, Log, LogFormat, OpenOrders, Paper, Persistence, Storage,
 };
 
 /// All settings, each within its bounds and fitting the others.
@@ -42,6 +42,8 @@ pub struct Settings {
     pub actors: Actors,
     /// The broker.
     pub broker: Broker,
+    /// When the market is open.
+    pub calendar: Calendar,
     /// What is known of instruments; [`Settings::instrument`] also knows the others.
     pub instruments: BTreeMap<Symbol, Instrument>,
     /// How orders are worked.

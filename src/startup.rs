@@ -25,7 +25,7 @@ use crate::brokers::paper::PaperError;
 use crate::clock::{SystemClock, SystemEntropy};
 use crate::http::auth::{self, AuthSetupError};
 use crate::http::{self, About, AccountOwner, HttpState, Limits, Live};
-use crate::settings::{AuthMode, OpenOrders, Settings};
+use crate::settings::{AuthMode, BrokerKind, CalendarKind, OpenOrders, Settings};
 use crate::storage::lock::{DataLock, LockError};
 use crate::storage::sqlite::{SqliteSettings, SqliteStore};
 
@@ -205,6 +205,7 @@ fn tuning(settings: &Settings, world: &World) -> Result<Tuning, StartupError> {
             accounts: vec![account],
             max_slices: execution.max_slices.get(),
             orders_per_minute: broker.rate_limit_per_minute.map(|limit| limit.get() - limit.get() / 10),
+            refuse_past_close: settings.calendar.refuse_past_close,
         },
         max_open_parents: execution.max_open_parents.get(),
         claim: execution.claim,
@@ -225,6 +226,7 @@ fn tuning(settings: &Settings, world: &World) -> Result<Tuning, StartupError> {
         kill_settle: settings.kill_switch.settle,
         quiet_period: settings.breaker.quiet_period,
         error_rule: error_rule(settings),
+        calendar_refresh: calendar_refresh(settings),
         position_tolerance: settings.breaker.position_tolerance,
         cancel_on_trip: settings.breaker.on_trip == OpenOrders::Cancel,
         commit_timeout: settings.persistence.commit_timeout,
@@ -235,6 +237,14 @@ fn tuning(settings: &Settings, world: &World) -> Result<Tuning, StartupError> {
         drain: settings.actors.drain_timeout,
         cancel_on_shutdown: execution.on_shutdown == OpenOrders::Cancel,
     })
+}
+
+/// How often the broker's calendar is read, where it is the broker's word that counts.
+const fn calendar_refresh(settings: &Settings) -> Option<Duration> {
+    match (settings.calendar.kind, settings.broker.kind) {
+        (CalendarKind::Venue, _) | (CalendarKind::Auto, BrokerKind::Alpaca) => Some(settings.calendar.refresh),
+        (CalendarKind::AlwaysOpen, _) | (CalendarKind::Auto, BrokerKind::Paper) => None,
+    }
 }
 
 fn error_rule(settings: &Settings) -> ErrorRule {
@@ -273,6 +283,7 @@ fn http_state(
         store: Arc::clone(&world.store),
         health: house.health.clone(),
         gate: house.gate.clone(),
+        market_hours: house.market_hours.clone(),
         clock: Arc::clone(&world.clock),
         plan_rules: Arc::new(tuning.plan_rules.clone()),
         day_end: DayEnd::new_york(),

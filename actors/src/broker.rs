@@ -12,12 +12,14 @@ use chrono::{DateTime, Utc};
 
 use crate::budget::{Budget, Lane};
 use crate::circuit_breaker::BrokerAnswered;
+use crate::domain::calendar::{Hours, MarketCalendar, Slot};
 use crate::domain::names::OrderId;
 use crate::domain::status::OwnEnd;
 use crate::domain::venue::VenueOrder;
 use crate::doubt::Doubtful;
 use crate::gate::{Gate, InFlight, Verdict};
 use crate::line::{Line, Unanswered};
+use crate::market_hours::MarketHours;
 use crate::persistence::{Persist, gather};
 use crate::ports::{VenueError, World};
 use crate::tuning::Tuning;
@@ -31,6 +33,7 @@ pub(crate) use unknowns::Adopt;
 
 mod cancels;
 mod sends;
+mod sessions;
 mod stream;
 mod unknowns;
 
@@ -68,6 +71,8 @@ pub(crate) struct Due {
     pub(crate) due: DateTime<Utc>,
     /// After this it is too late to send.
     pub(crate) latest: DateTime<Utc>,
+    /// What it needs of the market's sessions.
+    pub(crate) hours: Hours,
     /// It is absent at the venue since then, on the clock that counts suspended time, and is sent again.
     pub(crate) absent_since: Option<Duration>,
 }
@@ -108,6 +113,7 @@ pub(crate) struct Broker {
     world: World,
     tuning: Tuning,
     gate: Gate,
+    market_hours: MarketHours,
     in_flight: InFlight,
     doubtful: Doubtful,
     lines: BrokerLines,
@@ -115,6 +121,9 @@ pub(crate) struct Broker {
     queue: BTreeMap<(DateTime<Utc>, u64), Due>,
     /// In the queue, being claimed, or back from a send that never left and soon in the queue again.
     queued: BTreeSet<OrderId>,
+    /// Orders that wait for the market to open; they stay in `queued`.
+    shut_out: Vec<Due>,
+    reopening: Option<SpawnHandle>,
     sequence: u64,
     /// Orders that came are waiting for others to come.
     gathering: bool,
@@ -133,7 +142,7 @@ pub(crate) struct Broker {
 
 impl Broker {
     pub(crate) fn new(
-        (world, tuning, gate): (World, Tuning, Gate),
+        (world, tuning, gate, market_hours): (World, Tuning, Gate, MarketHours),
         (in_flight, doubtful): (InFlight, Doubtful),
         lines: BrokerLines,
         sentinel: Sentinel,
@@ -144,12 +153,15 @@ impl Broker {
             world,
             tuning,
             gate,
+            market_hours,
             in_flight,
             doubtful,
             lines,
             budget,
             queue: BTreeMap::new(),
             queued: BTreeSet::new(),
+            shut_out: Vec::new(),
+            reopening: None,
             sequence: 0,
             gathering: false,
             claiming: false,
@@ -179,7 +191,8 @@ impl Handler<Dispatch> for Broker {
     type Result = Result<(), QueueFull>;
 
     fn handle(&mut self, Dispatch(due): Dispatch, ctx: &mut Self::Context) -> Self::Result {
-        if !self.queue.is_empty() && self.queue.len() + due.len() > self.tuning.max_queue {
+        let waiting = self.queue.len() + self.shut_out.len();
+        if waiting > 0 && waiting + due.len() > self.tuning.max_queue {
             return Err(QueueFull);
         }
         for one in due {
@@ -213,6 +226,8 @@ enum Fate {
     Ends(OwnEnd, &'static str, String),
     /// Nothing can be sent for so long.
     Waits(Duration),
+    /// The market is shut for it; others may go.
+    ShutOut(Slot),
 }
 
 impl Broker {
@@ -230,17 +245,19 @@ impl Broker {
             return;
         }
         let began = self.world.clock.boottime();
-        let (mut train, mut ends) = (Vec::new(), Vec::new());
+        let calendar = self.market_hours.calendar(began);
+        let (mut train, mut ends, mut shut_out) = (Vec::new(), Vec::new(), Vec::new());
         self.budget.correct(self.world.venue.allowance());
         while let Some(mut head) = self.queue.first_entry() {
             if train.len() + ends.len() >= self.tuning.max_batch {
                 break;
             }
             let room = self.sending.len() + train.len() < self.tuning.max_in_flight;
-            let fate = fate(head.get_mut(), &self.world, &self.gate, &self.budget, room);
+            let fate = fate(head.get_mut(), &self.world, &self.gate, calendar.as_deref(), &self.budget, room);
             match fate {
                 Fate::Goes => train.push(head.remove()),
                 Fate::Ends(end, reason, detail) => ends.push((head.remove(), end, reason, detail)),
+                Fate::ShutOut(slot) => shut_out.push((head.remove(), slot)),
                 Fate::Waits(wait) => {
                     self.look_again(wait, ctx);
                     break;
@@ -248,6 +265,7 @@ impl Broker {
             }
         }
         metrics::gauge!("tranche_dispatch_queue").set(u32::try_from(self.queue.len()).unwrap_or(u32::MAX));
+        self.hold_back(shut_out, ctx);
         if !train.is_empty() || !ends.is_empty() {
             self.claim(train, ends, began, ctx);
         }
@@ -313,11 +331,26 @@ async fn find(world: &World, (budget, timeout): (&Budget, Duration), id: &OrderI
     tokio::time::timeout(timeout, asked).await.ok()?.ok()?
 }
 
-fn fate(due: &mut Due, world: &World, gate: &Gate, budget: &Budget, room: bool) -> Fate {
+fn fate(
+    due: &mut Due,
+    world: &World,
+    gate: &Gate,
+    calendar: Option<&MarketCalendar>,
+    budget: &Budget,
+    room: bool,
+) -> Fate {
     let now = world.clock.now();
-    if now > due.latest {
-        let late = (now - due.due).num_milliseconds();
-        return Fate::Ends(OwnEnd::Expired, "late", format!("{late} ms after its time, more than its grace"));
+    match due.slot(calendar, now) {
+        Slot::Go => {}
+        slot @ (Slot::Wait(_) | Slot::Unknown) => return Fate::ShutOut(slot),
+        Slot::Late => {
+            let late = (now - due.due).num_milliseconds();
+            return Fate::Ends(OwnEnd::Expired, "late", format!("{late} ms after its time, more than its grace"));
+        }
+        Slot::Over => {
+            let detail = "the market is shut, and its time in force waits for no other session";
+            return Fate::Ends(OwnEnd::Expired, sessions::SESSION_CLOSED, detail.to_owned());
+        }
     }
     let boottime = world.clock.boottime();
     if let Verdict::Shut(reason) = gate.verdict(boottime) {

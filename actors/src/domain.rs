@@ -1,6 +1,7 @@
 //! The rules that the actors work by: pure functions and the types that they speak of.
 
 pub mod breaker;
+pub mod calendar;
 pub mod fault;
 pub mod fills;
 pub mod ids;

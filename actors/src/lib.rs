@@ -9,6 +9,7 @@ pub mod gate;
 pub mod health;
 pub mod kill_switch;
 pub mod market;
+pub mod market_hours;
 pub mod ports;
 pub mod supervisor;
 pub mod tuning;

@@ -18,6 +18,7 @@ use crate::doubt::Doubtful;
 use crate::gate::{Gate, GateWriter, GateWriters, InFlight, ShutReason};
 use crate::health::{Health, Part, PartStatus, Phase};
 use crate::kill_switch::{KillSwitch, KillSwitchHandle, Latch};
+use crate::market_hours::MarketHours;
 use crate::persistence::{Committed, Persistence, StoreTurned};
 use crate::ports::World;
 use crate::ports::store::Ownership;
@@ -30,6 +31,7 @@ use lines::Lines;
 
 pub use draining::DrainAll;
 
+mod calendar;
 mod commands;
 mod draining;
 mod lines;
@@ -47,6 +49,8 @@ pub struct House {
     pub health: Health,
     /// The last check before the wire.
     pub gate: Gate,
+    /// The market's calendar.
+    pub market_hours: MarketHours,
     /// The sends in flight.
     pub in_flight: InFlight,
     /// The orders of unknown outcome.
@@ -61,6 +65,7 @@ pub struct Supervisor {
     tuning: Tuning,
     health: Health,
     gate: Gate,
+    market_hours: MarketHours,
     pens: Pens,
     latch: Latch,
     lines: Lines,
@@ -109,12 +114,15 @@ pub fn start(world: World, tuning: Tuning, fatal: oneshot::Sender<()>) -> House 
     let (in_flight, doubtful) = (InFlight::default(), Doubtful::default());
     let (deaths, reported) = mpsc::unbounded_channel();
     let handle = KillSwitchHandle::new(latch.clone(), lines.engage.clone());
+    let market_hours =
+        if tuning.calendar_refresh.is_some() { MarketHours::default() } else { MarketHours::always_open() };
     let last_word = LastWord::new(supervisor.clone(), fatal);
     let root = Supervisor {
         world,
         tuning,
         health: health.clone(),
         gate: gate.clone(),
+        market_hours: market_hours.clone(),
         pens: Pens { breaker, supervisor },
         latch,
         lines,
@@ -153,7 +161,7 @@ pub fn start(world: World, tuning: Tuning, fatal: oneshot::Sender<()>) -> House 
         trip: root.clone().recipient(),
         reset: root.clone().recipient(),
     };
-    House { desk, kill_switch: handle, health, gate, in_flight, doubtful, supervisor: root }
+    House { desk, kill_switch: handle, health, gate, market_hours, in_flight, doubtful, supervisor: root }
 }
 
 impl Actor for Supervisor {
@@ -172,6 +180,7 @@ impl Actor for Supervisor {
         self.spawn_breaker();
         self.spawn_persistence();
         self.open_store(ctx);
+        self.keep_calendar(ctx);
         ctx.run_interval(self.tuning.heartbeat, Self::beat);
     }
 }

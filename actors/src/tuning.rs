@@ -46,6 +46,8 @@ pub struct Tuning {
     pub max_queue: usize,
     /// Requests that the broker takes in a minute; `None`: no limit.
     pub requests_per_minute: Option<NonZeroU32>,
+    /// How often the venue's calendar is read; `None`: the market never closes.
+    pub calendar_refresh: Option<Duration>,
     /// How often the gate's lease is renewed.
     pub gate_poll: Duration,
     /// How long a renewal holds.

@@ -11,6 +11,7 @@ use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 
 use crate::broker::{CancelMarked, Dispatch, Due, dispatch};
+use crate::domain::calendar::Hours;
 use crate::domain::ledger::Write;
 use crate::domain::names::{OrderId, Symbol};
 use crate::domain::parent::{Benchmark, Parent, ParentStatus};
@@ -56,6 +57,7 @@ pub(crate) struct TwapParent {
     symbol: Symbol,
     plan_version: u32,
     completion: Completion,
+    hours: Hours,
     start_at: DateTime<Utc>,
     end_at: DateTime<Utc>,
     grace: Duration,
@@ -79,6 +81,7 @@ impl TwapParent {
             symbol: parent.instruction.symbol.clone(),
             plan_version: parent.plan_version,
             completion: parent.completion,
+            hours: Hours::of(&parent.instruction),
             start_at: parent.start_at,
             end_at: parent.end_at,
             grace: tuning.grace,
@@ -213,6 +216,7 @@ impl TwapParent {
                 plan_version: Some(self.plan_version),
                 due: slice.due,
                 latest: slice.due + self.grace,
+                hours: self.hours,
                 absent_since: None,
             }));
         }

@@ -59,6 +59,7 @@ fn rules() -> PlanRules {
         accounts: vec![AccountName::parse("default").unwrap()],
         max_slices: 100,
         orders_per_minute: None,
+        refuse_past_close: false,
     }
 }
 

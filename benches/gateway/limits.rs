@@ -81,6 +81,7 @@ pub(crate) async fn same_writes(submissions: usize, mean: f64) -> f64 {
         accounts: vec![account],
         max_slices: 25_000,
         orders_per_minute: None,
+        refuse_past_close: false,
     };
     let (mut made, mut batches, mut took) = (0_usize, 0_u32, Duration::ZERO);
     while made < submissions {

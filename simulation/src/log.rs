@@ -177,6 +177,7 @@ const fn word_for(write: &ledger::Write) -> &'static str {
         W::Resolve { .. } => "resolve",
         W::Benchmark { .. } => "benchmark",
         W::Quarantine { .. } => "quarantine",
+        W::Hold { .. } => "hold",
         W::ClearCause { .. } => "clear-cause",
         W::PositionDiffers { .. } => "position-differs",
         W::Kill { .. } => "kill-switch",

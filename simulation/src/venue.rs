@@ -26,6 +26,9 @@ use crate::life::Life;
 use crate::tape::{Step, Tape};
 use streams::Streams;
 
+pub use days::Days;
+
+mod days;
 mod streams;
 
 /// How long a `day` order lives.
@@ -123,6 +126,8 @@ pub struct EngineVenue {
     clock: Arc<VirtualClock>,
     desk: Arc<Mutex<Desk>>,
     streams: Streams,
+    /// When it trades, and what traded there before.
+    pub days: Days,
     tape: Tape,
     life: Life,
     /// Faults of the methods; what is planned of a submission counts only while `submit` works.
@@ -153,6 +158,7 @@ impl EngineVenue {
             clock,
             desk: Arc::new(Mutex::new(desk)),
             streams: Streams::default(),
+            days: Days::default(),
             calls: Calls::of(life.clone()),
             tape,
             life,
@@ -554,15 +560,15 @@ impl Venue for EngineVenue {
     }
 
     async fn clock(&self) -> Result<Option<VenueClock>, VenueError> {
-        Ok(None)
+        self.ask("clock", |_| self.days.clock(self.clock.wall())).await
     }
 
-    async fn calendar(&self, _: NaiveDate, _: NaiveDate) -> Result<Vec<VenueSession>, VenueError> {
-        Ok(Vec::new())
+    async fn calendar(&self, first: NaiveDate, last: NaiveDate) -> Result<Vec<VenueSession>, VenueError> {
+        self.ask("calendar", |_| self.days.sessions(first, last)).await
     }
 
-    async fn daily_bars(&self, _: &Symbol, _: u32) -> Result<Vec<DailyBar>, VenueError> {
-        Ok(Vec::new())
+    async fn daily_bars(&self, symbol: &Symbol, days: u32) -> Result<Vec<DailyBar>, VenueError> {
+        self.ask("daily_bars", |_| self.days.bars(symbol, days)).await
     }
 
     fn allowance(&self) -> Option<Allowance> {

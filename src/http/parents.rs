@@ -67,8 +67,15 @@ pub(super) async fn preview(
     let rules = &gateway.state.plan_rules;
     let times = parent.check_times(at).err().unwrap_or_default();
     let planned = match parent.plan(rules, &Asked { by, key, at }) {
-        Ok(planned) if times.is_empty() => planned,
-        Ok(_) => return Err(Problem::invalid(times)),
+        Ok(mut planned) => {
+            let calendar = gateway.state.market_hours.calendar(gateway.state.clock.boottime());
+            let close = parent.check_close(&mut planned.0, rules, calendar.as_deref());
+            let faults = [times, close.err().unwrap_or_default()].concat();
+            if !faults.is_empty() {
+                return Err(Problem::invalid(faults));
+            }
+            planned
+        }
         Err(mut faults) => {
             faults.extend(times);
             return Err(Problem::invalid(faults));

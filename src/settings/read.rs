@@ -13,8 +13,8 @@ use tranche_actors::domain::terms::Instrument;
 
 use super::reader::Reader;
 use super::sections::{
-    Actors, Auth, AuthMode, Breaker, Broker, BrokerErrors, BrokerKind, Execution, Gate, Http, KillSwitch, Log,
-    LogFormat, OpenOrders, Persistence, Storage,
+    Actors, Auth, AuthMode, Breaker, Broker, BrokerErrors, BrokerKind, Calendar, CalendarKind, Execution, Gate, Http,
+    KillSwitch, Log, LogFormat, OpenOrders, Persistence, Storage,
 };
 use super::{Fault, Settings};
 use super::{alpaca, paper};
@@ -31,7 +31,6 @@ const MOST_UNITS: Decimal = Decimal::from_parts(1_000_000_000, 0, 0, false, 0);
 pub(super) fn settings(environment: &str, mut reader: Reader) -> Result<Settings, Vec<Fault>> {
     let r = &mut reader;
     redis(r);
-    calendar(r);
     let http = http(r);
     let storage = storage(r);
     let mut settings = Settings {
@@ -42,6 +41,7 @@ pub(super) fn settings(environment: &str, mut reader: Reader) -> Result<Settings
         storage,
         persistence: persistence(r),
         actors: actors(r),
+        calendar: calendar(r),
         instruments: instruments(r),
         execution: execution(r),
         kill_switch: KillSwitch { settle: r.time("kill_switch.settle_ms", 60_000) },
@@ -152,8 +152,13 @@ fn redis(r: &mut Reader) {
     }
 }
 
-fn calendar(r: &mut Reader) {
-    r.word("calendar.kind", &[("always_open", ())], &["venue", "nyse"], ());
+fn calendar(r: &mut Reader) -> Calendar {
+    let words =
+        [("auto", CalendarKind::Auto), ("always_open", CalendarKind::AlwaysOpen), ("venue", CalendarKind::Venue)];
+    let kind = r.word("calendar.kind", &words, &["nyse"], CalendarKind::Auto);
+    let refresh = r.time("calendar.refresh_seconds", DAY / 2);
+    let refuse_past_close = r.word("calendar.past_close", &[("warn", false), ("refuse", true)], &[], false);
+    Calendar { kind, refresh, refuse_past_close }
 }
 
 fn persistence(r: &mut Reader) -> Persistence {

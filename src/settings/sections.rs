@@ -157,6 +157,28 @@ pub struct Paper {
     pub faults: Map<String, Value>,
 }
 
+/// `[calendar]`: when the market is open.
+#[derive(Clone, Copy, Debug)]
+pub struct Calendar {
+    /// Whose word it is.
+    pub kind: CalendarKind,
+    /// How often the venue's own is read.
+    pub refresh: Duration,
+    /// Whether a parent that would run past the close is refused, or only warned about.
+    pub refuse_past_close: bool,
+}
+
+/// Who says when the market is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CalendarKind {
+    /// A broker that has a calendar.
+    Auto,
+    /// Nobody: it never closes.
+    AlwaysOpen,
+    /// The broker, whatever it is.
+    Venue,
+}
+
 /// `[execution]`: how orders are worked.
 #[derive(Clone, Debug)]
 pub struct Execution {

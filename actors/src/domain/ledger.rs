@@ -96,6 +96,15 @@ pub enum Write {
         /// The same for a person.
         detail: String,
     },
+    /// An order that is due waits for what passes by itself.
+    Hold {
+        /// The order.
+        id: OrderId,
+        /// For what, as a stable code.
+        reason: &'static str,
+        /// The same for a person.
+        detail: String,
+    },
     /// Somebody wants a parent's end.
     CancelParent {
         /// The parent.
@@ -263,6 +272,7 @@ words!(
         Filled = "filled",
         Absent = "absent",
         Ended = "ended",
+        Held = "held",
         CancelRequested = "cancel_requested",
         CancelTaken = "cancel_taken",
         CancelRefused = "cancel_refused",
@@ -331,6 +341,7 @@ impl Write {
             | Self::Refused { id, .. }
             | Self::Absent { id, .. }
             | Self::End { id, .. }
+            | Self::Hold { id, .. }
             | Self::CancelOrder { id, .. }
             | Self::CancelTaken { id }
             | Self::CancelRefused { id } => {

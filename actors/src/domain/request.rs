@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use rust_decimal::Decimal;
 
+use super::calendar::{Hours, MarketCalendar};
 use super::fault::FieldError;
 use super::ids::{self, IdScope};
 use super::money::{Price, Qty, canonical};
@@ -71,6 +72,8 @@ pub struct PlanRules {
     pub max_slices: u32,
     /// New orders that the broker takes in a minute; `None`: no limit.
     pub orders_per_minute: Option<u32>,
+    /// Whether a parent that would run past the market's close is refused, or only warned about.
+    pub refuse_past_close: bool,
 }
 
 /// Who asks, and when.
@@ -188,6 +191,30 @@ impl ParentRequest {
         };
         let order = new_order(id, &self.instruction, slice.qty, &self.account, &strategy_id, parent.created_at);
         Order { slice: Some(place), scheduled_time: parent.start_at + slice.offset, ..order }
+    }
+
+    /// Holds a plan against the market's sessions: one that runs past the close gets a warning, or is refused.
+    ///
+    /// # Errors
+    /// The field that gave the schedule's end.
+    pub fn check_close(
+        &self,
+        parent: &mut Parent,
+        rules: &PlanRules,
+        calendar: Option<&MarketCalendar>,
+    ) -> Result<(), Vec<FieldError>> {
+        let Some(calendar) = calendar else {
+            parent.warnings.push("the market's calendar is not known: slices wait until it is".to_owned());
+            return Ok(());
+        };
+        let hours = Hours::of(&self.instruction);
+        let Some(past) = calendar.past_close(hours, parent.start_at, parent.end_at) else { return Ok(()) };
+        let told = past.explain(hours);
+        if rules.refuse_past_close {
+            return Err(vec![FieldError::new(self.schedule.span.field(), "past_close", told)]);
+        }
+        parent.warnings.push(format!("the schedule {told}"));
+        Ok(())
     }
 
     /// What a first submission must keep and a replay need not, since time has passed.

@@ -7,6 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::CompareError;
 use crate::broker::Due;
+use crate::domain::calendar::Hours;
 use crate::domain::ledger::{Refusal, Report, Write};
 use crate::domain::names::{BrokerOrderId, Symbol};
 use crate::domain::order::Order;
@@ -140,6 +141,7 @@ fn sort(ours: Vec<Order>, listed: &BTreeSet<BrokerOrderId>, tuning: &Tuning, rec
             plan_version: order.slice.as_ref().map(|slice| slice.plan_version),
             due: order.scheduled_time,
             latest: order.scheduled_time + grace,
+            hours: Hours::of(&order.instruction),
             absent_since: None,
         };
         match order.status.share() {

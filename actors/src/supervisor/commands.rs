@@ -12,6 +12,7 @@ use crate::commands::{
     ResolveOrder, SubmitOrder, SubmitParent, SubmittedOrder, SubmittedParent, Trip,
 };
 use crate::domain::breaker::BreakerState;
+use crate::domain::calendar::Hours;
 use crate::domain::fault::FieldError;
 use crate::domain::kill::KillState;
 use crate::domain::ledger::{Applied, Outcome, Refusal, Submission, Write};
@@ -34,13 +35,18 @@ impl Handler<SubmitParent> for Supervisor {
 
     fn handle(&mut self, submit: SubmitParent, _: &mut Self::Context) -> Self::Result {
         let asked = Asked { by: submit.by, key: submit.key, at: self.world.clock.now() };
-        let planned = submit.request.plan(&self.tuning.plan_rules, &asked).map_err(CommandError::Invalid);
+        let mut planned = submit.request.plan(&self.tuning.plan_rules, &asked).map_err(CommandError::Invalid);
+        let calendar = self.market_hours.calendar(self.world.clock.boottime());
+        let (request, rules) = (&submit.request, &self.tuning.plan_rules);
+        let close =
+            planned.as_mut().map_or(Ok(()), |(parent, _)| request.check_close(parent, rules, calendar.as_deref()));
+        let times = request.check_times(asked.at).and(close);
         let is_full = self.parents.len() + self.accepting >= self.tuning.max_open_parents;
         self.accepting += 1;
         let intake = self.intake();
         let submitted = async move {
             let (mut parent, slices) = planned?;
-            let objection = intake.objection(submit.request.check_times(asked.at), is_full);
+            let objection = intake.objection(times, is_full);
             if let Some(first) = intake.admit(&parent.id, &parent.origin, objection).await? {
                 return intake.replayed_parent(first).await;
             }
@@ -382,6 +388,7 @@ impl Supervisor {
                 plan_version: None,
                 due: order.scheduled_time,
                 latest: order.scheduled_time + grace,
+                hours: Hours::of(&order.instruction),
                 absent_since: None,
             };
             let (line, id) = (self.lines.dispatch.clone(), order.id.clone());

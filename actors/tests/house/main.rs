@@ -23,6 +23,7 @@ mod fills;
 mod kills;
 mod releases;
 mod retries;
+mod sessions;
 mod troubles;
 mod unknowns;
 mod whole;

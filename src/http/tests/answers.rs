@@ -5,10 +5,14 @@ use std::time::Duration;
 use actix_web::http::StatusCode;
 use serde_json::json;
 use tranche_actors::commands::CommandError;
+use tranche_actors::domain::calendar::{MarketCalendar, Sessions};
 use tranche_actors::domain::fault::FieldError;
 use tranche_actors::domain::names::OrderId;
+use tranche_actors::domain::request::PlanRules;
 use tranche_actors::domain::status::OrderStatus;
+use tranche_actors::domain::venue::VenueClock;
 use tranche_actors::gate::ShutReason;
+use tranche_actors::market_hours::MarketHours;
 use tranche_actors::ports::store::LedgerEvent;
 
 use super::fakes::{engaged, now, traded};
@@ -86,6 +90,29 @@ async fn a_preview_is_the_plan_and_is_not_sent() {
         let refused = post("/api/v1/orders/slice/preview", body.clone()).of(&app).await;
         assert_eq!(refused.faulty_fields(), fields, "{body}");
     }
+}
+
+#[actix_web::test]
+async fn a_preview_says_what_the_calendar_of_the_market_says() {
+    let mut fixture = Fixture::ready();
+    fixture.state.market_hours = MarketHours::default();
+    let unknown = post("/api/v1/orders/slice/preview", PARENT).of(&serve!(fixture)).await;
+    assert!(unknown.body["warnings"][0].as_str().unwrap().contains("calendar is not known"), "{}", unknown.text);
+    let closes = now() + chrono::TimeDelta::minutes(3);
+    let date = now().date_naive();
+    let clock = VenueClock { at: now(), is_open: true, next_open: closes, next_close: closes };
+    let sessions = Sessions::new(Vec::new(), &clock, (date, date));
+    fixture.state.market_hours.set(MarketCalendar::Sessions(sessions), Duration::ZERO);
+    let warned = post("/api/v1/orders/slice/preview", PARENT).of(&serve!(fixture)).await;
+    assert_eq!(
+        warned.body["warnings"][0],
+        "the schedule ends at 2026-11-21T14:35:00Z, past the market's close at 2026-11-21T14:33:00Z: slices due after it \
+         expire"
+    );
+    let strict = PlanRules { refuse_past_close: true, ..fakes::rules() };
+    fixture.state.plan_rules = std::sync::Arc::new(strict);
+    let refused = post("/api/v1/orders/slice/preview", PARENT).of(&serve!(fixture)).await;
+    assert_eq!((refused.faulty_fields(), refused.status.as_u16()), (vec!["duration_minutes"], 422));
 }
 
 #[actix_web::test]

@@ -29,6 +29,7 @@ use tranche_actors::domain::terms::Side;
 use tranche_actors::domain::trading_day::DayEnd;
 use tranche_actors::gate::{Gate, GateWriters, ShutReason};
 use tranche_actors::health::{Health, Phase};
+use tranche_actors::market_hours::MarketHours;
 use tranche_actors::ports::Clock;
 use tranche_actors::ports::store::{
     AnyOrder, Batch, Commit, DueSlice, HeldPosition, LedgerEvent, OrderFilter, Ownership, Page, ParentFilter, Store,
@@ -48,6 +49,7 @@ pub(super) fn rules() -> PlanRules {
         accounts: vec![AccountName::parse("default").unwrap()],
         max_slices: 25_000,
         orders_per_minute: None,
+        refuse_past_close: false,
     }
 }
 
@@ -504,6 +506,7 @@ impl Fixture {
             store: Arc::new(notes.clone()),
             health,
             gate,
+            market_hours: MarketHours::always_open(),
             clock: Arc::new(StillClock),
             plan_rules: Arc::new(rules()),
             day_end: DayEnd::new_york(),

@@ -125,6 +125,7 @@ impl Books {
             Write::Report(report) => self.report(report),
             Write::Absent { id, attempt } => self.absent(id, *attempt),
             Write::End { id, end, reason, detail } => self.end(id, *end, reason, detail),
+            Write::Hold { id, reason, detail } => self.hold(id, reason, detail),
             Write::CancelParent { id, by } => self.cancel_parent(id, by),
             Write::CancelOrder { id, by } => self.cancel_order(id, by),
             Write::MarkCancels { ids } => Ok(self.mark_cancels(ids)),
@@ -199,7 +200,7 @@ impl Books {
     }
 
     /// Puts a changed order back and carries the difference to its parent.
-    fn put(&mut self, order: Order, old_share: Progress, event: Event) -> Applied {
+    pub(super) fn put(&mut self, order: Order, old_share: Progress, event: Event) -> Applied {
         let mut applied = Applied::done();
         if let Some(parent) = order.slice.as_ref().and_then(|slice| self.parents.get_mut(&slice.parent)) {
             parent.progress = parent.progress.moved(old_share, Progress::of(&order));

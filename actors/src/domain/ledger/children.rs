@@ -2,11 +2,12 @@
 
 use serde_json::json;
 
-use super::books::Books;
-use super::{Applied, EventKind, Refusal, Resolution};
+use super::books::{Books, GATEWAY};
+use super::{Applied, Event, EventKind, Refusal, Resolution};
 use crate::domain::fills::Filled;
 use crate::domain::names::{Caller, OrderId};
 use crate::domain::order::Order;
+use crate::domain::parent::Progress;
 use crate::domain::status::{OperatorEnd, OrderEvent, OrderStatus, OwnEnd};
 use crate::domain::venue::VenueWords;
 
@@ -132,6 +133,30 @@ impl Books {
             order.because(reason, detail);
             json!({"reason": reason, "detail": detail})
         })
+    }
+
+    /// Says why an order that is due has not been sent yet. Its status stays as it is, and the next claim takes it back.
+    pub(super) fn hold(&mut self, id: &OrderId, reason: &str, detail: &str) -> Result<Applied, Refusal> {
+        let order = self.order(id)?;
+        if order.status != OrderStatus::PendingNew {
+            return Err(Refusal::GuardLost("it is not waiting to be sent"));
+        }
+        if order.reason_code.as_deref() == Some(reason) && order.error_message.as_deref() == Some(detail) {
+            return Ok(Applied { orders: vec![order.clone()], ..Applied::unchanged() });
+        }
+        let mut order = order.clone();
+        order.because(reason, detail);
+        order.updated_at = self.at;
+        let event = Event {
+            order: Some(id.clone()),
+            kind: EventKind::Held,
+            old_status: Some(order.status.as_str()),
+            new_status: Some(order.status.as_str()),
+            data: json!({"reason": reason, "detail": detail}),
+            actor: GATEWAY.to_owned(),
+        };
+        let share = Progress::of(&order);
+        Ok(self.put(order, share, event))
     }
 
     pub(super) fn resolve(&mut self, id: &OrderId, resolution: &Resolution, by: &Caller) -> Result<Applied, Refusal> {
