@@ -8,9 +8,12 @@ use rust_decimal::Decimal;
 use serde_json::{Value, json};
 
 use crate::chance::number;
-use crate::double::{Double, KEY, at, most_within};
 use crate::house::{Api, House, Outcome, SOON, Server, eventually};
 use crate::report::{assert_adds_up, dec, micros, text};
+
+use double::{Double, KEY, at, most_within};
+
+mod double;
 
 /// Times that are short enough for a test, and in the same order as in life.
 const QUICK: [(&str, &str); 8] = [

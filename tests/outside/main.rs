@@ -19,13 +19,13 @@
 )]
 
 mod chance;
-mod double;
 mod house;
 mod report;
 
 mod alpaca;
 mod crash;
 mod described;
+mod double;
 mod doubt;
 mod ending;
 mod hand;
