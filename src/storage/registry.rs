@@ -34,5 +34,11 @@ pub static LEDGER: StoreSpec = StoreSpec {
             up: include_str!("../../migrations/sqlite/ledger/0002_causes_of_quarantine.up.sql"),
             down: include_str!("../../migrations/sqlite/ledger/0002_causes_of_quarantine.down.sql"),
         },
+        Migration {
+            version: 3,
+            description: "the limit by volume that a parent's plan kept to",
+            up: include_str!("../../migrations/sqlite/ledger/0003_liquidity.up.sql"),
+            down: include_str!("../../migrations/sqlite/ledger/0003_liquidity.down.sql"),
+        },
     ],
 };
