@@ -58,6 +58,7 @@ pub(crate) mod schedules;
 mod service;
 mod shapes;
 mod switch_shapes;
+mod terms;
 #[cfg(test)]
 mod tests;
 mod words;

@@ -32,6 +32,7 @@ pub(crate) use stream::Listen;
 pub(crate) use unknowns::Adopt;
 
 mod cancels;
+mod replaced;
 mod sends;
 mod sessions;
 mod stream;

@@ -10,13 +10,13 @@ use thiserror::Error;
 use crate::domain::breaker::{BreakerState, ResetRefused};
 use crate::domain::fault::FieldError;
 use crate::domain::kill::{KillMode, KillState};
-use crate::domain::ledger::{CancelCounts, Resolution};
+use crate::domain::ledger::{CancelCounts, NotReplaceable, Resolution};
 use crate::domain::liquidity::Volume;
 use crate::domain::names::{Caller, IdempotencyKey, OrderId, Symbol};
 use crate::domain::order::Order;
 use crate::domain::parent::Parent;
 use crate::domain::reconciliation::{Cause, CauseId};
-use crate::domain::request::{ParentRequest, SingleRequest};
+use crate::domain::request::{ParentRequest, ReplaceRequest, SingleRequest};
 use crate::domain::status::OrderStatus;
 use crate::gate::ShutReason;
 
@@ -65,6 +65,31 @@ pub struct SubmittedOrder {
     /// The same was submitted before.
     pub replayed: bool,
     /// The order as it now is.
+    pub order: Order,
+}
+
+/// Puts a new order in the place of a live one, at the venue; answers when the venue has, or after the configured wait.
+///
+/// Idempotent on (caller, key).
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Result<ReplacedOrder, CommandError>")]
+pub struct ReplaceOrder {
+    /// The live order.
+    pub id: OrderId,
+    /// What is asked.
+    pub request: ReplaceRequest,
+    /// Who asks.
+    pub by: Caller,
+    /// The client's `Idempotency-Key`.
+    pub key: Option<IdempotencyKey>,
+}
+
+/// A replacement that is durable.
+#[derive(Clone, Debug)]
+pub struct ReplacedOrder {
+    /// The same was asked before.
+    pub replayed: bool,
+    /// The order that is to take the place, as it now is.
     pub order: Order,
 }
 
@@ -256,6 +281,9 @@ pub enum CommandError {
     /// The order has ended, or was never sent, so there is nothing to settle.
     #[error("an order in {0} can't be resolved")]
     NotResolvable(OrderStatus),
+    /// It can't be replaced now, or not any more.
+    #[error("the order can't be replaced: {0}")]
+    NotReplaceable(NotReplaceable),
     /// Somebody else was faster, or the words don't fit what is known.
     #[error("{0}")]
     Conflict(String),
@@ -300,6 +328,8 @@ pub struct Desk {
     pub submit_parent: Recipient<SubmitParent>,
     /// Submits single orders.
     pub submit_order: Recipient<SubmitOrder>,
+    /// Replaces orders.
+    pub replace_order: Recipient<ReplaceOrder>,
     /// Cancels parents.
     pub cancel_parent: Recipient<CancelParent>,
     /// Cancels orders.

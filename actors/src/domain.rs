@@ -2,6 +2,7 @@
 
 pub mod breaker;
 pub mod calendar;
+pub mod chain;
 pub mod fault;
 pub mod fills;
 pub mod ids;

@@ -64,7 +64,7 @@ pub(crate) struct Own(pub(crate) Ownership);
 pub(crate) struct Committed {
     /// Parents that are no longer simply working.
     pub(crate) parents: Vec<(OrderId, ParentStatus)>,
-    /// Single orders that changed.
+    /// Single orders that changed, and replacements: somebody may wait for their venue.
     pub(crate) singles: Vec<Order>,
 }
 
@@ -295,7 +295,8 @@ impl Persistence {
         for applied in results.flatten().flatten() {
             let news = applied.parents.iter().filter(|parent| parent.status != ParentStatus::Working);
             committed.parents.extend(news.map(|parent| (parent.id.clone(), parent.status)));
-            committed.singles.extend(applied.orders.iter().filter(|order| order.slice.is_none()).cloned());
+            let awaited = |order: &&Order| order.slice.is_none() || order.replaces.is_some();
+            committed.singles.extend(applied.orders.iter().filter(awaited).cloned());
         }
         if committed.parents.is_empty() && committed.singles.is_empty() {
             return;

@@ -156,6 +156,7 @@ pub fn start(world: World, tuning: Tuning, fatal: oneshot::Sender<()>) -> House 
     let desk = Desk {
         submit_parent: root.clone().recipient(),
         submit_order: root.clone().recipient(),
+        replace_order: root.clone().recipient(),
         cancel_parent: root.clone().recipient(),
         cancel_order: root.clone().recipient(),
         resolve: root.clone().recipient(),

@@ -161,6 +161,7 @@ const fn word_for(write: &ledger::Write) -> &'static str {
     use ledger::Write as W;
     match write {
         W::Submit(_) => "submit",
+        W::Replace(_) => "replace",
         W::Claim { .. } => "claim",
         W::NeverLeft { .. } => "never-left",
         W::OutcomeUnknown { .. } => "unknown",

@@ -117,6 +117,17 @@ impl Client {
         Ok(self.send(Method::POST, &path, Some(body), key).await?.body)
     }
 
+    /// Changes something below `/api/v1`, with an idempotency key if there is one.
+    pub(super) async fn patch<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &Value,
+        key: Option<&str>,
+    ) -> Result<T, ClientError> {
+        let path = format!("/api/v1{path}");
+        Ok(self.send(Method::PATCH, &path, Some(body), key).await?.body)
+    }
+
     /// Deletes something below `/api/v1`.
     pub(super) async fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
         let path = format!("/api/v1{path}");

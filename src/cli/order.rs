@@ -36,6 +36,8 @@ enum OrderCommand {
         /// Its client order id.
         id: String,
     },
+    /// Put an order of another quantity or price in the place of a live one.
+    Replace(ReplaceArgs),
     /// Follow a parent until it has ended.
     Watch {
         /// Its client order id.
@@ -59,7 +61,7 @@ struct TermsArgs {
     qty: String,
     /// What.
     symbol: String,
-    /// `market`, `limit`, `stop` or `stop_limit`.
+    /// `market`, `limit`, `stop` or `stop_limit`; a single order also `trailing_stop`.
     #[arg(long = "type", default_value = "market", value_name = "TYPE")]
     order_type: String,
     /// The worst price that is acceptable.
@@ -68,7 +70,7 @@ struct TermsArgs {
     /// The price that triggers.
     #[arg(long)]
     stop_price: Option<String>,
-    /// `day`, `gtc`, `ioc` or `fok`.
+    /// `day`, `gtc`, `ioc` or `fok`; a single order also `opg` or `cls`.
     #[arg(long = "tif", value_name = "TIF")]
     time_in_force: Option<String>,
     /// Who decided to trade.
@@ -122,6 +124,36 @@ struct SliceArgs {
 struct SubmitArgs {
     #[command(flatten)]
     terms: TermsArgs,
+    /// How far a trailing stop follows, as a distance.
+    #[arg(long)]
+    trail_price: Option<String>,
+    /// How far a trailing stop follows, in hundredths of the price.
+    #[arg(long)]
+    trail_percent: Option<String>,
+}
+
+#[derive(Debug, Args)]
+struct ReplaceArgs {
+    /// Its client order id.
+    id: String,
+    /// The new quantity: the whole, what has traded included.
+    #[arg(long)]
+    qty: Option<String>,
+    /// The new worst price that is acceptable.
+    #[arg(long)]
+    limit_price: Option<String>,
+    /// The new price that triggers.
+    #[arg(long)]
+    stop_price: Option<String>,
+    /// How far a trailing stop follows from now on, as a distance.
+    #[arg(long)]
+    trail_price: Option<String>,
+    /// How far a trailing stop follows from now on, in hundredths of the price.
+    #[arg(long)]
+    trail_percent: Option<String>,
+    /// Makes it safe to repeat this command.
+    #[arg(long, value_name = "KEY")]
+    idempotency_key: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -177,7 +209,9 @@ pub(super) async fn run(args: OrderArgs, out: &mut Out) -> Result<(), CliError> 
     match args.command {
         OrderCommand::Slice(args) => slice(&client, &args, json, out).await,
         OrderCommand::Submit(args) => {
-            let body = Value::Object(args.terms.body());
+            let mut body = args.terms.body();
+            texts(&mut body, [("trail_price", &args.trail_price), ("trail_percent", &args.trail_percent)]);
+            let body = Value::Object(body);
             let key = args.terms.idempotency_key.as_deref();
             let answer = client.post("/orders", &body, key).await?;
             print(&answer, json, out, tables::fields)
@@ -185,6 +219,7 @@ pub(super) async fn run(args: OrderArgs, out: &mut Out) -> Result<(), CliError> 
         OrderCommand::Show { id } => show(&client, checked(&id)?, json, out).await,
         OrderCommand::List(args) => list(&client, &args, json, out).await,
         OrderCommand::Cancel { id } => cancel(&client, checked(&id)?, json, out).await,
+        OrderCommand::Replace(args) => replace(&client, &args, json, out).await,
         OrderCommand::Watch { parent } if json => {
             let ended = watch_json(&client, checked(&parent)?).await?;
             Ok(out.json(&ended)?)
@@ -224,7 +259,7 @@ impl TermsArgs {
             ("client_order_id", &self.client_order_id),
             ("trade_date", &self.trade_date),
         ];
-        put(&mut body, optional.map(|(name, value)| (name, value.as_ref().map(|text| json!(text)))));
+        texts(&mut body, optional);
         body
     }
 }
@@ -247,6 +282,10 @@ impl SliceArgs {
         );
         Value::Object(body)
     }
+}
+
+fn texts<const N: usize>(body: &mut Map<String, Value>, fields: [(&str, &Option<String>); N]) {
+    put(body, fields.map(|(name, value)| (name, value.as_ref().map(|text| json!(text)))));
 }
 
 fn put<const N: usize>(body: &mut Map<String, Value>, fields: [(&str, Option<Value>); N]) {
@@ -324,6 +363,21 @@ async fn cancel(client: &Client, id: &str, json: bool, out: &mut Out) -> Result<
     print(&answer, json, out, tables::fields)
 }
 
+async fn replace(client: &Client, args: &ReplaceArgs, json: bool, out: &mut Out) -> Result<(), CliError> {
+    let mut body = Map::new();
+    let changes = [
+        ("qty", &args.qty),
+        ("limit_price", &args.limit_price),
+        ("stop_price", &args.stop_price),
+        ("trail_price", &args.trail_price),
+        ("trail_percent", &args.trail_percent),
+    ];
+    texts(&mut body, changes);
+    let path = format!("/orders/{}", checked(&args.id)?);
+    let answer = client.patch(&path, &Value::Object(body), args.idempotency_key.as_deref()).await?;
+    print(&answer, json, out, tables::fields)
+}
+
 async fn watch_json(client: &Client, parent: &str) -> Result<Value, CliError> {
     let mut nowhere = Out::nowhere();
     watch::follow(client, parent, &mut nowhere).await?;
@@ -335,7 +389,7 @@ async fn resolve(client: &Client, args: &ResolveArgs, json: bool, out: &mut Out)
     body.insert("as".to_owned(), json!(args.end));
     body.insert("reason".to_owned(), json!(args.reason));
     let optional = [("filled_qty", &args.filled_qty), ("filled_avg_price", &args.filled_avg_price)];
-    put(&mut body, optional.map(|(name, value)| (name, value.as_ref().map(|text| json!(text)))));
+    texts(&mut body, optional);
     let path = format!("/orders/{}/resolve", checked(&args.id)?);
     let answer = client.post(&path, &Value::Object(body), None).await?;
     print(&answer, json, out, tables::fields)

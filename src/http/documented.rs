@@ -29,7 +29,7 @@ pub(super) struct ParentOrderDoc {
     /// Seconds between slices.
     #[schema(minimum = 1, maximum = 31_536_000, default = 60)]
     interval_seconds: Option<u32>,
-    #[schema(schema_with = words::order_type)]
+    #[schema(schema_with = words::parent_order_type)]
     order_type: String,
     /// Of limit and stop-limit orders.
     #[schema(schema_with = words::decimal)]
@@ -37,7 +37,7 @@ pub(super) struct ParentOrderDoc {
     /// Of stop and stop-limit orders.
     #[schema(schema_with = words::decimal)]
     stop_price: Option<String>,
-    #[schema(schema_with = words::time_in_force)]
+    #[schema(schema_with = words::parent_time_in_force)]
     time_in_force: Option<String>,
     /// The date that joins the id; today in UTC if absent.
     #[schema(format = Date)]
@@ -102,10 +102,10 @@ pub(super) struct SingleOrderDoc {
     /// Of stop and stop-limit orders.
     #[schema(schema_with = words::decimal)]
     stop_price: Option<String>,
-    /// Designed, not built yet.
+    /// Of trailing stops: how far the stop follows, as a distance; or give `trail_percent`.
     #[schema(schema_with = words::decimal)]
     trail_price: Option<String>,
-    /// Designed, not built yet.
+    /// Of trailing stops: how far the stop follows, in hundredths of the price, below 100; or give `trail_price`.
     #[schema(schema_with = words::decimal)]
     trail_percent: Option<String>,
     #[schema(schema_with = words::time_in_force)]
@@ -119,6 +119,31 @@ pub(super) struct SingleOrderDoc {
     client_order_id: Option<String>,
     /// With limit and day only.
     extended_hours: Option<bool>,
+}
+
+/// The change of a live order. What is left out stays as it is.
+#[derive(ToSchema)]
+#[schema(as = ReplaceOrder)]
+#[expect(dead_code, reason = "it stands for the documentation")]
+pub(super) struct ReplaceOrderDoc {
+    /// The whole quantity, what has traded included; not of a slice.
+    #[schema(schema_with = words::decimal)]
+    qty: Option<String>,
+    /// Of limit and stop-limit orders.
+    #[schema(schema_with = words::decimal)]
+    limit_price: Option<String>,
+    /// Of stop and stop-limit orders.
+    #[schema(schema_with = words::decimal)]
+    stop_price: Option<String>,
+    /// Of trailing stops that have one.
+    #[schema(schema_with = words::decimal)]
+    trail_price: Option<String>,
+    /// Of trailing stops that have one.
+    #[schema(schema_with = words::decimal)]
+    trail_percent: Option<String>,
+    /// The same as the header `Idempotency-Key`.
+    #[schema(max_length = 128)]
+    idempotency_key: Option<String>,
 }
 
 /// What an operator found out about an order.

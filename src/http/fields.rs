@@ -14,7 +14,7 @@ use serde::de::{MapAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use tranche_actors::domain::fault::FieldError;
-use tranche_actors::domain::money::{MAX_SCALE, Price, Qty, parse_decimal};
+use tranche_actors::domain::money::{MAX_SCALE, Percent, Price, Qty, parse_decimal};
 use tranche_actors::domain::text::BadText;
 
 use super::problem::{Code, Problem};
@@ -163,6 +163,11 @@ impl<'a> Fields<'a> {
     /// A price.
     pub(super) fn price(&mut self, name: &str) -> Option<Price> {
         self.bounded(name, Price::new)
+    }
+
+    /// A share of a price, in hundredths.
+    pub(super) fn share(&mut self, name: &str) -> Option<Percent> {
+        self.bounded(name, Percent::new)
     }
 
     /// A decimal between 0 and 100.

@@ -17,7 +17,7 @@ use super::{
     ),
     paths(
         parents::submit, parents::preview, parents::slices, parents::cancel,
-        orders::submit, orders::list, orders::get, orders::cancel, orders::resolve, events::list, positions::list,
+        orders::submit, orders::list, orders::get, orders::cancel, orders::replace, orders::resolve, events::list, positions::list,
         kill_switch::engage, kill_switch::disengage, kill_switch::status, kill_switch::history,
         circuit_breaker::status, circuit_breaker::trip, circuit_breaker::reset, circuit_breaker::history,
         reconciliation::status, reconciliation::run, reconciliation::orphans, reconciliation::clear,
@@ -49,8 +49,18 @@ pub(super) fn json() -> String {
 }
 
 /// Schemas of requests, where what is optional may be left out; answers always have all of their fields.
-const REQUESTS: &[&str] =
-    &["ParentOrder", "Randomize", "SingleOrder", "ResolveOrder", "Engage", "Disengage", "Trip", "Reset", "Problem"];
+const REQUESTS: &[&str] = &[
+    "ParentOrder",
+    "Randomize",
+    "SingleOrder",
+    "ReplaceOrder",
+    "ResolveOrder",
+    "Engage",
+    "Disengage",
+    "Trip",
+    "Reset",
+    "Problem",
+];
 
 struct Finish;
 

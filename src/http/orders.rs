@@ -3,17 +3,18 @@
 use actix_web::web::{Json, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
-use tranche_actors::commands::{CancelOrder, ResolveOrder, SubmitOrder};
+use tranche_actors::commands::{CancelOrder, ReplaceOrder, ResolveOrder, SubmitOrder};
+use tranche_actors::domain::fault::FieldError;
 use tranche_actors::ports::store::AnyOrder;
 use utoipa::ToSchema;
 
-use super::documented::{ProblemDoc, ResolveOrderDoc, SingleOrderDoc};
+use super::documented::{ProblemDoc, ReplaceOrderDoc, ResolveOrderDoc, SingleOrderDoc};
 use super::fields::Fields;
 use super::plan_shapes::ParentView;
 use super::problem::Problem;
 use super::queries::{self, ListQuery};
 use super::shapes::{Items, OrderView, taken};
-use super::{Gateway, body, parents, refusals, requests};
+use super::{Gateway, body, parents, refusals, requests, terms};
 
 /// What an id names.
 #[derive(Debug, Serialize, ToSchema)]
@@ -136,6 +137,46 @@ pub(super) async fn cancel(
     let command = CancelOrder { id: id.clone(), by };
     match gateway.ask(&gateway.state.desk.cancel_order, command).await {
         Ok(order) => Ok(Json(OrderView::of(&order))),
+        Err(problem) => Err(gateway.of_other_kind(problem, &id).await),
+    }
+}
+
+/// Puts a new order in the place of a live one: with another quantity, which is the whole, or with other prices of the
+/// same type. Of a slice only prices can be changed.
+///
+/// Answers with the new order, when the broker has or after a short wait. The old one may trade first, and then the new
+/// one ends `rejected` or `canceled`. With an `Idempotency-Key`, repeating the request is safe.
+#[utoipa::path(
+    patch, path = "/api/v1/orders/{id}", tag = "orders", operation_id = "replace_order",
+    params(
+        ("id" = String, Path, description = "A client order id"),
+        ("Idempotency-Key" = Option<String>, Header, description = "1 to 128 visible ASCII characters without '|', quoted or bare"),
+    ),
+    request_body = ReplaceOrderDoc,
+    responses(
+        (status = 200, body = OrderView, description = "The order that is to take the place, as it now is"),
+        (status = "default", body = ProblemDoc, content_type = "application/problem+json", description = "Why not"),
+    )
+)]
+pub(super) async fn replace(
+    request: HttpRequest,
+    payload: Payload,
+    gateway: Gateway,
+) -> Result<Json<OrderView>, Problem> {
+    let by = body::caller(&request)?;
+    let bytes = body::read(&request, payload, &gateway).await?;
+    let fields = Fields::of_body(&bytes)?;
+    let in_header = body::idempotency_key(&request)?;
+    let id = body::order_id(&request)?;
+    let (change, in_body) = terms::replacement(fields, &id).map_err(Problem::invalid)?;
+    if in_header.is_some() && in_body.is_some() && in_header != in_body {
+        let rule = "differs from the header Idempotency-Key: send one of the two";
+        return Err(Problem::invalid(vec![FieldError::new("idempotency_key", "wrong_combination", rule)]));
+    }
+    gateway.takes_work()?;
+    let command = ReplaceOrder { id: id.clone(), request: change, by, key: in_header.or(in_body) };
+    match gateway.ask(&gateway.state.desk.replace_order, command).await {
+        Ok(replaced) => Ok(Json(OrderView::of(&replaced.order))),
         Err(problem) => Err(gateway.of_other_kind(problem, &id).await),
     }
 }

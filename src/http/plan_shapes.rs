@@ -117,8 +117,10 @@ impl PlanView {
         let number = |order: &Order| order.slice.as_ref().map_or(0, |slice| slice.slice_num);
         Self {
             head: PlanHead::of(parent),
+            // A plan is what was planned: what took the place of a slice later is not in it.
             slices: slices
                 .iter()
+                .filter(|order| order.replaces.is_none())
                 .map(|order| SliceView {
                     slice_num: number(order),
                     qty: canonical(order.qty.get()),

@@ -55,6 +55,7 @@ codes! {
     OrderIdReused = "order_id_reused", CONFLICT, "The client order id names another order";
     ParentTerminal = "parent_terminal", CONFLICT, "The parent has ended";
     NotResolvable = "not_resolvable", CONFLICT, "The order needs no word of an operator";
+    NotReplaceable = "not_replaceable", CONFLICT, "The order can't be replaced";
     AlreadyEngaged = "kill_switch_already_engaged", CONFLICT, "The kill switch is engaged already";
     NotEngaged = "kill_switch_not_engaged", CONFLICT, "The kill switch is not engaged";
     NotTripped = "circuit_breaker_not_tripped", CONFLICT, "The circuit breaker is not tripped";

@@ -7,6 +7,7 @@ use tranche_actors::commands::CommandError;
 use tranche_actors::domain::breaker::{MIN_RESET_REASON, ResetRefused};
 use tranche_actors::domain::fault::FieldError;
 use tranche_actors::domain::kill::KillState;
+use tranche_actors::domain::ledger::NotReplaceable;
 use tranche_actors::domain::names::{OrderId, Symbol};
 use tranche_actors::gate::ShutReason;
 use tranche_actors::health::{Health, Part};
@@ -42,6 +43,7 @@ pub(super) fn command(error: CommandError, health: &Health, now: DateTime<Utc>) 
             Problem::new(Code::NotResolvable, format!("an order that is {status} can't be settled by hand"))
                 .with("order_status", status.as_str())
         }
+        CommandError::NotReplaceable(why) => not_replaceable(why),
         CommandError::Conflict(detail) => Problem::new(Code::Conflict, detail),
         CommandError::AlreadyEngaged(state) => engaged(&state),
         CommandError::NotEngaged => not_engaged(health),
@@ -68,6 +70,24 @@ pub(super) fn command(error: CommandError, health: &Health, now: DateTime<Utc>) 
             "whether this was stored is not known: send the same request again, which does nothing twice",
         )
         .with("outcome", "unknown"),
+    }
+}
+
+/// An order that no other can take the place of, and what to do instead.
+fn not_replaceable(why: NotReplaceable) -> Problem {
+    let (status, advice) = match why {
+        NotReplaceable::Ended(status) => {
+            (Some(status), "read it: where it was replaced, replaced_by names the order to change")
+        }
+        NotReplaceable::NotLive(status) | NotReplaceable::Changing(status) => {
+            (Some(status), "read it, and try again once that is over")
+        }
+        NotReplaceable::TooOften => (None, "the order itself lives on"),
+    };
+    let problem = Problem::new(Code::NotReplaceable, format!("the order can't be replaced: {why}; {advice}"));
+    match status {
+        Some(status) => problem.with("order_status", status.as_str()),
+        None => problem,
     }
 }
 

@@ -12,12 +12,13 @@ use tranche_actors::domain::plan::{Schedule, Span};
 use tranche_actors::domain::policy::{CatchUp, Completion};
 use tranche_actors::domain::request::{ParentRequest, SingleRequest};
 use tranche_actors::domain::status::OperatorEnd;
-use tranche_actors::domain::terms::{Instruction, OrderType, Prices, Side, Terms, TimeInForce};
+use tranche_actors::domain::terms::{Instruction, Side};
 use tranche_actors::domain::text::BadText;
 
 use super::canonical::Canonical;
 use super::fields::{Choice, Fields};
 use super::schedules::schedule;
+use super::terms::{Menu, OF_PARENTS, OF_SINGLES, OrderTerms, spell, terms};
 
 /// Longest text for people.
 pub(super) const MAX_REASON: usize = 500;
@@ -25,21 +26,14 @@ pub(super) const MAX_REASON: usize = 500;
 /// clients and proxies resolve before anything is sent.
 const PATH_WORDS: [&str; 3] = ["slice", ".", ".."];
 
-const BUILT_TYPES: &[OrderType] = &[OrderType::Market, OrderType::Limit, OrderType::Stop, OrderType::StopLimit];
-const BUILT_TIMES: &[TimeInForce] = &[TimeInForce::Day, TimeInForce::Gtc, TimeInForce::Ioc, TimeInForce::Fok];
-
 const SIDES: Choice<Side> = Choice { all: Side::ALL, word: Side::as_str, designed: &[] };
-const ORDER_TYPES: Choice<OrderType> =
-    Choice { all: BUILT_TYPES, word: OrderType::as_str, designed: &["trailing_stop"] };
-const TIMES_IN_FORCE: Choice<TimeInForce> =
-    Choice { all: BUILT_TIMES, word: TimeInForce::as_str, designed: &["opg", "cls"] };
 const CATCH_UPS: Choice<CatchUp> = Choice { all: CatchUp::ALL, word: CatchUp::as_str, designed: &["spread"] };
 const COMPLETIONS: Choice<Completion> = Choice { all: Completion::ALL, word: Completion::as_str, designed: &["cross"] };
 const ENDS: Choice<OperatorEnd> = Choice { all: OperatorEnd::ALL, word: OperatorEnd::as_str, designed: &[] };
 
 /// The body of `POST /orders/slice`.
 pub(crate) fn parent(mut fields: Fields<'_>) -> Result<ParentRequest, Vec<FieldError>> {
-    let order = order(&mut fields);
+    let order = order(&mut fields, &OF_PARENTS);
     let schedule = schedule(&mut fields);
     let catch_up = fields.choice("catch_up", &CATCH_UPS).unwrap_or(CatchUp::Skip);
     let completion = fields.choice("completion", &COMPLETIONS);
@@ -65,9 +59,7 @@ pub(crate) fn parent(mut fields: Fields<'_>) -> Result<ParentRequest, Vec<FieldE
 
 /// The body of `POST /orders`.
 pub(crate) fn single(mut fields: Fields<'_>) -> Result<SingleRequest, Vec<FieldError>> {
-    let order = order(&mut fields);
-    fields.unsupported("trail_price");
-    fields.unsupported("trail_percent");
+    let order = order(&mut fields, &OF_SINGLES);
     let request = order.map(|order| {
         let request_hash = hash("single", &order, None);
         SingleRequest {
@@ -124,14 +116,14 @@ struct OrderFields {
     client_order_id: Option<OrderId>,
 }
 
-fn order(fields: &mut Fields<'_>) -> Option<OrderFields> {
+fn order(fields: &mut Fields<'_>, menu: &Menu) -> Option<OrderFields> {
     for name in ["symbol", "side", "qty", "order_type"] {
         fields.require(name);
     }
     let symbol = fields.name("symbol", names::symbol);
     let side = fields.choice("side", &SIDES);
     let qty = fields.qty("qty");
-    let terms = terms(fields);
+    let terms = terms(fields, menu);
     let trade_date = fields.name("trade_date", date);
     let strategy_id = or_default(fields, "strategy_id", names::client_strategy);
     let account = or_default(fields, "account", AccountName::parse);
@@ -149,51 +141,6 @@ fn order(fields: &mut Fields<'_>) -> Option<OrderFields> {
 fn instruction(symbol: Option<Symbol>, side: Option<Side>, terms: Option<OrderTerms>) -> Option<Instruction> {
     let OrderTerms { terms, time_in_force, extended_hours } = terms?;
     Some(Instruction { symbol: symbol?, side: side?, terms, time_in_force, extended_hours })
-}
-
-struct OrderTerms {
-    terms: Terms,
-    time_in_force: TimeInForce,
-    extended_hours: bool,
-}
-
-/// The type with the prices that it takes, and how long the order may live.
-fn terms(fields: &mut Fields<'_>) -> Option<OrderTerms> {
-    let order_type = fields.choice("order_type", &ORDER_TYPES);
-    let names_a_time = fields.given("time_in_force");
-    let time_in_force = fields.choice("time_in_force", &TIMES_IN_FORCE);
-    let time_in_force = if names_a_time { time_in_force } else { Some(TimeInForce::Day) };
-    if let Some(order_type) = order_type {
-        let (limit, stop) = match order_type {
-            OrderType::Market | OrderType::TrailingStop => (false, false),
-            OrderType::Limit => (true, false),
-            OrderType::Stop => (false, true),
-            OrderType::StopLimit => (true, true),
-        };
-        for (name, takes) in [("limit_price", limit), ("stop_price", stop)] {
-            match (takes, fields.given(name)) {
-                (true, false) => fields.fault(name, "missing", format!("is required of a {order_type} order")),
-                (false, true) => {
-                    fields.fault(name, "wrong_combination", format!("is not taken by a {order_type} order"));
-                }
-                (true, true) | (false, false) => {}
-            }
-        }
-    }
-    let limit = fields.price("limit_price");
-    let stop = fields.price("stop_price");
-    let extended_hours = fields.boolean("extended_hours").unwrap_or(false);
-    if let (true, Some(order_type), Some(time_in_force)) = (extended_hours, order_type, time_in_force)
-        && (order_type != OrderType::Limit || time_in_force != TimeInForce::Day)
-    {
-        let rule = "is for limit orders with time_in_force day only";
-        fields.fault("extended_hours", "wrong_combination", rule);
-    }
-    Some(OrderTerms {
-        terms: Terms::new(order_type?, Prices { limit, stop, ..Prices::default() })?,
-        time_in_force: time_in_force?,
-        extended_hours,
-    })
 }
 
 fn or_default<T>(fields: &mut Fields<'_>, name: &str, parse: fn(&str) -> Result<T, BadText>) -> Option<T> {
@@ -224,9 +171,7 @@ fn hash(kind: &str, order: &OrderFields, parent: Option<(&Schedule, CatchUp, Com
     form.put("symbol", order.instruction.symbol.as_str());
     form.put("side", order.instruction.side.as_str());
     form.decimal("qty", Some(order.qty.get()));
-    form.put("order_type", order.instruction.terms.order_type().as_str());
-    form.decimal("limit_price", order.instruction.terms.limit_price().map(Price::get));
-    form.decimal("stop_price", order.instruction.terms.stop_price().map(Price::get));
+    spell(&mut form, order.instruction.terms);
     form.put("time_in_force", order.instruction.time_in_force.as_str());
     if order.instruction.extended_hours {
         form.put("extended_hours", "true");

@@ -26,7 +26,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         at("/api/v1/orders/slice/preview", [post(parents::preview)]),
         at("/api/v1/orders/slice", [post(parents::submit)]),
         at("/api/v1/orders", [get(orders::list), post(orders::submit)]),
-        at("/api/v1/orders/{id}", [get(orders::get)]),
+        at("/api/v1/orders/{id}", [get(orders::get), patch(orders::replace)]),
         at("/api/v1/orders/{id}/slices", [get(parents::slices), delete(parents::cancel)]),
         at("/api/v1/orders/{id}/cancel", [post(orders::cancel)]),
         at("/api/v1/orders/{id}/resolve", [post(orders::resolve)]),
@@ -104,6 +104,15 @@ where
     F::Output: Responder + 'static,
 {
     (Method::POST, web::post().to(handler))
+}
+
+fn patch<F, Args>(handler: F) -> (Method, Route)
+where
+    F: Handler<Args>,
+    Args: FromRequest + 'static,
+    F::Output: Responder + 'static,
+{
+    (Method::PATCH, web::patch().to(handler))
 }
 
 fn delete<F, Args>(handler: F) -> (Method, Route)

@@ -6,7 +6,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use rust_decimal::Decimal;
 use serde::Serialize;
 use serde_json::Value;
-use tranche_actors::domain::money::{Price, canonical};
+use tranche_actors::domain::money::{Percent, Price, canonical};
 use tranche_actors::domain::order::Order;
 use tranche_actors::ports::store::LedgerEvent;
 use utoipa::ToSchema;
@@ -65,11 +65,15 @@ pub(super) struct OrderView {
     order_type: &'static str,
     limit_price: Option<String>,
     stop_price: Option<String>,
+    /// How far a trailing stop follows, as a distance.
+    trail_price: Option<String>,
+    /// The same as a share of the price, in hundredths.
+    trail_percent: Option<String>,
     #[schema(schema_with = words::time_in_force)]
     time_in_force: &'static str,
     strategy_id: String,
     account: String,
-    /// How much has traded.
+    /// How much has traded, with what the orders before it in its chain of replacements had.
     filled_qty: String,
     /// At which average price.
     filled_avg_price: Option<String>,
@@ -81,6 +85,10 @@ pub(super) struct OrderView {
     reason_code: Option<String>,
     /// The same for a person.
     error_message: Option<String>,
+    /// The order whose place it is to take.
+    replaces: Option<String>,
+    /// The last order that was to take its place: it did, where this one is `replaced`.
+    replaced_by: Option<String>,
     parent_order_id: Option<String>,
     /// The first is 0.
     slice_num: Option<u32>,
@@ -102,7 +110,7 @@ pub(super) struct OrderView {
 impl OrderView {
     /// An order as it is shown.
     pub(super) fn of(order: &Order) -> Self {
-        let terms = order.instruction.terms;
+        let (terms, prices) = (order.instruction.terms, order.instruction.terms.prices());
         let slice = order.slice.as_ref();
         Self {
             client_order_id: order.id.to_string(),
@@ -112,8 +120,10 @@ impl OrderView {
             side: order.instruction.side.as_str(),
             qty: canonical(order.qty.get()),
             order_type: terms.order_type().as_str(),
-            limit_price: decimal(terms.limit_price().map(Price::get)),
-            stop_price: decimal(terms.stop_price().map(Price::get)),
+            limit_price: decimal(prices.limit.map(Price::get)),
+            stop_price: decimal(prices.stop.map(Price::get)),
+            trail_price: decimal(prices.trail_price.map(Price::get)),
+            trail_percent: decimal(prices.trail_percent.map(Percent::get)),
             time_in_force: order.instruction.time_in_force.as_str(),
             strategy_id: order.strategy_id.to_string(),
             account: order.account.to_string(),
@@ -123,6 +133,8 @@ impl OrderView {
             attempt: order.attempt,
             reason_code: order.reason_code.clone(),
             error_message: order.error_message.clone(),
+            replaces: order.replaces.as_ref().map(|replaces| replaces.order.to_string()),
+            replaced_by: order.replaced_by.as_ref().map(ToString::to_string),
             parent_order_id: slice.map(|slice| slice.parent.to_string()),
             slice_num: slice.map(|slice| slice.slice_num),
             total_slices: slice.map(|slice| slice.total_slices),

@@ -20,6 +20,7 @@ mod fakes;
 mod letting_in;
 mod reading;
 mod reconciling;
+mod replacing;
 mod service;
 mod wrong_fields;
 

@@ -40,6 +40,16 @@ pub(super) fn time_in_force() -> Object {
     words(TimeInForce::ALL.iter().map(|word| word.as_str()))
 }
 
+/// The types that a parent's slices may have.
+pub(super) fn parent_order_type() -> Object {
+    words(super::terms::OF_PARENTS.order_types())
+}
+
+/// The times in force that a parent's slices may have.
+pub(super) fn parent_time_in_force() -> Object {
+    words(super::terms::OF_PARENTS.times_in_force())
+}
+
 pub(super) fn kill_state() -> Object {
     words(KillWord::ALL.iter().map(|word| word.as_str()).chain(["UNKNOWN"]))
 }

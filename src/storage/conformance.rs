@@ -16,6 +16,7 @@ pub(crate) mod committing;
 pub(crate) mod fixtures;
 mod memory;
 pub(crate) mod reading;
+pub(crate) mod replacing;
 pub(crate) mod reporting;
 pub(crate) mod submitting;
 pub(crate) mod switching;
@@ -118,6 +119,12 @@ macro_rules! suite {
             canceling::a_single_orders_cancel_ends_or_marks_it,
             canceling::a_cancel_is_taken_or_refused,
             canceling::a_schedules_end_marks_what_rests,
+            replacing::a_replacement_is_kept_with_its_place,
+            replacing::an_order_goes_back_when_its_replacement_is_refused,
+            replacing::a_chain_counts_once_over_transactions,
+            replacing::a_parents_cancel_meets_a_chain_whole,
+            replacing::slices_and_what_took_their_place_are_listed_by_number,
+            replacing::trails_and_auctions_come_back_as_they_were,
             committing::a_refused_write_disturbs_no_other,
             committing::a_batch_sees_what_it_wrote_before,
             committing::a_deposed_owner_writes_nothing,

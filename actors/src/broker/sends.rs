@@ -9,7 +9,7 @@ use crate::circuit_breaker::BrokerAnswered;
 use crate::domain::ledger::{Applied, Refusal, Report, Write};
 use crate::domain::order::Order;
 use crate::domain::status::{OrderStatus, OwnEnd};
-use crate::domain::venue::VenueOrder;
+use crate::domain::venue::{NewOrder, VenueOrder};
 use crate::doubt::Doubtful;
 use crate::gate::{Gate, InFlight, Verdict};
 use crate::persistence::{Lane, Persist, persist_surely};
@@ -104,7 +104,7 @@ impl Broker {
 
     fn claimed(&mut self, due: Due, result: Result<Applied, Refusal>, began: Duration, ctx: &mut Context<Self>) {
         self.queued.remove(&due.id);
-        let order = match result.map(|mut applied| applied.orders.pop()) {
+        let order = match result.map(|applied| applied.order(&due.id).cloned()) {
             Ok(Some(order)) => order,
             Ok(None) => return,
             Err(refusal) => {
@@ -143,6 +143,7 @@ impl Broker {
     fn record(&mut self, due: Due, order: Order, sent: Sent, ctx: &mut Context<Self>) {
         let (id, attempt) = (order.id.clone(), order.attempt);
         self.note_answer(&sent, ctx);
+        let is_answered = matches!(sent, Sent::Answered(_) | Sent::Failed(SubmitError::Rejected(_)));
         let never_left = |reason: &'static str, detail: String, tries| Write::NeverLeft {
             id: id.clone(),
             attempt,
@@ -178,7 +179,13 @@ impl Broker {
         ctx.spawn(recorded.into_actor(self).map(move |mut results, act, ctx| {
             act.sending.remove(&due.id);
             match results.pop() {
-                Some(Ok(applied)) => act.follow_up(due, applied, ctx),
+                Some(Ok(applied)) => {
+                    act.settled(&applied.orders);
+                    if is_answered {
+                        act.watch_replaced(&order, ctx);
+                    }
+                    act.follow_up(due, &applied, ctx);
+                }
                 Some(Err(refusal)) => {
                     // An event of the venue, or an operator, was faster; or the venue has something else of this id.
                     tracing::info!(client_order_id = %due.id, %refusal, "the outcome of a send was not taken");
@@ -194,8 +201,8 @@ impl Broker {
     }
 
     /// After the outcome is durable: back into the queue, on to the look-ups, or done.
-    fn follow_up(&mut self, due: Due, mut applied: Applied, ctx: &mut Context<Self>) {
-        let Some(order) = applied.orders.pop() else { return };
+    fn follow_up(&mut self, due: Due, applied: &Applied, ctx: &mut Context<Self>) {
+        let Some(order) = applied.order(&due.id) else { return };
         match order.status {
             OrderStatus::PendingNew => {
                 self.doubtful.remove(&order.id);
@@ -205,13 +212,13 @@ impl Broker {
                     Duration::from_millis(20)
                 };
                 // It stays in our hands: a comparison of the books that saw it claimed must not take it for forgotten.
-                self.queued.insert(order.id);
+                self.queued.insert(order.id.clone());
                 ctx.run_later(wait, move |act, ctx| {
                     act.requeue(due);
                     act.pump(ctx);
                 });
             }
-            OrderStatus::SubmittedUnconfirmed => self.doubt(&order, due),
+            OrderStatus::SubmittedUnconfirmed => self.doubt(order, due),
             OrderStatus::Submitting
             | OrderStatus::Submitted
             | OrderStatus::Accepted
@@ -276,6 +283,14 @@ struct Limits {
     timeout: Duration,
 }
 
+/// The one call that puts a new order before the venue.
+async fn hand_over(world: &World, order: &Order, new: &NewOrder) -> Result<VenueOrder, SubmitError> {
+    match &order.replaces {
+        None => world.venue.submit(new).await,
+        Some(replaces) => world.venue.replace(&replaces.broker_order_id, new).await,
+    }
+}
+
 /// Sends one claimed order: enters the in-flight set, *then* checks claim and gate, then hands it to the venue.
 ///
 /// Whoever engages the switch sees the order in the in-flight set or among the doubtful: it is doubtful from before its
@@ -303,7 +318,7 @@ async fn send(
     doubtful.insert(&order.id);
     let sent = tokio::select! {
         biased;
-        answer = world.venue.submit(&new_order) => match answer {
+        answer = hand_over(&world, &order, &new_order) => match answer {
             Ok(venue) => Sent::Answered(Box::new(venue)),
             Err(error) => Sent::Failed(error),
         },

@@ -112,8 +112,10 @@ impl Broker {
         let declared = async move { persist_surely(&line, vec![write]).await.pop() };
         ctx.spawn(declared.into_actor(self).map(move |result, act, ctx| {
             act.sending.remove(&due.id);
-            match result.map(|result| result.map(|mut applied| applied.orders.pop())) {
-                Some(Ok(Some(order))) => act.doubt(&order, due),
+            match result.map(|result| result.map(|applied| applied.order(&due.id).cloned())) {
+                Some(Ok(Some(order))) if order.status == OrderStatus::SubmittedUnconfirmed => act.doubt(&order, due),
+                // What it was to replace had ended, and it with that.
+                Some(Ok(Some(order))) => act.settled(&[order]),
                 Some(Ok(None) | Err(_)) | None => act.read_again(due, ctx),
             }
         }));
@@ -189,7 +191,12 @@ impl Broker {
         let (line, id) = (self.lines.persist.clone(), id.clone());
         let recorded = async move { persist_surely(&line, vec![write]).await.pop() };
         ctx.spawn(recorded.into_actor(self).map(move |result, act, ctx| match result {
-            Some(Ok(applied)) => act.settled(&applied.orders),
+            Some(Ok(applied)) => {
+                act.settled(&applied.orders);
+                if let Some(order) = applied.order(&id) {
+                    act.watch_replaced(order, ctx);
+                }
+            }
             Some(Err(refusal)) => {
                 tracing::error!(client_order_id = %id, %refusal, "the venue's order of this id can't be adopted");
                 act.ask_later(&id);

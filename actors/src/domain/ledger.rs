@@ -14,11 +14,13 @@ use thiserror::Error;
 
 use super::breaker::BreakerState;
 use super::kill::KillState;
+use super::money::Qty;
 use super::names::{BrokerOrderId, Caller, IdempotencyKey, OrderId, Symbol};
-use super::order::Order;
+use super::order::{Order, Origin};
 use super::parent::{Benchmark, Parent};
 use super::reconciliation::{CauseId, CauseKind};
 use super::status::{IllegalTransition, OperatorEnd, OrderStatus, OwnEnd};
+use super::terms::Terms;
 use super::text::words;
 use super::venue::{Execution, VenueOrder, VenueWords};
 
@@ -28,6 +30,7 @@ mod books;
 mod cancels;
 mod children;
 mod findings;
+mod replacing;
 mod reports;
 mod submissions;
 
@@ -36,6 +39,8 @@ mod submissions;
 pub enum Write {
     /// A parent with its plan, or a single order.
     Submit(Box<Submission>),
+    /// Another order is to take the place of a live one.
+    Replace(Box<Replacement>),
     /// An order is about to be sent.
     Claim {
         /// The order.
@@ -221,6 +226,19 @@ pub enum Submission {
     Single(Order),
 }
 
+/// What is to take the place of a live order. The rest stays as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replacement {
+    /// The live order.
+    pub order: OrderId,
+    /// The new quantity: the whole, what has traded included.
+    pub qty: Qty,
+    /// The new prices, of the same type.
+    pub terms: Terms,
+    /// Who asks.
+    pub origin: Origin,
+}
+
 /// A venue's view of one of our orders.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
@@ -276,6 +294,8 @@ words!(
         CancelRequested = "cancel_requested",
         CancelTaken = "cancel_taken",
         CancelRefused = "cancel_refused",
+        ReplaceRequested = "replace_requested",
+        ReplaceEnded = "replace_ended",
         ScheduleEnded = "schedule_ended",
         Resolved = "resolved",
         Quarantined = "quarantined",
@@ -306,7 +326,8 @@ pub struct Event {
 /// What a batch of writes speaks of, and so what a store has to load first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Keys {
-    /// Orders, singles and slices; the parents of these slices and the positions of these orders belong to it.
+    /// Orders, singles and slices; the parents of these slices and the positions of these orders belong to it. Of every
+    /// order that is loaded, for whatever reason, its whole chain is needed.
     pub orders: BTreeSet<OrderId>,
     /// Parents.
     pub parents: BTreeSet<OrderId>,
@@ -316,7 +337,7 @@ pub struct Keys {
     pub callers_keys: BTreeSet<(Caller, IdempotencyKey)>,
     /// Orders at the venue whose executions and positions are needed.
     pub executions_of: BTreeSet<BrokerOrderId>,
-    /// Orders whose positions are needed.
+    /// Orders whose positions are needed, and the executions of their whole chains.
     pub positions_of: BTreeSet<OrderId>,
     /// Whether the causes of quarantine that nobody has cleared are needed.
     pub quarantine: bool,
@@ -330,6 +351,11 @@ impl Write {
         match self {
             Self::Submit(submission) => {
                 submission.add_keys(keys);
+                keys.quarantine = true;
+            }
+            Self::Replace(replacement) => {
+                keys.orders.insert(replacement.order.clone());
+                keys.callers_keys.extend(replacement.origin.named());
                 keys.quarantine = true;
             }
             Self::Claim { id, .. } => {
@@ -384,9 +410,7 @@ impl Submission {
         };
         keys.orders.insert(id.clone());
         keys.parents.insert(id.clone());
-        if let Some((caller, Some(key))) = origin.map(|origin| (&origin.caller, &origin.key)) {
-            keys.callers_keys.insert((caller.clone(), key.clone()));
-        }
+        keys.callers_keys.extend(origin.and_then(Origin::named));
     }
 }
 
@@ -395,10 +419,18 @@ impl Submission {
 pub struct Applied {
     /// What happened.
     pub outcome: Outcome,
-    /// The orders that changed, as they are now.
+    /// The orders that changed, as they are now: first the one that the write is about, behind it others of its chain.
     pub orders: Vec<Order>,
     /// The parents that changed, as they are now.
     pub parents: Vec<Parent>,
+}
+
+impl Applied {
+    /// The order of that id, if it changed.
+    #[must_use]
+    pub fn order(&self, id: &OrderId) -> Option<&Order> {
+        self.orders.iter().find(|order| order.id == *id)
+    }
 }
 
 /// What happened.
@@ -432,6 +464,26 @@ pub struct CancelCounts {
     pub in_flight: u32,
 }
 
+/// Why an order can't be replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum NotReplaceable {
+    /// It has ended.
+    #[error("it is {0}")]
+    Ended(OrderStatus),
+    /// The venue doesn't have it yet, or whether it has is not known.
+    #[error("the broker has not taken it yet: it is {0}")]
+    NotLive(OrderStatus),
+    /// It is being replaced, or cancelled.
+    #[error("another change of it is under way: it is {0}")]
+    Changing(OrderStatus),
+    /// No more replacements in this chain.
+    #[error("it was replaced {MAX_REPLACEMENTS} times: cancel it, and send a new order")]
+    TooOften,
+}
+
+/// Most orders that may be meant to take the place of one, one after the other.
+pub const MAX_REPLACEMENTS: u32 = 500;
+
 /// Why a write took no effect. It changed nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Refusal {
@@ -441,6 +493,9 @@ pub enum Refusal {
     /// What the write builds on is no longer so: somebody else was faster.
     #[error("the order moved on: {0}")]
     GuardLost(&'static str),
+    /// It can't be replaced, or not so.
+    #[error("the order can't be replaced: {0}")]
+    NotReplaceable(NotReplaceable),
     /// The status can't take it.
     #[error(transparent)]
     Illegal(#[from] IllegalTransition),
@@ -453,6 +508,9 @@ pub enum Refusal {
     /// What an operator says of an order doesn't fit it.
     #[error("filled_qty {0}")]
     Unfitting(&'static str),
+    /// The new quantity doesn't fit what has traded.
+    #[error("qty {0}")]
+    UnfittingQty(&'static str),
     /// The idempotency key named another request.
     #[error("the idempotency key was used for another request")]
     KeyReused,

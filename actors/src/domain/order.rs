@@ -20,6 +20,14 @@ pub struct Origin {
     pub request_hash: String,
 }
 
+impl Origin {
+    /// Caller and key, where there is a key.
+    #[must_use]
+    pub fn named(&self) -> Option<(Caller, IdempotencyKey)> {
+        Some((self.caller.clone(), self.key.clone()?))
+    }
+}
+
 /// A slice's place in its parent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SliceOf {
@@ -31,6 +39,21 @@ pub struct SliceOf {
     pub slice_num: u32,
     /// How many slices the plan has.
     pub total_slices: u32,
+}
+
+/// The order whose place another one is to take at the venue.
+///
+/// An order and all that were ever to take its place are a chain. It counts once: see [`Chain`](super::chain::Chain).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replaces {
+    /// The order itself.
+    pub order: OrderId,
+    /// The venue's id of it.
+    pub broker_order_id: BrokerOrderId,
+    /// The first order of the chain.
+    pub first: OrderId,
+    /// Which replacement in the chain this is, from 1.
+    pub number: u32,
 }
 
 /// A child or a single order.
@@ -48,6 +71,10 @@ pub struct Order {
     pub qty: Qty,
     /// Its place in a parent; `None` for a single order.
     pub slice: Option<SliceOf>,
+    /// The order whose place it is to take.
+    pub replaces: Option<Replaces>,
+    /// The last order that was to take its place.
+    pub replaced_by: Option<OrderId>,
     /// When it is due.
     pub scheduled_time: DateTime<Utc>,
     /// Where it stands.
@@ -68,7 +95,7 @@ pub struct Order {
     pub cancel_requested_at: Option<DateTime<Utc>>,
     /// The venue refused its id as a duplicate, so it can't be absent.
     pub at_venue: bool,
-    /// How much has traded.
+    /// How much has traded, the orders before it in its chain included: its quantity is the whole.
     pub filled_qty: Decimal,
     /// What that cost: quantity times price, without fees.
     pub filled_cost: Decimal,
@@ -76,7 +103,7 @@ pub struct Order {
     pub reason_code: Option<String>,
     /// The same for a person.
     pub error_message: Option<String>,
-    /// Who asked for it; `None` for a slice, whose parent knows.
+    /// Who asked for it; `None` for a slice, whose parent knows. A replacement says it in any case.
     pub origin: Option<Origin>,
     /// When it became durable.
     pub created_at: DateTime<Utc>,
@@ -98,7 +125,54 @@ impl Order {
     /// Whether the venue's order of this id is the one that we sent.
     #[must_use]
     pub fn is_what_we_sent(&self, venue: &VenueOrder) -> bool {
-        self.attempt > 0 && self.instruction == venue.instruction && self.qty == venue.qty
+        let place = |replaces: &Replaces| venue.replaces.as_ref().is_none_or(|id| *id == replaces.broker_order_id);
+        self.attempt > 0
+            && self.instruction == venue.instruction
+            && self.qty == venue.qty
+            && self.replaces.as_ref().is_none_or(place)
+    }
+
+    /// The first order of its chain: itself, where it replaces none.
+    #[must_use]
+    pub fn chain(&self) -> &OrderId {
+        self.replaces.as_ref().map_or(&self.id, |replaces| &replaces.first)
+    }
+
+    /// Its place in its chain: 0 for the first.
+    #[must_use]
+    pub fn place(&self) -> u32 {
+        self.replaces.as_ref().map_or(0, |replaces| replaces.number)
+    }
+
+    /// Whether its chain has other orders.
+    #[must_use]
+    pub const fn is_chained(&self) -> bool {
+        self.replaces.is_some() || self.replaced_by.is_some()
+    }
+
+    /// The same order as one that nothing has happened to yet.
+    #[must_use]
+    pub fn as_new(self, at: DateTime<Utc>) -> Self {
+        Self {
+            status: OrderStatus::PendingNew,
+            venue_status: None,
+            broker_order_id: None,
+            attempt: 0,
+            tries: 0,
+            claimed_at: None,
+            absent_at: None,
+            cancel_requested_at: None,
+            at_venue: false,
+            filled_qty: Decimal::ZERO,
+            filled_cost: Decimal::ZERO,
+            reason_code: None,
+            error_message: None,
+            created_at: at,
+            updated_at: at,
+            submitted_at: None,
+            terminal_at: None,
+            ..self
+        }
     }
 
     /// The average price of what has traded.

@@ -3,6 +3,8 @@
 use chrono::{DateTime, NaiveDate, Utc};
 use rust_decimal::Decimal;
 
+use super::chain::{self, Chain};
+use super::fills::Filled;
 use super::liquidity::Liquidity;
 use super::money::{Qty, average};
 use super::names::{AccountName, OrderId, StrategyId};
@@ -81,20 +83,37 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// What one child adds.
+    /// What one child adds, where nothing was ever to take its place.
     #[must_use]
     pub fn of(child: &Order) -> Self {
-        let mut progress = Self { filled_qty: child.filled_qty, filled_cost: child.filled_cost, ..Self::default() };
-        let leaves = child.leaves();
-        match child.status.share() {
+        let filled = Filled { qty: child.filled_qty, cost: child.filled_cost };
+        Self::with(filled, child.status.share(), child.leaves(), child.status)
+    }
+
+    /// What a chain adds: it counts once.
+    #[must_use]
+    pub fn of_chain(chain: &Chain<'_>) -> Self {
+        Self::with(chain.filled(), chain.share(), chain.leaves(), chain.outcome())
+    }
+
+    /// What all of these add, chain by chain.
+    #[must_use]
+    pub fn of_all<'a>(children: impl IntoIterator<Item = &'a Order>) -> Self {
+        let chains = chain::chains(children);
+        chains.iter().fold(Self::default(), |sum, chain| sum.moved(Self::default(), Self::of_chain(chain)))
+    }
+
+    fn with(filled: Filled, share: Share, leaves: Decimal, outcome: OrderStatus) -> Self {
+        let mut progress = Self { filled_qty: filled.qty, filled_cost: filled.cost, ..Self::default() };
+        match share {
             Share::Pending => progress.pending_qty = leaves,
             Share::Unknown => progress.unknown_qty = leaves,
             Share::Working => progress.working_qty = leaves,
             Share::Unexecuted => progress.unexecuted_qty = leaves,
         }
-        progress.open = u32::from(!child.status.is_terminal());
-        progress.rejected = u32::from(child.status == OrderStatus::Rejected);
-        progress.failed = u32::from(child.status == OrderStatus::Failed);
+        progress.open = u32::from(share != Share::Unexecuted);
+        progress.rejected = u32::from(outcome == OrderStatus::Rejected);
+        progress.failed = u32::from(outcome == OrderStatus::Failed);
         progress
     }
 

@@ -8,6 +8,7 @@ use rust_decimal::Decimal;
 use super::calendar::{Hours, MarketCalendar};
 use super::fault::FieldError;
 use super::ids::{self, IdScope};
+use super::ledger::Replacement;
 use super::liquidity::{Liquidity, Volume};
 use super::money::{Price, Qty, canonical};
 use super::names::{AccountName, Caller, IdempotencyKey, OrderId, StrategyId, Symbol};
@@ -16,7 +17,7 @@ use super::parent::{Benchmark, Parent, ParentStatus, Progress};
 use super::plan::{Plan, PlannedSlice, Schedule};
 use super::policy::{CatchUp, Completion};
 use super::status::OrderStatus;
-use super::terms::{Instruction, Instrument};
+use super::terms::{Instruction, Instrument, Prices, Terms};
 
 /// A TWAP parent as a client asks for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,6 +59,17 @@ pub struct SingleRequest {
     pub account: AccountName,
     /// The client's own id for it.
     pub client_order_id: Option<OrderId>,
+    /// A hash of all that was asked.
+    pub request_hash: String,
+}
+
+/// The change of a live order as a client asks for it; what is `None` stays as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReplaceRequest {
+    /// The new quantity: the whole, what has traded included.
+    pub qty: Option<Qty>,
+    /// The new prices.
+    pub prices: Prices,
     /// A hash of all that was asked.
     pub request_hash: String,
 }
@@ -123,8 +135,10 @@ impl PlanRules {
                 faults.push(FieldError::new(field, "off_tick", message));
             }
         };
-        on_tick("limit_price", instruction.terms.limit_price());
-        on_tick("stop_price", instruction.terms.stop_price());
+        let prices = instruction.terms.prices();
+        on_tick("limit_price", prices.limit);
+        on_tick("stop_price", prices.stop);
+        on_tick("trail_price", prices.trail_price);
         faults
     }
 }
@@ -302,6 +316,58 @@ impl SingleRequest {
     }
 }
 
+impl ReplaceRequest {
+    /// What is to take the place of a live order.
+    ///
+    /// # Errors
+    /// The fields that make it impossible.
+    pub fn replacement(&self, live: &Order, rules: &PlanRules, asked: &Asked) -> Result<Replacement, Vec<FieldError>> {
+        let (mut faults, was) = (Vec::new(), live.instruction.terms);
+        let (old, new) = (was.prices(), self.prices);
+        let order_type = was.order_type();
+        let mut takes = |field: &str, is_given: bool, has: bool| {
+            if is_given && !has {
+                let message = format!("is not taken by this {order_type} order");
+                faults.push(FieldError::new(field, "wrong_combination", message));
+            }
+        };
+        takes("limit_price", new.limit.is_some(), old.limit.is_some());
+        takes("stop_price", new.stop.is_some(), old.stop.is_some());
+        takes("trail_price", new.trail_price.is_some(), old.trail_price.is_some());
+        takes("trail_percent", new.trail_percent.is_some(), old.trail_percent.is_some());
+        if live.slice.is_some() && self.qty.is_some() {
+            let message = "of a slice is its parent's to say: only prices of a slice can be changed";
+            faults.push(FieldError::new("qty", "wrong_combination", message));
+        }
+        let prices = Prices {
+            limit: new.limit.or(old.limit),
+            stop: new.stop.or(old.stop),
+            trail_price: new.trail_price.or(old.trail_price),
+            trail_percent: new.trail_percent.or(old.trail_percent),
+        };
+        let Some(terms) = Terms::new(order_type, prices).filter(|_| faults.is_empty()) else {
+            return Err(faults);
+        };
+        let qty = self.qty.unwrap_or(live.qty);
+        let instruction = Instruction { terms, ..live.instruction.clone() };
+        faults.extend(rules.check(&instruction, qty, &live.account));
+        if (terms, qty) == (was, live.qty) {
+            let message = "nothing would change: give a quantity or a price that is not the order's already";
+            faults.push(FieldError::new("body", "unchanged", message));
+        }
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        Ok(Replacement { order: live.id.clone(), qty, terms, origin: asked.origin(&self.request_hash) })
+    }
+
+    /// Who asks for it, and how a repetition is known.
+    #[must_use]
+    pub fn origin(&self, asked: &Asked) -> Origin {
+        asked.origin(&self.request_hash)
+    }
+}
+
 fn date_fault(trade_date: Option<NaiveDate>, at: DateTime<Utc>) -> Vec<FieldError> {
     let is_far = trade_date.is_some_and(|date| (date - at.date_naive()).num_days().abs() > 1);
     let message = "must lie within a day of today (UTC)";
@@ -334,6 +400,8 @@ fn new_order(
         instruction: instruction.clone(),
         qty,
         slice: None,
+        replaces: None,
+        replaced_by: None,
         scheduled_time: at,
         status: OrderStatus::PendingNew,
         venue_status: None,

@@ -108,6 +108,8 @@ pub enum OrderEvent {
     },
     /// The venue took our request to cancel.
     CancelTaken,
+    /// Another order is to take its place.
+    ReplaceAsked,
     /// The venue refused our request to cancel or to replace, and the order lives on.
     ChangeRefused {
         /// Whether anything has traded.
@@ -177,9 +179,11 @@ impl OrderStatus {
                 | S::BlockedRisk,
                 E::Venue { status, traded },
             ) => Ok(self.follow(status, traded)),
-            (S::Submitted | S::Accepted | S::PartiallyFilled | S::PendingCancel, E::CancelTaken) => {
-                Ok(S::PendingCancel)
-            }
+            (
+                S::Submitted | S::Accepted | S::PartiallyFilled | S::PendingCancel | S::PendingReplace,
+                E::CancelTaken,
+            ) => Ok(S::PendingCancel),
+            (S::Submitted | S::Accepted | S::PartiallyFilled, E::ReplaceAsked) => Ok(S::PendingReplace),
             (S::PendingCancel | S::PendingReplace, E::ChangeRefused { traded }) => Ok(live(traded)),
             (
                 S::Submitting
@@ -258,7 +262,6 @@ impl OrderStatus {
                 S::PendingNew
                 | S::Submitting
                 | S::SubmittedUnconfirmed
-                | S::PendingReplace
                 | S::Filled
                 | S::Canceled
                 | S::Expired
@@ -269,8 +272,9 @@ impl OrderStatus {
                 | S::BlockedCircuitBreaker
                 | S::BlockedRisk
                 | S::DryRun,
-                E::CancelTaken,
+                E::CancelTaken | E::ReplaceAsked,
             )
+            | (S::PendingCancel | S::PendingReplace, E::ReplaceAsked)
             | (
                 S::PendingNew
                 | S::Submitting
@@ -410,6 +414,7 @@ mod tests {
             OrderEvent::OutcomeUnknown,
             OrderEvent::Refused,
             OrderEvent::CancelTaken,
+            OrderEvent::ReplaceAsked,
             OrderEvent::ChangeRefused { traded: false },
             OrderEvent::ChangeRefused { traded: true },
         ];
@@ -448,6 +453,9 @@ mod tests {
                 ![S::PendingNew, S::DryRun].contains(&from) && status.is_terminal() == to.is_terminal()
             }
             OrderEvent::CancelTaken => from.share() == Share::Working && to == S::PendingCancel,
+            OrderEvent::ReplaceAsked => {
+                [S::Submitted, S::Accepted, S::PartiallyFilled].contains(&from) && to == S::PendingReplace
+            }
             OrderEvent::ChangeRefused { .. } => {
                 [S::PendingCancel, S::PendingReplace].contains(&from) && [S::Accepted, S::PartiallyFilled].contains(&to)
             }
@@ -467,5 +475,7 @@ mod tests {
         assert_eq!(OrderStatus::PendingCancel.apply(accepted), Ok(OrderStatus::PendingCancel));
         let refused = OrderEvent::ChangeRefused { traded: true };
         assert_eq!(OrderStatus::PendingCancel.apply(refused), Ok(OrderStatus::PartiallyFilled));
+        assert_eq!(OrderStatus::PendingReplace.apply(accepted), Ok(OrderStatus::PendingReplace));
+        assert_eq!(OrderStatus::PendingReplace.apply(OrderEvent::CancelTaken), Ok(OrderStatus::PendingCancel));
     }
 }

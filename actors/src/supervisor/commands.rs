@@ -8,8 +8,8 @@ use tokio::sync::oneshot;
 use super::Supervisor;
 use crate::broker::{CancelMarked, Due, dispatch};
 use crate::commands::{
-    CancelOrder, CancelParent, CanceledParent, ClearCause, ClearedCause, CommandError, CompareNow, Disengage, Reset,
-    ResolveOrder, SubmitOrder, SubmitParent, SubmittedOrder, SubmittedParent, Trip,
+    CancelOrder, CancelParent, CanceledParent, ClearCause, ClearedCause, CommandError, CompareNow, Disengage,
+    ReplaceOrder, ReplacedOrder, Reset, ResolveOrder, SubmitOrder, SubmitParent, SubmittedOrder, SubmittedParent, Trip,
 };
 use crate::domain::breaker::BreakerState;
 use crate::domain::calendar::Hours;
@@ -110,6 +110,38 @@ impl Handler<SubmitOrder> for Supervisor {
                 .into_actor(self)
                 .map(|submitted, act, ctx| act.send_single(submitted, ctx))
                 .then(|waiting, act, _| waiting.into_actor(act)),
+        )
+    }
+}
+
+impl Handler<ReplaceOrder> for Supervisor {
+    type Result = ResponseActFuture<Self, Result<ReplacedOrder, CommandError>>;
+
+    fn handle(&mut self, replace: ReplaceOrder, _: &mut Self::Context) -> Self::Result {
+        let asked = Asked { by: replace.by, key: replace.key, at: self.world.clock.now() };
+        let (intake, rules) = (self.intake(), self.tuning.plan_rules.clone());
+        let replaced = async move {
+            let origin = replace.request.origin(&asked);
+            if let Some(AnyOrder::Order(first)) = intake.keyed(&origin).await? {
+                return Ok(SubmittedOrder { replayed: true, order: *first });
+            }
+            let live = match intake.world.store.order(&replace.id).await.map_err(unreadable)? {
+                Some(AnyOrder::Order(live)) => live,
+                Some(AnyOrder::Parent(_)) | None => return Err(CommandError::NotFound),
+            };
+            let replacement = replace.request.replacement(&live, &rules, &asked).map_err(CommandError::Invalid)?;
+            intake.objection(Ok(()), false).map_or(Ok(()), Err)?;
+            let applied = intake.write(Write::Replace(Box::new(replacement))).await?;
+            let replayed = applied.outcome == Outcome::Replayed;
+            let order = applied.orders.into_iter().next().ok_or(CommandError::OutcomeUnknown)?;
+            Ok(SubmittedOrder { replayed, order })
+        };
+        Box::pin(
+            replaced
+                .into_actor(self)
+                .map(|replaced, act, ctx| act.send_single(replaced, ctx))
+                .then(|waiting, act, _| waiting.into_actor(act))
+                .map(|sent, _, _| sent.map(|SubmittedOrder { replayed, order }| ReplacedOrder { replayed, order })),
         )
     }
 }
@@ -258,22 +290,24 @@ struct Intake {
 impl Intake {
     /// What this request named before: its key first, then its id.
     async fn first(&self, id: &OrderId, origin: &Origin) -> Result<Option<AnyOrder>, CommandError> {
-        let keyed = match &origin.key {
-            Some(key) => self.world.store.by_key(&origin.caller, key).await.map_err(unreadable)?,
-            None => None,
-        };
-        let (found, reused) = match keyed {
-            Some(found) => (found, CommandError::KeyReused),
-            None => match self.world.store.order(id).await.map_err(unreadable)? {
-                Some(found) => (found, CommandError::IdReused),
-                None => return Ok(None),
-            },
-        };
-        let first = match &found {
-            AnyOrder::Parent(parent) => Some(&parent.origin),
-            AnyOrder::Order(order) => order.origin.as_ref(),
-        };
-        if first.is_some_and(|first| first.is_repeated_by(origin)) { Ok(Some(found)) } else { Err(reused) }
+        if let Some(found) = self.keyed(origin).await? {
+            return Ok(Some(found));
+        }
+        match self.world.store.order(id).await.map_err(unreadable)? {
+            Some(found) if repeats(&found, origin) => Ok(Some(found)),
+            Some(_) => Err(CommandError::IdReused),
+            None => Ok(None),
+        }
+    }
+
+    /// What the key of this request named before.
+    async fn keyed(&self, origin: &Origin) -> Result<Option<AnyOrder>, CommandError> {
+        let Some(key) = &origin.key else { return Ok(None) };
+        match self.world.store.by_key(&origin.caller, key).await.map_err(unreadable)? {
+            Some(found) if repeats(&found, origin) => Ok(Some(found)),
+            Some(_) => Err(CommandError::KeyReused),
+            None => Ok(None),
+        }
     }
 
     /// The parent as it now is, with its slices.
@@ -336,6 +370,15 @@ impl Intake {
     }
 }
 
+/// Whether what was found is what this request asks for.
+fn repeats(found: &AnyOrder, origin: &Origin) -> bool {
+    let first = match found {
+        AnyOrder::Parent(parent) => Some(&parent.origin),
+        AnyOrder::Order(order) => order.origin.as_ref(),
+    };
+    first.is_some_and(|first| first.is_repeated_by(origin))
+}
+
 fn replayed_order(first: AnyOrder) -> Result<SubmittedOrder, CommandError> {
     match first {
         AnyOrder::Order(order) => Ok(SubmittedOrder { replayed: true, order: *order }),
@@ -354,6 +397,8 @@ fn refused(refusal: Refusal) -> CommandError {
         Refusal::ParentTerminal => CommandError::ParentTerminal,
         Refusal::NotResolvable(status) => CommandError::NotResolvable(status),
         Refusal::Unfitting(rule) => CommandError::Invalid(vec![FieldError::new("filled_qty", "does_not_fit", rule)]),
+        Refusal::UnfittingQty(rule) => CommandError::Invalid(vec![FieldError::new("qty", "does_not_fit", rule)]),
+        Refusal::NotReplaceable(why) => CommandError::NotReplaceable(why),
         Refusal::KeyReused => CommandError::KeyReused,
         Refusal::IdReused => CommandError::IdReused,
         Refusal::Quarantined => CommandError::Quarantined,
@@ -391,14 +436,16 @@ impl Supervisor {
     ) -> impl Future<Output = Result<SubmittedOrder, CommandError>> + use<> {
         let mut answered = None;
         if let Ok(SubmittedOrder { replayed: false, order }) = &submitted {
-            metrics::counter!("tranche_single_orders_total").increment(1);
+            let counted =
+                if order.replaces.is_some() { "tranche_replacements_total" } else { "tranche_single_orders_total" };
+            metrics::counter!(counted).increment(1);
             let (waiting, venue) = oneshot::channel();
             self.waiting.entry(order.id.clone()).or_default().push(waiting);
             answered = Some((venue, order.id.clone()));
             let grace = self.tuning.single_grace;
             let due = Due {
                 id: order.id.clone(),
-                plan_version: None,
+                plan_version: order.slice.as_ref().map(|slice| slice.plan_version),
                 due: order.scheduled_time,
                 latest: order.scheduled_time + grace,
                 hours: Hours::of(&order.instruction),

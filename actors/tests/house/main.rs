@@ -22,6 +22,7 @@ mod drains;
 mod fills;
 mod kills;
 mod releases;
+mod replacements;
 mod retries;
 mod sessions;
 mod troubles;

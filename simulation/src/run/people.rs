@@ -460,6 +460,7 @@ fn is_for_now(error: &CommandError, request: &Request) -> bool {
         | CommandError::IdReused
         | CommandError::ParentTerminal
         | CommandError::NotResolvable(_)
+        | CommandError::NotReplaceable(_)
         | CommandError::AlreadyEngaged(_)
         | CommandError::NotEngaged
         | CommandError::Reset(_)

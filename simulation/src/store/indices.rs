@@ -22,6 +22,8 @@ pub(super) struct Indices {
     /// Orders that have not ended, by status. What has ended is most of the table, and no list of it is short.
     live: BTreeMap<OrderStatus, Places>,
     live_parents: BTreeMap<ParentStatus, Places>,
+    /// By the first order of a chain, those that were to take its place.
+    replacements: BTreeMap<OrderId, Places>,
     /// Asked by id alone, and never gone through.
     events: HashMap<OrderId, Vec<Place>>,
 }
@@ -51,6 +53,9 @@ impl Indices {
                 return;
             }
             set(self.live.entry(before.status).or_default(), place, false);
+        }
+        if let (None, Some(replaces)) = (before, &after.replaces) {
+            self.replacements.entry(replaces.first.clone()).or_default().insert(place);
         }
         let is_open = !after.status.is_terminal();
         if is_open {
@@ -120,6 +125,11 @@ impl Indices {
     /// A parent's slices before a place, the newest first.
     pub(super) fn children(&self, parent: &OrderId, end: Place) -> impl Iterator<Item = Place> {
         newest_first(self.children.get(parent).map(|children| &children.by_place), end)
+    }
+
+    /// Where the orders stand that were to take the place of one, or of one another.
+    pub(super) fn replacements(&self, first: &OrderId) -> impl Iterator<Item = Place> {
+        self.replacements.get(first).into_iter().flat_map(|places| places.iter().copied())
     }
 
     /// A parent's slices by number.

@@ -54,10 +54,20 @@ impl Ledger {
                 take_order(order, &mut books, &mut parents);
             }
         }
+        let chained = books.orders.values().filter(|order| order.is_chained());
+        for first in chained.map(|order| order.chain().clone()).collect::<BTreeSet<_>>() {
+            for order in self.chain(&first) {
+                take_order(order, &mut books, &mut parents);
+            }
+        }
         for parent in parents.iter().filter_map(|id| self.parent(id)) {
             books.parents.insert(parent.id.clone(), parent.clone());
         }
-        for id in &keys.executions_of {
+        let mut executions_of = keys.executions_of;
+        for order in keys.positions_of.iter().filter_map(|id| self.order(id)).filter(|order| order.is_chained()) {
+            executions_of.extend(self.chain(order.chain()).filter_map(|order| order.broker_order_id.clone()));
+        }
+        for id in &executions_of {
             let of_it = self.executions.range((id.clone(), Decimal::MIN)..).take_while(|((order, _), _)| order == id);
             books.executions.extend(of_it.map(|(key, (_, execution))| (key.clone(), execution.clone())));
         }
@@ -90,7 +100,8 @@ impl Ledger {
         }
     }
 
-    /// An id names one order of any kind; a slice has a parent that says who asked for it, a single order says it itself.
+    /// An id names one order of any kind; a slice has a parent that says who asked for it, a single order and a
+    /// replacement say it themselves.
     fn check_ids(&self, books: &Books) -> Result<(), StoreError> {
         let changes = &books.changes;
         let twice = changes.new_orders.intersection(&changes.new_parents).next();
@@ -98,7 +109,7 @@ impl Ledger {
         if let Some(id) = twice.or_else(taken) {
             return Err(refused(format!("{id} exists already")));
         }
-        let misplaced = |order: &&Order| order.slice.is_some() == order.origin.is_some();
+        let misplaced = |order: &&Order| (order.slice.is_some() && order.replaces.is_none()) == order.origin.is_some();
         match changes.new_orders.iter().filter_map(|id| books.orders.get(id)).find(misplaced) {
             Some(order) => Err(refused(format!("{} is neither a slice nor a single order", order.id))),
             None => Ok(()),

@@ -46,6 +46,11 @@ impl Ledger {
         }
     }
 
+    /// An order's whole chain, by the first of it.
+    pub fn chain(&self, first: &OrderId) -> impl Iterator<Item = &Order> {
+        self.order(first).into_iter().chain(self.indices.replacements(first).filter_map(|place| self.orders.get(place)))
+    }
+
     /// The events of the accounts in the order of their commits; each account numbers its own.
     #[must_use]
     pub fn events(&self) -> &[LedgerEvent] {

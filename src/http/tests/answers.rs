@@ -126,7 +126,8 @@ async fn a_single_order_is_shown_with_its_absent_values_null() {
         first.body,
         json!({
             "client_order_id": id, "kind": "single", "status": "pending_new", "symbol": "AAPL", "side": "buy",
-            "qty": "10", "order_type": "limit", "limit_price": "99.5", "stop_price": null, "time_in_force": "day",
+            "qty": "10", "order_type": "limit", "limit_price": "99.5", "stop_price": null, "trail_price": null,
+            "trail_percent": null, "time_in_force": "day", "replaces": null, "replaced_by": null,
             "strategy_id": "default", "account": "default", "filled_qty": "0", "filled_avg_price": null,
             "broker_order_id": null, "attempt": 0, "reason_code": null, "error_message": null,
             "parent_order_id": null, "slice_num": null, "total_slices": null,

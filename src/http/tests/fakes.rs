@@ -100,6 +100,10 @@ impl Notes {
         self.with(|noted| noted.hashes.clone())
     }
 
+    pub(super) fn keep_hash(&self, hash: &str) {
+        self.with(|noted| noted.hashes.push(hash.to_owned()));
+    }
+
     pub(super) fn filters(&self) -> Vec<String> {
         self.with(|noted| noted.filters.clone())
     }
@@ -120,7 +124,7 @@ impl Notes {
         self.with(|noted| noted.orders.insert(order.id.clone(), AnyOrder::Order(Box::new(order))));
     }
 
-    fn take(&self, message: &impl std::fmt::Debug) -> Result<(), CommandError> {
+    pub(super) fn take(&self, message: &impl std::fmt::Debug) -> Result<(), CommandError> {
         self.with(|noted| {
             noted.sent.push(format!("{message:?}"));
             noted.refuse_with.clone().map_or(Ok(()), Err)
@@ -137,13 +141,13 @@ impl Notes {
     }
 }
 
-struct Clerk(Notes);
+pub(super) struct Clerk(pub(super) Notes);
 
 impl Actor for Clerk {
     type Context = Context<Self>;
 }
 
-fn asked(by: Caller, key: Option<IdempotencyKey>) -> Asked {
+pub(super) fn asked(by: Caller, key: Option<IdempotencyKey>) -> Asked {
     Asked { by, key, at: now() }
 }
 
@@ -152,7 +156,7 @@ impl Handler<SubmitParent> for Clerk {
 
     fn handle(&mut self, message: SubmitParent, _: &mut Context<Self>) -> Self::Result {
         self.0.take(&message)?;
-        self.0.with(|noted| noted.hashes.push(message.request.request_hash.clone()));
+        self.0.keep_hash(&message.request.request_hash);
         let planned = message.request.plan(&rules(), &asked(message.by, message.key));
         let (mut parent, slices) = planned.map_err(CommandError::Invalid)?;
         parent.status = ParentStatus::Working;
@@ -171,7 +175,7 @@ impl Handler<SubmitOrder> for Clerk {
 
     fn handle(&mut self, message: SubmitOrder, _: &mut Context<Self>) -> Self::Result {
         self.0.take(&message)?;
-        self.0.with(|noted| noted.hashes.push(message.request.request_hash.clone()));
+        self.0.keep_hash(&message.request.request_hash);
         let order = message.request.order(&rules(), &asked(message.by, message.key));
         let order = order.map_err(CommandError::Invalid)?;
         let any = AnyOrder::Order(Box::new(order.clone()));
@@ -181,7 +185,7 @@ impl Handler<SubmitOrder> for Clerk {
 }
 
 impl Clerk {
-    fn order(&self, id: &OrderId) -> Result<Order, CommandError> {
+    pub(super) fn order(&self, id: &OrderId) -> Result<Order, CommandError> {
         match self.0.with(|noted| noted.orders.get(id).cloned()) {
             Some(AnyOrder::Order(order)) => Ok(*order),
             Some(AnyOrder::Parent(_)) | None => Err(CommandError::NotFound),
@@ -503,6 +507,7 @@ impl Fixture {
             desk: Desk {
                 submit_parent: to(&clerk),
                 submit_order: to(&clerk),
+                replace_order: to(&clerk),
                 cancel_parent: to(&clerk),
                 cancel_order: to(&clerk),
                 resolve: to(&clerk),

@@ -160,7 +160,7 @@ async fn unknown_paths_and_methods_are_problems_too() {
         assert_eq!(answer.header("content-type"), "application/problem+json");
     }
     for (method, path, allow) in [
-        (Method::PATCH, "/api/v1/orders/abc", "HEAD, GET"),
+        (Method::PUT, "/api/v1/orders/abc", "HEAD, GET, PATCH"),
         (Method::PUT, "/api/v1/orders", "HEAD, GET, POST"),
         (Method::GET, "/api/v1/kill-switch/engage", "POST"),
         (Method::POST, "/livez", "HEAD, GET"),

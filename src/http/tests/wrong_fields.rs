@@ -14,6 +14,7 @@ enum Kind {
     Word,
     Decimal,
     Percent,
+    Share,
     Integer { least: u32, most: u32 },
     Boolean,
     Time,
@@ -75,6 +76,10 @@ fn wrong(kind: Kind) -> Vec<String> {
             texts(&["", "abc", "-0.1", "101", "20%"]),
         ]
         .concat(),
+        Kind::Share => {
+            [raws(&["true", "[]", "{}", "-1", "0", "100", "1e9", "0.0000000001"]), texts(&["", "abc", "100", "5%"])]
+                .concat()
+        }
         Kind::Integer { least, most } => {
             let mut all =
                 raws(&["-1", "-0.5", "1.5", "5.0", "5e0", "\"5\"", "true", "[]", "{}", "[5]", "99999999999999999999"]);
@@ -163,8 +168,14 @@ fn endpoints() -> Vec<Endpoint> {
         ],
     ]
     .concat();
-    let single_fields =
-        [order_fields(), vec![("trail_price", Kind::Unsupported), ("trail_percent", Kind::Unsupported)]].concat();
+    let single_fields = [order_fields(), vec![("trail_price", Kind::Decimal), ("trail_percent", Kind::Share)]].concat();
+    let trailing = |trail: &'static str| {
+        let mut order = BTreeMap::from(order);
+        order.retain(|name, _| !["limit_price", "stop_price"].contains(name));
+        order.insert("order_type", r#""trailing_stop""#);
+        order.insert(trail, "5");
+        order
+    };
     let of_operators = BTreeMap::from([("operator", r#""ops""#), ("reason", r#""the venue is back and was checked""#)]);
     let said = [("operator", Kind::Words(64)), ("reason", Kind::Words(500))];
     let body = |path, schema, valid: &BTreeMap<_, _>, required, fields: &[_]| Endpoint {
@@ -185,6 +196,20 @@ fn endpoints() -> Vec<Endpoint> {
             &BTreeMap::from(order),
             &["symbol", "side", "qty", "order_type", "limit_price", "stop_price"],
             &single_fields,
+        ),
+        body(
+            "/api/v1/orders",
+            "SingleOrder",
+            &trailing("trail_price"),
+            &["symbol", "side", "qty", "order_type", "trail_price"],
+            &single_fields,
+        ),
+        body(
+            "/api/v1/orders",
+            "SingleOrder",
+            &trailing("trail_percent"),
+            &["symbol", "side", "qty", "order_type"],
+            &single_fields.iter().filter(|(name, _)| *name != "trail_price").copied().collect::<Vec<_>>(),
         ),
         body(
             "/api/v1/orders/abc/resolve",
@@ -300,7 +325,9 @@ async fn the_valid_bodies_of_the_table_are_sent_with_every_optional_field_null()
 #[actix_web::test]
 async fn the_table_has_just_the_fields_that_are_documented() {
     let description: Value = serde_json::from_str(&super::super::openapi::json()).unwrap();
-    for endpoint in endpoints() {
+    // Where an endpoint stands there again, it is for other values of the same fields.
+    let mut schemas = std::collections::BTreeSet::new();
+    for endpoint in endpoints().into_iter().filter(|endpoint| schemas.insert((endpoint.path, endpoint.schema))) {
         let schema = &description["components"]["schemas"][endpoint.schema];
         let documented = schema["properties"].as_object().unwrap().keys().cloned().collect::<Vec<_>>();
         let mut tried = endpoint.fields.iter().map(|(field, _)| (*field).to_owned()).collect::<Vec<_>>();
@@ -359,24 +386,26 @@ async fn what_does_not_go_together_is_named() {
             "extended_hours",
             "wrong_combination",
         ),
-        (r#""order_type":"trailing_stop""#, "order_type", "not_supported"),
-        (r#""order_type":"market","trail_price":1"#, "trail_price", "not_supported"),
-        (r#""order_type":"market","trail_percent":1"#, "trail_percent", "not_supported"),
-        (r#""order_type":"market","time_in_force":"opg""#, "time_in_force", "not_supported"),
-        (r#""order_type":"market","time_in_force":"cls""#, "time_in_force", "not_supported"),
+        (r#""order_type":"trailing_stop""#, "trail_price", "missing"),
+        (r#""order_type":"trailing_stop","trail_price":1,"trail_percent":1"#, "trail_percent", "wrong_combination"),
+        (r#""order_type":"trailing_stop","trail_price":1,"stop_price":1"#, "stop_price", "wrong_combination"),
+        (r#""order_type":"market","trail_price":1"#, "trail_price", "wrong_combination"),
+        (r#""order_type":"stop","stop_price":1,"trail_percent":1"#, "trail_percent", "wrong_combination"),
     ] {
         let answer = post("/api/v1/orders", order(rest)).of(&app).await;
         assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{rest}");
         assert_eq!(answer.faulty_fields(), [field], "{rest}: {}", answer.text);
         assert_eq!(answer.body["errors"][0]["code"], code, "{rest}");
-        let expected = if code == "not_supported" { "not_supported" } else { "validation_failed" };
-        assert_eq!(answer.code(), expected, "{rest}");
+        assert_eq!(answer.code(), "validation_failed", "{rest}");
     }
     for (rest, field) in [
         (r#""duration_seconds":300"#, "duration_seconds"),
         (r#""catch_up":"spread""#, "catch_up"),
         (r#""completion":"cross""#, "completion"),
         (r#""price_bound":"99""#, "price_bound"),
+        (r#""time_in_force":"opg""#, "time_in_force"),
+        (r#""trail_price":1"#, "trail_price"),
+        (r#""trail_percent":1"#, "trail_percent"),
     ] {
         let body = PARENT.replacen('{', &format!("{{{rest},"), 1);
         let answer = post("/api/v1/orders/slice", body).of(&app).await;

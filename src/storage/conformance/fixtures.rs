@@ -71,6 +71,8 @@ pub(crate) fn single(name: &str, quantity: i64) -> Order {
         instruction: instruction("AAPL", Side::Buy, Terms::Market),
         qty: qty(quantity),
         slice: None,
+        replaces: None,
+        replaced_by: None,
         scheduled_time: start(),
         status: OrderStatus::PendingNew,
         venue_status: None,

@@ -8,9 +8,9 @@ use serde::de::DeserializeOwned;
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 use tranche_actors::domain::ledger::SwitchEntry;
-use tranche_actors::domain::money::{Price, Qty};
+use tranche_actors::domain::money::{Percent, Price, Qty};
 use tranche_actors::domain::names::{AccountName, BrokerOrderId, Caller, IdempotencyKey, OrderId, StrategyId, Symbol};
-use tranche_actors::domain::order::{Order, Origin, SliceOf};
+use tranche_actors::domain::order::{Order, Origin, Replaces, SliceOf};
 use tranche_actors::domain::parent::{Benchmark, Parent, ParentStatus, Progress};
 use tranche_actors::domain::policy::{CatchUp, Completion};
 use tranche_actors::domain::position::Position;
@@ -110,17 +110,24 @@ fn price(text: &str) -> Option<Price> {
     Price::new(decimal(text)?).ok()
 }
 
+fn percent(text: &str) -> Option<Percent> {
+    Percent::new(decimal(text)?).ok()
+}
+
 pub(super) fn json<T: DeserializeOwned>(text: &str) -> Option<T> {
     serde_json::from_str(text).ok()
 }
 
 fn instruction(row: &SqliteRow) -> Result<Instruction, StoreError> {
     let order_type = cell(row, "order_type", OrderType::from_word)?;
-    let (limit, stop) = (maybe(row, "limit_price", price)?, maybe(row, "stop_price", price)?);
-    let terms =
-        Terms::new(order_type, Prices { limit, stop, ..Prices::default() }).ok_or_else(|| StoreError::Corrupt {
-            detail: format!("a {order_type} order with limit price {limit:?} and stop price {stop:?}"),
-        })?;
+    let prices = Prices {
+        limit: maybe(row, "limit_price", price)?,
+        stop: maybe(row, "stop_price", price)?,
+        trail_price: maybe(row, "trail_price", price)?,
+        trail_percent: maybe(row, "trail_percent", percent)?,
+    };
+    let terms = Terms::new(order_type, prices)
+        .ok_or_else(|| StoreError::Corrupt { detail: format!("a {order_type} order with {prices:?}") })?;
     Ok(Instruction {
         symbol: cell(row, "symbol", symbol)?,
         side: cell(row, "side", Side::from_word)?,
@@ -153,6 +160,18 @@ fn slice(row: &SqliteRow) -> Result<Option<SliceOf>, StoreError> {
     }))
 }
 
+fn replaces(row: &SqliteRow) -> Result<Option<Replaces>, StoreError> {
+    let Some(order) = maybe(row, "replaces", order_id)? else {
+        return Ok(None);
+    };
+    Ok(Some(Replaces {
+        order,
+        broker_order_id: cell(row, "replaces_broker_id", broker_order_id)?,
+        first: cell(row, "chain", order_id)?,
+        number: number(row, "chain_place")?,
+    }))
+}
+
 /// A single order or a slice.
 pub(super) fn order(row: &SqliteRow) -> Result<Order, StoreError> {
     Ok(Order {
@@ -162,6 +181,8 @@ pub(super) fn order(row: &SqliteRow) -> Result<Order, StoreError> {
         instruction: instruction(row)?,
         qty: cell(row, "qty", qty)?,
         slice: slice(row)?,
+        replaces: replaces(row)?,
+        replaced_by: maybe(row, "replaced_by", order_id)?,
         scheduled_time: cell(row, "scheduled_time", time)?,
         status: cell(row, "status", OrderStatus::from_word)?,
         venue_status: maybe(row, "venue_status", VenueStatus::from_word)?,

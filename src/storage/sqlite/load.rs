@@ -6,7 +6,8 @@ use serde::Serialize;
 use sqlx::Row;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use tranche_actors::domain::ledger::{Books, Keys};
-use tranche_actors::domain::names::{AccountName, OrderId, Symbol};
+use tranche_actors::domain::names::{AccountName, BrokerOrderId, OrderId, Symbol};
+use tranche_actors::domain::order::Order;
 use tranche_actors::ports::store::{Batch, StoreError};
 
 use super::cells;
@@ -24,6 +25,11 @@ const ORDERS: &str = "SELECT * FROM orders WHERE client_order_id IN (SELECT valu
 const OPEN_CHILDREN: &str = "
 SELECT * FROM orders WHERE parent_order_id IN (SELECT value FROM json_each(?1)) AND terminal_at IS NULL";
 
+/// An order's whole chain, by the first of it.
+const CHAINS: &str = "
+SELECT * FROM orders WHERE client_order_id IN (SELECT value FROM json_each(?1))
+UNION ALL SELECT * FROM orders WHERE chain IN (SELECT value FROM json_each(?1))";
+
 const PARENTS: &str = "
 SELECT * FROM orders JOIN parents USING (client_order_id)
 WHERE client_order_id IN (SELECT value FROM json_each(?1))";
@@ -40,7 +46,7 @@ JOIN quarantine_causes ON account = named.value ->> 0 AND cause = named.value ->
 
 /// Every statement above, for the test of their plans.
 #[cfg(test)]
-pub(super) const ALL: &[&str] = &[BY_KEY, ORDERS, OPEN_CHILDREN, PARENTS, EXECUTIONS, POSITIONS, CAUSES];
+pub(super) const ALL: &[&str] = &[BY_KEY, ORDERS, OPEN_CHILDREN, CHAINS, PARENTS, EXECUTIONS, POSITIONS, CAUSES];
 
 /// The books of a batch, before its writes.
 pub(super) async fn load(connection: &mut SqliteConnection, batch: &Batch) -> Result<Books, StoreError> {
@@ -63,11 +69,17 @@ pub(super) async fn load(connection: &mut SqliteConnection, batch: &Batch) -> Re
     for row in by_id.iter().chain(&open_children) {
         take_order(&mut books, &mut parents, row)?;
     }
+    let chained = books.orders.values().filter(|order| order.is_chained());
+    let chains = chained.map(|order| order.chain().clone()).collect::<BTreeSet<_>>();
+    for row in fetch(connection, CHAINS, &chains).await? {
+        take_order(&mut books, &mut parents, &row)?;
+    }
+    let executions_of = executions_of(&books, &mut keys);
     for row in fetch(connection, PARENTS, &parents).await? {
         let parent = cells::parent(&row)?;
         books.parents.insert(parent.id.clone(), parent);
     }
-    for row in fetch(connection, EXECUTIONS, &keys.executions_of).await? {
+    for row in fetch(connection, EXECUTIONS, &executions_of).await? {
         let execution = cells::execution(&row)?;
         let key = (execution.broker_order_id.clone(), execution.cum_qty);
         books.executions.insert(key, execution);
@@ -101,6 +113,16 @@ fn take_order(books: &mut Books, parents: &mut BTreeSet<OrderId>, row: &SqliteRo
     parents.extend(order.slice.as_ref().map(|slice| slice.parent.clone()));
     books.orders.insert(order.id.clone(), order);
     Ok(())
+}
+
+/// What an order of a chain has filled is carried on by those behind it, so its executions count there too.
+fn executions_of(books: &Books, keys: &mut Keys) -> BTreeSet<BrokerOrderId> {
+    let mut wanted = std::mem::take(&mut keys.executions_of);
+    let reported = keys.positions_of.iter().filter_map(|id| books.orders.get(id)).filter(|order| order.is_chained());
+    let chains = reported.map(Order::chain).collect::<BTreeSet<_>>();
+    let members = books.orders.values().filter(|order| order.is_chained() && chains.contains(order.chain()));
+    wanted.extend(members.filter_map(|order| order.broker_order_id.clone()));
+    wanted
 }
 
 fn positions_of(books: &Books, keys: &Keys) -> BTreeSet<(AccountName, Symbol)> {

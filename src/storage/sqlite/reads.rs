@@ -22,7 +22,7 @@ const BY_ID: &str = "SELECT * FROM orders LEFT JOIN parents USING (client_order_
 const BY_KEY: &str = "
 SELECT * FROM orders LEFT JOIN parents USING (client_order_id) WHERE caller = ?1 AND idempotency_key = ?2";
 
-const SLICES: &str = "SELECT * FROM orders WHERE parent_order_id = ?1 ORDER BY slice_num";
+const SLICES: &str = "SELECT * FROM orders WHERE parent_order_id = ?1 ORDER BY slice_num, rowid";
 
 const EVENTS: &str = "SELECT * FROM order_events WHERE client_order_id = ?1 ORDER BY account, number";
 

@@ -35,6 +35,10 @@ row!(
         parent_order_id: Option<&'a str>,
         slice_num: Option<u32>,
         total_slices: Option<u32>,
+        replaces: Option<&'a str>,
+        replaces_broker_id: Option<&'a str>,
+        chain: Option<&'a str>,
+        chain_place: Option<u32>,
         scheduled_time: String,
         created_at: String,
     }
@@ -48,6 +52,8 @@ row!(
         order_type: &'static str,
         limit_price: Option<String>,
         stop_price: Option<String>,
+        trail_price: Option<String>,
+        trail_percent: Option<String>,
         time_in_force: &'static str,
         extended_hours: bool,
     }
@@ -76,6 +82,7 @@ row!(
         absent_at: Option<String>,
         cancel_requested_at: Option<String>,
         at_venue: bool,
+        replaced_by: Option<&'a str>,
         filled_qty: String,
         filled_cost: String,
         filled_avg_price: Option<String>,
@@ -108,7 +115,7 @@ pub(super) fn parent_order(parent: &Parent) -> OrderRow<'_> {
 
 impl<'a> PlacedRow<'a> {
     fn of(order: &'a Order) -> Self {
-        let slice = order.slice.as_ref();
+        let (slice, replaces) = (order.slice.as_ref(), order.replaces.as_ref());
         Self {
             kind: if slice.is_some() { kind::CHILD } else { kind::SINGLE },
             strategy_id: order.strategy_id.as_str(),
@@ -117,6 +124,10 @@ impl<'a> PlacedRow<'a> {
             parent_order_id: slice.map(|slice| slice.parent.as_str()),
             slice_num: slice.map(|slice| slice.slice_num),
             total_slices: slice.map(|slice| slice.total_slices),
+            replaces: replaces.map(|replaces| replaces.order.as_str()),
+            replaces_broker_id: replaces.map(|replaces| replaces.broker_order_id.as_str()),
+            chain: replaces.map(|replaces| replaces.first.as_str()),
+            chain_place: replaces.map(|replaces| replaces.number),
             scheduled_time: time(order.scheduled_time),
             created_at: time(order.created_at),
         }
@@ -131,6 +142,10 @@ impl<'a> PlacedRow<'a> {
             parent_order_id: None,
             slice_num: None,
             total_slices: Some(parent.total_slices),
+            replaces: None,
+            replaces_broker_id: None,
+            chain: None,
+            chain_place: None,
             scheduled_time: time(parent.start_at),
             created_at: time(parent.created_at),
         }
@@ -139,13 +154,15 @@ impl<'a> PlacedRow<'a> {
 
 impl<'a> InstructionRow<'a> {
     fn of(instruction: &'a Instruction) -> Self {
-        let terms = instruction.terms;
+        let (terms, prices) = (instruction.terms, instruction.terms.prices());
         Self {
             symbol: instruction.symbol.as_str(),
             side: instruction.side.as_str(),
             order_type: terms.order_type().as_str(),
-            limit_price: terms.limit_price().map(|price| canonical(price.get())),
-            stop_price: terms.stop_price().map(|price| canonical(price.get())),
+            limit_price: prices.limit.map(|price| canonical(price.get())),
+            stop_price: prices.stop.map(|price| canonical(price.get())),
+            trail_price: prices.trail_price.map(|price| canonical(price.get())),
+            trail_percent: prices.trail_percent.map(|percent| canonical(percent.get())),
             time_in_force: instruction.time_in_force.as_str(),
             extended_hours: instruction.extended_hours,
         }
@@ -176,6 +193,7 @@ impl<'a> StateRow<'a> {
             absent_at: order.absent_at.map(time),
             cancel_requested_at: order.cancel_requested_at.map(time),
             at_venue: order.at_venue,
+            replaced_by: order.replaced_by.as_ref().map(OrderId::as_str),
             filled_qty: canonical(order.filled_qty),
             filled_cost: canonical(order.filled_cost),
             filled_avg_price: order.filled_avg_price().map(canonical),
@@ -200,6 +218,7 @@ impl<'a> StateRow<'a> {
             absent_at: None,
             cancel_requested_at: parent.cancel_requested_at.map(time),
             at_venue: false,
+            replaced_by: None,
             filled_qty: canonical(parent.progress.filled_qty),
             filled_cost: canonical(parent.progress.filled_cost),
             filled_avg_price: parent.progress.filled_avg_price().map(canonical),

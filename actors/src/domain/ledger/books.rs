@@ -114,6 +114,7 @@ impl Books {
                 Submission::Parent { parent, slices } => self.submit_parent(parent, slices),
                 Submission::Single(order) => self.submit_single(order),
             },
+            Write::Replace(replacement) => self.replace(replacement),
             Write::Claim { id, plan_version } => self.claim(id, *plan_version),
             Write::NeverLeft { id, attempt, reason, detail, tries } => {
                 self.never_left(id, *attempt, reason, detail, *tries)
@@ -183,7 +184,7 @@ impl Books {
         let before = self.order(id)?;
         let status = before.status.apply(event)?;
         let mut order = before.clone();
-        let (old_status, old_share) = (before.status, Progress::of(before));
+        let old_status = before.status;
         order.status = status;
         order.updated_at = self.at;
         order.terminal_at = if status.is_terminal() { order.terminal_at.or(Some(self.at)) } else { None };
@@ -196,24 +197,39 @@ impl Books {
             data,
             actor: GATEWAY.to_owned(),
         };
-        Ok(self.put(order, old_share, event))
+        self.changes.orders.insert(id.clone());
+        let mut applied = self.put(order, event);
+        self.tell_chain(id, &mut applied);
+        Ok(applied)
     }
 
-    /// Puts a changed order back and carries the difference to its parent.
-    pub(super) fn put(&mut self, order: Order, old_share: Progress, event: Event) -> Applied {
+    /// Puts a new or changed order into the books and carries the difference to its parent.
+    pub(super) fn put(&mut self, order: Order, event: Event) -> Applied {
         let mut applied = Applied::done();
+        let old_share = self.share_of(&order);
+        self.orders.insert(order.id.clone(), order.clone());
+        let new_share = self.share_of(&order);
         if let Some(parent) = order.slice.as_ref().and_then(|slice| self.parents.get_mut(&slice.parent)) {
-            parent.progress = parent.progress.moved(old_share, Progress::of(&order));
+            parent.progress = parent.progress.moved(old_share, new_share);
             parent.restate(self.at);
             debug_assert!(parent.adds_up(), "the sums of {} don't add up: {:?}", parent.id, parent.progress);
             self.changes.parents.insert(parent.id.clone());
             applied.parents.push(parent.clone());
         }
         self.note(event);
-        self.changes.orders.insert(order.id.clone());
-        applied.orders.push(order.clone());
-        self.orders.insert(order.id.clone(), order);
+        applied.orders.push(order);
         applied
+    }
+
+    /// What an order adds to its parent by what the books say of it now, with its chain.
+    fn share_of(&self, order: &Order) -> Progress {
+        if order.slice.is_none() {
+            return Progress::default();
+        }
+        if order.is_chained() {
+            return self.chain(order).as_ref().map(Progress::of_chain).unwrap_or_default();
+        }
+        self.orders.get(&order.id).map(Progress::of).unwrap_or_default()
     }
 
     /// The position that an order's trades go to.

@@ -4,9 +4,10 @@ use serde_json::json;
 
 use super::books::Books;
 use super::{Applied, CancelCounts, Event, EventKind, Outcome, Refusal};
+use crate::domain::chain::{self, Chain};
 use crate::domain::names::{Caller, OrderId};
 use crate::domain::order::Order;
-use crate::domain::status::{OrderEvent, OwnEnd, Share};
+use crate::domain::status::{OrderEvent, OrderStatus, OwnEnd, Share};
 use crate::domain::terms::OrderType;
 
 impl Books {
@@ -34,19 +35,19 @@ impl Books {
             });
         }
         let (mut counts, mut orders) = (CancelCounts::default(), Vec::new());
-        for child in self.open_children(id) {
-            match child.status.share() {
+        for (child, share) in self.open_children(id) {
+            match share {
                 Share::Pending => {
                     counts.pending_canceled += 1;
                     orders.extend(self.end(&child.id, OwnEnd::Canceled, "parent_canceled", "")?.orders);
                 }
                 Share::Unknown => {
                     counts.in_flight += 1;
-                    orders.extend(self.mark(&child.id));
+                    orders.extend(self.stop(&child));
                 }
                 Share::Working => {
                     counts.open_cancel_requested += 1;
-                    orders.extend(self.mark(&child.id));
+                    orders.extend(self.stop(&child));
                 }
                 Share::Unexecuted => {}
             }
@@ -58,33 +59,69 @@ impl Books {
     }
 
     pub(super) fn cancel_order(&mut self, id: &OrderId, by: &Caller) -> Result<Applied, Refusal> {
-        let order = self.order(id)?.clone();
+        let mut order = self.order(id)?;
+        // Whoever took its place, or took the place of that one.
+        while let (OrderStatus::Replaced, Some(next)) = (order.status, &order.replaced_by) {
+            order = self.order(next)?;
+        }
+        let order = order.clone();
         if order.status.is_terminal() || order.cancel_requested_at.is_some() {
-            return Ok(Applied { orders: vec![order], ..Applied::unchanged() });
+            let asked = self.order(id)?.clone();
+            return Ok(Applied { orders: vec![asked], ..Applied::unchanged() });
         }
         let events = self.changes.events.len();
-        let applied = if order.status.share() == Share::Pending {
-            self.end(id, OwnEnd::Canceled, "cancel_requested", "")?
+        let mut applied = if order.status.share() == Share::Pending && order.replaces.is_none() {
+            self.end(&order.id, OwnEnd::Canceled, "cancel_requested", "")?
         } else {
-            Applied { orders: self.mark(id).into_iter().collect(), ..Applied::done() }
+            Applied { orders: self.stop(&order), ..Applied::done() }
         };
-        for event in self.changes.events.iter_mut().skip(events) {
-            event.actor = by.to_string();
-        }
+        self.caused_by(events, by.as_str());
+        let asked = self.order(id)?.clone();
+        applied.orders.retain(|order| order.id != asked.id);
+        applied.orders.insert(0, asked);
         Ok(applied)
     }
 
     pub(super) fn mark_cancels(&mut self, ids: &[OrderId]) -> Applied {
-        let orders = ids.iter().filter_map(|id| self.mark(id)).collect();
+        let mut orders = Vec::new();
+        for id in ids {
+            let named = self.orders.get(id).cloned();
+            orders.extend(named.iter().flat_map(|order| self.stop(order)));
+        }
         Applied { orders, ..Applied::done() }
+    }
+
+    /// Marks an order that may be live, and with it whatever of its chain may be; a replacement that was not sent ends.
+    fn stop(&mut self, order: &Order) -> Vec<Order> {
+        if !order.is_chained() {
+            return self.mark(&order.id).into_iter().collect();
+        }
+        let chain = self.chain(order);
+        let open = chain.iter().flat_map(Chain::orders).filter(|order| !order.status.is_terminal());
+        let open = open.map(|order| (order.id.clone(), order.status.share())).collect::<Vec<_>>();
+        let mut stopped = Applied::done();
+        // The replacement first: what it leaves behind is then what the mark finds.
+        for (id, share) in open.into_iter().rev() {
+            if share == Share::Pending {
+                stopped.absorb(self.end(&id, OwnEnd::Canceled, "cancel_requested", ""));
+            } else if let Some(marked) = self.mark(&id) {
+                stopped.absorb(Ok(Applied { orders: vec![marked], ..Applied::done() }));
+            }
+        }
+        stopped.orders
     }
 
     /// Market slices are left alone: they trade at the next quotes, and what is cancelled would only be missed.
     pub(super) fn schedule_ended(&mut self, id: &OrderId) -> Result<Applied, Refusal> {
         self.parents.get(id).ok_or(Refusal::NotFound)?;
         let rests = |child: &Order| child.instruction.terms.order_type() != OrderType::Market;
-        let resting = self.open_children(id).into_iter().filter(rests).collect::<Vec<_>>();
-        let orders = resting.iter().filter_map(|child| self.mark(&child.id)).collect();
+        let resting = self.open_children(id).into_iter().filter(|(child, _)| rests(child));
+        let mut orders = Vec::new();
+        for (child, share) in resting.collect::<Vec<_>>() {
+            if share != Share::Pending {
+                orders.extend(self.stop(&child));
+            }
+        }
         Ok(Applied { orders, ..Applied::done() })
     }
 
@@ -101,15 +138,17 @@ impl Books {
         self.change(id, OrderEvent::ChangeRefused { traded }, EventKind::CancelRefused, |_| json!({}))
     }
 
-    fn open_children(&self, parent: &OrderId) -> Vec<Order> {
-        let mut children = self
+    /// The slices of a parent that have not ended, by number: of each chain one that is open, and what the chain counts as.
+    fn open_children(&self, parent: &OrderId) -> Vec<(Order, Share)> {
+        let open = self
             .orders
             .values()
             .filter(|order| order.slice.as_ref().is_some_and(|slice| slice.parent == *parent))
-            .filter(|order| !order.status.is_terminal())
-            .cloned()
-            .collect::<Vec<_>>();
-        children.sort_by_key(|order| order.slice.as_ref().map(|slice| slice.slice_num));
+            .filter(|order| !order.status.is_terminal());
+        let chains = chain::chains(open);
+        let one_of = |chain: &Chain<'_>| Some((chain.orders().next()?.clone(), chain.share()));
+        let mut children = chains.iter().filter_map(one_of).collect::<Vec<_>>();
+        children.sort_by_key(|(order, _)| order.slice.as_ref().map(|slice| slice.slice_num));
         children
     }
 

@@ -7,7 +7,6 @@ use super::{Applied, Event, EventKind, Refusal, Resolution};
 use crate::domain::fills::Filled;
 use crate::domain::names::{Caller, OrderId};
 use crate::domain::order::Order;
-use crate::domain::parent::Progress;
 use crate::domain::status::{OperatorEnd, OrderEvent, OrderStatus, OwnEnd};
 use crate::domain::venue::VenueWords;
 
@@ -27,6 +26,12 @@ impl Books {
             if plan_version != Some(parent.plan_version) || slice.plan_version != parent.plan_version {
                 return Err(Refusal::GuardLost("the plan has changed"));
             }
+        }
+        if let Some(why) = self.out_of_place(order) {
+            if order.status != OrderStatus::PendingNew {
+                return Err(Refusal::GuardLost(why));
+            }
+            return self.end(id, OwnEnd::Canceled, "replaced_order_ended", why);
         }
         if self.is_quarantined(&order.instruction.symbol) && order.status == OrderStatus::PendingNew {
             return self.end(
@@ -61,7 +66,8 @@ impl Books {
             json!({"attempt": attempt, "reason": reason, "detail": detail, "tries": order.tries})
         })?;
         let order = self.order(id)?;
-        let end = if was_absent {
+        // What it was to replace may have ended meanwhile, and it with that.
+        let end = if was_absent || order.status.is_terminal() {
             None
         } else if order.cancel_requested_at.is_some() {
             Some((OwnEnd::Canceled, "cancel_requested"))
@@ -155,8 +161,8 @@ impl Books {
             data: json!({"reason": reason, "detail": detail}),
             actor: GATEWAY.to_owned(),
         };
-        let share = Progress::of(&order);
-        Ok(self.put(order, share, event))
+        self.changes.orders.insert(id.clone());
+        Ok(self.put(order, event))
     }
 
     pub(super) fn resolve(&mut self, id: &OrderId, resolution: &Resolution, by: &Caller) -> Result<Applied, Refusal> {
@@ -184,16 +190,16 @@ impl Books {
             (OperatorEnd::Canceled | OperatorEnd::Rejected, ..) => before,
         };
         let order = order.clone();
-        self.trade(&order, before, after, rust_decimal::Decimal::ZERO);
+        let (whole_before, whole_after) = self.whole(&order, after, &[]);
+        self.trade(&order, whole_before, whole_after, rust_decimal::Decimal::ZERO);
+        let events = self.changes.events.len();
         let applied = self.change(id, event, EventKind::Resolved, |order| {
             order.filled_qty = after.qty;
             order.filled_cost = after.cost;
             order.because("resolved_by_operator", &resolution.reason);
             json!({"reason": resolution.reason, "filled_qty": after.qty, "by": by})
         })?;
-        if let Some(event) = self.changes.events.last_mut() {
-            event.actor = by.to_string();
-        }
+        self.caused_by(events, by.as_str());
         Ok(applied)
     }
 

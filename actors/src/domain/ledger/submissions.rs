@@ -20,8 +20,7 @@ impl Books {
             return Err(Refusal::IdReused);
         }
         let mut parent = parent.clone();
-        parent.progress =
-            slices.iter().fold(Progress::default(), |sum, slice| sum.moved(Progress::default(), Progress::of(slice)));
+        parent.progress = Progress::of_all(slices);
         parent.restate(self.at);
         debug_assert!(parent.adds_up(), "a plan must divide the whole quantity");
         let data = json!({
@@ -72,7 +71,7 @@ impl Books {
     }
 
     /// The first outcome, where this request was taken before; the key is looked up first.
-    fn replay(&self, id: &OrderId, origin: &Origin) -> Result<Option<Applied>, Refusal> {
+    pub(super) fn replay(&self, id: &OrderId, origin: &Origin) -> Result<Option<Applied>, Refusal> {
         let keyed = origin.key.as_ref().and_then(|key| self.keys.get(&(origin.caller.clone(), key.clone())));
         let (named, reused) = match keyed {
             Some(named) => (named, Refusal::KeyReused),
@@ -93,9 +92,9 @@ impl Books {
         Ok(None)
     }
 
-    fn remember(&mut self, id: &OrderId, origin: &Origin) {
-        if let Some(key) = &origin.key {
-            self.keys.insert((origin.caller.clone(), key.clone()), id.clone());
+    pub(super) fn remember(&mut self, id: &OrderId, origin: &Origin) {
+        if let Some(key) = origin.named() {
+            self.keys.insert(key, id.clone());
         }
     }
 }

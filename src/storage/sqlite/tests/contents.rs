@@ -173,7 +173,7 @@ async fn what_can_not_be_read_is_named_and_not_guessed() {
     for (sql, named) in [
         ("UPDATE orders SET filled_qty = '1e3'", "filled_qty holds \"1e3\""),
         ("UPDATE orders SET filled_qty = '0', status = 'lost'", "status holds \"lost\""),
-        ("UPDATE orders SET status = 'pending_new', limit_price = '5'", "limit price"),
+        ("UPDATE orders SET status = 'pending_new', limit_price = '5'", "limit: Some"),
         ("UPDATE orders SET limit_price = NULL, attempt = -1", "attempt holds -1"),
     ] {
         texts(&mut beside, sql).await;
@@ -248,4 +248,36 @@ async fn no_statement_of_a_batch_looks_through_a_table() {
         }
     }
     beside.close().await.unwrap();
+}
+
+/// Rows as an earlier schema kept them, on their way to this one and back.
+#[tokio::test]
+async fn orders_keep_their_rows_and_places_when_their_table_is_made_anew() {
+    let place = File::new();
+    let desk = Desk::at(&place).await;
+    desk.commit(vec![submit(single("s", 1)), submit_parent(parent("p", 2)), claim("p-0")]).await.unwrap();
+    let before = desk.store.slices(&super::id("p")).await.unwrap();
+    desk.store.close().await;
+    let mut beside = place.beside().await;
+    sqlx::query("UPDATE orders SET rowid = rowid + 1000 WHERE kind = 'single'").execute(&mut beside).await.unwrap();
+    let rows =
+        "SELECT rowid || '|' || client_order_id || '|' || status || '|' || created_at FROM orders ORDER BY rowid";
+    let (known, whole) = (texts(&mut beside, rows).await, LEDGER.sqlite_migrations);
+    for script in whole[1..].iter().rev().map(|migration| migration.down) {
+        sqlx::raw_sql(AssertSqlSafe(script)).execute(&mut beside).await.unwrap();
+    }
+    let of_orders = "SELECT name FROM pragma_table_info('orders') WHERE name = 'chain'";
+    assert!(texts(&mut beside, of_orders).await.is_empty());
+    assert_eq!(texts(&mut beside, rows).await, known);
+    sqlx::query("DELETE FROM schema_version WHERE version > 1").execute(&mut beside).await.unwrap();
+    beside.close().await.unwrap();
+
+    let desk = Desk::at(&place).await;
+    let mut beside = place.beside().await;
+    assert_eq!(texts(&mut beside, rows).await, known);
+    assert_eq!(texts(&mut beside, "PRAGMA foreign_key_check").await, Vec::<String>::new());
+    let references = "SELECT \"table\" FROM pragma_foreign_key_list('parents')";
+    assert_eq!(texts(&mut beside, references).await, ["orders"]);
+    assert_eq!(desk.store.slices(&super::id("p")).await.unwrap(), before);
+    assert_eq!(parent_now(&*desk.store, "p").await.total_slices, 2);
 }
