@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
 
 use actix_web::dev::Server;
 use actix_web::middleware::from_fn;
@@ -50,6 +51,8 @@ mod shape;
 mod shop;
 mod stream;
 
+/// Shortest time between two moves of the market, so that some is left for whoever asks.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(5);
 /// Largest body of a request.
 const MAX_BODY: usize = 64 * 1024;
 
@@ -101,7 +104,8 @@ pub async fn run(options: Options, on_listening: impl FnOnce(SocketAddr)) -> Res
         let (shop, interval) = (shop.clone(), options.quote_interval);
         async move {
             loop {
-                shop.pause(interval).await;
+                // However fast the clock is: what it passes over is caught up with.
+                tokio::time::sleep(shop.clock.real(interval).max(SHORTEST_PAUSE)).await;
                 shop.tick();
             }
         }

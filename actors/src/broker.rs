@@ -144,11 +144,10 @@ pub(crate) struct Broker {
 impl Broker {
     pub(crate) fn new(
         (world, tuning, gate, market_hours): (World, Tuning, Gate, MarketHours),
-        (in_flight, doubtful): (InFlight, Doubtful),
+        (in_flight, doubtful, budget): (InFlight, Doubtful, Budget),
         lines: BrokerLines,
         sentinel: Sentinel,
     ) -> Self {
-        let budget = Budget::new(tuning.requests_per_minute, &world.clock);
         world.venue.paced_by(&budget);
         Self {
             world,

@@ -38,7 +38,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 type Limiter = RateLimiter<NotKeyed, InMemoryState, OurClock, NoOpMiddleware<Nanos>>;
 
 /// The budget of one account, shared by all who send requests for it. It begins empty, since the process before may just
-/// have spent it.
+/// have spent it. It outlives the actors that use it: whoever is rebuilt must not forget what the broker asked for.
 #[derive(Clone)]
 pub struct Budget {
     clock: Arc<dyn Clock>,
@@ -127,6 +127,13 @@ impl Budget {
         let until = self.clock.boottime() + wait;
         let mut state = self.state();
         state.not_before = state.not_before.max(until);
+    }
+
+    /// How long the broker still wants to be left in peace. What is claimed already asks for this once more at the wire.
+    #[must_use]
+    pub fn patience(&self) -> Option<Duration> {
+        let now = self.clock.boottime();
+        self.state().not_before.checked_sub(now).filter(|left| !left.is_zero())
     }
 
     /// Takes over what the broker's last answer said, if it said anything. What we have taken since counts against it.

@@ -10,6 +10,7 @@ use futures_util::stream;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::broker::{Broker, BrokerTurned};
+use crate::budget::Budget;
 use crate::circuit_breaker::CircuitBreaker;
 use crate::commands::Desk;
 use crate::domain::names::OrderId;
@@ -74,6 +75,7 @@ pub struct Supervisor {
     lines: Lines,
     in_flight: InFlight,
     doubtful: Doubtful,
+    budget: Budget,
     deaths: mpsc::UnboundedSender<Role>,
     reported: Option<mpsc::UnboundedReceiver<Role>>,
     ownership: Option<Ownership>,
@@ -120,6 +122,7 @@ pub fn start(world: World, tuning: Tuning, fatal: oneshot::Sender<()>) -> House 
     let market_hours =
         if tuning.calendar_refresh.is_some() { MarketHours::default() } else { MarketHours::always_open() };
     let last_word = LastWord::new(supervisor.clone(), fatal);
+    let budget = Budget::new(tuning.requests_per_minute, &world.clock);
     let root = Supervisor {
         world,
         tuning,
@@ -132,6 +135,7 @@ pub fn start(world: World, tuning: Tuning, fatal: oneshot::Sender<()>) -> House 
         lines,
         in_flight: in_flight.clone(),
         doubtful: doubtful.clone(),
+        budget,
         deaths,
         reported: Some(reported),
         ownership: None,

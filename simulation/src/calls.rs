@@ -21,6 +21,8 @@ struct Plans {
     silent: BTreeSet<&'static str>,
     delays: BTreeMap<&'static str, Duration>,
     made: BTreeMap<&'static str, u32>,
+    /// What fails or is silent and has met nobody yet.
+    fresh: BTreeSet<&'static str>,
 }
 
 impl Calls {
@@ -37,12 +39,16 @@ impl Calls {
 
     /// A method answers with an error from now on, or no longer.
     pub fn fail(&self, method: &'static str, fails: bool) {
-        set(&mut self.plans.lock().failing, method, fails);
+        let plans = &mut *self.plans.lock();
+        set(&mut plans.failing, method, fails);
+        set(&mut plans.fresh, method, fails);
     }
 
     /// A method never answers from now on, or does again.
     pub fn silence(&self, method: &'static str, silent: bool) {
-        set(&mut self.plans.lock().silent, method, silent);
+        let plans = &mut *self.plans.lock();
+        set(&mut plans.silent, method, silent);
+        set(&mut plans.fresh, method, silent);
     }
 
     /// A method takes so long from now on.
@@ -68,6 +74,22 @@ impl Calls {
         plans.panics.clear();
         plans.failing.clear();
         plans.silent.clear();
+        plans.fresh.clear();
+    }
+
+    /// Whether no method fails or is silent.
+    #[must_use]
+    pub fn are_well(&self) -> bool {
+        let plans = self.plans.lock();
+        plans.failing.is_empty() && plans.silent.is_empty()
+    }
+
+    /// A method is about to be called: where it fails, the fault has met somebody.
+    pub fn meet(&self, method: &'static str) {
+        let met = self.plans.lock().fresh.remove(method);
+        if met {
+            self.life.meet(method);
+        }
     }
 
     /// How often a method was called.
@@ -94,6 +116,7 @@ impl Calls {
             (left > 0, plans.delays.get(method).copied(), plans.silent.contains(method))
         };
         assert!(!panics, "{method} was told to panic");
+        self.meet(method);
         self.life.pass().await;
         if silent {
             std::future::pending::<()>().await;

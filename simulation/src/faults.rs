@@ -40,6 +40,14 @@ pub enum FaultKind {
     VenueSilent(&'static str, Duration),
     /// The venue's stream of events ends.
     StreamEnds,
+    /// The venue's stream of events ends, and there is no other for so long.
+    StreamDown(Duration),
+    /// No event gets through for so long; then the stream says that some may be missing.
+    StreamGap(Duration),
+    /// The venue answers everything with 429 for so long, and says for how long or doesn't.
+    Busy(Duration, bool),
+    /// The venue refuses our key for so long; then an operator starts the process with a good one.
+    KeyRefused(Duration),
     /// An actor dies, so many points of meeting the world from now.
     ActorDies(u32),
     /// The process dies, so many points from now, and is started again after so long.
@@ -94,6 +102,10 @@ impl FaultKind {
             Self::StoreFails(_, lasts)
             | Self::VenueFails(_, lasts)
             | Self::VenueSilent(_, lasts)
+            | Self::StreamDown(lasts)
+            | Self::StreamGap(lasts)
+            | Self::Busy(lasts, _)
+            | Self::KeyRefused(lasts)
             | Self::Engaged(_, _, lasts)
             | Self::Overtaken(_, _, lasts)
             | Self::Tripped(lasts) => Some(*lasts),
@@ -110,9 +122,45 @@ impl FaultKind {
         }
     }
 
-    /// Something that may go wrong, drawn.
+    /// Whether it meets somebody as soon as its time has come; the others lie in wait.
     #[must_use]
-    pub fn drawn(chance: &Seeded) -> Self {
+    pub const fn strikes_at_once(&self) -> bool {
+        match self {
+            Self::StreamEnds | Self::Suspended(_) | Self::StaleClaim(_) | Self::ClockSet(_) | Self::Tripped(_) => true,
+            Self::Submission(_)
+            | Self::Cancel(_)
+            | Self::Event(_)
+            | Self::Commit(_)
+            | Self::StoreFails(..)
+            | Self::VenueFails(..)
+            | Self::VenueSilent(..)
+            | Self::StreamDown(_)
+            | Self::StreamGap(_)
+            | Self::Busy(..)
+            | Self::KeyRefused(_)
+            | Self::ActorDies(_)
+            | Self::Crash(..)
+            | Self::Engaged(..)
+            | Self::Overtaken(..) => false,
+        }
+    }
+
+    /// Something that may go wrong, drawn: mostly one thing, sometimes all of a store or a venue at once.
+    #[must_use]
+    pub fn drawn(chance: &Seeded) -> Vec<Self> {
+        match chance.below(60) {
+            0 => Self::store_down(spell(chance, 8_000)).collect(),
+            1 => Self::venue_down(spell(chance, 15_000)).collect(),
+            2 => Self::venue_silent(spell(chance, 15_000)).collect(),
+            3 => vec![Self::StreamDown(spell(chance, 20_000))],
+            4 => vec![Self::StreamGap(spell(chance, 20_000))],
+            5 => vec![Self::Busy(spell(chance, 15_000), chance.below(2) == 0)],
+            6 if chance.below(3) == 0 => vec![Self::KeyRefused(spell(chance, 10_000))],
+            _ => vec![Self::one_drawn(chance)],
+        }
+    }
+
+    fn one_drawn(chance: &Seeded) -> Self {
         match chance.below(100) {
             0..=25 => Self::Submission(fate(chance)),
             26 | 27 => Self::StaleClaim(chance.bits()),
@@ -150,6 +198,12 @@ fn fate(chance: &Seeded) -> Fate {
         5 => Fate::AnsweredAfter(spell(chance, 12_000)),
         6 if chance.below(2) == 0 => Fate::ArrivesWithTheNext,
         6 => Fate::ArrivesAfter(spell(chance, 9_000)),
+        // Within the claim, past it, and past the time after which an absent order is given up.
+        7 if chance.below(2) == 0 => {
+            let after = [5_000, 30_000, 200_000];
+            let place = usize::try_from(chance.below(3)).unwrap_or(0);
+            Fate::ArrivesAfter(Duration::from_millis(after.get(place).copied().unwrap_or(5_000)))
+        }
         7 => Fate::ArrivesAfter(spell(chance, 300_000)),
         8 => Fate::NeverLeft,
         9 => Fate::Busy((chance.below(2) == 0).then(|| spell(chance, 5_000))),
@@ -179,7 +233,9 @@ fn event_fault(chance: &Seeded) -> EventFault {
 }
 
 fn commit_fault(chance: &Seeded) -> CommitFault {
-    match chance.below(8) {
+    match chance.below(10) {
+        8 => CommitFault::Late(spell(chance, 6)),
+        9 => CommitFault::Late(spell(chance, 20_000)),
         0 | 1 => CommitFault::Slow(spell(chance, 4_000)),
         2 => CommitFault::Unavailable,
         3 => CommitFault::Unknown { committed: true },
@@ -220,6 +276,10 @@ impl Fault {
             | FaultKind::VenueFails(..)
             | FaultKind::VenueSilent(..)
             | FaultKind::StreamEnds
+            | FaultKind::StreamDown(_)
+            | FaultKind::StreamGap(_)
+            | FaultKind::Busy(..)
+            | FaultKind::KeyRefused(_)
             | FaultKind::Suspended(_)
             | FaultKind::ClockSet(_)
             | FaultKind::StaleClaim(_)
@@ -240,6 +300,11 @@ impl fmt::Display for FaultKind {
             Self::VenueFails(method, lasts) => write!(f, "the venue's {method} fails for {lasts:?}"),
             Self::VenueSilent(method, lasts) => write!(f, "the venue's {method} is silent for {lasts:?}"),
             Self::StreamEnds => write!(f, "the venue's stream of events ends"),
+            Self::StreamDown(lasts) => write!(f, "the venue's stream of events ends, and is down for {lasts:?}"),
+            Self::StreamGap(lasts) => write!(f, "the venue's events are lost for {lasts:?}"),
+            Self::Busy(lasts, true) => write!(f, "the venue is busy for {lasts:?}, and says for how long"),
+            Self::Busy(lasts, false) => write!(f, "the venue is busy for {lasts:?}"),
+            Self::KeyRefused(lasts) => write!(f, "the venue refuses our key for {lasts:?}"),
             Self::ActorDies(points) => write!(f, "an actor dies {points} points from now"),
             Self::Crash(points, down) => write!(f, "the process dies {points} points from now, for {down:?}"),
             Self::Suspended(slept) => write!(f, "the machine is suspended for {slept:?}"),

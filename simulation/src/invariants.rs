@@ -19,11 +19,15 @@ mod claims;
 mod doubt;
 mod engaged;
 mod events;
+mod excuses;
 mod fills;
+mod gaps;
 mod gate;
 mod given_up;
+mod halted;
 mod one_id;
 mod overdue;
+mod patience;
 mod peace;
 mod positions;
 mod promised_stop;
@@ -50,6 +54,8 @@ pub struct Scene<'a> {
     pub house: Option<&'a House>,
     /// The numbers that the actors work by.
     pub tuning: &'a Tuning,
+    /// Nothing is wrong with store or venue for a while; what strikes once is not looked at.
+    pub well: bool,
 }
 
 /// A rule that holds after every step, or a violation is found.
@@ -93,11 +99,15 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::<doubt::Doubt>::default(),
         Box::<engaged::Engaged>::default(),
         Box::<events::Events>::default(),
+        Box::<excuses::Excuses>::default(),
         Box::<fills::Fills>::default(),
+        Box::<gaps::Gaps>::default(),
         Box::<gate::Gate>::default(),
         Box::<given_up::GivenUp>::default(),
+        Box::<halted::Halted>::default(),
         Box::<one_id::OneId>::default(),
         Box::<overdue::Overdue>::default(),
+        Box::<patience::Patience>::default(),
         Box::<peace::Peace>::default(),
         Box::<positions::Positions>::default(),
         Box::<promised_stop::PromisedStop>::default(),

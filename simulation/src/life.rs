@@ -8,6 +8,8 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use crate::tape::Tape;
+
 /// What ends at a point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Death {
@@ -39,9 +41,20 @@ struct State {
 
 /// Whether the process lives, as every port asks before and after what it does.
 #[derive(Clone, Default)]
-pub struct Life(Arc<(Mutex<State>, Notify)>);
+pub struct Life(Arc<(Mutex<State>, Notify, Tape)>);
 
 impl Life {
+    /// A life whose deaths are noted on this tape.
+    #[must_use]
+    pub fn on(tape: Tape) -> Self {
+        Self(Arc::new((Mutex::default(), Notify::default(), tape)))
+    }
+
+    /// A fault that lay in wait has met this process.
+    pub fn meet(&self, what: &str) {
+        self.0.2.strike(what);
+    }
+
     /// Somebody dies after so many points more.
     pub fn doom(&self, death: Death, points: u32) {
         self.0.0.lock().doomed.push((death, points));
@@ -74,8 +87,11 @@ impl Life {
         if state.doomed.is_empty() {
             return false;
         }
-        let (mut panics, mut wakes) = (false, false);
+        let (mut panics, mut wakes, mut met) = (false, false, Vec::new());
         for (death, points) in std::mem::take(&mut state.doomed) {
+            if points == 0 {
+                met.push(death);
+            }
             match (death, points.checked_sub(1)) {
                 (_, Some(left)) => state.doomed.push((death, left)),
                 (Death::Actor, None) => panics = true,
@@ -86,7 +102,16 @@ impl Life {
         if wakes {
             self.0.1.notify_one();
         }
-        panics && !state.is_dead
+        let panics = panics && !state.is_dead;
+        drop(state);
+        for death in met {
+            self.meet(match death {
+                Death::Process => "the process dies",
+                Death::Actor => "an actor dies",
+                Death::Nobody => "an operator acts",
+            });
+        }
+        panics
     }
 
     /// Waits until the process ends, or somebody outside is to act.

@@ -82,6 +82,7 @@ impl fmt::Display for Line<'_> {
             Step::Started(life) => write!(f, "process {life} starts"),
             Step::Crashed => write!(f, "the process is gone"),
             Step::Fault(what) => write!(f, "fault: {what}"),
+            Step::Struck(what) => write!(f, "struck: {what}"),
             Step::Asked(number, request) => write!(f, "client {number} asks: {request}"),
             Step::Replied(number, _, reply) => write!(f, "client {number} is told: {reply}"),
             Step::Committed(batch, saved) => {
@@ -110,6 +111,7 @@ impl fmt::Display for Line<'_> {
             Step::CancelSent(id) => write!(f, "cancel sent of {id}"),
             Step::LookedUp(id, Some(order)) => write!(f, "looked up {id}: {}", Shown(order)),
             Step::LookedUp(id, None) => write!(f, "looked up {id}: not there"),
+            Step::Listed => write!(f, "venue lists its open orders"),
             Step::Event(VenueEvent::Order { order, execution }) => {
                 write!(f, "event {}", Shown(order))?;
                 match execution {

@@ -47,6 +47,8 @@ pub struct Outcome {
     pub simulated: Duration,
     /// How many processes there were.
     pub processes: u32,
+    /// How many of the scenario's faults met anything.
+    pub struck: u32,
     /// What clients were refused, by its reason.
     pub refused: BTreeMap<String, u32>,
     /// The store at the end.
@@ -68,7 +70,10 @@ pub(crate) struct Stage {
 
 impl Stage {
     fn new(scenario: &Scenario) -> Self {
-        let (life, tape) = (Life::default(), Tape::default());
+        let (life, tape) = {
+            let tape = Tape::default();
+            (Life::on(tape.clone()), tape)
+        };
         let clock = Arc::new(VirtualClock::new(scenario.start));
         let (rules, quotes) = (scenario.rules.clone(), scenario.quotes.clone());
         let venue = EngineVenue::new(Arc::clone(&clock), rules, quotes, life.clone(), tape.clone());
@@ -158,6 +163,6 @@ async fn live(scenario: &Scenario, options: Options, listening: &Listening) -> O
     let simulated = stage.clock.elapsed();
     let (violation, steps, digest) = watch.map_or((None, 0, String::new()), |watch| watch.verdict());
     stage.tape.unwatch();
-    let refused = people.refused();
-    Outcome { violation, steps, digest, simulated, processes, refused, store: stage.store, venue: stage.venue }
+    let (refused, struck) = (people.refused(), stage.tape.struck());
+    Outcome { violation, steps, digest, simulated, processes, struck, refused, store: stage.store, venue: stage.venue }
 }

@@ -77,8 +77,11 @@ impl Scenario {
     pub fn drawn(seed: u64, size: Size) -> Self {
         let chance = Seeded::new(seed);
         let requests = drawn_requests(&chance, size);
-        let fault = |_| Fault { at: millis(2_000 + chance.below(SPAN_MS)), kind: FaultKind::drawn(&chance) };
-        let mut faults = (0..size.faults).map(fault).collect::<Vec<_>>();
+        let mut faults = Vec::new();
+        for _ in 0..size.faults {
+            let at = millis(2_000 + chance.below(SPAN_MS));
+            faults.extend(FaultKind::drawn(&chance).into_iter().map(|kind| Fault { at, kind }));
+        }
         faults.sort_by_key(|fault| fault.at);
         let mut tuning = tuning();
         // Low enough to be met by many, high enough to let most of it go.

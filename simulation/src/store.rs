@@ -10,6 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use parking_lot::Mutex;
+use tokio::time::Instant;
 use tranche_actors::domain::ledger::{SwitchEntry, Write};
 use tranche_actors::domain::names::{AccountName, Caller, IdempotencyKey, OrderId};
 use tranche_actors::domain::order::Order;
@@ -45,6 +46,9 @@ pub enum CommitFault {
         /// Whether it was committed all the same.
         committed: bool,
     },
+    /// The connection breaks before the commit, and what was sent becomes durable so much later, or when the next process
+    /// opens the store, unless it was settled by then.
+    Late(Duration),
     /// The store refuses the batch if it has more than one write.
     RefuseMany,
     /// The caller dies, before the commit or after it.
@@ -82,6 +86,7 @@ impl MemoryStore {
     fn on(ledger: Arc<Mutex<Ledger>>, life: Life, tape: Tape) -> Self {
         let calls = Calls::of(life);
         calls.delay("commit", Duration::from_millis(3));
+        calls.delay("settle", Duration::from_millis(3));
         Self { ledger, planned: Mutex::default(), tape, calls }
     }
 
@@ -94,6 +99,20 @@ impl MemoryStore {
     /// The next commit with such a write has this fault.
     pub fn plan_for(&self, which: fn(&Write) -> bool, fault: CommitFault) {
         self.planned.lock().push_back((which, fault));
+    }
+
+    /// Commits in doubt whose time has come are durable now.
+    fn ripen(&self, now: Instant) {
+        let saved = self.ledger.lock().ripen(now);
+        for (batch, saved) in saved {
+            self.tape.note(&Step::Committed(&batch, &saved));
+        }
+    }
+
+    /// Whether no method fails for a while; what strikes once is not looked at.
+    #[must_use]
+    pub fn is_well(&self) -> bool {
+        self.calls.are_well()
     }
 
     /// Whether every fault that was planned has happened.
@@ -148,6 +167,7 @@ impl MemoryStore {
         if self.calls.enter(method).await {
             return Err(unavailable("it was made to fail"));
         }
+        self.ripen(Instant::now());
         let mut ledger = self.ledger.lock();
         if ledger.is_open() { Ok(ask(&mut ledger)) } else { Err(unavailable("it is not open")) }
     }
@@ -163,7 +183,10 @@ impl Store for MemoryStore {
         if self.calls.enter("open").await {
             return Err(unavailable("it was made to fail"));
         }
-        self.ledger.lock().open();
+        let left_behind = self.ledger.lock().open();
+        for (batch, saved) in left_behind {
+            self.tape.note(&Step::Committed(&batch, &saved));
+        }
         Ok(())
     }
 
@@ -175,6 +198,9 @@ impl Store for MemoryStore {
     async fn commit(&self, batch: &Batch) -> Result<Commit, StoreError> {
         let fails = self.calls.enter("commit").await;
         let fault = self.fault_of(batch);
+        if let Some(fault) = fault {
+            self.tape.strike(&format!("the commit: {fault:?}"));
+        }
         match fault {
             Some(CommitFault::Slow(delay)) => tokio::time::sleep(delay).await,
             Some(CommitFault::Panic { committed: false }) => panic!("the store was told to panic"),
@@ -183,14 +209,20 @@ impl Store for MemoryStore {
                 return Err(StoreError::Constraint { detail });
             }
             Some(CommitFault::Unavailable) => return Err(unavailable("this commit was made to fail")),
-            Some(CommitFault::Unknown { .. } | CommitFault::Panic { .. }) | None => {}
+            Some(CommitFault::Unknown { .. } | CommitFault::Panic { .. } | CommitFault::Late(_)) | None => {}
         }
+        self.ripen(Instant::now());
         if fails {
             return Err(unavailable("it was made to fail"));
         }
         let detail = "the connection was made to break".to_owned();
         if let Some(CommitFault::Unknown { committed: false }) = fault {
             let then = self.look(|ledger| ledger.foresee(batch))?;
+            return Err(StoreError::OutcomeUnknown { detail, then });
+        }
+        if let Some(CommitFault::Late(after)) = fault {
+            let then = self.look(|ledger| ledger.foresee(batch))?;
+            self.ledger.lock().delay(batch.clone(), Instant::now() + after);
             return Err(StoreError::OutcomeUnknown { detail, then });
         }
         let (then, saved) = self.ledger.lock().commit(batch)?;
@@ -204,7 +236,12 @@ impl Store for MemoryStore {
     }
 
     async fn settle(&self, batch: &Batch) -> Result<bool, StoreError> {
-        self.ask("settle", |ledger| ledger.settle(batch)).await?
+        self.ask("settle", |ledger| {
+            let committed = ledger.settle(batch)?;
+            ledger.fence(batch);
+            Ok(committed)
+        })
+        .await?
     }
 
     async fn order(&self, id: &OrderId) -> Result<Option<AnyOrder>, StoreError> {

@@ -12,7 +12,7 @@ use rust_decimal::Decimal;
 use tranche_actors::domain::names::{BrokerOrderId, OrderId, Symbol};
 use tranche_actors::domain::venue::{
     Allowance, DailyBar, Execution, NewOrder, Quote, VenueAccount, VenueClock, VenueEvent, VenueOrder, VenuePosition,
-    VenueSession, VenueWords,
+    VenueSession,
 };
 use tranche_actors::market::book::{BookOrder, BookState, Change};
 use tranche_actors::market::engine::{Accepted, Engine, Rules};
@@ -24,53 +24,26 @@ use crate::calls::Calls;
 use crate::clock::{Seeded, VirtualClock};
 use crate::life::Life;
 use crate::tape::{Step, Tape};
+use moods::Moods;
 use streams::Streams;
 
 pub use days::Days;
+pub use fates::Fate;
 
 mod days;
+mod fates;
+mod moods;
 mod streams;
 
 /// How long a `day` order lives.
 const SESSION: TimeDelta = TimeDelta::hours(8);
+/// A connector bounds each of its requests by itself: what waits for a rate budget too can't be bounded from outside. It
+/// is longer than whoever asks waits without one.
+const LONGEST: Duration = Duration::from_secs(15);
 /// Most orders on a page.
 const PAGE: usize = 50;
 /// What the account begins with.
 const CASH: Decimal = Decimal::from_parts(1_000_000_000, 0, 0, false, 0);
-
-/// What happens to one submission.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
-    /// Nothing goes wrong.
-    Taken,
-    /// Taken, and never answered.
-    AnswerLost,
-    /// Taken, and answered after so long.
-    AnsweredAfter(Duration),
-    /// Never arrives, never answered.
-    RequestLost,
-    /// Never answered, and taken only after so long.
-    ArrivesAfter(Duration),
-    /// Never answered, and taken only when the same order is sent again, just before that.
-    ArrivesWithTheNext,
-    /// No byte of it left.
-    NeverLeft,
-    /// 429, with what it asks the client to wait.
-    Busy(Option<Duration>),
-    /// 5xx, not taken.
-    ErrorBefore,
-    /// 5xx, taken.
-    ErrorAfter,
-    /// Refused for want of buying power.
-    Rejected,
-    /// Our key is refused.
-    Unauthorised,
-    /// The sender dies over it, taken or not.
-    Panic {
-        /// Whether the venue took it.
-        taken: bool,
-    },
-}
 
 /// One submission as the venue saw it.
 #[derive(Clone, Debug)]
@@ -98,6 +71,7 @@ struct Desk {
     dice: Option<Dice>,
     planned: VecDeque<Fate>,
     planned_cancels: VecDeque<RequestFault>,
+    moods: Moods,
     submissions: Vec<Submission>,
     /// The instants of all submissions, cancels and look-ups.
     requests: Vec<DateTime<Utc>>,
@@ -145,6 +119,7 @@ impl EngineVenue {
             dice: None,
             planned: VecDeque::new(),
             planned_cancels: VecDeque::new(),
+            moods: Moods::default(),
             submissions: Vec::new(),
             requests: Vec::new(),
             late: Vec::new(),
@@ -200,9 +175,11 @@ impl EngineVenue {
     /// Nothing goes wrong any more; what is late still arrives.
     pub fn heal(&self) {
         let mut desk = self.desk.lock();
-        (desk.decide, desk.dice) = (None, None);
+        (desk.decide, desk.dice, desk.moods) = (None, None, Moods::default());
         desk.planned.clear();
         desk.planned_cancels.clear();
+        drop(desk);
+        self.mute(false);
         self.streams.heal();
         self.calls.heal();
     }
@@ -304,39 +281,18 @@ impl EngineVenue {
         if matches!(method, "find" | "cancel") {
             self.desk.lock().requests.push(self.clock.wall());
         }
-        if self.calls.enter(method).await {
-            let detail = format!("{method} was made to fail");
-            return Err(VenueError::Unavailable { detail });
+        match tokio::time::timeout(LONGEST, self.calls.enter(method)).await {
+            Ok(false) => {}
+            Ok(true) => return Err(unavailable(&format!("{method} was made to fail"))),
+            Err(_) => return Err(unavailable("no answer")),
+        }
+        if let Some(mood) = self.mood() {
+            self.travel().await;
+            return Err(mood);
         }
         self.travel().await;
         self.settle();
         Ok(self.look(look))
-    }
-
-    fn fate_of(&self, Letter { order, .. }: &Letter) -> Fate {
-        let down = if self.calls.is_silent("submit") {
-            Some(Fate::RequestLost)
-        } else {
-            self.calls.fails("submit").then_some(Fate::ErrorBefore)
-        };
-        let mut desk = self.desk.lock();
-        let planned = down.or_else(|| desk.planned.pop_front());
-        let fate = planned.or_else(|| desk.decide.as_mut().map(|decide| decide(order)));
-        let fate = fate.or_else(|| desk.dice.as_mut().map(|dice| thrown(dice.request())));
-        let fate = fate.unwrap_or(Fate::Taken);
-        let at = self.clock.wall();
-        let id = order.client_order_id.clone();
-        let duplicate = desk.engine.book().find(&id).is_some();
-        let (freed, stuck) = std::mem::take(&mut desk.stuck)
-            .into_iter()
-            .partition::<Vec<_>, _>(|stuck| stuck.order.client_order_id == id);
-        desk.stuck = stuck;
-        desk.late.extend(freed.into_iter().map(|letter| (at, letter)));
-        if fate != Fate::NeverLeft {
-            desk.requests.push(at);
-        }
-        desk.submissions.push(Submission { at, id, duplicate });
-        fate
     }
 
     fn cancel_now(&self, order: &BrokerOrderId) -> Result<(), CancelError> {
@@ -348,78 +304,6 @@ impl EngineVenue {
         };
         send_out(&self.streams, &self.tape, changes);
         Ok(())
-    }
-
-    async fn deliver(&self, letter: Letter) -> Result<VenueOrder, SubmitError> {
-        self.tape.note(&Step::Sent(&letter.order));
-        let fate = self.fate_of(&letter);
-        self.life.pass().await;
-        let result = self.submit_with(&letter, fate).await;
-        self.tape.note(&Step::Answered(&letter.order.client_order_id, &result));
-        result
-    }
-
-    /// What becomes of a submission: taken or not, and when it is answered; `None`: never.
-    async fn submit_with(&self, letter: &Letter, fate: Fate) -> Result<VenueOrder, SubmitError> {
-        let (takes, answer) = match fate {
-            Fate::Taken | Fate::ErrorAfter | Fate::Panic { taken: true } => (true, Some(Duration::ZERO)),
-            Fate::AnswerLost => (true, None),
-            Fate::AnsweredAfter(wait) => (true, Some(wait)),
-            Fate::RequestLost | Fate::ArrivesAfter(_) | Fate::ArrivesWithTheNext => (false, None),
-            Fate::NeverLeft
-            | Fate::Busy(_)
-            | Fate::ErrorBefore
-            | Fate::Rejected
-            | Fate::Unauthorised
-            | Fate::Panic { taken: false } => (false, Some(Duration::ZERO)),
-        };
-        let taken = takes.then(|| self.take(letter));
-        if let Fate::ArrivesAfter(wait) = fate {
-            let at = self.clock.wall() + delta(wait);
-            self.desk.lock().late.push((at, letter.clone()));
-        }
-        if fate == Fate::ArrivesWithTheNext {
-            self.desk.lock().stuck.push(letter.clone());
-        }
-        let Some(wait) = answer else {
-            return std::future::pending().await;
-        };
-        self.travel().await;
-        tokio::time::sleep(wait).await;
-        answered(fate, taken)
-    }
-}
-
-#[expect(clippy::panic, reason = "a venue that dies takes its caller with it")]
-fn answered(fate: Fate, taken: Option<Result<VenueOrder, SubmitError>>) -> Result<VenueOrder, SubmitError> {
-    match fate {
-        Fate::Panic { .. } => panic!("the venue was told to panic"),
-        Fate::NeverLeft => Err(SubmitError::NeverLeft { detail: "connection refused".to_owned() }),
-        Fate::Busy(retry_after) => Err(SubmitError::NotNow { retry_after }),
-        Fate::ErrorBefore | Fate::ErrorAfter => Err(unknown("503")),
-        Fate::Unauthorised => Err(SubmitError::Unauthorised { detail: "forbidden".to_owned() }),
-        Fate::Rejected => Err(SubmitError::Rejected(VenueWords {
-            code: "40310000".to_owned(),
-            message: "insufficient buying power".to_owned(),
-        })),
-        Fate::Taken
-        | Fate::AnswerLost
-        | Fate::AnsweredAfter(_)
-        | Fate::RequestLost
-        | Fate::ArrivesAfter(_)
-        | Fate::ArrivesWithTheNext => taken.unwrap_or_else(|| Err(unknown("not taken"))),
-    }
-}
-
-fn thrown((fault, late): (RequestFault, Duration)) -> Fate {
-    match fault {
-        RequestFault::None if late.is_zero() => Fate::Taken,
-        RequestFault::None => Fate::AnsweredAfter(late),
-        RequestFault::Busy { retry_after } => Fate::Busy(retry_after),
-        RequestFault::TimeoutBefore => Fate::RequestLost,
-        RequestFault::ErrorBefore => Fate::ErrorBefore,
-        RequestFault::TimeoutAfter => Fate::AnswerLost,
-        RequestFault::ErrorAfter => Fate::ErrorAfter,
     }
 }
 
@@ -460,12 +344,10 @@ fn send_out(streams: &Streams, tape: &Tape, changes: Vec<Change>) {
     for Change { order, execution } in changes {
         let event = VenueEvent::Order { order: Box::new(order.order), execution };
         tape.note(&Step::Event(&event));
-        streams.send(event);
+        if let Some(struck) = streams.send(event) {
+            tape.strike(struck);
+        }
     }
-}
-
-fn unknown(detail: &str) -> SubmitError {
-    SubmitError::Unknown { detail: detail.to_owned() }
 }
 
 fn unavailable(detail: &str) -> VenueError {
@@ -480,11 +362,16 @@ impl Venue for EngineVenue {
 
     async fn cancel(&self, order: &BrokerOrderId) -> Result<(), CancelError> {
         self.tape.note(&Step::CancelSent(order));
-        let fault = {
+        let (planned, thrown) = {
             let mut desk = self.desk.lock();
             let planned = desk.planned_cancels.pop_front();
-            planned.or_else(|| desk.dice.as_mut().map(|dice| dice.request().0)).unwrap_or(RequestFault::None)
+            let thrown = if planned.is_none() { desk.dice.as_mut().map(|dice| dice.request().0) } else { None };
+            (planned, thrown)
         };
+        if let Some(planned) = planned {
+            self.tape.strike(&format!("the cancel: {planned:?}"));
+        }
+        let fault = planned.or(thrown).unwrap_or(RequestFault::None);
         match fault {
             RequestFault::None => {}
             RequestFault::Busy { retry_after } => return Err(VenueError::NotNow { retry_after }.into()),
@@ -517,7 +404,9 @@ impl Venue for EngineVenue {
     }
 
     async fn open_orders(&self) -> Result<Vec<VenueOrder>, VenueError> {
-        self.ask("open_orders", |engine| engine.book().live().map(shown).collect()).await
+        let open = self.ask("open_orders", |engine| engine.book().live().map(shown).collect()).await?;
+        self.tape.note(&Step::Listed);
+        Ok(open)
     }
 
     async fn orders_since(

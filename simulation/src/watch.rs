@@ -96,11 +96,13 @@ impl Watch {
         }
         let house = state.house.clone();
         let Watched { clock, store, venue, tuning } = &self.world;
+        let well = store.is_well() && venue.is_well();
         let broken = store.look(|ledger| {
             venue.look(|engine| {
                 let at = clock.elapsed();
                 let (wall, boot) = (clock.wall(), clock.boottime());
-                let scene = Scene { at, wall, boot, ledger, venue: engine, house: house.as_ref(), tuning };
+                let house = house.as_ref();
+                let scene = Scene { at, wall, boot, ledger, venue: engine, house, tuning, well };
                 judge(&mut state, &scene)
             })
         });

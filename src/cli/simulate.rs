@@ -199,6 +199,8 @@ fn quoted(path: &std::path::Path) -> String {
 struct Ran {
     seed: u64,
     outcome: Outcome,
+    /// How many faults the scenario has, each at its time.
+    faults: usize,
     /// How long that took.
     real: Duration,
 }
@@ -207,7 +209,7 @@ fn ran(stage: &Stage, seed: u64, sink: Option<tranche_simulation::log::Sink>) ->
     let scenario = stage.scenario(seed);
     let began = Instant::now();
     let outcome = tranche_simulation::run::run(&scenario, Options { watched: stage.is_watched(), sink });
-    Ran { seed, outcome, real: began.elapsed() }
+    Ran { seed, outcome, faults: scenario.faults.len(), real: began.elapsed() }
 }
 
 /// Runs `tranche simulate`.

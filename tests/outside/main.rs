@@ -23,6 +23,7 @@ mod report;
 
 mod crash;
 mod described;
+mod double;
 mod doubt;
 mod ending;
 mod hand;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
 
 use super::{Broker, BrokerTurned, Due};
+use crate::budget::Budget;
 use crate::circuit_breaker::BrokerAnswered;
 use crate::domain::ledger::{Applied, Refusal, Report, Write};
 use crate::domain::order::Order;
@@ -135,6 +136,7 @@ impl Broker {
             began,
             claim: self.tuning.claim,
             token: self.tuning.requests_per_minute.map(|_| TOKEN_LIFE),
+            budget: self.budget.clone(),
             timeout: self.tuning.send_timeout,
         }
     }
@@ -273,13 +275,14 @@ fn note_end(due: &Due, end: OwnEnd, result: &Result<Applied, Refusal>) {
 }
 
 /// How long a send may take in its parts.
-#[derive(Clone, Copy)]
 struct Limits {
     /// When its token was taken and its claim begun, on the clock that counts suspended time.
     began: Duration,
     claim: Duration,
     /// How long its token is good for, where there is a budget.
     token: Option<Duration>,
+    /// A 429 may have come since the claim was begun.
+    budget: Budget,
     timeout: Duration,
 }
 
@@ -311,6 +314,9 @@ async fn send(
     }
     if limits.token.is_some_and(|life| now > limits.began + life) {
         return Sent::HeldBack("token_ran_out");
+    }
+    if limits.budget.patience().is_some() {
+        return Sent::HeldBack("rate_limited");
     }
     if let Verdict::Shut(reason) = gate.verdict(now) {
         return Sent::HeldBack(reason.as_str());

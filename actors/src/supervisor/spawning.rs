@@ -57,7 +57,7 @@ impl Supervisor {
 
     pub(super) fn spawn_account(&mut self) {
         let shared = (self.world.clone(), self.tuning.clone(), self.gate.clone(), self.market_hours.clone());
-        let sets = (self.in_flight.clone(), self.doubtful.clone());
+        let sets = (self.in_flight.clone(), self.doubtful.clone(), self.budget.clone());
         let sentinel = self.sentinel(Role::Broker);
         let broker = Broker::new(shared, sets, self.lines.for_broker(), sentinel).start();
         self.lines.connect_broker(&broker);

@@ -1,11 +1,12 @@
 //! Many slices at once: the rate limit is kept, none is lost, and the wait is visible.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use tokio::time::sleep;
 use tranche_actors::domain::parent::ParentStatus;
 use tranche_actors::domain::status::OrderStatus;
 use tranche_actors::ports::Clock;
 
-use crate::support::orders::{id, parent};
+use crate::support::orders::{id, parent, single};
 use crate::support::rig::{Rig, Running, millis, run, seconds};
 use tranche_simulation::venue::Fate;
 
@@ -96,6 +97,48 @@ fn thousands_of_slices_due_at_one_instant_without_a_limit_are_all_sent() {
         assert_eq!(sent.len(), count);
         assert!(sent.iter().all(|sent| (sent.at - at).num_milliseconds() < 1_000));
         assert_eq!(rig.parent(&id("p00000")).status, ParentStatus::Completed);
+        rig.audit_at_rest();
+    });
+}
+
+#[test]
+fn what_is_claimed_when_a_venue_asks_for_patience_waits_at_the_wire() {
+    run(|rig| async move {
+        let running = rig.open().await;
+        rig.store.calls.delay("commit", millis(10));
+        rig.venue.set_latency(millis(15));
+        rig.venue.plan([Fate::Busy(Some(seconds(3)))]);
+        let second = async {
+            sleep(millis(12)).await;
+            running.send(single("second", 10)).await
+        };
+        futures_util::join!(running.send(single("first", 10)), second);
+        rig.until("both are filled", || {
+            ["first", "second"].iter().all(|name| rig.order(&id(name)).status == OrderStatus::Filled)
+        })
+        .await;
+        let sent = rig.venue.submissions();
+        assert_eq!(sent.len(), 3);
+        assert!(sent[1].at - sent[0].at >= TimeDelta::seconds(3), "{sent:?}");
+        assert_eq!(rig.order(&id("second")).attempt, 2, "it was claimed before, and held back");
+        rig.audit_at_rest();
+    });
+}
+
+#[test]
+fn a_venue_that_asked_for_patience_is_left_in_peace_by_a_broker_that_was_rebuilt_too() {
+    run(|rig| async move {
+        let running = rig.open().await;
+        rig.venue.plan([Fate::Busy(Some(seconds(8)))]);
+        running.submit(parent("patient", 40, 2, 60)).await;
+        rig.until("it is told to wait", || rig.venue.submissions().len() == 1).await;
+        sleep(millis(100)).await;
+        rig.store.calls.panic("marked_orders", 1);
+        rig.until("the broker dies", || rig.store.calls.panics_left("marked_orders") == 0).await;
+        rig.until_all_ended().await;
+        let sent = rig.venue.submissions();
+        assert!(sent[1].at - sent[0].at >= TimeDelta::seconds(8), "{sent:?}");
+        assert_eq!(rig.statuses(&id("patient")), [OrderStatus::Filled; 2]);
         rig.audit_at_rest();
     });
 }

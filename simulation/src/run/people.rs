@@ -10,8 +10,6 @@ use tokio::sync::oneshot;
 use tranche_actors::commands::{CancelOrder, CancelParent, CommandError, Disengage, Engage, Reset, Trip};
 use tranche_actors::domain::breaker::BreakerWord;
 use tranche_actors::domain::kill::{KillMode, KillState};
-use tranche_actors::domain::ledger::Write;
-use tranche_actors::domain::order::Order;
 use tranche_actors::gate::Verdict;
 use tranche_actors::ports::Clock;
 use tranche_actors::supervisor::{self, House};
@@ -19,11 +17,13 @@ use tranche_actors::tuning::Tuning;
 
 use super::Stage;
 use crate::faults::{Fault, FaultKind};
-use crate::life::{Death, Turn};
+use crate::life::Turn;
 use crate::requests::{Reply, Request};
 use crate::scenario::{Scenario, caller};
 use crate::tape::Step;
 use crate::watch::Watch;
+
+mod striking;
 
 /// How long somebody waits who was not answered, or refused for now.
 const AGAIN: Duration = Duration::from_secs(2);
@@ -227,9 +227,11 @@ impl People {
                 self.strike(stage, which);
                 None
             }
-            (Act::Mend(which), _) => {
+            (Act::Mend(which), process) => {
                 self.mend(stage, which);
-                None
+                // With a good key in its settings the process is started anew.
+                let is_new_key = matches!(self.faults.get(which)?.kind, FaultKind::KeyRefused(_));
+                (is_new_key && process.is_some()).then_some(End::Crashed { down: RESTART })
             }
             (Act::Calm, _) => {
                 stage.store.heal();
@@ -348,63 +350,6 @@ impl People {
         }
     }
 
-    fn strike(&mut self, stage: &Stage, which: usize) {
-        let Some(fault) = self.faults.get(which).cloned() else { return };
-        stage.tape.note(&Step::Fault(&fault.kind.to_string()));
-        let now = stage.elapsed();
-        if let Some(lasts) = fault.kind.lasts() {
-            self.put(now + lasts, Act::Mend(which));
-        }
-        if let Some((death, points)) = fault.at_point() {
-            stage.life.doom(death, points);
-        }
-        match fault.kind {
-            FaultKind::Submission(fate) => stage.venue.plan([fate]),
-            FaultKind::Cancel(fault) => stage.venue.plan_cancels([fault]),
-            FaultKind::Event(fault) => stage.venue.plan_events([fault]),
-            FaultKind::Commit(fault) => stage.store.plan([fault]),
-            FaultKind::StoreFails(method, _) => stage.store.calls.fail(method, true),
-            FaultKind::VenueFails(method, _) => stage.venue.calls.fail(method, true),
-            FaultKind::VenueSilent(method, _) => stage.venue.calls.silence(method, true),
-            FaultKind::StreamEnds => stage.venue.end_streams(),
-            FaultKind::ActorDies(_) => {}
-            FaultKind::Crash(_, down) => self.down = down,
-            FaultKind::Suspended(slept) => stage.clock.freeze(slept),
-            FaultKind::ClockSet(millis) => stage.clock.set(millis),
-            FaultKind::StaleClaim(number) => stale_claim(stage, number),
-            FaultKind::Engaged(mode, ..) => self.mode = mode,
-            FaultKind::Overtaken(mode, ..) => self.ask_at(now, engage(mode)),
-            FaultKind::Tripped(_) => self.ask_at(now, trip()),
-        }
-    }
-
-    fn mend(&mut self, stage: &Stage, which: usize) {
-        let Some(fault) = self.faults.get(which).cloned() else { return };
-        match fault.kind {
-            FaultKind::StoreFails(method, _) => stage.store.calls.fail(method, false),
-            FaultKind::VenueFails(method, _) => stage.venue.calls.fail(method, false),
-            FaultKind::VenueSilent(method, _) => stage.venue.calls.silence(method, false),
-            FaultKind::Engaged(..) => self.ask_at(stage.elapsed(), disengage()),
-            FaultKind::Overtaken(mode, points, held) => {
-                self.mode = mode;
-                self.ask_at(stage.elapsed(), disengage());
-                stage.life.doom(Death::Nobody, points);
-                self.ask_at(stage.elapsed() + held, disengage());
-            }
-            FaultKind::Tripped(_) => self.ask_at(stage.elapsed(), reset()),
-            FaultKind::Submission(_)
-            | FaultKind::Cancel(_)
-            | FaultKind::Event(_)
-            | FaultKind::Commit(_)
-            | FaultKind::StreamEnds
-            | FaultKind::ActorDies(_)
-            | FaultKind::Crash(..)
-            | FaultKind::Suspended(_)
-            | FaultKind::StaleClaim(_)
-            | FaultKind::ClockSet(_) => {}
-        }
-    }
-
     /// Whoever got no answer, or one that is about now, asks again with the same words.
     fn replied(&mut self, stage: &Stage, ask: Ask, reply: Reply) {
         stage.tape.note(&Step::Replied(ask.number, &ask.request, &reply));
@@ -425,23 +370,6 @@ impl People {
         if again {
             self.put(stage.elapsed() + AGAIN, Act::Ask(ask));
         }
-    }
-}
-
-/// Claims an order that is not to be claimed: one that was claimed before, or one under a plan that is not in force.
-fn stale_claim(stage: &Stage, number: u64) {
-    let claims = stage.store.look(|ledger| {
-        let claim = |order: &Order| {
-            let version = order.slice.as_ref().map(|slice| slice.plan_version);
-            let plan_version = if order.is_claimable() { version.map(|version| version + 1) } else { version };
-            let stale = !order.status.is_terminal() && (plan_version.is_some() || !order.is_claimable());
-            stale.then(|| Write::Claim { id: order.id.clone(), plan_version })
-        };
-        ledger.orders().filter_map(claim).collect::<Vec<_>>()
-    });
-    let place = usize::try_from(number).unwrap_or(0).checked_rem(claims.len()).unwrap_or(0);
-    if let Some(claim) = claims.into_iter().nth(place) {
-        stage.store.slip_in(claim, stage.clock.wall());
     }
 }
 

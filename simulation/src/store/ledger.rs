@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
+use tokio::time::Instant;
 use tranche_actors::domain::breaker::BreakerState;
 use tranche_actors::domain::kill::KillState;
 use tranche_actors::domain::ledger::{Books, Event, SwitchEntry};
@@ -77,16 +78,48 @@ pub struct Ledger {
     pub(super) breaker: Option<BreakerState>,
     pub(super) histories: BTreeMap<&'static str, Vec<SwitchEntry>>,
     pub(super) differences: Vec<(Symbol, Decimal, Decimal)>,
+    /// Batches whose commit is in doubt, and when each becomes durable.
+    late: Vec<(Instant, Batch)>,
 }
 
 impl Ledger {
     /// The first start on an empty database creates the switches; later a missing one stays missing.
-    pub(super) fn open(&mut self) {
-        self.open = true;
+    ///
+    /// What a process before left in doubt and never settled comes back, as from the log of a database.
+    pub(super) fn open(&mut self) -> Vec<(Batch, Saved)> {
         if !std::mem::replace(&mut self.created, true) {
             self.kill = Some(KillState::default());
             self.breaker = Some(BreakerState::default());
         }
+        self.open = true;
+        let left_behind = std::mem::take(&mut self.late);
+        left_behind.into_iter().filter_map(|(_, batch)| self.bring_back(batch)).collect()
+    }
+
+    /// A commit in doubt: it becomes durable at that time, unless it is fenced off before.
+    pub(super) fn delay(&mut self, batch: Batch, until: Instant) {
+        self.late.push((until, batch));
+    }
+
+    /// What was in doubt and has become durable by now.
+    pub(super) fn ripen(&mut self, now: Instant) -> Vec<(Batch, Saved)> {
+        if self.late.is_empty() {
+            return Vec::new();
+        }
+        let (ripe, late): (Vec<_>, Vec<_>) = std::mem::take(&mut self.late).into_iter().partition(|(at, _)| *at <= now);
+        self.late = late;
+        ripe.into_iter().filter_map(|(_, batch)| self.bring_back(batch)).collect()
+    }
+
+    fn bring_back(&mut self, batch: Batch) -> Option<(Batch, Saved)> {
+        // Whoever took the account since has shut it out.
+        let (_, saved) = self.commit(&batch).ok()?;
+        Some((batch, saved))
+    }
+
+    /// What is settled can't become durable any more, if it has not by now.
+    pub(super) fn fence(&mut self, batch: &Batch) {
+        self.late.retain(|(_, late)| late.nonce != batch.nonce);
     }
 
     pub(super) const fn close(&mut self) {

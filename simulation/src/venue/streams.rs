@@ -34,8 +34,20 @@ struct Shared {
     planned: VecDeque<EventFault>,
     decide: Option<Decide>,
     held_back: Option<VenueEvent>,
+    /// No event gets through, and whether one was lost so.
+    muted: Option<bool>,
     /// By how much events may lag behind, by chance, and until when the last one does.
     lag: Option<(Duration, Seeded, Instant)>,
+}
+
+impl Shared {
+    fn deliver(&mut self, at: Instant, events: &[VenueEvent]) {
+        self.queues.retain(|queue| queue.strong_count() > 0);
+        for queue in self.queues.iter().filter_map(Weak::upgrade) {
+            queue.waiting.lock().0.extend(events.iter().map(|event| (at, event.clone())));
+            queue.news.notify_one();
+        }
+    }
 }
 
 /// Everybody who listens.
@@ -56,14 +68,38 @@ impl Streams {
         self.0.lock().lag = Some((most, Seeded::new(seed), Instant::now()));
     }
 
+    /// No event gets through from now on.
+    pub(super) fn mute(&self) {
+        self.0.lock().muted = Some(false);
+    }
+
+    /// Events get through again, and whoever listens is told that some may be missing; the answer is whether it was so.
+    pub(super) fn unmute(&self) -> bool {
+        let mut shared = self.0.lock();
+        let was_muted = shared.muted.take().is_some();
+        if was_muted {
+            let now = Instant::now();
+            shared.deliver(now, &[VenueEvent::Gap]);
+        }
+        was_muted
+    }
+
+    pub(super) fn is_muted(&self) -> bool {
+        self.0.lock().muted.is_some()
+    }
+
     pub(super) fn heal(&self) {
         let mut shared = self.0.lock();
         shared.planned.clear();
         shared.decide = None;
     }
 
-    pub(super) fn send(&self, event: VenueEvent) {
+    /// Sends an event to everybody; the answer is the fault that met it, if one had been laid for it.
+    pub(super) fn send(&self, event: VenueEvent) -> Option<&'static str> {
         let mut shared = self.0.lock();
+        if let Some(lost) = &mut shared.muted {
+            return (!std::mem::replace(lost, true)).then_some("events are lost");
+        }
         let planned = shared.planned.pop_front();
         let fault = planned.or_else(|| shared.decide.as_mut().map(|decide| decide(&event)));
         let events = match fault.unwrap_or(EventFault::None) {
@@ -78,12 +114,9 @@ impl Streams {
             *last = (now + part_of(*most, chance)).max(*last);
             *last
         });
-        shared.queues.retain(|queue| queue.strong_count() > 0);
-        for queue in shared.queues.iter().filter_map(Weak::upgrade) {
-            let events = events.iter().cloned().chain(overtaken.clone());
-            queue.waiting.lock().0.extend(events.map(|event| (at, event)));
-            queue.news.notify_one();
-        }
+        let events = events.into_iter().chain(overtaken).collect::<Vec<_>>();
+        shared.deliver(at, &events);
+        planned.map(|_| "an event goes astray")
     }
 
     pub(super) fn end(&self) {

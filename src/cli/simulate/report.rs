@@ -27,6 +27,9 @@ pub(super) struct Report {
     pub(super) refused: BTreeMap<String, u32>,
     /// Why slices ended without having traded all they should, and how many.
     pub(super) unexecuted: BTreeMap<String, u32>,
+    /// How many faults were laid at their times, and how many of them met anything.
+    pub(super) faults: usize,
+    pub(super) faults_struck: u32,
     pub(super) processes: u32,
     pub(super) pace: Pace,
     /// Steps and digest; none where nothing was watched.
@@ -158,6 +161,8 @@ impl Report {
             totals: Totals::default(),
             refused: outcome.refused.clone(),
             unexecuted: BTreeMap::new(),
+            faults: ran.faults,
+            faults_struck: outcome.struck,
             processes: outcome.processes,
             pace: Pace { simulated: outcome.simulated, real: ran.real },
             steps: is_watched.then_some(outcome.steps),

@@ -83,6 +83,9 @@ fn summary(report: &Report) -> Vec<Vec<String>> {
             row(name, format!("{count} × {what}"));
         }
     }
+    if report.faults > 0 {
+        row("faults", format!("{} of {} struck", report.faults_struck, report.faults));
+    }
     row("restarts", report.processes.saturating_sub(1).to_string());
     match (report.steps, &report.digest) {
         (Some(steps), Some(digest)) => {

@@ -1,14 +1,16 @@
 //! The port's promises, held to the store that simulations run over: what is found there has to be true of a real one.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use tranche_actors::domain::ledger::Write;
 use tranche_actors::domain::names::Symbol;
-use tranche_actors::ports::store::{LedgerEvent, Store};
+use tranche_actors::ports::store::{Batch, LedgerEvent, Store, StoreError};
 use tranche_simulation::life::Life;
-use tranche_simulation::store::MemoryStore;
+use tranche_simulation::store::{CommitFault, MemoryStore};
 use tranche_simulation::tape::Tape;
 
-use super::fixtures::{claim_single, dec, single, submit};
+use super::fixtures::{claim_single, dec, id, single, start, submit};
 use super::switching::{cause, clear, kill, quarantine};
 use super::{Desk, Place, account, suite};
 
@@ -49,4 +51,39 @@ async fn what_is_written_beside_the_orders_is_kept() {
         assert_eq!(numbers(ledger.events()), [1, 2, 3, 4, 5]);
         assert_eq!(numbers(ledger.switch_events()), [1, 2]);
     });
+}
+
+/// As in a database whose log was written, but not synced, when the connection broke.
+#[tokio::test(start_paused = true)]
+async fn a_commit_in_doubt_becomes_durable_late_unless_it_was_settled_before() {
+    let late = Duration::from_secs(2);
+    let begun = async |store: &MemoryStore, nonce| {
+        store.open().await.unwrap();
+        let owner = store.acquire(&account(), "test").await.unwrap();
+        let batch = Batch { ownership: Some(owner), nonce, at: start(), writes: vec![submit(single("s", 1))] };
+        store.plan([CommitFault::Late(late)]);
+        let error = store.commit(&batch).await.unwrap_err();
+        assert!(matches!(error, StoreError::OutcomeUnknown { .. }), "{error}");
+        batch
+    };
+    let has = async |store: &MemoryStore| store.order(&id("s")).await.unwrap().is_some();
+
+    let store = MemoryStore::new(Life::default(), Tape::default());
+    let batch = begun(&store, 1).await;
+    assert!(!store.settle(&batch).await.unwrap());
+    tokio::time::sleep(late * 2).await;
+    assert!(!has(&store).await, "what is settled is shut out");
+
+    let store = MemoryStore::new(Life::default(), Tape::default());
+    let batch = begun(&store, 1).await;
+    assert!(!has(&store).await);
+    tokio::time::sleep(late).await;
+    assert!(has(&store).await);
+    assert!(store.settle(&batch).await.unwrap());
+
+    let store = MemoryStore::new(Life::default(), Tape::default());
+    begun(&store, 1).await;
+    let store = store.again(Life::default(), Tape::default());
+    store.open().await.unwrap();
+    assert!(has(&store).await, "a start brings it back");
 }

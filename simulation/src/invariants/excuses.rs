@@ -1,0 +1,105 @@
+//! A slice that ends unsent has a cause that somebody outside can see: a halt, a trip, or trouble in its time.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use tranche_actors::domain::order::Order;
+use tranche_actors::domain::status::OrderStatus;
+use tranche_actors::gate::{ShutReason, Verdict};
+
+use super::{Invariant, Scene};
+use crate::requests::Request;
+use crate::tape::Step;
+
+/// How long after the gate was read the end of a slice may become durable.
+const SLACK: Duration = Duration::from_secs(15);
+/// By how much the wall clock may have been set between the two.
+const SET: TimeDelta = TimeDelta::seconds(4);
+const MINUTE: Duration = Duration::from_secs(60);
+
+#[derive(Default)]
+pub(super) struct Excuses {
+    /// When trading was last stopped by an operator, and by the breaker.
+    halted: Option<Duration>,
+    tripped: Option<Duration>,
+    /// When something was last wrong, or the gate shut.
+    trouble: Option<Duration>,
+    /// The requests of the last minute.
+    requests: VecDeque<Duration>,
+}
+
+impl Excuses {
+    fn note(&mut self, step: &Step<'_>, scene: &Scene<'_>) {
+        let now = Some(scene.boot);
+        let reasons = scene.house.map(|house| house.gate.reasons(scene.boot)).unwrap_or_default();
+        let is_shut_by = |reason| reasons.contains(&reason);
+        if is_shut_by(ShutReason::KillSwitchEngaged) || matches!(step, Step::Asked(_, Request::Engage(_))) {
+            self.halted = now;
+        }
+        let breaker = [ShutReason::CircuitBreakerTripped, ShutReason::CircuitBreakerQuiet];
+        if breaker.into_iter().any(is_shut_by) || matches!(step, Step::Asked(_, Request::Trip(_))) {
+            self.tripped = now;
+        }
+        let is_open = scene.house.is_some_and(|house| house.gate.verdict(scene.boot) == Verdict::Open);
+        let is_news = matches!(step, Step::Fault(_) | Step::Struck(_) | Step::Started(_) | Step::Crashed);
+        if is_news || !is_open || !scene.well {
+            self.trouble = now;
+        }
+        while self.requests.front().is_some_and(|at| *at + MINUTE < scene.boot) {
+            self.requests.pop_front();
+        }
+        if matches!(step, Step::Sent(_) | Step::CancelSent(_) | Step::LookedUp(..)) {
+            self.requests.push_back(scene.boot);
+        }
+    }
+
+    fn judge(&self, order: &Order, scene: &Scene<'_>) -> Result<(), String> {
+        let lately = |at: Option<Duration>, within: Duration| at.is_some_and(|at| at + within >= scene.boot);
+        let cause = match order.status {
+            OrderStatus::BlockedKillSwitch => lately(self.halted, SLACK),
+            OrderStatus::BlockedCircuitBreaker => lately(self.tripped, SLACK),
+            // Nothing here has limits of its own.
+            OrderStatus::BlockedRisk => false,
+            OrderStatus::Expired => {
+                let grace = if order.slice.is_some() { scene.tuning.grace } else { scene.tuning.single_grace };
+                let late = scene.wall - order.scheduled_time;
+                if late + SET < TimeDelta::from_std(grace).unwrap_or(TimeDelta::MAX) {
+                    return Err(format!("{} ends as too late {} s after its time", order.id, late.num_seconds()));
+                }
+                lately(self.trouble, late.to_std().unwrap_or_default() + SLACK) || self.is_crowded(scene)
+            }
+            _ => return Ok(()),
+        };
+        let why = order.reason_code.as_deref().unwrap_or("no reason");
+        if cause {
+            Ok(())
+        } else {
+            Err(format!("{} ends as {} ({why}), and nothing was wrong", order.id, order.status))
+        }
+    }
+
+    /// Whether the rate limit may have been the cause: half of it was used in a minute.
+    fn is_crowded(&self, scene: &Scene<'_>) -> bool {
+        let limit = scene.tuning.requests_per_minute.map(|limit| limit.get() / 2);
+        limit.is_some_and(|half| u32::try_from(self.requests.len()).is_ok_and(|made| made >= half))
+    }
+}
+
+impl Invariant for Excuses {
+    fn rule(&self) -> &'static str {
+        "a slice that ends unsent has a cause: a halt, a trip, or trouble in its time"
+    }
+
+    fn see(&mut self, step: &Step<'_>, scene: &Scene<'_>) -> Result<(), String> {
+        self.note(step, scene);
+        let Step::Committed(_, saved) = step else { return Ok(()) };
+        for (id, before) in &saved.orders {
+            let was_waiting = before.as_ref().is_some_and(|order| order.status == OrderStatus::PendingNew);
+            if let Some(now) = scene.ledger.order(id).filter(|_| was_waiting) {
+                self.judge(now, scene)?;
+            }
+        }
+        Ok(())
+    }
+}
