@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
+use rust_decimal::Decimal;
 use secrecy::ExposeSecret;
 use thiserror::Error;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -206,6 +207,7 @@ fn tuning(settings: &Settings, world: &World) -> Result<Tuning, StartupError> {
             max_slices: execution.max_slices.get(),
             orders_per_minute: broker.rate_limit_per_minute.map(|limit| limit.get() - limit.get() / 10),
             refuse_past_close: settings.calendar.refuse_past_close,
+            adv_pct: adv_pct(settings),
         },
         max_open_parents: execution.max_open_parents.get(),
         claim: execution.claim,
@@ -244,6 +246,14 @@ const fn calendar_refresh(settings: &Settings) -> Option<Duration> {
     match (settings.calendar.kind, settings.broker.kind) {
         (CalendarKind::Venue, _) | (CalendarKind::Auto, BrokerKind::Alpaca) => Some(settings.calendar.refresh),
         (CalendarKind::AlwaysOpen, _) | (CalendarKind::Auto, BrokerKind::Paper) => None,
+    }
+}
+
+/// The paper broker has no bars to tell a volume by.
+const fn adv_pct(settings: &Settings) -> Option<Decimal> {
+    match settings.broker.kind {
+        BrokerKind::Paper => None,
+        BrokerKind::Alpaca => settings.execution.adv_pct,
     }
 }
 

@@ -20,8 +20,10 @@ pub enum Lane {
     Orders,
     /// Cancels and look-ups: all of it.
     Control,
-    /// Pages of orders and trades, positions, quotes: half of it, and together with new orders nine tenths.
+    /// Pages of orders and trades, positions: half of it, and together with new orders nine tenths.
     Reads,
+    /// Quotes, where they come from the same host: a tenth of it, out of what reads have. Orders don't wait for them.
+    Quotes,
 }
 
 /// Refill is spread over this many seconds, so that burst and refill of any minute together stay within the limit.
@@ -63,6 +65,7 @@ struct Limits {
     /// All but what is kept for cancels and look-ups.
     work: Share,
     reads: Share,
+    quotes: Share,
     /// What new orders and reads leave of the broker's own window to cancels and look-ups.
     reserve: u32,
 }
@@ -92,7 +95,13 @@ impl Budget {
             let limit = limit.get().max(SMALLEST);
             let share = |limit: u32| Share { limiter: limiter(limit.max(1), clock), held: false };
             let reserve = limit / 10;
-            Limits { whole: share(limit), work: share(limit - reserve), reads: share(limit / 2), reserve }
+            Limits {
+                whole: share(limit),
+                work: share(limit - reserve),
+                reads: share(limit / 2),
+                quotes: share(limit / 10),
+                reserve,
+            }
         });
         let state = State { limits, not_before: Duration::ZERO, window: None };
         Self { clock: Arc::clone(clock), state: Arc::new(Mutex::new(state)) }
@@ -161,8 +170,8 @@ impl State {
     fn may(&mut self, lane: Lane, now: Duration) -> Result<(), Duration> {
         let reserve = match lane {
             Lane::Control => 0,
-            Lane::Orders | Lane::Reads if now < self.not_before => return Err(self.not_before - now),
-            Lane::Orders | Lane::Reads => self.limits.as_ref().map_or(0, |limits| limits.reserve),
+            Lane::Orders | Lane::Reads | Lane::Quotes if now < self.not_before => return Err(self.not_before - now),
+            Lane::Orders | Lane::Reads | Lane::Quotes => self.limits.as_ref().map_or(0, |limits| limits.reserve),
         };
         match &self.window {
             Some(window) if now >= window.until => self.window = None,
@@ -179,6 +188,7 @@ impl Limits {
             Lane::Control => &mut [&mut self.whole],
             Lane::Orders => &mut [&mut self.work, &mut self.whole],
             Lane::Reads => &mut [&mut self.reads, &mut self.work, &mut self.whole],
+            Lane::Quotes => &mut [&mut self.quotes, &mut self.reads, &mut self.work, &mut self.whole],
         };
         for share in shares.iter_mut() {
             share.hold()?;
@@ -269,7 +279,7 @@ mod tests {
     }
 
     fn steps() -> impl Strategy<Value = Vec<(u64, Step)>> {
-        let lane = prop_oneof![Just(Lane::Orders), Just(Lane::Control), Just(Lane::Reads)];
+        let lane = prop_oneof![Just(Lane::Orders), Just(Lane::Control), Just(Lane::Reads), Just(Lane::Quotes)];
         let step = prop_oneof![
             40 => lane.prop_map(Step::Ask),
             2 => (0_u32..300, 0_u64..60_000).prop_map(|(remaining, resets_ms)| Step::Told { remaining, resets_ms }),
@@ -342,6 +352,8 @@ mod tests {
         assert_eq!(taken.last().map(|(lane, _)| *lane), Some(Lane::Control));
         let reads = taken.iter().filter(|(lane, _)| *lane == Lane::Reads).count();
         assert!((600..=780).contains(&reads), "{reads} reads in two and a half minutes");
+        let quotes = run(600, &asks(Lane::Quotes)).len();
+        assert!((120..=160).contains(&quotes), "{quotes} quotes in two and a half minutes");
     }
 
     #[test]

@@ -11,7 +11,8 @@ use crate::domain::breaker::{BreakerState, ResetRefused};
 use crate::domain::fault::FieldError;
 use crate::domain::kill::{KillMode, KillState};
 use crate::domain::ledger::{CancelCounts, NotReplaceable, Resolution};
-use crate::domain::names::{Caller, IdempotencyKey, OrderId};
+use crate::domain::liquidity::Volume;
+use crate::domain::names::{Caller, IdempotencyKey, OrderId, Symbol};
 use crate::domain::order::Order;
 use crate::domain::parent::Parent;
 use crate::domain::reconciliation::{Cause, CauseId};
@@ -160,6 +161,11 @@ pub struct ClearedCause {
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "Result<(), CommandError>")]
 pub struct CompareNow;
+
+/// What is known of a symbol's volume now, for a plan that is not stored.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Result<Volume, CommandError>")]
+pub struct ReadVolume(pub Symbol);
 
 /// Releases the kill switch.
 #[derive(Clone, Debug, Message)]
@@ -334,6 +340,8 @@ pub struct Desk {
     pub clear_cause: Recipient<ClearCause>,
     /// Compares the books.
     pub compare: Recipient<CompareNow>,
+    /// Reads volumes.
+    pub volume: Recipient<ReadVolume>,
     /// Releases the kill switch.
     pub disengage: Recipient<Disengage>,
     /// Trips the breaker.

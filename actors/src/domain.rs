@@ -8,6 +8,7 @@ pub mod fills;
 pub mod ids;
 pub mod kill;
 pub mod ledger;
+pub mod liquidity;
 pub mod money;
 pub mod names;
 pub mod order;

@@ -29,6 +29,7 @@ use crate::twap_parent::{Turned, TwapParent};
 use crate::watch::{LastWord, Role};
 
 use lines::Lines;
+use volumes::Volumes;
 
 pub use draining::DrainAll;
 
@@ -38,6 +39,7 @@ mod draining;
 mod lines;
 mod recovery;
 mod spawning;
+mod volumes;
 
 /// A running house of actors, as its edges see it.
 #[derive(Clone)]
@@ -67,6 +69,7 @@ pub struct Supervisor {
     health: Health,
     gate: Gate,
     market_hours: MarketHours,
+    volumes: Volumes,
     pens: Pens,
     latch: Latch,
     lines: Lines,
@@ -126,6 +129,7 @@ pub fn start(world: World, tuning: Tuning, fatal: oneshot::Sender<()>) -> House 
         health: health.clone(),
         gate: gate.clone(),
         market_hours: market_hours.clone(),
+        volumes: Volumes::default(),
         pens: Pens { breaker, supervisor },
         latch,
         lines,
@@ -162,6 +166,7 @@ pub fn start(world: World, tuning: Tuning, fatal: oneshot::Sender<()>) -> House 
         resolve: root.clone().recipient(),
         clear_cause: root.clone().recipient(),
         compare: root.clone().recipient(),
+        volume: root.clone().recipient(),
         disengage: root.clone().recipient(),
         trip: root.clone().recipient(),
         reset: root.clone().recipient(),

@@ -76,6 +76,7 @@ impl Desk {
             max_slices: 100,
             orders_per_minute: None,
             refuse_past_close: false,
+            adv_pct: None,
         };
         let (parent, slices) = request.plan(&rules, &Asked { by: local(), key: None, at: at() }).unwrap();
         let (id, ids) = (parent.id.clone(), slices.iter().map(|slice| slice.id.clone()).collect());

@@ -60,6 +60,7 @@ fn rules() -> PlanRules {
         max_slices: 100,
         orders_per_minute: None,
         refuse_past_close: false,
+        adv_pct: None,
     }
 }
 

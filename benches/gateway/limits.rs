@@ -82,6 +82,7 @@ pub(crate) async fn same_writes(submissions: usize, mean: f64) -> f64 {
         max_slices: 25_000,
         orders_per_minute: None,
         refuse_past_close: false,
+        adv_pct: None,
     };
     let (mut made, mut batches, mut took) = (0_usize, 0_u32, Duration::ZERO);
     while made < submissions {

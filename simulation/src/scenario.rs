@@ -257,6 +257,7 @@ fn tuning() -> Tuning {
             max_slices: 25_000,
             orders_per_minute: None,
             refuse_past_close: false,
+            adv_pct: None,
         },
         account,
         max_open_parents: 1_000,

@@ -43,6 +43,8 @@ mod wire;
 
 /// A quote that is no older than this is good enough for whoever asks next.
 const QUOTE_LIFE: Duration = Duration::from_millis(500);
+/// The same where the budget has no room for another one.
+const OLD_QUOTE_LIFE: Duration = Duration::from_secs(5);
 
 /// Why the connector can't be made. Nothing was asked of the broker yet.
 #[derive(Debug, Error)]
@@ -78,17 +80,18 @@ impl AlpacaVenue {
     ) -> Result<Self, AlpacaError> {
         let wire = Arc::new(Wire::new(settings, clock)?);
         let (base, data) = (&settings.places.base, &settings.places.data);
-        let pace = Arc::new(Pace::new(None, Lane::Reads, entropy));
-        let data_pace = if base.origin() == data.origin() {
-            Arc::clone(&pace)
+        let pace = Arc::new(Pace::new(None, entropy));
+        let data = if base.origin() == data.origin() {
+            Host::new(data, &pace, Lane::Quotes)
         } else {
             let limit = std::num::NonZeroU32::new(settings.data_requests_per_minute);
-            Arc::new(Pace::new(Some(Budget::new(limit, clock)), Lane::Control, entropy))
+            let own = Pace::new(Some(Budget::new(limit, clock)), entropy);
+            Host::new(data, &Arc::new(own), Lane::Control)
         };
         Ok(Self {
             opener: Opener::new(settings, &wire, clock, entropy),
-            trading: Host::new(base, &pace),
-            data: Host::new(data, &data_pace),
+            trading: Host::new(base, &pace, Lane::Reads),
+            data,
             data_feed: settings.data_feed.clone(),
             wire,
             clock: Arc::clone(clock),
@@ -109,7 +112,7 @@ impl AlpacaVenue {
 
     /// A question of our own making: it waits for its token. `None` where the broker says that there is no such thing.
     async fn read(&self, url: Url) -> Result<Option<Answer>, VenueError> {
-        self.trading.pace.wait(self.clock.boottime()).await;
+        self.trading.pace.wait(self.trading.lane, self.clock.boottime()).await;
         answers::read(self.ask(Method::GET, url, None).await, self.busy())
     }
 
@@ -218,10 +221,14 @@ impl Venue for AlpacaVenue {
     async fn quote(&self, symbol: &Symbol) -> Result<Quote, VenueError> {
         let now = self.clock.boottime();
         let known = self.quotes.lock().unwrap_or_else(PoisonError::into_inner).get(symbol).cloned();
-        if let Some((at, quote)) = known
-            && now < at + QUOTE_LIFE
+        if let Some((at, quote)) = &known
+            && now < *at + QUOTE_LIFE
         {
-            return Ok(quote);
+            return Ok(quote.clone());
+        }
+        if let Err(wait) = self.data.pace.try_take(self.data.lane, now) {
+            let known = known.filter(|(at, _)| now < *at + OLD_QUOTE_LIFE).map(|(_, quote)| quote);
+            return known.ok_or(VenueError::NotNow { retry_after: Some(wait) });
         }
         let quote = self.read_quote(symbol).await?;
         self.quotes.lock().unwrap_or_else(PoisonError::into_inner).insert(symbol.clone(), (now, quote.clone()));

@@ -24,7 +24,7 @@ use super::{
         service::status, service::livez, service::healthz, service::readyz, service::metrics,
     ),
     components(schemas(
-        documented::RandomizeDoc, documented::FieldErrorDoc, plan_shapes::PlanHead, plan_shapes::SliceView, plan_shapes::LimitsView,
+        documented::RandomizeDoc, documented::FieldErrorDoc, plan_shapes::PlanHead, plan_shapes::LiquidityView, plan_shapes::SliceView, plan_shapes::LimitsView,
         reconciliation_shapes::ComparisonView, reconciliation_shapes::OrphanView, reconciliation_shapes::QuarantineView,
         reconciliation_shapes::DifferenceView, switch_shapes::InstanceView, service::ReasonView, service::PartView, service::AccountView,
     )),

@@ -2,7 +2,8 @@
 
 use actix_web::web::{Json, Payload};
 use actix_web::{HttpRequest, HttpResponse};
-use tranche_actors::commands::{CancelParent, SubmitParent};
+use tranche_actors::commands::{CancelParent, ReadVolume, SubmitParent};
+use tranche_actors::domain::liquidity::Volume;
 use tranche_actors::domain::parent::Parent;
 use tranche_actors::domain::request::Asked;
 use tranche_actors::domain::terms::Instrument;
@@ -66,7 +67,11 @@ pub(super) async fn preview(
     let at = gateway.state.clock.now();
     let rules = &gateway.state.plan_rules;
     let times = parent.check_times(at).err().unwrap_or_default();
-    let planned = match parent.plan(rules, &Asked { by, key, at }) {
+    let volume = match rules.adv_pct {
+        Some(_) => gateway.ask(&gateway.state.desk.volume, ReadVolume(parent.instruction.symbol.clone())).await?,
+        None => Volume::Off,
+    };
+    let planned = match parent.plan_by_volume(rules, &Asked { by, key, at }, &volume) {
         Ok(mut planned) => {
             let calendar = gateway.state.market_hours.calendar(gateway.state.clock.boottime());
             let close = parent.check_close(&mut planned.0, rules, calendar.as_deref());

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use tranche_actors::domain::ids;
 use tranche_actors::domain::ledger::CancelCounts;
+use tranche_actors::domain::liquidity::Liquidity;
 use tranche_actors::domain::money::canonical;
 use tranche_actors::domain::order::Order;
 use tranche_actors::domain::parent::Parent;
@@ -37,8 +38,29 @@ pub(super) struct PlanHead {
     interval_seconds: u32,
     #[schema(schema_with = words::parent_status)]
     status: &'static str,
+    /// The limit by volume that the plan keeps to; null where there is none.
+    liquidity: Option<LiquidityView>,
     /// What a person should know about the plan.
     warnings: Vec<String>,
+}
+
+/// A limit by volume.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Liquidity)]
+pub(super) struct LiquidityView {
+    /// The average daily volume, in units.
+    adv: String,
+    /// Which share of it a slice may be, in percent.
+    pct: String,
+    /// No slice is larger.
+    max_slice_qty: String,
+}
+
+impl LiquidityView {
+    fn of(limit: &Liquidity) -> Self {
+        let [adv, pct, max_slice_qty] = [limit.adv, limit.pct, limit.max_slice_qty.get()].map(canonical);
+        Self { adv, pct, max_slice_qty }
+    }
 }
 
 impl PlanHead {
@@ -56,6 +78,7 @@ impl PlanHead {
             duration_seconds: parent.schedule.span.seconds(),
             interval_seconds: parent.interval_seconds,
             status: parent.status.as_str(),
+            liquidity: parent.liquidity.as_deref().map(LiquidityView::of),
             warnings: parent.warnings.clone(),
         }
     }

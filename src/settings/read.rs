@@ -218,6 +218,7 @@ fn execution(r: &mut Reader) -> Execution {
         reconcile_every: r.time("execution.reconcile_seconds", DAY),
         submit_wait: r.time_or_zero("execution.submit_wait_ms", HOUR_MS),
         max_slices: r.count("execution.max_slices", 1_000_000),
+        adv_pct: Some(r.decimal("execution.adv_pct", Decimal::ZERO, Decimal::ONE_HUNDRED)).filter(|pct| !pct.is_zero()),
         max_open_parents: r.size("execution.max_open_parents", 10_000_000),
         benchmark_every: r.time("execution.benchmark_seconds", 3_600),
         on_shutdown: r.word("execution.on_shutdown", &words, &[], OpenOrders::Leave),

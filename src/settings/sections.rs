@@ -198,6 +198,8 @@ pub struct Execution {
     pub submit_wait: Duration,
     /// Most slices of one parent.
     pub max_slices: NonZeroU32,
+    /// Which share of the average daily volume a slice may be, in percent; none: any.
+    pub adv_pct: Option<Decimal>,
     /// Most parents at one time that have not ended.
     pub max_open_parents: NonZeroUsize,
     /// How often the market is sampled for the interval's TWAP.

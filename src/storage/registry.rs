@@ -40,5 +40,11 @@ pub static LEDGER: StoreSpec = StoreSpec {
             up: include_str!("../../migrations/sqlite/ledger/0003_replacement.up.sql"),
             down: include_str!("../../migrations/sqlite/ledger/0003_replacement.down.sql"),
         },
+        Migration {
+            version: 4,
+            description: "the limit by volume that a parent's plan kept to",
+            up: include_str!("../../migrations/sqlite/ledger/0004_liquidity.up.sql"),
+            down: include_str!("../../migrations/sqlite/ledger/0004_liquidity.down.sql"),
+        },
     ],
 };

@@ -5,7 +5,8 @@
 //!
 //! The usual run takes short forms. By variables they grow: `OUTSIDE_KILLS` (6; see `scripts/crash`), `OUTSIDE_SLICES`
 //! due at one instant (2,000), `OUTSIDE_PACED` slices under a rate limit (60), `OUTSIDE_ORDERS` without an
-//! acknowledgement (1,000). `OUTSIDE_SEED` repeats the chances of a run that failed.
+//! acknowledgement (1,000); at the double of Alpaca `OUTSIDE_LOST` orders without one (100), `OUTSIDE_PARENTS` at work while
+//! it is killed (100), `OUTSIDE_STORM` slices in a storm of 429 (20). `OUTSIDE_SEED` repeats the chances of a run that failed.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -21,6 +22,7 @@ mod chance;
 mod house;
 mod report;
 
+mod alpaca;
 mod crash;
 mod described;
 mod double;

@@ -5,6 +5,7 @@ use rust_decimal::Decimal;
 
 use super::chain::{self, Chain};
 use super::fills::Filled;
+use super::liquidity::Liquidity;
 use super::money::{Qty, average};
 use super::names::{AccountName, OrderId, StrategyId};
 use super::order::{Order, Origin};
@@ -193,6 +194,8 @@ pub struct Parent {
     pub cancel_requested_at: Option<DateTime<Utc>>,
     /// How far it is.
     pub progress: Progress,
+    /// The limit by volume that its plan kept to.
+    pub liquidity: Option<Box<Liquidity>>,
     /// The market's mid price when it was accepted.
     pub arrival_price: Option<Decimal>,
     /// The market while it was worked.

@@ -9,6 +9,7 @@ use super::calendar::{Hours, MarketCalendar};
 use super::fault::FieldError;
 use super::ids::{self, IdScope};
 use super::ledger::Replacement;
+use super::liquidity::{Liquidity, Volume};
 use super::money::{Price, Qty, canonical};
 use super::names::{AccountName, Caller, IdempotencyKey, OrderId, StrategyId, Symbol};
 use super::order::{Order, Origin, SliceOf};
@@ -86,6 +87,8 @@ pub struct PlanRules {
     pub orders_per_minute: Option<u32>,
     /// Whether a parent that would run past the market's close is refused, or only warned about.
     pub refuse_past_close: bool,
+    /// Which share of the average daily volume a slice may be, in percent; `None`: any.
+    pub adv_pct: Option<Decimal>,
 }
 
 /// Who asks, and when.
@@ -146,6 +149,40 @@ impl ParentRequest {
     /// # Errors
     /// The fields that make it impossible.
     pub fn plan(&self, rules: &PlanRules, asked: &Asked) -> Result<(Parent, Vec<Order>), Vec<FieldError>> {
+        self.plan_within(rules, asked, None)
+    }
+
+    /// The same within what is known of the symbol's volume. The ids don't hang on that, but for those of the slices.
+    ///
+    /// # Errors
+    /// The fields that make it impossible.
+    pub fn plan_by_volume(
+        &self,
+        rules: &PlanRules,
+        asked: &Asked,
+        volume: &Volume,
+    ) -> Result<(Parent, Vec<Order>), Vec<FieldError>> {
+        let mut free = self.plan(rules, asked)?;
+        match volume {
+            Volume::Off => Ok(free),
+            Volume::Missing(why) => {
+                free.0.warnings.push(format!("{why}: slices are not limited by it"));
+                Ok(free)
+            }
+            Volume::Known(limit) => self.plan_within(rules, asked, Some(limit)).map_err(|faults| {
+                let told = faults.into_iter().map(|fault| format!("{} {}", fault.field, fault.message));
+                let told = format!("is limited to {}: {}", limit.explain(), told.collect::<Vec<_>>().join("; "));
+                vec![FieldError::new("qty", "max_adv_share", told)]
+            }),
+        }
+    }
+
+    fn plan_within(
+        &self,
+        rules: &PlanRules,
+        asked: &Asked,
+        limit: Option<&Liquidity>,
+    ) -> Result<(Parent, Vec<Order>), Vec<FieldError>> {
         let mut faults = rules.check(&self.instruction, self.qty, &self.account);
         let scope = asked.scope(&self.account, self.trade_date);
         let id = self.client_order_id.clone().unwrap_or_else(|| {
@@ -153,7 +190,9 @@ impl ParentRequest {
             ids::parent(&self.instruction, self.qty, &self.strategy_id, &self.schedule, policies, scope)
         });
         let lot = rules.instrument(&self.instruction.symbol).lot;
-        let plan = match Plan::new(self.qty, lot, &self.schedule, rules.max_slices, id.as_str()) {
+        let most = [self.schedule.max_slice_qty, limit.map(|limit| limit.max_slice_qty)].into_iter().flatten().min();
+        let schedule = Schedule { max_slice_qty: most, ..self.schedule.clone() };
+        let plan = match Plan::new(self.qty, lot, &schedule, rules.max_slices, id.as_str()) {
             Ok(plan) if faults.is_empty() => plan,
             Ok(_) => return Err(faults),
             Err(more) => {
@@ -182,6 +221,7 @@ impl ParentRequest {
             status: ParentStatus::Pending,
             cancel_requested_at: None,
             progress: Progress::default(),
+            liquidity: limit.cloned().map(Box::new),
             arrival_price: None,
             benchmark: Benchmark::default(),
             warnings: warnings(&plan, rules),

@@ -33,23 +33,36 @@ const QUOTE_WAIT: Duration = Duration::from_millis(500);
 impl Handler<SubmitParent> for Supervisor {
     type Result = ResponseActFuture<Self, Result<SubmittedParent, CommandError>>;
 
-    fn handle(&mut self, submit: SubmitParent, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, submit: SubmitParent, ctx: &mut Self::Context) -> Self::Result {
         let asked = Asked { by: submit.by, key: submit.key, at: self.world.clock.now() };
-        let mut planned = submit.request.plan(&self.tuning.plan_rules, &asked).map_err(CommandError::Invalid);
         let calendar = self.market_hours.calendar(self.world.clock.boottime());
-        let (request, rules) = (&submit.request, &self.tuning.plan_rules);
+        let (request, rules) = (submit.request, self.tuning.plan_rules.clone());
+        let mut planned = request.plan(&rules, &asked).map_err(CommandError::Invalid);
         let close =
-            planned.as_mut().map_or(Ok(()), |(parent, _)| request.check_close(parent, rules, calendar.as_deref()));
+            planned.as_mut().map_or(Ok(()), |(parent, _)| request.check_close(parent, &rules, calendar.as_deref()));
         let times = request.check_times(asked.at).and(close);
         let is_full = self.parents.len() + self.accepting >= self.tuning.max_open_parents;
         self.accepting += 1;
+        let volume = self.volume(&request.instruction.symbol, ctx);
         let intake = self.intake();
         let submitted = async move {
-            let (mut parent, slices) = planned?;
+            let (free, _) = planned?;
             let objection = intake.objection(times, is_full);
-            if let Some(first) = intake.admit(&parent.id, &parent.origin, objection).await? {
+            if let Some(first) = intake.admit(&free.id, &free.origin, objection).await? {
                 return intake.replayed_parent(first).await;
             }
+            let by_volume = request.plan_by_volume(&rules, &asked, &volume.await);
+            let (mut parent, slices) = match by_volume.map_err(CommandError::Invalid) {
+                Ok(planned) => planned,
+                // A repetition is one also where the volume of today allows no such plan.
+                Err(refusal) => {
+                    return match intake.admit(&free.id, &free.origin, Some(refusal)).await? {
+                        Some(first) => intake.replayed_parent(first).await,
+                        None => Err(CommandError::OutcomeUnknown),
+                    };
+                }
+            };
+            request.check_close(&mut parent, &rules, calendar.as_deref()).map_err(CommandError::Invalid)?;
             parent.arrival_price = intake.mid(&parent.instruction.symbol).await;
             let submission = Submission::Parent { parent, slices: slices.clone() };
             let applied = intake.write(Write::Submit(Box::new(submission))).await?;

@@ -27,4 +27,5 @@ mod retries;
 mod sessions;
 mod troubles;
 mod unknowns;
+mod volumes;
 mod whole;

@@ -13,6 +13,7 @@ use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Method, Url};
 use secrecy::{ExposeSecret, SecretString};
+use tranche_actors::budget::Lane;
 use tranche_actors::ports::Clock;
 
 use super::AlpacaError;
@@ -68,11 +69,13 @@ pub(super) enum Failure {
 pub(super) struct Host {
     url: Url,
     pub(super) pace: Arc<Pace>,
+    /// Where requests of our own making take their tokens.
+    pub(super) lane: Lane,
 }
 
 impl Host {
-    pub(super) fn new(url: &Url, pace: &Arc<Pace>) -> Self {
-        Self { url: url.clone(), pace: Arc::clone(pace) }
+    pub(super) fn new(url: &Url, pace: &Arc<Pace>, lane: Lane) -> Self {
+        Self { url: url.clone(), pace: Arc::clone(pace), lane }
     }
 
     /// The address of a path that is made of segments, each kept in one piece.

@@ -52,10 +52,6 @@ impl AlpacaVenue {
     pub(super) async fn read_quote(&self, symbol: &Symbol) -> Result<Quote, VenueError> {
         let mut url = self.of_symbol(symbol, &["quotes", "latest"]);
         url.query_pairs_mut().append_pair("feed", &self.data_feed);
-        self.data
-            .pace
-            .try_take(self.clock.boottime())
-            .map_err(|wait| VenueError::NotNow { retry_after: Some(wait) })?;
         let answer = self.data_answer(url).await?;
         let read = serde_json::from_str::<WireLatest>(&answer.body);
         let quote = read.map_err(|_| malformed(&answer, &"the quote can't be read"))?.quote;
@@ -89,7 +85,7 @@ impl AlpacaVenue {
             ("adjustment", "split"),
             ("feed", "sip"),
         ]);
-        self.data.pace.wait(self.clock.boottime()).await;
+        self.data.pace.wait(self.data.lane, self.clock.boottime()).await;
         let answer = self.data_answer(url).await?;
         let read = serde_json::from_str::<WireBars>(&answer.body);
         let read = read.map_err(|_| malformed(&answer, &"the bars can't be read"))?;
@@ -124,6 +120,8 @@ impl AlpacaVenue {
 }
 
 fn day(bar: WireBar) -> Option<DailyBar> {
-    let date = wire::time(&bar.t)?.with_timezone(&New_York).date_naive();
+    // Midnight in New York at Alpaca, in UTC elsewhere: noon of the same day is the same date in both.
+    let noon = wire::time(&bar.t)? + TimeDelta::hours(12);
+    let date = noon.with_timezone(&New_York).date_naive();
     Some(DailyBar { date, close: bar.c, volume: bar.v })
 }

@@ -62,7 +62,6 @@ fn wait(text: &str, now: DateTime<Utc>) -> Option<Duration> {
 /// The pace that one host bears.
 pub(super) struct Pace {
     budget: Mutex<Option<Budget>>,
-    lane: Lane,
     /// What the last answer said is left, and until when that holds, on the clock that counts suspended time.
     left: Mutex<Option<(u32, Duration)>>,
     /// Requests on their way, which the broker may not have counted yet.
@@ -80,10 +79,9 @@ impl Drop for OnItsWay {
 }
 
 impl Pace {
-    pub(super) fn new(budget: Option<Budget>, lane: Lane, entropy: &Arc<dyn Entropy>) -> Self {
+    pub(super) fn new(budget: Option<Budget>, entropy: &Arc<dyn Entropy>) -> Self {
         Self {
             budget: Mutex::new(budget),
-            lane,
             left: Mutex::new(None),
             in_flight: Arc::new(AtomicU32::new(0)),
             entropy: Arc::clone(entropy),
@@ -95,19 +93,19 @@ impl Pace {
     }
 
     /// Waits for room for a request of our own making.
-    pub(super) async fn wait(&self, now: Duration) {
+    pub(super) async fn wait(&self, lane: Lane, now: Duration) {
         let budget = lock(&self.budget).clone();
         if let Some(budget) = budget {
             budget.correct(self.allowance(now));
-            budget.wait(self.lane).await;
+            budget.wait(lane).await;
         }
     }
 
     /// Whether there is room for one at once.
-    pub(super) fn try_take(&self, now: Duration) -> Result<(), Duration> {
+    pub(super) fn try_take(&self, lane: Lane, now: Duration) -> Result<(), Duration> {
         let Some(budget) = lock(&self.budget).clone() else { return Ok(()) };
         budget.correct(self.allowance(now));
-        budget.take(self.lane)
+        budget.take(lane)
     }
 
     pub(super) fn begin(&self) -> OnItsWay {
@@ -187,7 +185,7 @@ mod tests {
     #[test]
     fn what_is_left_counts_requests_on_their_way_as_spent_and_ends_with_its_window() {
         let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
-        let pace = Pace::new(None, Lane::Reads, &entropy);
+        let pace = Pace::new(None, &entropy);
         let headers = Headers { remaining: Some(5), resets_in: Some(Duration::from_secs(9)), ..Headers::default() };
         let (first, second) = (pace.begin(), pace.begin());
         pace.answered(&headers, Duration::from_secs(100), first);

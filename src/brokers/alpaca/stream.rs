@@ -147,7 +147,7 @@ impl Opener {
                 if let VenueError::Unauthorised { detail } = &error {
                     self.wire.rest(detail);
                 }
-                lock(&self.pause).lengthen(now, self.entropy.bits(), error.to_string());
+                lock(&self.pause).lengthen(now, self.entropy.bits(), detail_of(&error));
                 Err(error)
             }
         }
@@ -245,6 +245,13 @@ async fn read(socket: Socket, events: &mpsc::Sender<VenueEvent>, (ping, silence)
                 return "its reader fell too far behind".to_owned();
             }
         }
+    }
+}
+
+fn detail_of(error: &VenueError) -> String {
+    match error {
+        VenueError::Unavailable { detail } | VenueError::Unauthorised { detail } => detail.clone(),
+        VenueError::NotNow { .. } => error.to_string(),
     }
 }
 

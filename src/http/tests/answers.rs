@@ -39,7 +39,7 @@ async fn a_parent_is_planned_once_and_replayed_in_the_same_shape() {
             "parent_order_id": PARENT_ID, "parent_strategy_id": "twap_parent_5m_60s", "strategy_id": "default",
             "account": "default", "symbol": "AAPL", "side": "buy", "total_qty": "103", "total_slices": 5,
             "duration_minutes": 5, "duration_seconds": 300, "interval_seconds": 60, "status": "working",
-            "warnings": [],
+            "liquidity": null, "warnings": [],
         })
     );
     assert_eq!(

@@ -12,12 +12,13 @@ use rust_decimal::Decimal;
 use serde_json::json;
 use tranche_actors::commands::{
     CancelOrder, CancelParent, CanceledParent, ClearCause, ClearedCause, CommandError, CompareNow, Desk, Disengage,
-    Engage, EngageAnswer, InstanceOutcome, Reset, ResolveOrder, SubmitOrder, SubmitParent, SubmittedOrder,
+    Engage, EngageAnswer, InstanceOutcome, ReadVolume, Reset, ResolveOrder, SubmitOrder, SubmitParent, SubmittedOrder,
     SubmittedParent, Trip,
 };
 use tranche_actors::domain::breaker::BreakerState;
 use tranche_actors::domain::kill::{EngageOrder, Engaged, KillState};
 use tranche_actors::domain::ledger::{CancelCounts, SwitchEntry};
+use tranche_actors::domain::liquidity::{Liquidity, Volume};
 use tranche_actors::domain::names::{AccountName, BrokerOrderId, Caller, IdempotencyKey, OrderId, Symbol};
 use tranche_actors::domain::order::Order;
 use tranche_actors::domain::parent::{Parent, ParentStatus};
@@ -50,6 +51,7 @@ pub(super) fn rules() -> PlanRules {
         max_slices: 25_000,
         orders_per_minute: None,
         refuse_past_close: false,
+        adv_pct: None,
     }
 }
 
@@ -294,6 +296,14 @@ impl Handler<CompareNow> for Clerk {
     }
 }
 
+impl Handler<ReadVolume> for Clerk {
+    type Result = Result<Volume, CommandError>;
+
+    fn handle(&mut self, _: ReadVolume, _: &mut Context<Self>) -> Self::Result {
+        Ok(Liquidity::new(2_500.into(), Decimal::ONE).map_or(Volume::Off, Volume::Known))
+    }
+}
+
 /// An order at the broker that is not ours.
 fn orphan(id: &str) -> Cause {
     Cause {
@@ -503,6 +513,7 @@ impl Fixture {
                 resolve: to(&clerk),
                 clear_cause: to(&clerk),
                 compare: to(&clerk),
+                volume: to(&clerk),
                 disengage: to(&clerk),
                 trip: to(&clerk),
                 reset: to(&clerk),

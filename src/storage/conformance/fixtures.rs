@@ -5,6 +5,7 @@ use std::num::NonZeroU32;
 use chrono::{DateTime, TimeDelta, Utc};
 use rust_decimal::Decimal;
 use tranche_actors::domain::ledger::{Report, Submission, Write};
+use tranche_actors::domain::liquidity::Liquidity;
 use tranche_actors::domain::money::{Price, Qty};
 use tranche_actors::domain::names::{BrokerOrderId, Caller, IdempotencyKey, OrderId, StrategyId, Symbol};
 use tranche_actors::domain::order::{Order, Origin, SliceOf};
@@ -125,6 +126,7 @@ pub(crate) fn parent_of(name: &str, count: u32, instruction: &Instruction) -> (P
         status: ParentStatus::Pending,
         cancel_requested_at: None,
         progress: Progress::default(),
+        liquidity: Liquidity::new(dec("1234567.89"), dec("0.75")).map(Box::new),
         arrival_price: Some(dec("189.425")),
         benchmark: Benchmark::default(),
         warnings: vec!["the last slice is smaller".to_owned()],

@@ -180,6 +180,7 @@ pub(crate) async fn every_field_comes_back_as_it_was(place: &dyn Place) {
     };
     whole.completion = Completion::Leave;
     whole.arrival_price = None;
+    whole.liquidity = None;
     whole.warnings = vec![];
     let applied = desk.write(submit_parent((whole.clone(), slices.clone()))).await.unwrap();
     let kept = parent_now(&*desk.store, "p").await;

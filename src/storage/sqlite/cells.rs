@@ -225,6 +225,7 @@ pub(super) fn parent(row: &SqliteRow) -> Result<Parent, StoreError> {
         status: cell(row, "status", ParentStatus::from_word)?,
         cancel_requested_at: maybe(row, "cancel_requested_at", time)?,
         progress: progress(row)?,
+        liquidity: maybe(row, "liquidity", json)?,
         arrival_price: maybe(row, "arrival_price", decimal)?,
         benchmark: Benchmark {
             area: cell(row, "benchmark_area", decimal)?,

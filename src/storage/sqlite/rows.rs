@@ -241,6 +241,7 @@ row!(
         trade_date: String,
         catch_up: &'a str,
         completion: &'a str,
+        liquidity: Option<String>,
         arrival_price: Option<String>,
         warnings: String,
     }
@@ -275,6 +276,7 @@ pub(super) fn parent(parent: &Parent) -> Result<ParentRow<'_>, StoreError> {
         trade_date: parent.trade_date.to_string(),
         catch_up: parent.catch_up.as_str(),
         completion: parent.completion.as_str(),
+        liquidity: parent.liquidity.as_ref().map(json).transpose()?,
         arrival_price: parent.arrival_price.map(canonical),
         warnings: json(&parent.warnings)?,
     };

@@ -80,6 +80,7 @@ fn tuning() -> Tuning {
             max_slices: 25_000,
             orders_per_minute: None,
             refuse_past_close: false,
+            adv_pct: None,
         },
         max_open_parents: 1_000,
         claim: seconds(10),

@@ -166,7 +166,7 @@ async fn daily_bars_are_the_last_whole_days_oldest_first() {
     let today = SystemClock.now().to_rfc3339();
     let bars = [
         bar("2026-11-18T05:00:00Z", 18),
-        bar("2026-11-17T05:00:00Z", 17),
+        bar("2026-11-17T00:00:00Z", 17),
         bar(&today, 99),
         bar("2026-11-19T05:00:00Z", 19),
     ];
