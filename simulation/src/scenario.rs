@@ -91,9 +91,9 @@ impl Scenario {
         tuning.requests_per_minute = NonZeroU32::new(150 + small(&chance, 250));
         tuning.error_rule.enabled = chance.below(8) == 0;
         tuning.cancel_on_trip = chance.below(2) == 0;
-        let mut background = Faults::default();
         // A change takes place at once, or while the market may still come first.
-        background.replace_pending_ms = if chance.below(2) == 0 { 0 } else { chance.below(3_000) };
+        let replace_pending_ms = if chance.below(2) == 0 { 0 } else { chance.below(3_000) };
+        let background = Faults { replace_pending_ms, ..Faults::default() };
         let changes = (0..size.parents * 2).map(|n| (millis(chance.below(SPAN_MS)), Change::drawn(&chance, n)));
         let changes = changes.collect();
         Self { requests, changes, background, faults, tuning, ..Self::quiet(seed) }
