@@ -63,7 +63,9 @@ mod tests {
 
     /// Breaks one rule while all of some faults happen, known by their times, and another while none of them does.
     fn shrunk(needed: &[usize]) -> Shrunk {
-        let scenario = Scenario::drawn(1, Size::STANDARD);
+        let mut scenario = Scenario::drawn(1, Size::STANDARD);
+        // What goes wrong all at once shares a time.
+        (0..).zip(&mut scenario.faults).for_each(|(second, fault)| fault.at = Duration::from_secs(second));
         let times = needed.iter().map(|place| scenario.faults[*place].at).collect::<Vec<_>>();
         shrink_by(&scenario, |tried| {
             let happens = |at: &Duration| tried.faults.iter().any(|fault| fault.at == *at);
