@@ -155,7 +155,8 @@ async fn a_ledger_of_a_newer_program_stops_the_start_with_the_reason() {
     let columns = sqlx::query_scalar::<_, String>("SELECT group_concat(name) FROM pragma_table_info('schema_version')");
     let columns = columns.fetch_one(&mut ledger).await.unwrap();
     assert!(columns.contains("version"), "{columns}");
-    sqlx::raw_sql("UPDATE schema_version SET version = 9000").execute(&mut ledger).await.unwrap();
+    let newest = "UPDATE schema_version SET version = 9000 WHERE version = (SELECT max(version) FROM schema_version)";
+    sqlx::raw_sql(newest).execute(&mut ledger).await.unwrap();
     ledger.close().await.unwrap();
     let told = refused(&mut house.program(), 1);
     assert!(told.contains("9000") && told.contains("newer than this program"), "{told}");

@@ -58,9 +58,7 @@ async fn a_wrong_field_of_an_order_is_named_and_nothing_is_stored() {
         (json!({"order_type": "market", "limit_price": "3"}), "limit_price"),
         (json!({"order_type": "limit"}), "limit_price"),
         (json!({"order_type": "stop"}), "stop_price"),
-        (json!({"order_type": "trailing_stop"}), "order_type"),
         (json!({"order_type": "iceberg"}), "order_type"),
-        (json!({"time_in_force": "opg"}), "time_in_force"),
         (json!({"time_in_force": "never"}), "time_in_force"),
         (json!({"strategy_id": "a b"}), "strategy_id"),
         (json!({"strategy_id": "s".repeat(65)}), "strategy_id"),
@@ -87,11 +85,14 @@ async fn a_wrong_field_of_an_order_is_named_and_nothing_is_stored() {
         (json!({"limit_price": "10.555"}), "limit_price"),
         (json!({"limit_price": {}}), "limit_price"),
         (json!({"trail_price": "1"}), "trail_price"),
+        (json!({"order_type": "trailing_stop", "limit_price": null}), "trail_price"),
         (json!({"duration_seconds": 5}), "duration_seconds"),
     ] {
         assert_refused(&server.api, "/api/v1/orders", &with(&limit, changes), field).await;
     }
     for (changes, field) in [
+        (json!({"order_type": "trailing_stop"}), "order_type"),
+        (json!({"time_in_force": "opg"}), "time_in_force"),
         (json!({"duration_seconds": null}), "duration_minutes"),
         (json!({"duration_minutes": 1}), "duration_seconds"),
         (json!({"duration_seconds": 0}), "duration_seconds"),

@@ -48,6 +48,20 @@ impl Sent {
             },
         }
     }
+
+    /// One line for what brought no order.
+    fn tell(&self, order: &Order) {
+        let id = &order.id;
+        match self {
+            Self::Answered(_) => {}
+            Self::HeldBack(reason) => {
+                tracing::info!(client_order_id = %id, reason, "an order was held back at the wire")
+            }
+            Self::TimedOut => tracing::warn!(client_order_id = %id, "no answer in time: the order is looked up"),
+            Self::CutOff => tracing::warn!(client_order_id = %id, "a send was cut off: the order is looked up"),
+            Self::Failed(error) => tracing::warn!(client_order_id = %id, %error, "a send brought no order"),
+        }
+    }
 }
 
 impl Broker {
@@ -144,6 +158,7 @@ impl Broker {
     /// Writes the outcome of a send down, as often as it takes, and draws the consequences.
     fn record(&mut self, due: Due, order: Order, sent: Sent, ctx: &mut Context<Self>) {
         let (id, attempt) = (order.id.clone(), order.attempt);
+        sent.tell(&order);
         self.note_answer(&sent, ctx);
         let is_answered = matches!(sent, Sent::Answered(_) | Sent::Failed(SubmitError::Rejected(_)));
         let never_left = |reason: &'static str, detail: String, tries| Write::NeverLeft {
