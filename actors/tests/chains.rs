@@ -396,6 +396,35 @@ fn an_order_waits_for_its_replacement_and_gives_way_when_the_venue_says_so() {
 }
 
 #[test]
+fn a_replacement_that_is_sent_again_lives_if_its_order_gave_way_to_the_send_before() {
+    let words = VenueWords { code: "422".into(), message: "it is already replaced".into() };
+    let refused = |id: &OrderId| Write::Refused { id: id.clone(), attempt: 2, words: words.clone() };
+    let (reason, tries) = ("never_left", Some(3));
+    let never_left = |id: &OrderId| {
+        let detail = String::new();
+        Write::NeverLeft { id: id.clone(), attempt: 2, reason, detail, tries }
+    };
+    type Ends<'a> = &'a dyn Fn(&OrderId) -> Write;
+    let all: [Ends<'_>; 2] = [&refused, &never_left];
+    for second_send in all {
+        let (mut desk, old) = Desk::live();
+        let new = desk.replace(&old, 101);
+        desk.claim(&new);
+        desk.lose(&new);
+        desk.books.apply(&Write::Absent { id: new.clone(), attempt: 1 }).unwrap();
+        desk.claim(&new);
+        desk.report(&old, VenueStatus::Replaced, 0);
+        desk.books.apply(&second_send(&new)).unwrap();
+        assert_eq!(desk.status(&new), OrderStatus::SubmittedUnconfirmed);
+        assert_eq!(desk.progress().unknown_qty, dec(10));
+        desk.check().unwrap();
+        desk.report(&new, VenueStatus::Accepted, 0);
+        assert_eq!((desk.status(&new), desk.order(&new).cancel_requested_at), (OrderStatus::Accepted, None));
+        desk.check().unwrap();
+    }
+}
+
+#[test]
 fn an_order_goes_back_to_what_it_was_when_its_replacement_comes_to_nothing() {
     let refused = |desk: &mut Desk, id: &OrderId| {
         desk.claim(id);

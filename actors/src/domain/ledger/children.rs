@@ -59,7 +59,7 @@ impl Books {
         detail: &str,
         tries: Option<u32>,
     ) -> Result<Applied, Refusal> {
-        let was_absent = self.sent(id, attempt)?.absent_at.is_some();
+        let was_absent = may_have_come_before(self.sent(id, attempt)?);
         let mut applied = self.change(id, OrderEvent::NeverLeft { was_absent }, EventKind::NeverLeft, |order| {
             order.tries += u32::from(tries.is_some());
             order.because(reason, detail);
@@ -102,8 +102,9 @@ impl Books {
     /// The venue's refusal ends an order. It is the answer to this send alone: where an earlier one may still arrive, the
     /// order stays unconfirmed, is not sent again, and ends once it is given up.
     pub(super) fn refused(&mut self, id: &OrderId, attempt: u32, words: &VenueWords) -> Result<Applied, Refusal> {
-        let was_absent = self.sent(id, attempt)?.absent_at.is_some();
-        let event = if was_absent { OrderEvent::NeverLeft { was_absent } } else { OrderEvent::Refused };
+        let sent = self.sent(id, attempt)?;
+        let (was_absent, came_before) = (sent.absent_at.is_some(), may_have_come_before(sent));
+        let event = if came_before { OrderEvent::NeverLeft { was_absent: true } } else { OrderEvent::Refused };
         let at = self.at;
         self.change(id, event, EventKind::Refused, |order| {
             if was_absent {
@@ -219,4 +220,10 @@ impl Order {
         self.reason_code = Some(reason.to_owned());
         self.error_message = (!detail.is_empty()).then(|| detail.to_owned());
     }
+}
+
+/// Whether a send before this one may have arrived, whatever came of this one: it was absent, or a replacement whose order
+/// has given way to it meanwhile.
+const fn may_have_come_before(sent: &Order) -> bool {
+    sent.absent_at.is_some() || (sent.at_venue && sent.attempt > 1)
 }
