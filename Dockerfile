@@ -14,20 +14,24 @@ WORKDIR /build
 # toolchain, so that rust-toolchain.toml stays out.
 COPY Cargo.toml Cargo.lock ./
 COPY actors/Cargo.toml actors/
-RUN mkdir benches src actors/src \
+COPY simulation/Cargo.toml simulation/
+RUN mkdir benches src actors/src simulation/src \
     && echo 'fn main() {}' | tee benches/gateway.rs > src/main.rs \
-    && touch src/lib.rs actors/src/lib.rs \
+    && touch src/lib.rs actors/src/lib.rs simulation/src/lib.rs \
     && cargo build --release --locked
 COPY actors/src actors/src
 COPY benches benches
 COPY config config
 COPY migrations migrations
+COPY simulation/src simulation/src
 COPY src src
 # Cargo goes by the time of a file, and those just copied may be older than the empty ones.
-RUN find src actors/src -name '*.rs' -exec touch {} + \
+RUN find src actors/src simulation/src -name '*.rs' -exec touch {} + \
     && cargo build --release --locked
 
 FROM ${RUN_IMAGE}
+# The certificates by which a broker's host is known.
+RUN apt-get update && apt-get install --yes --no-install-recommends ca-certificates && rm -rf /var/lib/apt/lists/*
 RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin tranche \
     && install --directory --owner=tranche --group=tranche --mode=0750 /var/lib/tranche
 COPY --from=build /build/target/release/tranche /usr/local/bin/tranche

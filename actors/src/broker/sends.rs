@@ -49,7 +49,8 @@ impl Sent {
         }
     }
 
-    /// One line for what brought no order.
+    /// One line for what brought no order, but for a rejection: its order says it, and where the broker has an id for its
+    /// answer, the connector has told it with that.
     fn tell(&self, order: &Order) {
         let id = &order.id;
         match self {

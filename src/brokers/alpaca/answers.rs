@@ -103,8 +103,7 @@ pub(super) fn submitted(
         Kind::Refused(words) if is_duplicate(answer.status, &words) => Err(SubmitError::DuplicateId),
         Kind::Refused(words) | Kind::NotFound(words) => {
             let said = answer.detail(&words.message);
-            // The refusal itself is told where it is written down; this is for whoever asks the broker about it.
-            tracing::debug!(client_order_id = %id, code = words.code, said, "the broker refused an order");
+            tracing::warn!(client_order_id = %id, code = words.code, said, "the broker refused an order");
             Err(SubmitError::Rejected(words))
         }
         Kind::Unclear(detail) => Err(SubmitError::Unknown { detail }),
