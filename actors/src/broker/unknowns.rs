@@ -146,14 +146,16 @@ impl Broker {
     /// Starts the look-ups that are due, within the rate budget.
     pub(super) fn look_up_due(&mut self, ctx: &mut Context<Self>) {
         let now = self.world.clock.boottime();
-        let due = self
+        let mut due = self
             .unknowns
             .iter()
             .filter(|(_, unknown)| !unknown.asking && unknown.next <= now)
-            .map(|(id, _)| id.clone())
+            .map(|(id, unknown)| (unknown.next, id.clone()))
             .collect::<Vec<_>>();
+        // Who has waited longest comes first: where the budget is small, nobody is asked about twice before another once.
+        due.sort_unstable();
         self.budget.correct(self.world.venue.allowance());
-        for id in due {
+        for (_, id) in due {
             if self.budget.take(Lane::Control).is_err() {
                 return;
             }

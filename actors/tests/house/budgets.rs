@@ -1,5 +1,7 @@
 //! Many slices at once: the rate limit is kept, none is lost, and the wait is visible.
 
+use std::time::Duration;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::sleep;
 use tranche_actors::domain::parent::ParentStatus;
@@ -80,6 +82,23 @@ fn a_backlog_larger_than_its_grace_expires_and_the_limit_holds_all_the_same() {
         });
         assert_eq!((done, done + expired), (filled, 150));
         assert!((45..=75).contains(&filled), "{filled}");
+        rig.audit_at_rest();
+    });
+}
+
+#[test]
+fn a_small_budget_asks_about_every_unknown_order_in_turn() {
+    run(|mut rig| async move {
+        rig.limit(60);
+        rig.venue.decide(|_| Fate::RequestLost);
+        let running = rig.open().await;
+        let count = 40;
+        due_at_once(&rig, &running, count).await;
+        // A minute to send them, a turn of all for each of three look-ups, and the two minutes in which one may yet arrive.
+        sleep(Duration::from_secs(30 + 60 + 3 * 60 + 120)).await;
+        let failed = || rig.store.look(|ledger| ledger.orders().filter(|o| o.status == OrderStatus::Failed).count());
+        assert_eq!(failed(), rig.store.look(|ledger| ledger.orders().filter(|order| order.attempt > 0).count()));
+        assert!(failed() >= count / 2, "{}", failed());
         rig.audit_at_rest();
     });
 }
