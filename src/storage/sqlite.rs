@@ -27,13 +27,12 @@ use super::migrations::migrate;
 use super::profiles::Role;
 use super::registry::{LEDGER, StoreSpec};
 
-mod cells;
+pub(super) mod cells;
 mod columns;
 mod commit;
 pub(crate) mod faults;
 mod load;
 mod reads;
-mod rows;
 mod save;
 
 /// Takes an account for a new owner.
@@ -204,7 +203,7 @@ impl Store for SqliteStore {
         let query = sqlx::query(ACQUIRE).bind(account.as_str()).bind(owner);
         let row = query.fetch_one(&mut connection).await.map_err(classify)?;
         writer.idle = Some(connection);
-        Ok(Ownership { account: account.clone(), term: cells::number(&row, "term")? })
+        Ok(Ownership { account: account.clone(), term: super::cells::number(&row, "term")? })
     }
 
     async fn commit(&self, batch: &Batch) -> Result<Commit, StoreError> {

@@ -13,9 +13,10 @@ use tranche_actors::ports::store::{
     AnyOrder, DueSlice, HeldPosition, LedgerEvent, OrderFilter, Page, ParentFilter, StoreError, Switches,
 };
 
-use super::cells::{self, cell, number};
+use super::cells::time;
 use super::faults::classify;
-use super::rows::{kind, time};
+use crate::storage::cells::{self, cell, number};
+use crate::storage::rows::kind;
 
 const BY_ID: &str = "SELECT * FROM orders LEFT JOIN parents USING (client_order_id) WHERE client_order_id = ?1";
 
@@ -55,7 +56,7 @@ const SWITCHES: &str = "SELECT switch, state FROM switches";
 
 const HISTORY: &str = "SELECT * FROM switch_history WHERE switch = ?1 ORDER BY id DESC LIMIT ?2";
 
-pub(super) const OPEN_CAUSES: &str =
+const OPEN_CAUSES: &str =
     "SELECT * FROM quarantine_causes WHERE account = ?1 AND cleared_at IS NULL ORDER BY symbol, since, cause";
 
 const POSITIONS: &str = "SELECT * FROM portfolio_positions WHERE account = ?1 ORDER BY symbol";
@@ -143,7 +144,7 @@ pub(super) async fn due_slices(
         Ok(DueSlice {
             id: cell(row, "client_order_id", cells::order_id)?,
             slice_num: number(row, "slice_num")?,
-            due: cell(row, "scheduled_time", cells::time)?,
+            due: cells::time(row, "scheduled_time")?,
         })
     })
     .await
@@ -166,9 +167,9 @@ pub(super) async fn switches(pool: &SqlitePool) -> Result<Switches, StoreError> 
     for row in sqlx::query(SWITCHES).fetch_all(pool).await.map_err(classify)? {
         let name: &str = row.try_get("switch").map_err(classify)?;
         if name == KILL_SWITCH {
-            switches.kill = Some(cell(&row, "state", cells::json)?);
+            switches.kill = Some(cells::json(&row, "state")?);
         } else if name == CIRCUIT_BREAKER {
-            switches.breaker = Some(cell(&row, "state", cells::json)?);
+            switches.breaker = Some(cells::json(&row, "state")?);
         }
     }
     Ok(switches)
@@ -191,7 +192,7 @@ pub(super) async fn positions(pool: &SqlitePool, account: &AccountName) -> Resul
         Ok(HeldPosition {
             symbol: cell(row, "symbol", cells::symbol)?,
             position: cells::position(row)?,
-            updated_at: cell(row, "updated_at", cells::time)?,
+            updated_at: cells::time(row, "updated_at")?,
         })
     })
     .await
