@@ -92,8 +92,8 @@ pub(super) async fn load<T: Tables>(tables: &mut T, batch: &Batch) -> Result<Boo
         let key = (execution.broker_order_id.clone(), execution.cum_qty);
         books.executions.insert(key, execution);
     }
-    if let (true, Some(owner)) = (keys.quarantine, &batch.ownership) {
-        let account = owner.account.as_str();
+    if let (true, Some(account)) = (keys.quarantine, batch.writer.account()) {
+        let account = account.as_str();
         let mut rows = by_ids(tables, T::SQL.open_causes, [account].into_iter()).await?;
         let of_account = keys.causes.iter().map(|cause| (account, cause.as_str()));
         rows.extend(by_pairs(tables, T::SQL.causes, of_account).await?);

@@ -46,5 +46,11 @@ pub static LEDGER: StoreSpec = StoreSpec {
             up: include_str!("../../migrations/sqlite/ledger/0004_liquidity.up.sql"),
             down: include_str!("../../migrations/sqlite/ledger/0004_liquidity.down.sql"),
         },
+        Migration {
+            version: 5,
+            description: "the instances that work on the ledger",
+            up: include_str!("../../migrations/sqlite/ledger/0005_instances.up.sql"),
+            down: include_str!("../../migrations/sqlite/ledger/0005_instances.down.sql"),
+        },
     ],
 };
