@@ -8,6 +8,7 @@ mod columns;
 mod load;
 pub mod lock;
 pub mod migrations;
+pub mod postgres;
 pub mod profiles;
 pub mod registry;
 mod rows;

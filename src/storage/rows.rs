@@ -462,7 +462,7 @@ row!(
 
 impl<'a> DifferenceRow<'a> {
     pub(super) fn of(symbol: &'a Symbol, ours: Decimal, theirs: Decimal) -> Self {
-        Self { symbol: symbol.as_str(), ours: ours, theirs: theirs }
+        Self { symbol: symbol.as_str(), ours, theirs }
     }
 }
 
