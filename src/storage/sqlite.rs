@@ -16,8 +16,8 @@ use tranche_actors::domain::order::Order;
 use tranche_actors::domain::parent::Parent;
 use tranche_actors::domain::reconciliation::Cause;
 use tranche_actors::ports::store::{
-    AnyOrder, Batch, Commit, DueSlice, HeldPosition, LedgerEvent, OrderFilter, Ownership, Page, ParentFilter, Store,
-    StoreError, Switches,
+    AnyOrder, Batch, Commit, Confirmation, DueSlice, HeldPosition, LedgerEvent, OrderFilter, Ownership, Page,
+    ParentFilter, Store, StoreError, Switches,
 };
 
 use self::commit::Failed;
@@ -301,6 +301,23 @@ impl Store for SqliteStore {
 
     async fn switches(&self) -> Result<Switches, StoreError> {
         reads::switches(&self.readers().await?).await
+    }
+
+    fn is_shared(&self) -> bool {
+        false
+    }
+
+    async fn confirm(&self, engagement: &str, instance: &str, cut: &[OrderId]) -> Result<(), StoreError> {
+        let mut place = self.writer.lock().await;
+        let writer = place.as_mut().ok_or_else(not_open)?;
+        let mut connection = writer.take(self).await?;
+        save::confirm(&mut connection, engagement, instance, cut).await?;
+        writer.idle = Some(connection);
+        Ok(())
+    }
+
+    async fn confirmations(&self, engagement: &str) -> Result<Vec<Confirmation>, StoreError> {
+        reads::confirmations(&self.readers().await?, engagement).await
     }
 
     async fn switch_history(&self, switch: &str, limit: u32) -> Result<Vec<SwitchEntry>, StoreError> {
