@@ -14,19 +14,21 @@ WORKDIR /build
 # toolchain, so that rust-toolchain.toml stays out.
 COPY Cargo.toml Cargo.lock ./
 COPY actors/Cargo.toml actors/
+COPY servers/Cargo.toml servers/
 COPY simulation/Cargo.toml simulation/
-RUN mkdir benches src actors/src simulation/src \
+RUN mkdir benches src actors/src servers/src simulation/src \
     && echo 'fn main() {}' | tee benches/gateway.rs > src/main.rs \
-    && touch src/lib.rs actors/src/lib.rs simulation/src/lib.rs \
+    && touch src/lib.rs actors/src/lib.rs servers/src/lib.rs simulation/src/lib.rs \
     && cargo build --release --locked
 COPY actors/src actors/src
 COPY benches benches
 COPY config config
 COPY migrations migrations
+COPY servers/src servers/src
 COPY simulation/src simulation/src
 COPY src src
 # Cargo goes by the time of a file, and those just copied may be older than the empty ones.
-RUN find src actors/src simulation/src -name '*.rs' -exec touch {} + \
+RUN find src actors/src servers/src simulation/src -name '*.rs' -exec touch {} + \
     && cargo build --release --locked
 
 FROM ${RUN_IMAGE}

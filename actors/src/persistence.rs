@@ -13,7 +13,7 @@ use crate::domain::order::Order;
 use crate::domain::parent::ParentStatus;
 use crate::line::Line;
 use crate::ports::World;
-use crate::ports::store::{Batch, Commit as Results, Ownership};
+use crate::ports::store::{Batch, Commit as Results, Ownership, Writer};
 use crate::tuning::Tuning;
 use crate::watch::Sentinel;
 
@@ -188,7 +188,7 @@ impl Persistence {
         self.is_busy = true;
         self.watch(ctx);
         let batch = Batch {
-            ownership,
+            writer: ownership.map_or(Writer::Nobody, Writer::Owner),
             nonce: self.world.entropy.bits(),
             at: self.world.clock.now(),
             writes: waiting.iter().flat_map(|one| one.writes.iter().cloned()).collect(),

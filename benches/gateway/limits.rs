@@ -19,7 +19,7 @@ use tranche_actors::domain::plan::{Schedule, Span};
 use tranche_actors::domain::policy::{CatchUp, Completion};
 use tranche_actors::domain::request::{Asked, ParentRequest, PlanRules};
 use tranche_actors::domain::terms::{Instruction, Side, Terms, TimeInForce};
-use tranche_actors::ports::store::{Batch, Ownership, Store};
+use tranche_actors::ports::store::{Acquired, Batch, Ownership, Store, Writer};
 use tranche_actors::ports::{Clock, Entropy};
 
 use super::figures::{count, ms};
@@ -40,14 +40,16 @@ impl Ledger {
         let store = SqliteStore::new(lock, SqliteSettings::default());
         store.open().await.unwrap();
         let account = AccountName::parse(DEFAULT_NAME).unwrap();
-        let ownership = store.acquire(&account, "bench").await.unwrap();
+        let Acquired::Taken(ownership) = store.acquire(&account, "bench", None).await.unwrap() else {
+            panic!("nobody else has the account");
+        };
         Self { store, ownership, _folder: folder }
     }
 
     /// How long it takes to commit writes, all of which have to be taken.
     async fn commit(&self, writes: Vec<Write>) -> Duration {
         let batch = Batch {
-            ownership: Some(self.ownership.clone()),
+            writer: Writer::Owner(self.ownership.clone()),
             nonce: SystemEntropy.bits(),
             at: SystemClock.now(),
             writes,

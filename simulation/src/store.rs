@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -17,8 +18,8 @@ use tranche_actors::domain::order::Order;
 use tranche_actors::domain::parent::Parent;
 use tranche_actors::domain::reconciliation::Cause;
 use tranche_actors::ports::store::{
-    AnyOrder, Batch, Commit, Confirmation, DueSlice, HeldPosition, LedgerEvent, OrderFilter, Ownership, Page,
-    ParentFilter, Store, StoreError, Switches,
+    Acquired, AnyOrder, Batch, Commit, Confirmation, DueSlice, HeldPosition, InstanceCard, LedgerEvent, OrderFilter,
+    Ownership, Page, ParentFilter, Stack, Store, StoreError, Switches, Writer,
 };
 
 use self::ledger::Ledger;
@@ -29,6 +30,7 @@ use crate::tape::{Step, Tape};
 pub use ledger::Saved;
 
 mod indices;
+mod leases;
 pub mod ledger;
 mod lists;
 mod load;
@@ -63,6 +65,7 @@ type Planned = (fn(&Write) -> bool, CommitFault);
 /// The store. Commits go one after the other, as through one writer.
 pub struct MemoryStore {
     ledger: Arc<Mutex<Ledger>>,
+    open: AtomicBool,
     planned: Mutex<VecDeque<Planned>>,
     tape: Tape,
     /// Faults of the other methods; `commit` and `settle` too.
@@ -79,7 +82,13 @@ impl MemoryStore {
     /// A store on what this one holds, as a process finds it that starts after this one is gone: not open.
     #[must_use]
     pub fn again(&self, life: Life, tape: Tape) -> Self {
-        self.ledger.lock().close();
+        self.open.store(false, Ordering::SeqCst);
+        Self::on(Arc::clone(&self.ledger), life, tape)
+    }
+
+    /// Another process's store on the same ledger, at the same time.
+    #[must_use]
+    pub fn beside(&self, life: Life, tape: Tape) -> Self {
         Self::on(Arc::clone(&self.ledger), life, tape)
     }
 
@@ -87,7 +96,7 @@ impl MemoryStore {
         let calls = Calls::of(life);
         calls.delay("commit", Duration::from_millis(3));
         calls.delay("settle", Duration::from_millis(3));
-        Self { ledger, planned: Mutex::default(), tape, calls }
+        Self { ledger, open: AtomicBool::new(false), planned: Mutex::default(), tape, calls }
     }
 
     /// The next commits have these faults.
@@ -132,7 +141,7 @@ impl MemoryStore {
         let saved = {
             let mut ledger = self.ledger.lock();
             let Some(ownership) = ledger.ownership() else { return };
-            let batch = Batch { ownership: Some(ownership), nonce: 0, at, writes: vec![write] };
+            let batch = Batch { writer: Writer::Owner(ownership), nonce: 0, at, writes: vec![write] };
             let taken = ledger.foresee(&batch).is_ok_and(|results| results.iter().any(Result::is_ok));
             if !taken {
                 return;
@@ -168,8 +177,18 @@ impl MemoryStore {
             return Err(unavailable("it was made to fail"));
         }
         self.ripen(Instant::now());
-        let mut ledger = self.ledger.lock();
-        if ledger.is_open() { Ok(ask(&mut ledger)) } else { Err(unavailable("it is not open")) }
+        self.must_be_open()?;
+        Ok(ask(&mut self.ledger.lock()))
+    }
+
+    /// Whether its process has opened it, and not closed it since.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.open.load(Ordering::SeqCst)
+    }
+
+    fn must_be_open(&self) -> Result<(), StoreError> {
+        if self.is_open() { Ok(()) } else { Err(unavailable("it is not open")) }
     }
 }
 
@@ -184,14 +203,40 @@ impl Store for MemoryStore {
             return Err(unavailable("it was made to fail"));
         }
         let left_behind = self.ledger.lock().open();
+        self.open.store(true, Ordering::SeqCst);
         for (batch, saved) in left_behind {
             self.tape.note(&Step::Committed(&batch, &saved));
         }
         Ok(())
     }
 
-    async fn acquire(&self, account: &AccountName, _owner: &str) -> Result<Ownership, StoreError> {
-        self.ask("acquire", |ledger| ledger.acquire(account)).await
+    async fn acquire(
+        &self,
+        account: &AccountName,
+        instance: &str,
+        lease: Option<Duration>,
+    ) -> Result<Acquired, StoreError> {
+        self.ask("acquire", |ledger| ledger.acquire(account, instance, lease, Instant::now())).await
+    }
+
+    async fn renew(&self, ownership: &Ownership, lease: Duration) -> Result<(), StoreError> {
+        self.ask("renew", |ledger| ledger.renew(ownership, lease, Instant::now())).await?
+    }
+
+    async fn release(&self, ownership: &Ownership) -> Result<(), StoreError> {
+        self.ask("release", |ledger| ledger.release(ownership)).await?
+    }
+
+    async fn heartbeat(&self, instance: &InstanceCard) -> Result<(), StoreError> {
+        self.ask("heartbeat", |ledger| ledger.heartbeat(instance, Instant::now())).await
+    }
+
+    async fn farewell(&self, instance: &str) -> Result<(), StoreError> {
+        self.ask("farewell", |ledger| ledger.farewell(instance)).await
+    }
+
+    async fn stack(&self) -> Result<Stack, StoreError> {
+        self.ask("stack", |ledger| ledger.stack(Instant::now())).await
     }
 
     #[expect(clippy::panic, reason = "a store that dies takes its caller with it")]
@@ -215,6 +260,7 @@ impl Store for MemoryStore {
         if fails {
             return Err(unavailable("it was made to fail"));
         }
+        self.must_be_open()?;
         let detail = "the connection was made to break".to_owned();
         if let Some(CommitFault::Unknown { committed: false }) = fault {
             let then = self.look(|ledger| ledger.foresee(batch))?;
@@ -323,6 +369,6 @@ impl Store for MemoryStore {
 
     async fn close(&self) {
         self.calls.enter("close").await;
-        self.ledger.lock().close();
+        self.open.store(false, Ordering::SeqCst);
     }
 }

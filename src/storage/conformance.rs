@@ -8,12 +8,13 @@ use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use tranche_actors::domain::ledger::{Applied, Refusal, Write};
 use tranche_actors::domain::names::AccountName;
-use tranche_actors::ports::store::{Batch, Commit, Ownership, Store, StoreError};
+use tranche_actors::ports::store::{Acquired, Batch, Commit, Ownership, Store, StoreError, Writer};
 
 pub(crate) mod canceling;
 pub(crate) mod claiming;
 pub(crate) mod committing;
 pub(crate) mod fixtures;
+pub(crate) mod leasing;
 mod memory;
 pub(crate) mod reading;
 pub(crate) mod replacing;
@@ -40,7 +41,7 @@ impl Desk {
     pub(crate) async fn at(place: &dyn Place) -> Self {
         let store = place.store().await;
         store.open().await.unwrap();
-        let owner = store.acquire(&account(), "test").await.unwrap();
+        let owner = take(&*store, &account(), "test").await;
         Self { store, owner, nonce: AtomicU64::new(u64::MAX - 50), seconds: AtomicU64::new(0) }
     }
 
@@ -52,7 +53,7 @@ impl Desk {
 
     pub(crate) fn batch(&self, writes: Vec<Write>) -> Batch {
         Batch {
-            ownership: Some(self.owner.clone()),
+            writer: Writer::Owner(self.owner.clone()),
             nonce: self.nonce.fetch_add(1, Ordering::Relaxed),
             at: self.tick(),
             writes,
@@ -61,7 +62,7 @@ impl Desk {
 
     /// A batch of what belongs to no account.
     pub(crate) fn global(&self, writes: Vec<Write>) -> Batch {
-        Batch { ownership: None, ..self.batch(writes) }
+        Batch { writer: Writer::Nobody, ..self.batch(writes) }
     }
 
     pub(crate) async fn commit(&self, writes: Vec<Write>) -> Result<Commit, StoreError> {
@@ -78,6 +79,14 @@ impl Desk {
     fn tick(&self) -> DateTime<Utc> {
         let seconds = self.seconds.fetch_add(1, Ordering::Relaxed);
         fixtures::start() + TimeDelta::seconds(i64::try_from(seconds).unwrap())
+    }
+}
+
+/// Takes an account for good.
+pub(crate) async fn take(store: &dyn Store, account: &AccountName, instance: &str) -> Ownership {
+    match store.acquire(account, instance, None).await.unwrap() {
+        Acquired::Taken(ownership) => ownership,
+        Acquired::HeldBy { owner, .. } => panic!("{owner} has {account}"),
     }
 }
 
@@ -136,6 +145,15 @@ macro_rules! suite {
             committing::only_the_last_batch_of_an_account_is_known_to_be_committed,
             committing::a_store_that_is_not_open_says_so,
             committing::opening_again_keeps_everything_and_raises_the_term,
+            leasing::a_lease_keeps_others_out_until_it_is_over,
+            leasing::a_renewed_lease_goes_on_from_the_renewal,
+            leasing::an_account_that_is_given_up_is_free_at_once_and_its_owner_writes_nothing,
+            leasing::an_instance_takes_anew_what_it_holds_itself,
+            leasing::only_one_of_many_takes_an_account,
+            leasing::who_is_deposed_renews_and_releases_nothing,
+            leasing::a_guest_marks_a_cancel_whatever_the_term_is,
+            leasing::a_guests_batch_is_never_settled_and_names_nothing,
+            leasing::instances_are_seen_until_they_say_good_bye,
             switching::the_switches_start_open_and_keep_what_was_set,
             switching::a_quarantined_symbol_is_listed_once,
             switching::a_quarantine_ends_with_its_last_cause_and_a_cleared_one_never_comes_back,

@@ -47,6 +47,12 @@ pub static LEDGER: StoreSpec = StoreSpec {
             down: include_str!("../../migrations/sqlite/ledger/0004_liquidity.down.sql"),
         },
         Migration {
+            version: 5,
+            description: "the instances that work on the ledger",
+            up: include_str!("../../migrations/sqlite/ledger/0005_instances.up.sql"),
+            down: include_str!("../../migrations/sqlite/ledger/0005_instances.down.sql"),
+        },
+        Migration {
             version: 6,
             description: "who has stopped for an engagement, and that the first start is over",
             up: include_str!("../../migrations/sqlite/ledger/0006_switchboard.up.sql"),

@@ -16,8 +16,8 @@ use tranche_actors::domain::order::Order;
 use tranche_actors::domain::parent::Parent;
 use tranche_actors::domain::reconciliation::Cause;
 use tranche_actors::ports::store::{
-    AnyOrder, Batch, Commit, Confirmation, DueSlice, HeldPosition, LedgerEvent, OrderFilter, Ownership, Page,
-    ParentFilter, Store, StoreError, Switches,
+    Acquired, AnyOrder, Batch, Commit, Confirmation, DueSlice, HeldPosition, InstanceCard, LedgerEvent, OrderFilter,
+    Ownership, Page, ParentFilter, Stack, Store, StoreError, Switches,
 };
 
 use self::commit::Failed;
@@ -31,15 +31,11 @@ mod cells;
 mod columns;
 mod commit;
 pub(crate) mod faults;
+mod leases;
 mod load;
 mod reads;
 mod rows;
 mod save;
-
-/// Takes an account for a new owner.
-const ACQUIRE: &str = "
-INSERT INTO accounts (account, owner, term, next_event, batch) VALUES (?1, ?2, 1, 1, 0)
-ON CONFLICT (account) DO UPDATE SET owner = excluded.owner, term = term + 1 RETURNING term";
 
 /// How an embedded store is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,6 +133,22 @@ impl SqliteStore {
         self.readers.read().await.clone().ok_or_else(not_open)
     }
 
+    /// A statement of the writer's that is a transaction of its own. One that failed, or was not waited for, leaves a
+    /// connection that is not used again.
+    async fn outside_a_batch<T>(
+        &self,
+        run: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let mut place = self.writer.lock().await;
+        let writer = place.as_mut().ok_or_else(not_open)?;
+        let mut connection = writer.take(self).await?;
+        let result = run(&mut connection).await;
+        if matches!(result, Ok(_) | Err(StoreError::Deposed)) {
+            writer.idle = Some(connection);
+        }
+        result
+    }
+
     /// What is known of a batch whose commit failed, from a connection that had no part in it.
     async fn after_failed_commit(&self, batch: &Batch, detail: String, then: Commit) -> Result<Commit, StoreError> {
         let answer = match self.connect(false).await {
@@ -197,14 +209,33 @@ impl Store for SqliteStore {
         Ok(())
     }
 
-    async fn acquire(&self, account: &AccountName, owner: &str) -> Result<Ownership, StoreError> {
-        let mut place = self.writer.lock().await;
-        let writer = place.as_mut().ok_or_else(not_open)?;
-        let mut connection = writer.take(self).await?;
-        let query = sqlx::query(ACQUIRE).bind(account.as_str()).bind(owner);
-        let row = query.fetch_one(&mut connection).await.map_err(classify)?;
-        writer.idle = Some(connection);
-        Ok(Ownership { account: account.clone(), term: cells::number(&row, "term")? })
+    async fn acquire(
+        &self,
+        account: &AccountName,
+        instance: &str,
+        lease: Option<Duration>,
+    ) -> Result<Acquired, StoreError> {
+        self.outside_a_batch(async |connection| leases::acquire(connection, account, instance, lease).await).await
+    }
+
+    async fn renew(&self, ownership: &Ownership, lease: Duration) -> Result<(), StoreError> {
+        self.outside_a_batch(async |connection| leases::renew(connection, ownership, lease).await).await
+    }
+
+    async fn release(&self, ownership: &Ownership) -> Result<(), StoreError> {
+        self.outside_a_batch(async |connection| leases::release(connection, ownership).await).await
+    }
+
+    async fn heartbeat(&self, instance: &InstanceCard) -> Result<(), StoreError> {
+        self.outside_a_batch(async |connection| leases::heartbeat(connection, instance).await).await
+    }
+
+    async fn farewell(&self, instance: &str) -> Result<(), StoreError> {
+        self.outside_a_batch(async |connection| leases::farewell(connection, instance).await).await
+    }
+
+    async fn stack(&self) -> Result<Stack, StoreError> {
+        leases::stack(&self.readers().await?).await
     }
 
     async fn commit(&self, batch: &Batch) -> Result<Commit, StoreError> {
@@ -308,12 +339,7 @@ impl Store for SqliteStore {
     }
 
     async fn confirm(&self, engagement: &str, instance: &str, cut: &[OrderId]) -> Result<(), StoreError> {
-        let mut place = self.writer.lock().await;
-        let writer = place.as_mut().ok_or_else(not_open)?;
-        let mut connection = writer.take(self).await?;
-        save::confirm(&mut connection, engagement, instance, cut).await?;
-        writer.idle = Some(connection);
-        Ok(())
+        self.outside_a_batch(async |connection| save::confirm(connection, engagement, instance, cut).await).await
     }
 
     async fn confirmations(&self, engagement: &str) -> Result<Vec<Confirmation>, StoreError> {

@@ -1,5 +1,7 @@
 //! The port to the ledger.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -24,11 +26,48 @@ pub struct Ownership {
     pub term: u64,
 }
 
+/// What asking for an account came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Acquired {
+    /// It is ours, under a term above every earlier one.
+    Taken(Ownership),
+    /// Another instance's lease on it is not over.
+    HeldBy {
+        /// That instance.
+        owner: String,
+        /// How long its lease goes on, by the store's clock, unless it is renewed.
+        left: Duration,
+    },
+}
+
+/// Who writes a batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Writer {
+    /// The account's owner: its term is checked, and the batch is named in the account's row.
+    Owner(Ownership),
+    /// Another instance, for the marks of a cancel alone. It takes the account's lock and its event numbers whatever the
+    /// term is; nothing names the batch, so it can't be settled.
+    Guest(AccountName),
+    /// What belongs to no account: the switches.
+    Nobody,
+}
+
+impl Writer {
+    /// The account whose ledger is written.
+    #[must_use]
+    pub const fn account(&self) -> Option<&AccountName> {
+        match self {
+            Self::Owner(Ownership { account, .. }) | Self::Guest(account) => Some(account),
+            Self::Nobody => None,
+        }
+    }
+}
+
 /// Writes that become durable together.
 #[derive(Clone, Debug)]
 pub struct Batch {
-    /// The account whose ledger is written; `None` for what belongs to no account (the switches).
-    pub ownership: Option<Ownership>,
+    /// Who writes, and so whose ledger is written.
+    pub writer: Writer,
     /// Names this batch, so that a commit of unknown outcome can be settled.
     pub nonce: u64,
     /// The time of all that it changes.
@@ -198,21 +237,104 @@ pub struct HeldPosition {
     pub updated_at: DateTime<Utc>,
 }
 
+/// An instance, as it tells the others of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InstanceCard {
+    /// Its name, which no other process has or had.
+    pub id: String,
+    /// Where other instances reach its API, as a URL; `None` where it has no address that others could use.
+    pub address: Option<String>,
+    /// The program's version.
+    pub version: String,
+    /// When it was started, by its own clock.
+    pub started_at: DateTime<Utc>,
+}
+
+/// An instance that has told of itself, and has not said good-bye.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SeenInstance {
+    /// What it told.
+    pub card: InstanceCard,
+    /// How long ago it did so last, by the store's clock.
+    pub age: Duration,
+}
+
+/// An account that some instance has taken at some time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SeenAccount {
+    /// The account.
+    pub account: AccountName,
+    /// The last instance that took it; `None` where it was given up.
+    pub owner: Option<String>,
+    /// The term under which it was taken.
+    pub term: u64,
+    /// How long the lease goes on, by the store's clock: zero where it is over, `None` where nothing limits it.
+    pub left: Option<Duration>,
+}
+
+/// Everybody who works on this store.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stack {
+    /// The instances, by id.
+    pub instances: Vec<SeenInstance>,
+    /// The accounts, by name.
+    pub accounts: Vec<SeenAccount>,
+}
+
 /// The ledger. Commits go through one writer; reads see what was committed.
 #[async_trait]
 pub trait Store: Send + Sync {
     /// Connects, migrates and checks; may be called again after a failure, and does nothing once it is open.
     async fn open(&self) -> Result<(), StoreError>;
 
-    /// Takes an account for this process: a term above every earlier one.
-    async fn acquire(&self, account: &AccountName, owner: &str) -> Result<Ownership, StoreError>;
+    /// Takes an account for an instance, where no other one holds it: under a term above every earlier one, and for as long
+    /// as the lease says. Without a lease it is taken whoever has it, for good: where a lock keeps all others out.
+    ///
+    /// An instance takes anew what it holds itself. The store's own clock decides what is over.
+    async fn acquire(
+        &self,
+        account: &AccountName,
+        instance: &str,
+        lease: Option<Duration>,
+    ) -> Result<Acquired, StoreError>;
+
+    /// Makes a lease last so long from now; [`StoreError::Deposed`] if the term has changed. It never waits for a batch.
+    async fn renew(&self, ownership: &Ownership, lease: Duration) -> Result<(), StoreError>;
+
+    /// Gives an account up: anybody may take it at once, and whoever had it writes nothing any more.
+    /// [`StoreError::Deposed`] if the term has changed.
+    async fn release(&self, ownership: &Ownership) -> Result<(), StoreError>;
+
+    /// Whether the ledger went back behind what this account has seen of it: it was restored from a copy, or a standby
+    /// took over that may lack its last commits. It stays so until [`Store::caught_up`]. A store that finds it out while
+    /// it is in use answers [`StoreError::Deposed`] to the account's owner, who acquires and recovers anew.
+    ///
+    /// The books may be behind the truth then: parents start paused, and every order whose time has passed is looked up.
+    async fn is_rewound(&self, _: &Ownership) -> Result<bool, StoreError> {
+        Ok(false)
+    }
+
+    /// What [`Store::is_rewound`] speaks of has been seen to: parents are paused, durably.
+    async fn caught_up(&self, _: &Ownership) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    /// An instance lives. It never waits for a batch. Instances that were silent for a day are forgotten.
+    async fn heartbeat(&self, instance: &InstanceCard) -> Result<(), StoreError>;
+
+    /// An instance has come to a clean end: nobody need wait for it.
+    async fn farewell(&self, instance: &str) -> Result<(), StoreError>;
+
+    /// Every instance and every account.
+    async fn stack(&self) -> Result<Stack, StoreError>;
 
     /// Makes a batch durable: loads what the writes speak of, lets [`crate::domain::ledger::Books`] decide, saves.
     ///
     /// `Ok` means committed and synced. Writes that are refused are answered each, and don't hold up the others.
     async fn commit(&self, batch: &Batch) -> Result<Commit, StoreError>;
 
-    /// Whether a batch whose commit had an unknown outcome was committed.
+    /// Whether a batch whose commit had an unknown outcome was committed. [`StoreError::OutcomeUnknown`] where that will
+    /// never be known: the account has another owner since, or a guest wrote it.
     async fn settle(&self, batch: &Batch) -> Result<bool, StoreError>;
 
     /// What an id names.

@@ -12,7 +12,7 @@ use crate::gate::ShutReason;
 use crate::health::{Part, PartStatus, Phase};
 use crate::kill_switch::ResumeCancels;
 use crate::ports::VenueError;
-use crate::ports::store::{AnyOrder, StoreError};
+use crate::ports::store::{Acquired, AnyOrder, StoreError};
 use crate::reconciler::{Compare, CompareError, CompareSoon};
 use crate::watch::Role;
 
@@ -53,7 +53,12 @@ impl Supervisor {
             (self.world.store.clone(), self.tuning.account.clone(), self.tuning.instance.clone());
         let opened = async move {
             store.open().await?;
-            store.acquire(&account, &owner).await
+            match store.acquire(&account, &owner, None).await? {
+                Acquired::Taken(ownership) => Ok(ownership),
+                Acquired::HeldBy { owner, .. } => {
+                    Err(StoreError::Unavailable { detail: format!("{owner} has the account") })
+                }
+            }
         };
         ctx.spawn(opened.into_actor(self).map(|opened, act, ctx| match opened {
             Ok(ownership) => {

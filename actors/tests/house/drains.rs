@@ -20,7 +20,7 @@ fn draining_settles_what_is_in_flight_and_nothing_new_leaves() {
         running.house.supervisor.send(DrainAll).await.unwrap();
         let [filled, pending] = [OrderStatus::Filled, OrderStatus::PendingNew];
         assert_eq!(rig.statuses(&id("drained")), [filled, filled, pending, pending, pending]);
-        assert!(rig.store.look(|ledger| !ledger.is_open()), "the store is closed");
+        assert!(!rig.store.is_open(), "the store is closed");
         let commits = rig.store.calls.made("commit");
         sleep(seconds(30)).await;
         assert_eq!(rig.store.calls.made("commit"), commits, "nothing is written after that");

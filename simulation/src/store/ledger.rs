@@ -13,7 +13,9 @@ use tranche_actors::domain::order::Order;
 use tranche_actors::domain::parent::Parent;
 use tranche_actors::domain::reconciliation::{Cause, CauseId};
 use tranche_actors::domain::venue::Execution;
-use tranche_actors::ports::store::{Batch, Commit, HeldPosition, LedgerEvent, Ownership, StoreError};
+use tranche_actors::ports::store::{
+    Batch, Commit, HeldPosition, InstanceCard, LedgerEvent, Ownership, StoreError, Writer,
+};
 
 use super::indices::{Indices, Place};
 use super::load::key_of;
@@ -34,6 +36,9 @@ pub(super) enum Named {
 #[derive(Debug, Default)]
 pub(super) struct Account {
     pub(super) term: u64,
+    pub(super) owner: Option<String>,
+    /// When its lease is over; `None`: never.
+    pub(super) until: Option<Instant>,
     /// The number of its last event.
     last_event: u64,
     /// The nonce of its last batch.
@@ -60,10 +65,11 @@ pub struct Saved {
 /// Everything that is stored.
 #[derive(Debug, Default)]
 pub struct Ledger {
-    open: bool,
     created: bool,
     /// What belongs to no account has a row of its own.
-    accounts: BTreeMap<Option<AccountName>, Account>,
+    pub(super) accounts: BTreeMap<Option<AccountName>, Account>,
+    /// Every instance, and when it told last that it lives.
+    pub(super) instances: BTreeMap<String, (InstanceCard, Instant)>,
     pub(super) orders: Vec<Order>,
     pub(super) parents: Vec<Parent>,
     /// Asked by id alone, and never gone through: its order is not the same in every process.
@@ -93,7 +99,6 @@ impl Ledger {
             self.kill = Some(KillState::default());
             self.breaker = Some(BreakerState::default());
         }
-        self.open = true;
         let left_behind = std::mem::take(&mut self.late);
         left_behind.into_iter().filter_map(|(_, batch)| self.bring_back(batch)).collect()
     }
@@ -124,22 +129,6 @@ impl Ledger {
         self.late.retain(|(_, late)| late.nonce != batch.nonce);
     }
 
-    pub(super) const fn close(&mut self) {
-        self.open = false;
-    }
-
-    /// Whether a store has it open.
-    #[must_use]
-    pub const fn is_open(&self) -> bool {
-        self.open
-    }
-
-    pub(super) fn acquire(&mut self, account: &AccountName) -> Ownership {
-        let row = self.accounts.entry(Some(account.clone())).or_default();
-        row.term += 1;
-        Ownership { account: account.clone(), term: row.term }
-    }
-
     pub(super) fn account(&self, account: &AccountName) -> Option<&Account> {
         self.accounts.get(&Some(account.clone()))
     }
@@ -151,9 +140,10 @@ impl Ledger {
     /// Only an account's last batch is known. Once there is another owner, another last batch may be the owner's, and
     /// says nothing of an earlier one.
     pub(super) fn settle(&self, batch: &Batch) -> Result<bool, StoreError> {
-        let (account, term) = match &batch.ownership {
-            Some(ownership) => (Some(ownership.account.clone()), ownership.term),
-            None => (None, 0),
+        let (account, term) = match &batch.writer {
+            Writer::Owner(ownership) => (Some(ownership.account.clone()), ownership.term),
+            Writer::Guest(_) => return Err(never_known("a guest's batch has no name in the account's row")),
+            Writer::Nobody => (None, 0),
         };
         let Some(row) = self.accounts.get(&account) else {
             // Nothing was ever written for nobody's row; an account that nobody took is a mistake.
@@ -168,8 +158,7 @@ impl Ledger {
         if row.term == term {
             return Ok(false);
         }
-        let detail = "the account has another owner, and another last batch".to_owned();
-        Err(StoreError::OutcomeUnknown { detail, then: Commit::new() })
+        Err(never_known("the account has another owner, and another last batch"))
     }
 
     /// Who owns the account that there is.
@@ -235,14 +224,17 @@ impl Ledger {
 
     /// What stands in or beside the account's row: its last batch, its events, its causes of quarantine.
     fn enter(&mut self, batch: &Batch, events: Vec<Event>, causes: impl Iterator<Item = Cause>) {
-        let account = batch.ownership.as_ref().map(|ownership| ownership.account.clone());
+        let account = batch.writer.account().cloned();
         let log = if account.is_some() { &mut self.events } else { &mut self.switch_events };
         let row = self.accounts.entry(account).or_default();
-        row.last_batch = Some(batch.nonce);
+        match batch.writer {
+            Writer::Owner(_) | Writer::Nobody => row.last_batch = Some(batch.nonce),
+            Writer::Guest(_) => {}
+        }
         row.causes.extend(causes.map(|cause| (cause.id.clone(), cause)));
         for event in events {
             row.last_event += 1;
-            if let (Some(id), Some(_)) = (&event.order, &batch.ownership) {
+            if let (Some(id), Some(_)) = (&event.order, batch.writer.account()) {
                 self.indices.follow_event(id, log.len());
             }
             log.push(numbered(event, row.last_event, batch.at));
@@ -282,6 +274,10 @@ impl Ledger {
         self.indices.follow_parent(*place, Some(&before), row);
         Some(before)
     }
+}
+
+fn never_known(detail: &str) -> StoreError {
+    StoreError::OutcomeUnknown { detail: detail.to_owned(), then: Commit::new() }
 }
 
 fn numbered(event: Event, number: u64, at: DateTime<Utc>) -> LedgerEvent {

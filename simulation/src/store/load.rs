@@ -8,27 +8,26 @@ use tranche_actors::domain::ledger::{Books, Keys};
 use tranche_actors::domain::names::{AccountName, OrderId};
 use tranche_actors::domain::order::{Order, Origin};
 use tranche_actors::domain::reconciliation::Cause;
-use tranche_actors::ports::store::{Batch, Commit, PositionConflict, StoreError};
+use tranche_actors::ports::store::{Batch, Commit, PositionConflict, StoreError, Writer};
 
 use super::ledger::{Ledger, Named};
 
 impl Ledger {
     /// What a batch comes to, and the books as they are after it; nothing is saved.
     pub(super) fn decide(&self, batch: &Batch) -> Result<(Commit, Books), StoreError> {
-        if !self.is_open() {
-            return Err(StoreError::Unavailable { detail: "it is not open".to_owned() });
-        }
-        if let Some(ownership) = &batch.ownership
-            && self.account(&ownership.account).map(|row| row.term) != Some(ownership.term)
-        {
+        let may_write = match &batch.writer {
+            Writer::Owner(ownership) => self.account(&ownership.account).is_some_and(|row| row.term == ownership.term),
+            Writer::Guest(account) => self.account(account).is_some(),
+            Writer::Nobody => true,
+        };
+        if !may_write {
             return Err(StoreError::Deposed);
         }
         let mut keys = Keys::default();
         for write in &batch.writes {
             write.add_keys(&mut keys);
         }
-        let account = batch.ownership.as_ref().map(|ownership| &ownership.account);
-        let mut books = self.load(keys, account, batch.at);
+        let mut books = self.load(keys, batch.writer.account(), batch.at);
         let results = batch.writes.iter().map(|write| books.apply(write)).collect();
         self.check_ids(&books)?;
         self.check_keys(&books)?;

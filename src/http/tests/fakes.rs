@@ -33,8 +33,8 @@ use tranche_actors::health::{Health, Phase};
 use tranche_actors::market_hours::MarketHours;
 use tranche_actors::ports::Clock;
 use tranche_actors::ports::store::{
-    AnyOrder, Batch, Commit, Confirmation, DueSlice, HeldPosition, LedgerEvent, OrderFilter, Ownership, Page,
-    ParentFilter, Store, StoreError, Switches,
+    Acquired, AnyOrder, Batch, Commit, Confirmation, DueSlice, HeldPosition, InstanceCard, LedgerEvent, OrderFilter,
+    Ownership, Page, ParentFilter, Stack, Store, StoreError, Switches,
 };
 
 use crate::http::auth::Access;
@@ -85,6 +85,7 @@ struct Noted {
     events: Vec<LedgerEvent>,
     filters: Vec<String>,
     store_is_down: bool,
+    stack: Stack,
 }
 
 impl Notes {
@@ -422,8 +423,28 @@ impl Store for Notes {
         unreachable!("not HTTP's to ask")
     }
 
-    async fn acquire(&self, _: &AccountName, _: &str) -> Result<Ownership, StoreError> {
+    async fn acquire(&self, _: &AccountName, _: &str, _: Option<Duration>) -> Result<Acquired, StoreError> {
         unreachable!("not HTTP's to ask")
+    }
+
+    async fn renew(&self, _: &Ownership, _: Duration) -> Result<(), StoreError> {
+        unreachable!("not HTTP's to ask")
+    }
+
+    async fn release(&self, _: &Ownership) -> Result<(), StoreError> {
+        unreachable!("not HTTP's to ask")
+    }
+
+    async fn heartbeat(&self, _: &InstanceCard) -> Result<(), StoreError> {
+        unreachable!("not HTTP's to ask")
+    }
+
+    async fn farewell(&self, _: &str) -> Result<(), StoreError> {
+        unreachable!("not HTTP's to ask")
+    }
+
+    async fn stack(&self) -> Result<Stack, StoreError> {
+        self.read(|noted| noted.stack.clone())
     }
 
     async fn commit(&self, _: &Batch) -> Result<Commit, StoreError> {

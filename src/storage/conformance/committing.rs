@@ -5,14 +5,14 @@ use tranche_actors::domain::names::{AccountName, IdempotencyKey};
 use tranche_actors::domain::order::Order;
 use tranche_actors::domain::status::OrderStatus;
 use tranche_actors::domain::venue::VenueStatus;
-use tranche_actors::ports::store::{Batch, Ownership, StoreError};
+use tranche_actors::ports::store::{Batch, Ownership, StoreError, Writer};
 
 use super::fixtures::{
     accepted, at_venue, caller, claim, claim_single, id, kinds, order, origin, parent, parent_now, report, single,
     submit, submit_parent,
 };
 use super::switching::quarantine;
-use super::{Desk, Place, account};
+use super::{Desk, Place, account, take};
 
 pub(crate) async fn a_refused_write_disturbs_no_other(place: &dyn Place) {
     let desk = Desk::at(place).await;
@@ -49,7 +49,7 @@ pub(crate) async fn a_batch_sees_what_it_wrote_before(place: &dyn Place) {
 
 pub(crate) async fn a_deposed_owner_writes_nothing(place: &dyn Place) {
     let desk = Desk::at(place).await;
-    let second = desk.store.acquire(&account(), "another").await.unwrap();
+    let second = take(&*desk.store, &account(), "another").await;
     assert_eq!(second.term, desk.owner.term + 1);
     let error = desk.commit(vec![submit(single("s", 1))]).await.unwrap_err();
     assert!(matches!(error, StoreError::Deposed), "{error}");
@@ -57,7 +57,7 @@ pub(crate) async fn a_deposed_owner_writes_nothing(place: &dyn Place) {
     let unheard = Ownership { account: AccountName::parse("unheard_of").unwrap(), term: 1 };
     for ownership in [second, unheard] {
         let known = ownership.account == account();
-        let batch = Batch { ownership: Some(ownership), ..desk.batch(vec![submit(single("s", 1))]) };
+        let batch = Batch { writer: Writer::Owner(ownership), ..desk.batch(vec![submit(single("s", 1))]) };
         assert_eq!(desk.store.commit(&batch).await.is_ok(), known);
     }
 }
@@ -66,8 +66,8 @@ pub(crate) async fn a_deposed_owner_disturbs_nothing(place: &dyn Place) {
     let desk = Desk::at(place).await;
     desk.write(submit_parent(parent("p", 2))).await.unwrap();
     let before = (parent_now(&*desk.store, "p").await, order(&*desk.store, "p-0").await);
-    let owner = desk.store.acquire(&account(), "another").await.unwrap();
-    let theirs = Batch { ownership: Some(owner.clone()), ..desk.batch(vec![Write::Probe]) };
+    let owner = take(&*desk.store, &account(), "another").await;
+    let theirs = Batch { writer: Writer::Owner(owner.clone()), ..desk.batch(vec![Write::Probe]) };
     desk.store.commit(&theirs).await.unwrap();
     let late = desk.batch(vec![claim("p-0"), quarantine("AAPL", "b-1"), submit(keyed("s", "k", "r"))]);
     assert!(matches!(desk.store.commit(&late).await, Err(StoreError::Deposed)));
@@ -77,7 +77,7 @@ pub(crate) async fn a_deposed_owner_disturbs_nothing(place: &dyn Place) {
     assert_eq!(desk.store.by_key(&caller("admin"), &key("k")).await.unwrap(), None);
     assert!(desk.store.causes(&account()).await.unwrap().is_empty());
     assert!(desk.store.open_orders(&account()).await.unwrap().is_empty());
-    let next = Batch { ownership: Some(owner), ..desk.batch(vec![claim("p-0")]) };
+    let next = Batch { writer: Writer::Owner(owner), ..desk.batch(vec![claim("p-0")]) };
     desk.store.commit(&next).await.unwrap();
     assert_eq!(desk.store.events(&id("p-0")).await.unwrap()[0].number, 2, "and no number was taken");
 }
@@ -139,10 +139,10 @@ pub(crate) async fn events_are_numbered_without_gaps_in_the_order_of_their_commi
     desk.commit(vec![claim("p-0"), claim("p-0"), claim_single("nowhere")]).await.unwrap();
     desk.commit(vec![Write::Probe]).await.unwrap();
     let other = AccountName::parse("other").unwrap();
-    let elsewhere = desk.store.acquire(&other, "test").await.unwrap();
+    let elsewhere = take(&*desk.store, &other, "test").await;
     let mut foreign = single("f", 1);
     foreign.account = other;
-    let batch = Batch { ownership: Some(elsewhere), ..desk.batch(vec![submit(foreign)]) };
+    let batch = Batch { writer: Writer::Owner(elsewhere), ..desk.batch(vec![submit(foreign)]) };
     desk.store.commit(&batch).await.unwrap();
     desk.commit(vec![claim_single("s"), accepted(&order(&*desk.store, "p-0").await), claim("p-1")]).await.unwrap();
 
@@ -174,7 +174,7 @@ pub(crate) async fn a_batch_is_settled_by_its_nonce(place: &dyn Place) {
     assert!(desk.store.settle(&never).await.unwrap());
 
     let lost = desk.batch(vec![Write::Probe]);
-    desk.store.acquire(&account(), "another").await.unwrap();
+    take(&*desk.store, &account(), "another").await;
     let error = desk.store.settle(&lost).await.unwrap_err();
     assert!(matches!(error, StoreError::OutcomeUnknown { .. }), "{error}");
 }
@@ -182,9 +182,9 @@ pub(crate) async fn a_batch_is_settled_by_its_nonce(place: &dyn Place) {
 pub(crate) async fn only_the_last_batch_of_an_account_is_known_to_be_committed(place: &dyn Place) {
     let desk = Desk::at(place).await;
     let other = AccountName::parse("other").unwrap();
-    let elsewhere = desk.store.acquire(&other, "test").await.unwrap();
+    let elsewhere = take(&*desk.store, &other, "test").await;
     let (first, last) = (desk.batch(vec![submit(single("a", 1))]), desk.batch(vec![submit(single("b", 1))]));
-    let foreign = Batch { ownership: Some(elsewhere), ..desk.batch(vec![Write::Probe]) };
+    let foreign = Batch { writer: Writer::Owner(elsewhere), ..desk.batch(vec![Write::Probe]) };
     let (global, later) = (desk.global(vec![Write::Probe]), desk.global(vec![Write::Probe]));
     for batch in [&first, &last, &foreign, &global, &later] {
         desk.store.commit(batch).await.unwrap();
@@ -209,15 +209,15 @@ pub(crate) async fn a_store_that_is_not_open_says_so(place: &dyn Place) {
     assert!(matches!(error, StoreError::Unavailable { .. }), "{error}");
     store.open().await.unwrap();
     store.open().await.unwrap();
-    let owner = store.acquire(&account(), "test").await.unwrap();
+    let owner = take(&*store, &account(), "test").await;
     store.close().await;
     store.close().await;
     let writes = vec![submit(single("s", 1))];
-    let batch = Batch { ownership: Some(owner), nonce: 1, at: super::fixtures::start(), writes };
+    let batch = Batch { writer: Writer::Owner(owner), nonce: 1, at: super::fixtures::start(), writes };
     let error = store.commit(&batch).await.unwrap_err();
     assert!(matches!(error, StoreError::Unavailable { .. }), "{error}");
     assert!(matches!(store.settle(&batch).await, Err(StoreError::Unavailable { .. })));
-    assert!(matches!(store.acquire(&account(), "test").await, Err(StoreError::Unavailable { .. })));
+    assert!(matches!(store.acquire(&account(), "test", None).await, Err(StoreError::Unavailable { .. })));
     assert!(matches!(store.open_orders(&account()).await, Err(StoreError::Unavailable { .. })));
     store.open().await.unwrap();
     assert_eq!(store.order(&id("s")).await.unwrap(), None);

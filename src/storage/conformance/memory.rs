@@ -5,14 +5,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tranche_actors::domain::ledger::Write;
 use tranche_actors::domain::names::Symbol;
-use tranche_actors::ports::store::{Batch, LedgerEvent, Store, StoreError};
+use tranche_actors::ports::store::{Batch, LedgerEvent, Store, StoreError, Writer};
 use tranche_simulation::life::Life;
 use tranche_simulation::store::{CommitFault, MemoryStore};
 use tranche_simulation::tape::Tape;
 
 use super::fixtures::{claim_single, dec, id, single, start, submit};
 use super::switching::{cause, clear, kill, quarantine};
-use super::{Desk, Place, account, suite};
+use super::{Desk, Place, account, suite, take};
 
 /// A ledger that stays when its store is gone.
 struct Memory(MemoryStore);
@@ -59,8 +59,8 @@ async fn a_commit_in_doubt_becomes_durable_late_unless_it_was_settled_before() {
     let late = Duration::from_secs(2);
     let begun = async |store: &MemoryStore, nonce| {
         store.open().await.unwrap();
-        let owner = store.acquire(&account(), "test").await.unwrap();
-        let batch = Batch { ownership: Some(owner), nonce, at: start(), writes: vec![submit(single("s", 1))] };
+        let owner = take(store, &account(), "test").await;
+        let batch = Batch { writer: Writer::Owner(owner), nonce, at: start(), writes: vec![submit(single("s", 1))] };
         store.plan([CommitFault::Late(late)]);
         let error = store.commit(&batch).await.unwrap_err();
         assert!(matches!(error, StoreError::OutcomeUnknown { .. }), "{error}");

@@ -8,13 +8,13 @@ use tranche_actors::domain::names::{AccountName, OrderId, StrategyId, Symbol};
 use tranche_actors::domain::parent::ParentStatus;
 use tranche_actors::domain::status::{OrderStatus, OwnEnd};
 use tranche_actors::domain::venue::VenueStatus;
-use tranche_actors::ports::store::{Batch, OrderFilter, ParentFilter};
+use tranche_actors::ports::store::{Batch, OrderFilter, ParentFilter, Writer};
 
 use super::fixtures::{
     accepted, at_venue, caller, claim, claim_single, id, order, parent, report, single, start, submit, submit_parent,
     unknown,
 };
-use super::{Desk, Place, account};
+use super::{Desk, Place, account, take};
 
 pub(crate) async fn slices_come_due_in_order_and_by_pages(place: &dyn Place) {
     let desk = Desk::at(place).await;
@@ -87,14 +87,14 @@ pub(crate) async fn a_slice_that_never_left_waits_as_before(place: &dyn Place) {
 pub(crate) async fn an_account_sees_what_is_its_own(place: &dyn Place) {
     let desk = Desk::at(place).await;
     let other = AccountName::parse("other").unwrap();
-    let owner = desk.store.acquire(&other, "test").await.unwrap();
+    let owner = take(&*desk.store, &other, "test").await;
     desk.commit(vec![submit_parent(parent("p", 1)), claim("p-0")]).await.unwrap();
     let (mut whole, mut slices) = parent("q", 1);
     whole.account = other.clone();
     slices[0].account = other.clone();
     let sent = report(at_venue(&slices[0], VenueStatus::PartiallyFilled, 4, Some("1")));
     let writes = vec![submit_parent((whole, slices)), claim("q-0"), sent, Write::MarkCancels { ids: vec![id("q-0")] }];
-    let batch = Batch { ownership: Some(owner), ..desk.batch(writes) };
+    let batch = Batch { writer: Writer::Owner(owner), ..desk.batch(writes) };
     assert!(desk.store.commit(&batch).await.unwrap().iter().all(Result::is_ok));
     for (account, parent, slice, is_theirs) in [(account(), "p", "p-0", false), (other, "q", "q-0", true)] {
         let parents = desk.store.open_parents(&account).await.unwrap();

@@ -9,10 +9,10 @@ use tranche_actors::domain::names::{AccountName, BrokerOrderId, Caller, OrderId,
 use tranche_actors::domain::order::Order;
 use tranche_actors::domain::reconciliation::{Cause, CauseId, CauseKind};
 use tranche_actors::domain::status::OrderStatus;
-use tranche_actors::ports::store::{Batch, Confirmation, Switches};
+use tranche_actors::ports::store::{Batch, Confirmation, Switches, Writer};
 
 use super::fixtures::{claim_single, dec, id, order, parent, single, start, submit, submit_parent};
-use super::{Desk, Place, account};
+use super::{Desk, Place, account, take};
 
 fn entry(event: &str, minute: i64) -> SwitchEntry {
     SwitchEntry {
@@ -115,8 +115,8 @@ pub(crate) async fn a_quarantine_ends_with_its_last_cause_and_a_cleared_one_neve
     assert_eq!(desk.write(quarantine("AAPL", "b-4")).await.unwrap().outcome, Outcome::Done);
     assert_eq!(desk.write(submit(single("late", 1))).await, Err(Refusal::Quarantined), "another cause counts");
     let other = AccountName::parse("other").unwrap();
-    let owner = desk.store.acquire(&other, "test").await.unwrap();
-    let batch = Batch { ownership: Some(owner), ..desk.batch(vec![clear("b-2")]) };
+    let owner = take(&*desk.store, &other, "test").await;
+    let batch = Batch { writer: Writer::Owner(owner), ..desk.batch(vec![clear("b-2")]) };
     assert_eq!(desk.store.commit(&batch).await.unwrap()[0], Err(Refusal::NotFound), "another account has its own");
 }
 
@@ -138,9 +138,9 @@ pub(crate) async fn a_quarantine_stops_what_follows_in_its_batch_and_after_it(pl
     assert_eq!(order(&*desk.store, "waits").await.status, OrderStatus::BlockedRisk);
     assert_eq!(order(&*desk.store, "sent").await.status, OrderStatus::Submitting);
     let other = AccountName::parse("other").unwrap();
-    let owner = desk.store.acquire(&other, "test").await.unwrap();
+    let owner = take(&*desk.store, &other, "test").await;
     let theirs = Order { account: other, ..single("theirs", 1) };
-    let batch = Batch { ownership: Some(owner), ..desk.batch(vec![submit(theirs)]) };
+    let batch = Batch { writer: Writer::Owner(owner), ..desk.batch(vec![submit(theirs)]) };
     assert!(desk.store.commit(&batch).await.unwrap()[0].is_ok(), "another account may");
 }
 

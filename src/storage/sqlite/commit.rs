@@ -2,7 +2,8 @@
 
 use sqlx::Row;
 use sqlx::sqlite::SqliteConnection;
-use tranche_actors::ports::store::{Batch, Commit, Ownership, StoreError};
+use tranche_actors::domain::names::AccountName;
+use tranche_actors::ports::store::{Batch, Commit, StoreError, Writer};
 
 use super::cells::number;
 use super::faults::{classify, leaves_doubt};
@@ -11,6 +12,8 @@ use super::save::{save, save_events};
 
 /// Checks the term, names the batch, and says where the events go on.
 const ENTER: &str = "UPDATE accounts SET batch = ?1 WHERE account = ?2 AND term = ?3 RETURNING next_event";
+/// As [`ENTER`] for a guest: whatever the term is, and the batch that is named stays.
+const VISIT: &str = "UPDATE accounts SET batch = batch WHERE account = ?1 RETURNING next_event";
 
 /// Why a batch was not committed, or perhaps not.
 pub(super) enum Failed {
@@ -40,8 +43,11 @@ pub(super) async fn run(connection: &mut SqliteConnection, batch: &Batch) -> Res
 
 async fn prepare(connection: &mut SqliteConnection, batch: &Batch) -> Result<Commit, StoreError> {
     begin(connection).await?;
-    let (account, term) = row_of(batch)?;
-    let entered = sqlx::query(ENTER).bind(batch.nonce.cast_signed()).bind(account).bind(term);
+    let account = row_of(&batch.writer);
+    let entered = match term_of(&batch.writer)? {
+        Some(term) => sqlx::query(ENTER).bind(batch.nonce.cast_signed()).bind(account).bind(term),
+        None => sqlx::query(VISIT).bind(account),
+    };
     let entered = entered.fetch_optional(&mut *connection).await.map_err(classify)?;
     let next_event = number(&entered.ok_or(StoreError::Deposed)?, "next_event")?;
     let mut books = load(connection, batch).await?;
@@ -53,8 +59,11 @@ async fn prepare(connection: &mut SqliteConnection, batch: &Batch) -> Result<Com
 
 /// Whether a batch is the last one that its account saw.
 pub(super) async fn is_last(connection: &mut SqliteConnection, batch: &Batch) -> Result<bool, StoreError> {
-    let (account, term) = row_of(batch)?;
-    let row = sqlx::query("SELECT term, batch FROM accounts WHERE account = ?1").bind(account);
+    let never_known = |detail: &str| StoreError::OutcomeUnknown { detail: detail.to_owned(), then: Commit::new() };
+    let Some(term) = term_of(&batch.writer)? else {
+        return Err(never_known("a guest's batch has no name in the account's row"));
+    };
+    let row = sqlx::query("SELECT term, batch FROM accounts WHERE account = ?1").bind(row_of(&batch.writer));
     let row = row.fetch_one(connection).await.map_err(classify)?;
     if row.try_get::<i64, _>("batch").map_err(classify)? == batch.nonce.cast_signed() {
         return Ok(true);
@@ -62,10 +71,7 @@ pub(super) async fn is_last(connection: &mut SqliteConnection, batch: &Batch) ->
     if number::<i64>(&row, "term")? == term {
         return Ok(false);
     }
-    Err(StoreError::OutcomeUnknown {
-        detail: "the account has another owner, and another last batch".to_owned(),
-        then: Commit::new(),
-    })
+    Err(never_known("the account has another owner, and another last batch"))
 }
 
 /// As [`is_last`], and where it is not, writes over what a failed sync may have left behind: a crash before the next
@@ -74,7 +80,7 @@ pub(super) async fn settle(connection: &mut SqliteConnection, batch: &Batch) -> 
     begin(connection).await?;
     let committed = is_last(connection, batch).await?;
     if !committed {
-        let other = sqlx::query("UPDATE accounts SET batch = ~batch WHERE account = ?1").bind(row_of(batch)?.0);
+        let other = sqlx::query("UPDATE accounts SET batch = ~batch WHERE account = ?1").bind(row_of(&batch.writer));
         other.execute(&mut *connection).await.map_err(classify)?;
     }
     sqlx::query("COMMIT").execute(connection).await.map_err(classify)?;
@@ -87,12 +93,15 @@ async fn begin(connection: &mut SqliteConnection) -> Result<(), StoreError> {
 }
 
 /// The row of `accounts` that a batch begins with; what belongs to no account has one of its own.
-fn row_of(batch: &Batch) -> Result<(&str, i64), StoreError> {
-    match &batch.ownership {
-        None => Ok(("", 0)),
-        Some(Ownership { account, term }) => {
-            let term = i64::try_from(*term).map_err(|_| StoreError::Deposed)?;
-            Ok((account.as_str(), term))
-        }
+fn row_of(writer: &Writer) -> &str {
+    writer.account().map_or("", AccountName::as_str)
+}
+
+/// The term that the row must have; `None`: any.
+fn term_of(writer: &Writer) -> Result<Option<i64>, StoreError> {
+    match writer {
+        Writer::Owner(ownership) => i64::try_from(ownership.term).map(Some).map_err(|_| StoreError::Deposed),
+        Writer::Guest(_) => Ok(None),
+        Writer::Nobody => Ok(Some(0)),
     }
 }

@@ -84,10 +84,10 @@ pub(super) async fn load(connection: &mut SqliteConnection, batch: &Batch) -> Re
         let key = (execution.broker_order_id.clone(), execution.cum_qty);
         books.executions.insert(key, execution);
     }
-    if let (true, Some(owner)) = (keys.quarantine, &batch.ownership) {
-        let open = sqlx::query(OPEN_CAUSES).bind(owner.account.as_str());
+    if let (true, Some(account)) = (keys.quarantine, batch.writer.account()) {
+        let open = sqlx::query(OPEN_CAUSES).bind(account.as_str());
         let mut rows = open.fetch_all(&mut *connection).await.map_err(classify)?;
-        let of_account = keys.causes.iter().map(|cause| (&owner.account, cause)).collect::<BTreeSet<_>>();
+        let of_account = keys.causes.iter().map(|cause| (account, cause)).collect::<BTreeSet<_>>();
         rows.extend(fetch(connection, CAUSES, &of_account).await?);
         for row in rows {
             let cause = cells::cause(&row)?;

@@ -12,7 +12,7 @@ use tranche_actors::ports::store::{Store, StoreError};
 use super::conforms::File;
 use super::id;
 use crate::storage::conformance::fixtures::{claim, kinds, parent, single, submit, submit_parent};
-use crate::storage::conformance::{Desk, account};
+use crate::storage::conformance::{Desk, account, take};
 use crate::storage::sqlite::{SqliteSettings, SqliteStore};
 
 #[tokio::test]
@@ -75,7 +75,7 @@ async fn a_file_that_vanished_does_not_come_back_empty() {
     let place = File::new();
     let store = SqliteStore::new(place.lock().await, SqliteSettings::default());
     store.open().await.unwrap();
-    store.acquire(&account(), "test").await.unwrap();
+    take(&store, &account(), "test").await;
     std::fs::rename(place.path().join("ledger.db"), place.path().join("aside.db")).unwrap();
     let error = store.connect(false).await.unwrap_err();
     assert!(matches!(error, StoreError::Unavailable { .. }), "{error}");

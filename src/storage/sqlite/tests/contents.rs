@@ -16,7 +16,7 @@ use crate::storage::conformance::fixtures::{
     claim, claim_single, dec, order, parent, parent_now, single, start, submit, submit_parent,
 };
 use crate::storage::conformance::switching::{clear, kill, quarantine};
-use crate::storage::conformance::{Desk, Place, account};
+use crate::storage::conformance::{Desk, Place, account, take};
 use crate::storage::lock::DataLock;
 use crate::storage::registry::LEDGER;
 use crate::storage::sqlite::save::save;
@@ -112,7 +112,7 @@ async fn a_crash_loses_nothing_that_was_answered() {
     after.open().await.unwrap();
     assert_eq!(order(&after, "p-7").await, order(&*desk.store, "p-7").await);
     assert_eq!(parent_now(&after, "p").await, parent_now(&*desk.store, "p").await);
-    assert_eq!(after.acquire(&account(), "after").await.unwrap().term, desk.owner.term + 1);
+    assert_eq!(take(&after, &account(), "after").await.term, desk.owner.term + 1);
 }
 
 #[tokio::test]
