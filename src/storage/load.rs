@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use tranche_actors::domain::ledger::{Books, Keys};
+use tranche_actors::domain::ledger::{Books, CIRCUIT_BREAKER, FIRST_START, KILL_SWITCH, Keys};
 use tranche_actors::domain::names::{AccountName, BrokerOrderId, OrderId, Symbol};
 use tranche_actors::domain::order::Order;
 use tranche_actors::ports::store::{Batch, StoreError};
@@ -30,6 +30,8 @@ pub(super) struct Statements {
     pub(super) open_causes: &'static str,
     /// By pairs of account and cause.
     pub(super) causes: &'static str,
+    /// By name.
+    pub(super) switches: &'static str,
 }
 
 /// A connection in the transaction of a batch.
@@ -102,6 +104,12 @@ pub(super) async fn load<T: Tables>(tables: &mut T, batch: &Batch) -> Result<Boo
             books.causes.insert(cause.id.clone(), cause);
         }
     }
+    if keys.switches {
+        let switches = [KILL_SWITCH, CIRCUIT_BREAKER, FIRST_START];
+        for row in by_ids(tables, T::SQL.switches, switches.into_iter()).await? {
+            take_switch(&mut books, &row)?;
+        }
+    }
     let positions = positions_of(&books, &keys);
     for row in by_pairs(
         tables,
@@ -114,6 +122,18 @@ pub(super) async fn load<T: Tables>(tables: &mut T, batch: &Batch) -> Result<Boo
         books.positions.insert(key, cells::position(&row)?);
     }
     Ok(books)
+}
+
+/// A switch that can't be read counts as missing here: an engagement, a trip or an operator's word may replace it.
+fn take_switch(books: &mut Books, row: &impl Cells) -> Result<(), StoreError> {
+    let state = row.json("state")?.unwrap_or_default();
+    match row.text("switch")? {
+        Some(KILL_SWITCH) => books.kill = serde_json::from_str(state).ok(),
+        Some(CIRCUIT_BREAKER) => books.breaker = serde_json::from_str(state).ok(),
+        Some(FIRST_START) => books.first_start = serde_json::from_str(state).ok(),
+        Some(_) | None => {}
+    }
+    Ok(())
 }
 
 /// All ids share one space, so an id that was meant as an order's may turn out to be a parent's.

@@ -16,8 +16,8 @@ use tranche_actors::domain::order::Order;
 use tranche_actors::domain::parent::Parent;
 use tranche_actors::domain::reconciliation::Cause;
 use tranche_actors::ports::store::{
-    Acquired, AnyOrder, Batch, Commit, DueSlice, HeldPosition, InstanceCard, LedgerEvent, OrderFilter, Ownership, Page,
-    ParentFilter, Stack, Store, StoreError, Switches, Writer,
+    Acquired, AnyOrder, Batch, Commit, Confirmation, DueSlice, HeldPosition, InstanceCard, LedgerEvent, OrderFilter,
+    Ownership, Page, ParentFilter, Stack, Store, StoreError, Switches, Writer,
 };
 
 use self::commit::{Failed, row_of};
@@ -337,6 +337,19 @@ impl Store for PostgresStore {
 
     async fn switches(&self) -> Result<Switches, StoreError> {
         self.read(async |pool| reads::switches(pool).await).await
+    }
+
+    fn is_shared(&self) -> bool {
+        true
+    }
+
+    async fn confirm(&self, engagement: &str, instance: &str, cut: &[OrderId]) -> Result<(), StoreError> {
+        self.outside_a_batch(async |session| save::confirm(&mut session.connection, engagement, instance, cut).await)
+            .await
+    }
+
+    async fn confirmations(&self, engagement: &str) -> Result<Vec<Confirmation>, StoreError> {
+        self.read(async |pool| reads::confirmations(pool, engagement).await).await
     }
 
     async fn switch_history(&self, switch: &str, limit: u32) -> Result<Vec<SwitchEntry>, StoreError> {

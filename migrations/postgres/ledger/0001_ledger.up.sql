@@ -245,3 +245,12 @@ CREATE TABLE instance_metadata (
     started_at   TIMESTAMPTZ NOT NULL,
     heartbeat_at TIMESTAMPTZ NOT NULL
 );
+
+-- Who has stopped its sends for an engagement of the kill switch, and which of them it cut off.
+CREATE TABLE switch_confirmations (
+    engagement_id TEXT NOT NULL,
+    instance_id   TEXT NOT NULL,
+    cut           JSON NOT NULL,
+    confirmed_at  TIMESTAMPTZ NOT NULL,
+    PRIMARY KEY (engagement_id, instance_id)
+);

@@ -28,6 +28,7 @@ const SQL: Statements = Statements {
     causes: "
         SELECT quarantine_causes.*
         FROM UNNEST($1, $2) AS named (a, b) JOIN quarantine_causes ON account = a AND cause = b",
+    switches: "SELECT switch, state FROM switches WHERE switch = ANY($1)",
 };
 
 impl Tables for PgConnection {

@@ -4,13 +4,13 @@ use chrono::{DateTime, Utc};
 use sqlx::QueryBuilder;
 use sqlx::postgres::{PgArguments, PgPool, PgRow, Postgres};
 use sqlx::query::Query;
-use tranche_actors::domain::ledger::{CIRCUIT_BREAKER, KILL_SWITCH, SwitchEntry};
+use tranche_actors::domain::ledger::{CIRCUIT_BREAKER, FIRST_START, KILL_SWITCH, SwitchEntry};
 use tranche_actors::domain::names::{AccountName, Caller, IdempotencyKey, OrderId};
 use tranche_actors::domain::order::Order;
 use tranche_actors::domain::parent::Parent;
 use tranche_actors::domain::reconciliation::Cause;
 use tranche_actors::ports::store::{
-    AnyOrder, DueSlice, HeldPosition, LedgerEvent, OrderFilter, Page, ParentFilter, StoreError, Switches,
+    AnyOrder, Confirmation, DueSlice, HeldPosition, LedgerEvent, OrderFilter, Page, ParentFilter, StoreError, Switches,
 };
 
 use super::faults::classify;
@@ -51,6 +51,9 @@ SELECT client_order_id FROM orders WHERE status IN ('submitting', 'submitted_unc
 ORDER BY place";
 
 const SWITCHES: &str = "SELECT switch, state FROM switches";
+
+const CONFIRMATIONS: &str =
+    "SELECT instance_id, cut FROM switch_confirmations WHERE engagement_id = $1 ORDER BY instance_id COLLATE \"C\"";
 
 const HISTORY: &str = "SELECT * FROM switch_history WHERE switch = $1 ORDER BY id DESC LIMIT $2";
 
@@ -150,16 +153,25 @@ pub(super) async fn unknown_orders(pool: &PgPool) -> Result<Vec<OrderId>, StoreE
 }
 
 pub(super) async fn switches(pool: &PgPool) -> Result<Switches, StoreError> {
-    let mut switches = Switches { kill: None, breaker: None };
+    let mut switches = Switches { kill: None, breaker: None, first_start: None };
     for row in sqlx::query(SWITCHES).fetch_all(pool).await.map_err(classify)? {
         let name = row.text("switch")?;
         if name == Some(KILL_SWITCH) {
             switches.kill = Some(cells::json(&row, "state")?);
         } else if name == Some(CIRCUIT_BREAKER) {
             switches.breaker = Some(cells::json(&row, "state")?);
+        } else if name == Some(FIRST_START) {
+            switches.first_start = Some(cells::json(&row, "state")?);
         }
     }
     Ok(switches)
+}
+
+pub(super) async fn confirmations(pool: &PgPool, engagement: &str) -> Result<Vec<Confirmation>, StoreError> {
+    all(pool, sqlx::query(CONFIRMATIONS).bind(engagement), |row| {
+        Ok(Confirmation { instance: cell(row, "instance_id", cells::owned)?, cut: cells::json(row, "cut")? })
+    })
+    .await
 }
 
 pub(super) async fn switch_history(pool: &PgPool, switch: &str, limit: u32) -> Result<Vec<SwitchEntry>, StoreError> {

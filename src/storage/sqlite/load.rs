@@ -32,6 +32,7 @@ const SQL: Statements = Statements {
     causes: "
         SELECT quarantine_causes.* FROM json_each(?1) AS named
         JOIN quarantine_causes ON account = named.value ->> 0 AND cause = named.value ->> 1",
+    switches: "SELECT switch, state FROM switches WHERE switch IN (SELECT value FROM json_each(?1))",
 };
 
 /// Every statement above, for the test of their plans.
@@ -46,6 +47,7 @@ pub(super) const ALL: &[&str] = &[
     SQL.positions,
     SQL.open_causes,
     SQL.causes,
+    SQL.switches,
 ];
 
 impl Tables for SqliteConnection {

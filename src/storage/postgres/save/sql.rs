@@ -69,3 +69,7 @@ WHERE coalesce(p.version, 0) <> r.expected LIMIT 1";
 pub(super) const SWITCH: &str = "
 INSERT INTO switches (switch, state, updated_at) VALUES ($1, $2::text::json, $3)
 ON CONFLICT (switch) DO UPDATE SET state = excluded.state, updated_at = excluded.updated_at";
+
+pub(super) const CONFIRM: &str = "
+INSERT INTO switch_confirmations (engagement_id, instance_id, cut, confirmed_at)
+VALUES ($1, $2, $3::text::json, clock_timestamp()) ON CONFLICT (engagement_id, instance_id) DO NOTHING";

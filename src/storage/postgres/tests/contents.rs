@@ -187,8 +187,8 @@ async fn the_ledger_starts_with_open_switches_and_can_be_taken_back() {
     Desk::at(&place).await.store.close().await;
     let mut beside = place.beside().await;
     let states = texts(&mut beside, "SELECT state::text FROM switches ORDER BY switch DESC").await;
-    assert_eq!(states[0], serde_json::to_string(&KillState::default()).unwrap());
-    assert_eq!(states[1], serde_json::to_string(&BreakerState::default()).unwrap());
+    assert_eq!(serde_json::from_str::<KillState>(&states[0]).unwrap(), KillState::default());
+    assert_eq!(serde_json::from_str::<BreakerState>(&states[1]).unwrap(), BreakerState::default());
     for migration in LEDGER.postgres_migrations.iter().rev() {
         sqlx::raw_sql(migration.down).execute(&mut beside).await.unwrap();
     }
