@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use sqlx::Connection;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::{ConnectOptions, Connection};
 use tokio::sync::{Mutex, RwLock};
 use tranche_actors::domain::ledger::SwitchEntry;
 use tranche_actors::domain::names::{AccountName, Caller, IdempotencyKey, OrderId};
@@ -84,6 +84,8 @@ impl PostgresStore {
     /// A ledger that is not open yet. How the connection is secured is in the options, from the URL's `sslmode`.
     #[must_use]
     pub fn new(options: PgConnectOptions, settings: PostgresSettings) -> Self {
+        crate::tls::install();
+        let options = options.application_name("tranche").disable_statement_logging();
         Self { options, settings, spec: &LEDGER, opened: RwLock::new(None) }
     }
 

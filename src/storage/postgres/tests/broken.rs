@@ -250,6 +250,8 @@ async fn an_account_recovers_anew_when_a_standby_has_taken_over() {
         assert!(began.elapsed() < Duration::from_secs(20));
     }
     assert!(matches!(desk.commit(vec![Write::Probe]).await, Err(StoreError::Deposed)), "and again");
+    // The connection of leases is found broken by its first use.
+    assert!(is_unavailable(&desk.store.acquire(&account(), "test", None).await));
     let owner = take(&*desk.store, &account(), "test").await;
     assert!(desk.store.is_rewound(&owner).await.unwrap());
     let batch = Batch { writer: Writer::Owner(owner.clone()), ..desk.batch(vec![submit(single("after", 1))]) };
