@@ -294,6 +294,20 @@ pub trait Store: Send + Sync {
     /// [`StoreError::Deposed`] if the term has changed.
     async fn release(&self, ownership: &Ownership) -> Result<(), StoreError>;
 
+    /// Whether the ledger went back behind what this account has seen of it: it was restored from a copy, or a standby
+    /// took over that may lack its last commits. It stays so until [`Store::caught_up`]. A store that finds it out while
+    /// it is in use answers [`StoreError::Deposed`] to the account's owner, who acquires and recovers anew.
+    ///
+    /// The books may be behind the truth then: parents start paused, and every order whose time has passed is looked up.
+    async fn is_rewound(&self, _: &Ownership) -> Result<bool, StoreError> {
+        Ok(false)
+    }
+
+    /// What [`Store::is_rewound`] speaks of has been seen to: parents are paused, durably.
+    async fn caught_up(&self, _: &Ownership) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     /// An instance lives. It never waits for a batch. Instances that were silent for a day are forgotten.
     async fn heartbeat(&self, instance: &InstanceCard) -> Result<(), StoreError>;
 
