@@ -15,7 +15,7 @@ use tranche_actors::domain::ids::DEFAULT_NAME;
 use tranche_actors::domain::names::AccountName;
 use tranche_actors::domain::request::PlanRules;
 use tranche_actors::domain::trading_day::DayEnd;
-use tranche_actors::ports::store::{Store, StoreError};
+use tranche_actors::ports::store::{InstanceCard, Store, StoreError};
 use tranche_actors::ports::{Clock, Entropy, World};
 use tranche_actors::supervisor::{self, DrainAll, House};
 use tranche_actors::tuning::Tuning;
@@ -33,6 +33,8 @@ use venues::Opened;
 
 mod venues;
 
+/// How often the instance tells that it lives, where nobody waits for that.
+const TELL_EVERY: Duration = Duration::from_secs(10);
 /// How many sends that never left an order may have.
 const MAX_TRIES: u32 = 3;
 
@@ -115,7 +117,7 @@ pub async fn run(settings: Settings, on_listening: impl FnOnce(SocketAddr)) -> R
     let server = http::serve(listener, state).map_err(StartupError::Server)?;
     let handle = server.handle();
     let serving = actix_web::rt::spawn(server);
-    tracing::info!(%address, instance = %tuning.instance, "listening");
+    tracing::info!(%address, instance = %tuning.card.id, "listening");
     on_listening(address);
 
     tokio::select! {
@@ -199,7 +201,14 @@ fn tuning(settings: &Settings, world: &World) -> Result<Tuning, StartupError> {
     let (execution, broker) = (&settings.execution, &settings.broker);
     Ok(Tuning {
         account: account.clone(),
-        instance: format!("{:012x}", world.entropy.bits() >> 16),
+        card: InstanceCard {
+            id: format!("{:012x}", world.entropy.bits() >> 16),
+            address: None,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            started_at: world.clock.now(),
+        },
+        tell_every: TELL_EVERY,
+        lease: None,
         plan_rules: PlanRules {
             instruments: settings.instruments.clone(),
             accounts: vec![account],
@@ -298,7 +307,7 @@ fn http_state(
         metrics_public: settings.auth.metrics_public,
         metrics: http::metrics::install()?,
         limits: limits(settings),
-        about: About { mode: mode.to_owned(), broker: broker.to_owned(), instance: tuning.instance.clone() },
+        about: About { mode: mode.to_owned(), broker: broker.to_owned(), instance: tuning.card.id.clone() },
     })
 }
 
