@@ -46,7 +46,7 @@ struct PlaceArgs {
 /// Where the stores are.
 enum Place {
     Embedded(std::path::PathBuf),
-    Postgres(PgConnectOptions),
+    Postgres(Box<PgConnectOptions>),
 }
 
 /// Runs a command of `tranche db`.
@@ -62,10 +62,10 @@ fn place(args: &PlaceArgs) -> Result<Place, CliError> {
     let settings = Settings::load(&args.settings.inputs())?;
     Ok(match settings.storage.place {
         StorePlace::Embedded => Place::Embedded(settings.storage.folder),
-        StorePlace::Postgres(url) => Place::Postgres(
+        StorePlace::Postgres(url) => Place::Postgres(Box::new(
             PgConnectOptions::from_str(url.expose_secret())
                 .map_err(|_| CliError::Failed("storage.url names no database".to_owned()))?,
-        ),
+        )),
     })
 }
 
@@ -107,7 +107,7 @@ async fn migrate(args: &PlaceArgs, out: &mut Out) -> Result<(), CliError> {
             let lock = DataLock::take(folder).map_err(|error| CliError::Failed(output::in_full(&error)))?;
             Box::new(SqliteStore::new(Arc::new(lock), SqliteSettings::default()))
         }
-        Place::Postgres(options) => Box::new(PostgresStore::new(options.clone(), PostgresSettings::default())),
+        Place::Postgres(options) => Box::new(PostgresStore::new((**options).clone(), PostgresSettings::default())),
     };
     store.open().await.map_err(failed)?;
     store.close().await;

@@ -13,6 +13,9 @@ use crate::crash::{SCALED_DOWN, load, settled};
 use crate::house::{House, SOON, Server, eventually};
 use crate::report::{assert_adds_up, assert_books_agree, text};
 
+/// How many send orders at once.
+const CLIENTS: u64 = 6;
+
 /// Does something to the database server, while everything else goes on.
 async fn act(database: Database, act: impl FnOnce(&mut Database) + Send + 'static) -> Database {
     let done = tokio::task::spawn_blocking(move || {
@@ -46,10 +49,11 @@ async fn a_database_killed_under_load_loses_and_doubles_nothing_and_trading_heal
     house.set("execution.single_grace_seconds", "60");
     let server = house.serve().await;
     let promised = Arc::new(Mutex::new(BTreeSet::new()));
-    let loading = {
+    let loading = (0..CLIENTS).map(|client| {
         let (api, promised, seed) = (server.api.clone(), Arc::clone(&promised), chance.next());
-        tokio::spawn(async move { load(&api, 0, seed, |id| _ = promised.lock().unwrap().insert(id)).await })
-    };
+        tokio::spawn(async move { load(&api, client, seed, |id| _ = promised.lock().unwrap().insert(id)).await })
+    });
+    let loading = loading.collect::<Vec<_>>();
     for kill in 0..kills {
         tokio::time::sleep(chance.millis(300, 2_000)).await;
         if kill % 3 == 2 {
@@ -65,7 +69,9 @@ async fn a_database_killed_under_load_loses_and_doubles_nothing_and_trading_heal
         server.until_trading().await;
     }
     tokio::time::sleep(Duration::from_millis(500)).await;
-    loading.abort();
+    for client in loading {
+        client.abort();
+    }
     let parents = settled(&server, seed).await;
     let promised = promised.lock().unwrap().clone();
     for id in &promised {
