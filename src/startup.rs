@@ -107,7 +107,7 @@ pub async fn run(settings: Settings, on_listening: impl FnOnce(SocketAddr)) -> R
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
     let broker = Opened::open(&settings, &clock, &entropy).await?;
     let store = Arc::new(SqliteStore::new(Arc::clone(&lock), sqlite(&settings)));
-    let world = World { store: store.clone(), venue: broker.venue(), clock, entropy };
+    let world = World { store: store.clone(), switchboard: None, venue: broker.venue(), clock, entropy };
     let tuning = tuning(&settings, &world)?;
     let (fatal, died) = oneshot::channel();
     let house = supervisor::start(world.clone(), tuning.clone(), fatal);

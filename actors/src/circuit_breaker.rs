@@ -176,6 +176,7 @@ impl CircuitBreaker {
         let persist = self.persist.clone();
         let saved = async move { persist.ask(Persist { writes: vec![write], lane: Lane::Switches }).await };
         Box::pin(saved.into_actor(self).map(move |saved, act, ctx| match saved {
+            Ok(Ok(results)) if results.iter().any(Result::is_err) => Err(overtaken()),
             Ok(Ok(_)) if act.epoch == epoch => {
                 act.hold(state.clone(), ctx);
                 Ok(state)
@@ -321,21 +322,36 @@ impl CircuitBreaker {
             reason,
             details,
         };
-        let write = Write::Breaker { state: Box::new(state.clone()), entry };
-        let (persist, health) = (self.persist.clone(), self.health.clone());
+        let (persist, store, health) = (self.persist.clone(), self.world.store.clone(), self.health.clone());
         let (told, durable) = tokio::sync::oneshot::channel();
         let saving = async move {
-            while health.breaker().as_ref() == Some(&state) {
-                match persist.ask(Persist { writes: vec![write.clone()], lane: Lane::Switches }).await {
-                    Ok(Ok(_)) => break,
+            let mut state = state;
+            while health.breaker().is_some_and(|held| held.is_same(&state)) {
+                let write = Write::Breaker { state: Box::new(state.clone()), entry: entry.clone() };
+                match persist.ask(Persist { writes: vec![write], lane: Lane::Switches }).await {
+                    Ok(Ok(results)) if !results.iter().any(Result::is_err) => break,
+                    Ok(Ok(_)) => {
+                        if let Ok(Some(found)) = store.switches().await.map(|switches| switches.breaker) {
+                            state.revision = found.next_revision();
+                        }
+                        tokio::time::sleep(Duration::from_millis(20)).await;
+                    }
                     Ok(Err(_)) | Err(_) => tokio::time::sleep(Duration::from_millis(500)).await,
                 }
             }
-            // Nobody waits any more where the wait was given up.
-            told.send(()).is_ok()
+            if told.send(()).is_err() {
+                tracing::info!("the breaker's state is durable now");
+            }
+            state
         };
         self.saving += 1;
-        ctx.spawn(saving.into_actor(self).map(|_, act, _| act.saving -= 1));
+        ctx.spawn(saving.into_actor(self).map(|saved, act, _| {
+            act.saving -= 1;
+            if let Some(held) = act.state.as_mut().filter(|held| held.is_same(&saved)) {
+                held.revision = saved.revision;
+                act.health.set_breaker(Some(saved));
+            }
+        }));
         durable
     }
 }

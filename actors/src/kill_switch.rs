@@ -239,6 +239,7 @@ impl KillSwitch {
         });
         Box::pin(cancelled.map(move |saved, act, ctx| match saved {
             // Released only once that is durable; until then everything stays as it is.
+            Ok(Ok(results)) if results.iter().any(Result::is_err) => Err(overtaken()),
             Ok(Ok(_)) if act.epoch == epoch && lock(&act.latch.asked).is_none() => {
                 act.release(state.clone());
                 Ok(state)
@@ -368,26 +369,41 @@ impl KillSwitch {
         ctx: &mut Context<Self>,
     ) -> tokio::sync::oneshot::Receiver<()> {
         let (told, durable) = tokio::sync::oneshot::channel();
-        let persist = self.lines.persist.clone();
-        let write = Write::Kill { state: Box::new(state.clone()), entry };
+        let (persist, store) = (self.lines.persist.clone(), self.world.store.clone());
         let health = self.health.clone();
         let saving = async move {
+            let mut state = state;
             loop {
-                match persist.ask(Persist { writes: vec![write.clone()], lane: Lane::Switches }).await {
-                    Ok(Ok(_)) => break,
+                let write = Write::Kill { state: Box::new(state.clone()), entry: entry.clone() };
+                match persist.ask(Persist { writes: vec![write], lane: Lane::Switches }).await {
+                    Ok(Ok(results)) if !results.iter().any(Result::is_err) => break,
+                    Ok(Ok(_)) => {
+                        if let Ok(Some(found)) = store.switches().await.map(|switches| switches.kill) {
+                            state.revision = found.next_revision();
+                        }
+                        tokio::time::sleep(Duration::from_millis(20)).await;
+                    }
                     Ok(Err(_)) | Err(_) => tokio::time::sleep(Duration::from_millis(500)).await,
                 }
-                let held = health.kill().as_ref() == Some(&state);
-                if !held {
-                    return;
+                if !health.kill().is_some_and(|held| held.is_same(&state)) {
+                    return None;
                 }
             }
             if told.send(()).is_err() {
                 tracing::info!("the engagement is durable now");
             }
+            Some(state)
         };
         self.saving += 1;
-        ctx.spawn(saving.into_actor(self).map(|(), act, _| act.saving -= 1));
+        ctx.spawn(saving.into_actor(self).map(|saved, act, _| {
+            act.saving -= 1;
+            if let (Some(saved), Some(held)) = (saved, act.state.as_mut())
+                && held.is_same(&saved)
+            {
+                held.revision = saved.revision;
+                act.health.set_kill(Some(saved));
+            }
+        }));
         durable
     }
 

@@ -16,14 +16,18 @@ use crate::domain::venue::{
 };
 
 pub mod store;
+pub mod switchboard;
 
 use store::Store;
+use switchboard::SwitchBoard;
 
 /// All of it, as every actor holds it.
 #[derive(Clone)]
 pub struct World {
     /// The ledger.
     pub store: Arc<dyn Store>,
+    /// The switchboard that other programs of the stack share; without one the store is the switchboard.
+    pub switchboard: Option<Arc<dyn SwitchBoard>>,
     /// The broker.
     pub venue: Arc<dyn Venue>,
     /// The clocks.

@@ -183,6 +183,7 @@ const fn word_for(write: &ledger::Write) -> &'static str {
         W::Hold { .. } => "hold",
         W::ClearCause { .. } => "clear-cause",
         W::PositionDiffers { .. } => "position-differs",
+        W::FirstStart(_) => "first-start",
         W::Kill { .. } => "kill-switch",
         W::Breaker { .. } => "breaker",
         W::Probe => "probe",

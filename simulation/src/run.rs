@@ -96,6 +96,7 @@ impl Stage {
 
     pub(crate) fn world(&self) -> World {
         World {
+            switchboard: None,
             store: self.store.clone(),
             venue: self.venue.clone(),
             clock: self.clock.clone(),

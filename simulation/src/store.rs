@@ -18,8 +18,8 @@ use tranche_actors::domain::order::Order;
 use tranche_actors::domain::parent::Parent;
 use tranche_actors::domain::reconciliation::Cause;
 use tranche_actors::ports::store::{
-    Acquired, AnyOrder, Batch, Commit, DueSlice, HeldPosition, InstanceCard, LedgerEvent, OrderFilter, Ownership, Page,
-    ParentFilter, Stack, Store, StoreError, Switches, Writer,
+    Acquired, AnyOrder, Batch, Commit, Confirmation, DueSlice, HeldPosition, InstanceCard, LedgerEvent, OrderFilter,
+    Ownership, Page, ParentFilter, Stack, Store, StoreError, Switches, Writer,
 };
 
 use self::ledger::Ledger;
@@ -341,6 +341,18 @@ impl Store for MemoryStore {
 
     async fn switches(&self) -> Result<Switches, StoreError> {
         self.ask("switches", |ledger| ledger.switches()).await
+    }
+
+    fn is_shared(&self) -> bool {
+        false
+    }
+
+    async fn confirm(&self, engagement: &str, instance: &str, cut: &[OrderId]) -> Result<(), StoreError> {
+        self.ask("confirm", |ledger| ledger.confirm(engagement, instance, cut)).await
+    }
+
+    async fn confirmations(&self, engagement: &str) -> Result<Vec<Confirmation>, StoreError> {
+        self.ask("confirmations", |ledger| ledger.confirmed(engagement)).await
     }
 
     async fn switch_history(&self, switch: &str, limit: u32) -> Result<Vec<SwitchEntry>, StoreError> {

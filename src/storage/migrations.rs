@@ -361,8 +361,8 @@ mod tests {
         let mut connection = open(&folder).await;
         migrate(&mut connection, LEDGER.sqlite_migrations, true).await.unwrap();
         let states = texts(&mut connection, "SELECT state FROM switches ORDER BY switch DESC").await;
-        assert_eq!(states[0], serde_json::to_string(&KillState::default()).unwrap());
-        assert_eq!(states[1], serde_json::to_string(&BreakerState::default()).unwrap());
+        assert_eq!(serde_json::from_str::<KillState>(&states[0]).unwrap(), KillState::default());
+        assert_eq!(serde_json::from_str::<BreakerState>(&states[1]).unwrap(), BreakerState::default());
         for migration in LEDGER.sqlite_migrations.iter().rev() {
             sqlx::raw_sql(migration.down).execute(&mut connection).await.unwrap();
         }

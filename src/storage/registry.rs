@@ -52,5 +52,11 @@ pub static LEDGER: StoreSpec = StoreSpec {
             up: include_str!("../../migrations/sqlite/ledger/0005_instances.up.sql"),
             down: include_str!("../../migrations/sqlite/ledger/0005_instances.down.sql"),
         },
+        Migration {
+            version: 6,
+            description: "who has stopped for an engagement, and that the first start is over",
+            up: include_str!("../../migrations/sqlite/ledger/0006_switchboard.up.sql"),
+            down: include_str!("../../migrations/sqlite/ledger/0006_switchboard.down.sql"),
+        },
     ],
 };

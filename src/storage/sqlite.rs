@@ -16,8 +16,8 @@ use tranche_actors::domain::order::Order;
 use tranche_actors::domain::parent::Parent;
 use tranche_actors::domain::reconciliation::Cause;
 use tranche_actors::ports::store::{
-    Acquired, AnyOrder, Batch, Commit, DueSlice, HeldPosition, InstanceCard, LedgerEvent, OrderFilter, Ownership, Page,
-    ParentFilter, Stack, Store, StoreError, Switches,
+    Acquired, AnyOrder, Batch, Commit, Confirmation, DueSlice, HeldPosition, InstanceCard, LedgerEvent, OrderFilter,
+    Ownership, Page, ParentFilter, Stack, Store, StoreError, Switches,
 };
 
 use self::commit::Failed;
@@ -332,6 +332,18 @@ impl Store for SqliteStore {
 
     async fn switches(&self) -> Result<Switches, StoreError> {
         reads::switches(&self.readers().await?).await
+    }
+
+    fn is_shared(&self) -> bool {
+        false
+    }
+
+    async fn confirm(&self, engagement: &str, instance: &str, cut: &[OrderId]) -> Result<(), StoreError> {
+        self.outside_a_batch(async |connection| save::confirm(connection, engagement, instance, cut).await).await
+    }
+
+    async fn confirmations(&self, engagement: &str) -> Result<Vec<Confirmation>, StoreError> {
+        reads::confirmations(&self.readers().await?, engagement).await
     }
 
     async fn switch_history(&self, switch: &str, limit: u32) -> Result<Vec<SwitchEntry>, StoreError> {

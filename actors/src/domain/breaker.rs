@@ -32,7 +32,7 @@ words!(
     }
 );
 
-/// The breaker's state. Its fields but for the last two are those of the stack's Redis protocol.
+/// The breaker's state. Its fields but for the last three are those of the stack's Redis protocol.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BreakerState {
     /// Allowing, tripped or quiet.
@@ -53,6 +53,9 @@ pub struct BreakerState {
     pub counted_on: Option<NaiveDate>,
     /// When the quiet period ends.
     pub quiet_until: Option<DateTime<Utc>>,
+    /// Grows by one with every change, so that of two writers who saw the same state one is told.
+    #[serde(default)]
+    pub revision: u64,
 }
 
 /// Why a reset was refused.
@@ -79,6 +82,7 @@ impl Default for BreakerState {
             trip_count_today: 0,
             counted_on: None,
             quiet_until: None,
+            revision: 0,
         }
     }
 }
@@ -100,6 +104,7 @@ impl BreakerState {
                 trip_count_today: earlier_today.saturating_add(1),
                 counted_on: Some(today),
                 quiet_until: None,
+                revision: self.next_revision(),
             }),
         }
     }
@@ -121,6 +126,7 @@ impl BreakerState {
                     reset_at: Some(at),
                     reset_by: Some(by.to_owned()),
                     quiet_until: is_quiet.then(|| at + quiet),
+                    revision: self.next_revision(),
                     ..self.clone()
                 })
             }
@@ -131,7 +137,24 @@ impl BreakerState {
     #[must_use]
     pub fn settled(&self, at: DateTime<Utc>) -> Option<Self> {
         let over = self.state == BreakerWord::Quiet && self.quiet_until.is_none_or(|until| until <= at);
-        over.then(|| Self { state: BreakerWord::Allowing, quiet_until: None, ..self.clone() })
+        over.then(|| Self {
+            state: BreakerWord::Allowing,
+            quiet_until: None,
+            revision: self.next_revision(),
+            ..self.clone()
+        })
+    }
+
+    /// Whether they differ in nothing but how often they were written.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        *self == Self { revision: self.revision, ..other.clone() }
+    }
+
+    /// The revision of what follows this state.
+    #[must_use]
+    pub const fn next_revision(&self) -> u64 {
+        self.revision.saturating_add(1)
     }
 }
 

@@ -26,7 +26,7 @@ words!(
     }
 );
 
-/// The state of the kill switch. Its fields but for the last four are those of the stack's Redis protocol.
+/// The state of the kill switch. Its fields but for the last five are those of the stack's Redis protocol.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KillState {
     /// Engaged or not.
@@ -53,6 +53,9 @@ pub struct KillState {
     pub engagement_id: Option<String>,
     /// What the last engagement does.
     pub mode: Option<KillMode>,
+    /// Grows by one with every change, so that of two writers who saw the same state one is told.
+    #[serde(default)]
+    pub revision: u64,
 }
 
 /// What an operator asks for.
@@ -95,6 +98,7 @@ impl Default for KillState {
             counted_on: None,
             engagement_id: None,
             mode: None,
+            revision: 0,
         }
     }
 }
@@ -113,7 +117,7 @@ impl KillState {
             return if self.mode.is_some_and(|mode| mode >= order.mode) {
                 Engaged::Already
             } else {
-                Engaged::Escalated(Self { mode: Some(order.mode), ..self.clone() })
+                Engaged::Escalated(Self { mode: Some(order.mode), revision: self.next_revision(), ..self.clone() })
             };
         }
         let earlier_today = if self.counted_on == Some(today) { self.engagement_count_today } else { 0 };
@@ -130,6 +134,7 @@ impl KillState {
             counted_on: Some(today),
             engagement_id: Some(id.to_owned()),
             mode: Some(order.mode),
+            revision: self.next_revision(),
         })
     }
 
@@ -141,8 +146,21 @@ impl KillState {
             disengaged_at: Some(at),
             disengaged_by: Some(operator.to_owned()),
             disengagement_notes: notes.map(str::to_owned),
+            revision: self.next_revision(),
             ..self.clone()
         })
+    }
+
+    /// Whether they differ in nothing but how often they were written.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        *self == Self { revision: self.revision, ..other.clone() }
+    }
+
+    /// The revision of what follows this state.
+    #[must_use]
+    pub const fn next_revision(&self) -> u64 {
+        self.revision.saturating_add(1)
     }
 }
 

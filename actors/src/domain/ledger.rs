@@ -24,7 +24,7 @@ use super::terms::Terms;
 use super::text::words;
 use super::venue::{Execution, VenueOrder, VenueWords};
 
-pub use books::{Books, CIRCUIT_BREAKER, Changes, KILL_SWITCH};
+pub use books::{Books, CIRCUIT_BREAKER, Changes, FIRST_START, KILL_SWITCH};
 
 mod books;
 mod cancels;
@@ -194,20 +194,24 @@ pub enum Write {
         /// What the broker says.
         theirs: Decimal,
     },
-    /// The kill switch has a new state.
+    /// The kill switch has a new state. It follows the stored one: its revision is the next, or else the switch has moved
+    /// meanwhile and whoever writes has to look again. A state that is stored already is taken once more, and changes
+    /// nothing.
     Kill {
         /// The state.
         state: Box<KillState>,
         /// What happened, for the history.
         entry: SwitchEntry,
     },
-    /// The circuit breaker has a new state.
+    /// The circuit breaker has a new state, by the same rule.
     Breaker {
         /// The state.
         state: Box<BreakerState>,
         /// What happened, for the history.
         entry: SwitchEntry,
     },
+    /// The first start on an empty database is over; only the first one that says so is kept.
+    FirstStart(FirstStart),
     /// Nothing: does the store commit?
     Probe,
 }
@@ -261,6 +265,17 @@ pub struct Resolution {
     pub filled_avg_price: Option<Decimal>,
     /// Why this is known.
     pub reason: String,
+}
+
+/// That the first start on an empty database is over: from then on nobody makes up a switch that is missing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FirstStart {
+    /// When.
+    pub at: DateTime<Utc>,
+    /// The instance.
+    pub by: String,
+    /// The keys of the shared switchboard that it created.
+    pub created: Vec<String>,
 }
 
 /// One entry of a switch's history.
@@ -343,6 +358,8 @@ pub struct Keys {
     pub quarantine: bool,
     /// Causes of quarantine that are needed, cleared or not.
     pub causes: BTreeSet<CauseId>,
+    /// Whether the switches are needed, as nobody else can change them until the batch is committed.
+    pub switches: bool,
 }
 
 impl Write {
@@ -394,7 +411,8 @@ impl Write {
                 keys.causes.insert(cause.clone());
                 keys.quarantine = true;
             }
-            Self::PositionDiffers { .. } | Self::Kill { .. } | Self::Breaker { .. } | Self::Probe => {}
+            Self::Kill { .. } | Self::Breaker { .. } | Self::FirstStart(_) => keys.switches = true,
+            Self::PositionDiffers { .. } | Self::Probe => {}
         }
     }
 }
@@ -523,6 +541,9 @@ pub enum Refusal {
     /// An operator has cleared it before.
     #[error("it was cleared before")]
     AlreadyCleared,
+    /// The switch has moved since it was read: look again.
+    #[error("the switch was changed by another instance meanwhile")]
+    SwitchMoved,
     /// The venue's order of our id is not what we sent.
     #[error("the venue's order of this id is not what was sent")]
     NotOurs,

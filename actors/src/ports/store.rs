@@ -9,7 +9,7 @@ use thiserror::Error;
 
 use crate::domain::breaker::BreakerState;
 use crate::domain::kill::KillState;
-use crate::domain::ledger::{Applied, Refusal, SwitchEntry, Write};
+use crate::domain::ledger::{Applied, FirstStart, Refusal, SwitchEntry, Write};
 use crate::domain::names::{AccountName, Caller, IdempotencyKey, OrderId, StrategyId, Symbol};
 use crate::domain::order::Order;
 use crate::domain::parent::{Parent, ParentStatus};
@@ -213,6 +213,17 @@ pub struct Switches {
     pub kill: Option<KillState>,
     /// The circuit breaker.
     pub breaker: Option<BreakerState>,
+    /// What the first start left; `None` before it is over.
+    pub first_start: Option<FirstStart>,
+}
+
+/// An instance has stopped its sends for an engagement of the kill switch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Confirmation {
+    /// The instance.
+    pub instance: String,
+    /// The sends that it cut off: they may be live.
+    pub cut: Vec<OrderId>,
 }
 
 /// A position with where it is held.
@@ -366,6 +377,15 @@ pub trait Store: Send + Sync {
 
     /// The switches.
     async fn switches(&self) -> Result<Switches, StoreError>;
+
+    /// Whether other instances may write this store too; then the switches have to be read again and again.
+    fn is_shared(&self) -> bool;
+
+    /// An instance has stopped its sends for an engagement, and these it cut off. What it said first stays.
+    async fn confirm(&self, engagement: &str, instance: &str, cut: &[OrderId]) -> Result<(), StoreError>;
+
+    /// Who has stopped for an engagement, by instance.
+    async fn confirmations(&self, engagement: &str) -> Result<Vec<Confirmation>, StoreError>;
 
     /// The last entries of a switch's history (`kill_switch`, `circuit_breaker`), newest first.
     async fn switch_history(&self, switch: &str, limit: u32) -> Result<Vec<SwitchEntry>, StoreError>;

@@ -403,9 +403,11 @@ fn refused(refusal: Refusal) -> CommandError {
         Refusal::IdReused => CommandError::IdReused,
         Refusal::Quarantined => CommandError::Quarantined,
         Refusal::AlreadyCleared => CommandError::AlreadyCleared,
-        Refusal::GuardLost(_) | Refusal::Illegal(_) | Refusal::NotOurs | Refusal::Constraint(_) => {
-            CommandError::Conflict(refusal.to_string())
-        }
+        Refusal::GuardLost(_)
+        | Refusal::Illegal(_)
+        | Refusal::SwitchMoved
+        | Refusal::NotOurs
+        | Refusal::Constraint(_) => CommandError::Conflict(refusal.to_string()),
     }
 }
 

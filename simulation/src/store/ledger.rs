@@ -7,7 +7,7 @@ use rust_decimal::Decimal;
 use tokio::time::Instant;
 use tranche_actors::domain::breaker::BreakerState;
 use tranche_actors::domain::kill::KillState;
-use tranche_actors::domain::ledger::{Books, Event, SwitchEntry};
+use tranche_actors::domain::ledger::{Books, Event, FirstStart, SwitchEntry};
 use tranche_actors::domain::names::{AccountName, BrokerOrderId, Caller, IdempotencyKey, OrderId, Symbol};
 use tranche_actors::domain::order::Order;
 use tranche_actors::domain::parent::Parent;
@@ -82,6 +82,8 @@ pub struct Ledger {
     pub(super) switch_events: Vec<LedgerEvent>,
     pub(super) kill: Option<KillState>,
     pub(super) breaker: Option<BreakerState>,
+    pub(super) first_start: Option<FirstStart>,
+    pub(super) confirmations: BTreeMap<String, BTreeMap<String, Vec<OrderId>>>,
     pub(super) histories: BTreeMap<&'static str, Vec<SwitchEntry>>,
     pub(super) differences: Vec<(Symbol, Decimal, Decimal)>,
     /// Batches whose commit is in doubt, and when each becomes durable.
@@ -211,6 +213,7 @@ impl Ledger {
         self.differences.extend(changes.differences);
         self.kill = changes.kill.or(self.kill.take());
         self.breaker = changes.breaker.or(self.breaker.take());
+        self.first_start = changes.first_start.or(self.first_start.take());
         for (switch, entry) in changes.switch_entries {
             self.histories.entry(switch).or_default().push(entry);
         }

@@ -38,6 +38,11 @@ impl Ledger {
 
     fn load(&self, keys: Keys, account: Option<&AccountName>, at: DateTime<Utc>) -> Books {
         let mut books = Books::new(at);
+        if keys.switches {
+            books.kill.clone_from(&self.kill);
+            books.breaker.clone_from(&self.breaker);
+            books.first_start.clone_from(&self.first_start);
+        }
         let mut parents = keys.parents;
         for key in keys.callers_keys {
             if let Some(id) = self.keys.get(&key) {

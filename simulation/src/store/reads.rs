@@ -11,7 +11,7 @@ use tranche_actors::domain::parent::Parent;
 use tranche_actors::domain::reconciliation::{Cause, CauseId};
 use tranche_actors::domain::status::OrderStatus;
 use tranche_actors::domain::venue::Execution;
-use tranche_actors::ports::store::{AnyOrder, DueSlice, HeldPosition, LedgerEvent, Switches};
+use tranche_actors::ports::store::{AnyOrder, Confirmation, DueSlice, HeldPosition, LedgerEvent, Switches};
 
 use super::indices::Place;
 use super::ledger::{Ledger, Named};
@@ -77,7 +77,20 @@ impl Ledger {
     /// The switches.
     #[must_use]
     pub fn switches(&self) -> Switches {
-        Switches { kill: self.kill.clone(), breaker: self.breaker.clone() }
+        Switches { kill: self.kill.clone(), breaker: self.breaker.clone(), first_start: self.first_start.clone() }
+    }
+
+    /// What an instance said first stays.
+    pub(super) fn confirm(&mut self, engagement: &str, instance: &str, cut: &[OrderId]) {
+        let said = self.confirmations.entry(engagement.to_owned()).or_default();
+        said.entry(instance.to_owned()).or_insert_with(|| cut.to_vec());
+    }
+
+    /// Who has stopped for an engagement.
+    #[must_use]
+    pub fn confirmed(&self, engagement: &str) -> Vec<Confirmation> {
+        let said = self.confirmations.get(engagement).into_iter().flatten();
+        said.map(|(instance, cut)| Confirmation { instance: instance.clone(), cut: cut.clone() }).collect()
     }
 
     /// A switch's whole history, oldest first.

@@ -33,8 +33,8 @@ use tranche_actors::health::{Health, Phase};
 use tranche_actors::market_hours::MarketHours;
 use tranche_actors::ports::Clock;
 use tranche_actors::ports::store::{
-    Acquired, AnyOrder, Batch, Commit, DueSlice, HeldPosition, InstanceCard, LedgerEvent, OrderFilter, Ownership, Page,
-    ParentFilter, Stack, Store, StoreError, Switches,
+    Acquired, AnyOrder, Batch, Commit, Confirmation, DueSlice, HeldPosition, InstanceCard, LedgerEvent, OrderFilter,
+    Ownership, Page, ParentFilter, Stack, Store, StoreError, Switches,
 };
 
 use crate::http::auth::Access;
@@ -476,6 +476,18 @@ impl Store for Notes {
     }
 
     async fn switches(&self) -> Result<Switches, StoreError> {
+        unreachable!("not HTTP's to ask")
+    }
+
+    fn is_shared(&self) -> bool {
+        unreachable!("not HTTP's to ask")
+    }
+
+    async fn confirm(&self, _: &str, _: &str, _: &[OrderId]) -> Result<(), StoreError> {
+        unreachable!("not HTTP's to ask")
+    }
+
+    async fn confirmations(&self, _: &str) -> Result<Vec<Confirmation>, StoreError> {
         unreachable!("not HTTP's to ask")
     }
 

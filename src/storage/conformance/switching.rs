@@ -4,12 +4,12 @@ use chrono::TimeDelta;
 use serde_json::json;
 use tranche_actors::domain::breaker::{BreakerState, BreakerWord};
 use tranche_actors::domain::kill::{KillMode, KillState, KillWord};
-use tranche_actors::domain::ledger::{CIRCUIT_BREAKER, KILL_SWITCH, Outcome, Refusal, SwitchEntry, Write};
-use tranche_actors::domain::names::{AccountName, BrokerOrderId, Caller, Symbol};
+use tranche_actors::domain::ledger::{CIRCUIT_BREAKER, FirstStart, KILL_SWITCH, Outcome, Refusal, SwitchEntry, Write};
+use tranche_actors::domain::names::{AccountName, BrokerOrderId, Caller, OrderId, Symbol};
 use tranche_actors::domain::order::Order;
 use tranche_actors::domain::reconciliation::{Cause, CauseId, CauseKind};
 use tranche_actors::domain::status::OrderStatus;
-use tranche_actors::ports::store::{Batch, Switches, Writer};
+use tranche_actors::ports::store::{Batch, Confirmation, Switches, Writer};
 
 use super::fixtures::{claim_single, dec, id, order, parent, single, start, submit, submit_parent};
 use super::{Desk, Place, account, take};
@@ -26,7 +26,8 @@ fn entry(event: &str, minute: i64) -> SwitchEntry {
 
 pub(crate) async fn the_switches_start_open_and_keep_what_was_set(place: &dyn Place) {
     let desk = Desk::at(place).await;
-    let first = Switches { kill: Some(KillState::default()), breaker: Some(BreakerState::default()) };
+    let first =
+        Switches { kill: Some(KillState::default()), breaker: Some(BreakerState::default()), first_start: None };
     assert_eq!(desk.store.switches().await.unwrap(), first);
     assert!(desk.store.switch_history(KILL_SWITCH, 10).await.unwrap().is_empty());
 
@@ -42,10 +43,12 @@ pub(crate) async fn the_switches_start_open_and_keep_what_was_set(place: &dyn Pl
         ..KillState::default()
     };
     let tripped = BreakerState::default().trip("MANUAL", None, start(), start().date_naive()).unwrap();
-    for minute in 0..3 {
-        let kill = Write::Kill { state: Box::new(engaged.clone()), entry: entry("ENGAGED", minute) };
-        desk.store.commit(&desk.global(vec![kill])).await.unwrap();
+    for (minute, revision) in (0..3).zip(1..) {
+        let state = KillState { revision, ..engaged.clone() };
+        let kill = Write::Kill { state: Box::new(state), entry: entry("ENGAGED", minute) };
+        assert!(desk.store.commit(&desk.global(vec![kill])).await.unwrap()[0].is_ok());
     }
+    let engaged = KillState { revision: 3, ..engaged };
     let breaker = Write::Breaker { state: Box::new(tripped.clone()), entry: entry("TRIPPED", 5) };
     desk.store.commit(&desk.global(vec![breaker])).await.unwrap();
     desk.write(submit(single("s", 1))).await.unwrap();
@@ -151,6 +154,56 @@ pub(crate) async fn a_history_has_at_most_so_many_entries(place: &dyn Place) {
     assert!(desk.store.switch_history("light_switch", 9).await.unwrap().is_empty());
 }
 
+pub(crate) async fn a_switch_moves_on_only_from_what_the_writer_saw(place: &dyn Place) {
+    let desk = Desk::at(place).await;
+    let outcome = async |write: Write| {
+        let mut results = desk.store.commit(&desk.global(vec![write])).await.unwrap();
+        results.pop().unwrap().map(|applied| applied.outcome)
+    };
+    assert_eq!(outcome(kill(0)).await, Ok(Outcome::Done));
+    assert_eq!(outcome(kill(0)).await, Ok(Outcome::Unchanged), "taken again, and not entered again");
+    assert_eq!(outcome(kill(2)).await, Err(Refusal::SwitchMoved));
+    let other = KillState { revision: 1, engaged_by: Some("another".to_owned()), ..KillState::default() };
+    let other = Write::Kill { state: Box::new(other), entry: entry("ENGAGED", 9) };
+    assert_eq!(outcome(other).await, Err(Refusal::SwitchMoved), "who saw the same state was faster");
+    let breaker = |revision| {
+        let state = BreakerState { revision, ..BreakerState::default() };
+        Write::Breaker { state: Box::new(state), entry: entry("TRIPPED", 5) }
+    };
+    assert_eq!(outcome(breaker(2)).await, Err(Refusal::SwitchMoved));
+    assert_eq!(outcome(breaker(1)).await, Ok(Outcome::Done));
+    assert_eq!(outcome(breaker(1)).await, Ok(Outcome::Unchanged));
+    assert_eq!(desk.store.switch_history(KILL_SWITCH, 9).await.unwrap(), [entry("ENGAGED", 0)]);
+    assert_eq!(desk.store.switch_history(CIRCUIT_BREAKER, 9).await.unwrap(), [entry("TRIPPED", 5)]);
+    let switches = desk.store.switches().await.unwrap();
+    assert_eq!(switches.kill.unwrap().revision, 1);
+}
+
+pub(crate) async fn the_first_start_is_over_once(place: &dyn Place) {
+    let desk = Desk::at(place).await;
+    let first = FirstStart { at: start(), by: "a".to_owned(), created: vec!["kill_switch:state".to_owned()] };
+    let second = FirstStart { by: "b".to_owned(), ..first.clone() };
+    for said in [&first, &second] {
+        desk.store.commit(&desk.global(vec![Write::FirstStart(said.clone())])).await.unwrap();
+    }
+    let desk = desk.again(place).await;
+    assert_eq!(desk.store.switches().await.unwrap().first_start, Some(first));
+}
+
+pub(crate) async fn what_an_instance_confirms_first_stays(place: &dyn Place) {
+    let desk = Desk::at(place).await;
+    assert!(desk.store.confirmations("e-1").await.unwrap().is_empty());
+    desk.store.confirm("e-1", "b", &[id("x"), id("y")]).await.unwrap();
+    desk.store.confirm("e-1", "a", &[]).await.unwrap();
+    desk.store.confirm("e-1", "b", &[]).await.unwrap();
+    desk.store.confirm("e-2", "c", &[]).await.unwrap();
+    let said = |instance: &str, cut: Vec<OrderId>| Confirmation { instance: instance.to_owned(), cut };
+    let expected = [said("a", Vec::new()), said("b", vec![id("x"), id("y")])];
+    assert_eq!(desk.store.confirmations("e-1").await.unwrap(), expected);
+    let desk = desk.again(place).await;
+    assert_eq!(desk.store.confirmations("e-1").await.unwrap(), expected);
+}
+
 pub(crate) fn cause(id: &str) -> CauseId {
     CauseId::parse(id).unwrap()
 }
@@ -175,7 +228,8 @@ pub(crate) fn clear(id: &str) -> Write {
     }
 }
 
-/// The kill switch as it is, with an entry in its history.
+/// The kill switch as it is from the first minute on, with an entry in its history.
 pub(crate) fn kill(minute: i64) -> Write {
-    Write::Kill { state: Box::default(), entry: entry("ENGAGED", minute) }
+    let revision = u64::try_from(minute).unwrap() + 1;
+    Write::Kill { state: Box::new(KillState { revision, ..KillState::default() }), entry: entry("ENGAGED", minute) }
 }

@@ -5,14 +5,14 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 use sqlx::Row;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
-use tranche_actors::domain::ledger::{Books, Keys};
+use tranche_actors::domain::ledger::{Books, CIRCUIT_BREAKER, FIRST_START, KILL_SWITCH, Keys};
 use tranche_actors::domain::names::{AccountName, BrokerOrderId, OrderId, Symbol};
 use tranche_actors::domain::order::Order;
 use tranche_actors::ports::store::{Batch, StoreError};
 
 use super::cells;
 use super::faults::classify;
-use super::reads::OPEN_CAUSES;
+use super::reads::{OPEN_CAUSES, SWITCHES};
 use super::rows::{json, kind};
 
 const BY_KEY: &str = "
@@ -94,12 +94,30 @@ pub(super) async fn load(connection: &mut SqliteConnection, batch: &Batch) -> Re
             books.causes.insert(cause.id.clone(), cause);
         }
     }
+    if keys.switches {
+        take_switches(&mut books, connection).await?;
+    }
     let positions = positions_of(&books, &keys);
     for row in fetch(connection, POSITIONS, &positions).await? {
         let key = (cells::cell(&row, "account", cells::account)?, cells::cell(&row, "symbol", cells::symbol)?);
         books.positions.insert(key, cells::position(&row)?);
     }
     Ok(books)
+}
+
+/// A switch that can't be read counts as missing here: an engagement, a trip or an operator's word may replace it.
+async fn take_switches(books: &mut Books, connection: &mut SqliteConnection) -> Result<(), StoreError> {
+    for row in sqlx::query(SWITCHES).fetch_all(connection).await.map_err(classify)? {
+        let name: &str = row.try_get("switch").map_err(classify)?;
+        let state: &str = row.try_get("state").map_err(classify)?;
+        match name {
+            KILL_SWITCH => books.kill = cells::json(state),
+            CIRCUIT_BREAKER => books.breaker = cells::json(state),
+            FIRST_START => books.first_start = cells::json(state),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// All ids share one space, so an id that was meant as an order's may turn out to be a parent's.

@@ -4,13 +4,13 @@ use chrono::{DateTime, Utc};
 use sqlx::query::Query;
 use sqlx::sqlite::{Sqlite, SqliteArguments, SqlitePool, SqliteRow};
 use sqlx::{QueryBuilder, Row};
-use tranche_actors::domain::ledger::{CIRCUIT_BREAKER, KILL_SWITCH, SwitchEntry};
+use tranche_actors::domain::ledger::{CIRCUIT_BREAKER, FIRST_START, KILL_SWITCH, SwitchEntry};
 use tranche_actors::domain::names::{AccountName, Caller, IdempotencyKey, OrderId};
 use tranche_actors::domain::order::Order;
 use tranche_actors::domain::parent::Parent;
 use tranche_actors::domain::reconciliation::Cause;
 use tranche_actors::ports::store::{
-    AnyOrder, DueSlice, HeldPosition, LedgerEvent, OrderFilter, Page, ParentFilter, StoreError, Switches,
+    AnyOrder, Confirmation, DueSlice, HeldPosition, LedgerEvent, OrderFilter, Page, ParentFilter, StoreError, Switches,
 };
 
 use super::cells::{self, cell, number};
@@ -51,7 +51,10 @@ const UNKNOWN: &str = "
 SELECT client_order_id FROM orders WHERE status IN ('submitting', 'submitted_unconfirmed') AND kind <> 'parent'
 ORDER BY rowid";
 
-const SWITCHES: &str = "SELECT switch, state FROM switches";
+pub(super) const SWITCHES: &str = "SELECT switch, state FROM switches";
+
+const CONFIRMATIONS: &str =
+    "SELECT instance_id, cut FROM switch_confirmations WHERE engagement_id = ?1 ORDER BY instance_id";
 
 const HISTORY: &str = "SELECT * FROM switch_history WHERE switch = ?1 ORDER BY id DESC LIMIT ?2";
 
@@ -62,8 +65,21 @@ const POSITIONS: &str = "SELECT * FROM portfolio_positions WHERE account = ?1 OR
 
 /// The statements above over tables that grow, for the test of their plans.
 #[cfg(test)]
-pub(super) const ALL: &[&str] =
-    &[BY_ID, BY_KEY, SLICES, EVENTS, OPEN_PARENTS, DUE, OPEN, MARKED, UNKNOWN, HISTORY, POSITIONS, OPEN_CAUSES];
+pub(super) const ALL: &[&str] = &[
+    BY_ID,
+    BY_KEY,
+    SLICES,
+    EVENTS,
+    OPEN_PARENTS,
+    DUE,
+    OPEN,
+    MARKED,
+    UNKNOWN,
+    HISTORY,
+    CONFIRMATIONS,
+    POSITIONS,
+    OPEN_CAUSES,
+];
 
 /// The largest page.
 const MAX_PAGE: u32 = 500;
@@ -162,16 +178,25 @@ pub(super) async fn unknown_orders(pool: &SqlitePool) -> Result<Vec<OrderId>, St
 }
 
 pub(super) async fn switches(pool: &SqlitePool) -> Result<Switches, StoreError> {
-    let mut switches = Switches { kill: None, breaker: None };
+    let mut switches = Switches { kill: None, breaker: None, first_start: None };
     for row in sqlx::query(SWITCHES).fetch_all(pool).await.map_err(classify)? {
         let name: &str = row.try_get("switch").map_err(classify)?;
         if name == KILL_SWITCH {
             switches.kill = Some(cell(&row, "state", cells::json)?);
         } else if name == CIRCUIT_BREAKER {
             switches.breaker = Some(cell(&row, "state", cells::json)?);
+        } else if name == FIRST_START {
+            switches.first_start = Some(cell(&row, "state", cells::json)?);
         }
     }
     Ok(switches)
+}
+
+pub(super) async fn confirmations(pool: &SqlitePool, engagement: &str) -> Result<Vec<Confirmation>, StoreError> {
+    all(pool, sqlx::query(CONFIRMATIONS).bind(engagement), |row| {
+        Ok(Confirmation { instance: cell(row, "instance_id", cells::owned)?, cut: cell(row, "cut", cells::json)? })
+    })
+    .await
 }
 
 pub(super) async fn switch_history(

@@ -4,7 +4,7 @@ use sqlx::query::Query;
 use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteConnection};
 use tranche_actors::domain::breaker::BreakerState;
 use tranche_actors::domain::kill::KillState;
-use tranche_actors::domain::ledger::{Books, CIRCUIT_BREAKER, KILL_SWITCH};
+use tranche_actors::domain::ledger::{Books, CIRCUIT_BREAKER, FIRST_START, FirstStart, KILL_SWITCH};
 use tranche_actors::domain::names::OrderId;
 use tranche_actors::domain::order::Order;
 use tranche_actors::domain::parent::Parent;
@@ -125,7 +125,8 @@ async fn switches(connection: &mut SqliteConnection, books: &Books, batch: &Batc
     let changes = &books.changes;
     let kill = changes.kill.as_ref().map(json::<KillState>).transpose()?;
     let breaker = changes.breaker.as_ref().map(json::<BreakerState>).transpose()?;
-    for (name, state) in [(KILL_SWITCH, kill), (CIRCUIT_BREAKER, breaker)] {
+    let first_start = changes.first_start.as_ref().map(json::<FirstStart>).transpose()?;
+    for (name, state) in [(KILL_SWITCH, kill), (CIRCUIT_BREAKER, breaker), (FIRST_START, first_start)] {
         if let Some(state) = state {
             let query = sqlx::query(sql::SWITCH).bind(name).bind(state).bind(time(batch.at));
             query.execute(&mut *connection).await.map_err(classify)?;
@@ -133,6 +134,18 @@ async fn switches(connection: &mut SqliteConnection, books: &Books, batch: &Batc
     }
     let entries = changes.switch_entries.iter().map(|(name, entry)| Line(SwitchEntryRow::of(name, entry)));
     write(connection, &sql::INSERT_SWITCH_ENTRIES, &entries.collect::<Vec<_>>()).await
+}
+
+/// An instance has stopped for an engagement. What it said first stays.
+pub(super) async fn confirm(
+    connection: &mut SqliteConnection,
+    engagement: &str,
+    instance: &str,
+    cut: &[OrderId],
+) -> Result<(), StoreError> {
+    let query = sqlx::query(sql::CONFIRM).bind(engagement).bind(instance).bind(json(&cut)?);
+    query.execute(connection).await.map_err(classify)?;
+    Ok(())
 }
 
 /// Writes the events from the account's next number on, and moves that number behind them.

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 
-use super::{Applied, Event, EventKind, Outcome, Refusal, Submission, SwitchEntry, Write};
+use super::{Applied, Event, EventKind, FirstStart, Outcome, Refusal, Submission, SwitchEntry, Write};
 use crate::domain::breaker::BreakerState;
 use crate::domain::fills::Filled;
 use crate::domain::kill::KillState;
@@ -35,6 +35,12 @@ pub struct Books {
     pub causes: BTreeMap<CauseId, Cause>,
     /// What the callers' keys name.
     pub keys: BTreeMap<(Caller, IdempotencyKey), OrderId>,
+    /// The kill switch; `None` where its row is missing.
+    pub kill: Option<KillState>,
+    /// The breaker; `None` where its row is missing.
+    pub breaker: Option<BreakerState>,
+    /// What the first start left; `None` before it is over.
+    pub first_start: Option<FirstStart>,
     /// What the writes have changed so far.
     pub changes: Changes,
 }
@@ -64,6 +70,8 @@ pub struct Changes {
     pub kill: Option<KillState>,
     /// The breaker's new state.
     pub breaker: Option<BreakerState>,
+    /// The first start is over.
+    pub first_start: Option<FirstStart>,
     /// History of the switches: `kill_switch` or `circuit_breaker`, and the entry.
     pub switch_entries: Vec<(&'static str, SwitchEntry)>,
 }
@@ -72,6 +80,8 @@ pub struct Changes {
 pub const KILL_SWITCH: &str = "kill_switch";
 /// The name of the circuit breaker in the store.
 pub const CIRCUIT_BREAKER: &str = "circuit_breaker";
+/// The name of the row beside the switches that says that the first start is over.
+pub const FIRST_START: &str = "first_start";
 /// Who causes what nobody asked for.
 pub(super) const GATEWAY: &str = "gateway";
 
@@ -87,6 +97,9 @@ impl Books {
             executions: BTreeMap::new(),
             causes: BTreeMap::new(),
             keys: BTreeMap::new(),
+            kill: None,
+            breaker: None,
+            first_start: None,
             changes: Changes {
                 new_orders: BTreeSet::new(),
                 orders: BTreeSet::new(),
@@ -99,6 +112,7 @@ impl Books {
                 differences: Vec::new(),
                 kill: None,
                 breaker: None,
+                first_start: None,
                 switch_entries: Vec::new(),
             },
         }
@@ -145,18 +159,46 @@ impl Books {
             }
             Write::ClearCause { cause, operator, reason, by } => self.clear_cause(cause, operator, reason, by),
             Write::PositionDiffers { symbol, ours, theirs } => Ok(self.position_differs(symbol, *ours, *theirs)),
-            Write::Kill { state, entry } => {
-                self.changes.kill = Some((**state).clone());
-                self.switch(KILL_SWITCH, EventKind::KillSwitch, entry);
-                Ok(Applied::done())
-            }
-            Write::Breaker { state, entry } => {
-                self.changes.breaker = Some((**state).clone());
-                self.switch(CIRCUIT_BREAKER, EventKind::CircuitBreaker, entry);
-                Ok(Applied::done())
-            }
+            Write::Kill { state, entry } => self.turn_kill(state, entry),
+            Write::Breaker { state, entry } => self.turn_breaker(state, entry),
+            Write::FirstStart(first) => Ok(self.first_start(first)),
             Write::Probe => Ok(Applied::unchanged()),
         }
+    }
+
+    fn turn_kill(&mut self, state: &KillState, entry: &SwitchEntry) -> Result<Applied, Refusal> {
+        if self.kill.as_ref() == Some(state) {
+            return Ok(Applied::unchanged());
+        }
+        if self.kill.as_ref().is_some_and(|stored| stored.next_revision() != state.revision) {
+            return Err(Refusal::SwitchMoved);
+        }
+        self.kill = Some(state.clone());
+        self.changes.kill.clone_from(&self.kill);
+        self.switch(KILL_SWITCH, EventKind::KillSwitch, entry);
+        Ok(Applied::done())
+    }
+
+    fn turn_breaker(&mut self, state: &BreakerState, entry: &SwitchEntry) -> Result<Applied, Refusal> {
+        if self.breaker.as_ref() == Some(state) {
+            return Ok(Applied::unchanged());
+        }
+        if self.breaker.as_ref().is_some_and(|stored| stored.next_revision() != state.revision) {
+            return Err(Refusal::SwitchMoved);
+        }
+        self.breaker = Some(state.clone());
+        self.changes.breaker.clone_from(&self.breaker);
+        self.switch(CIRCUIT_BREAKER, EventKind::CircuitBreaker, entry);
+        Ok(Applied::done())
+    }
+
+    fn first_start(&mut self, first: &FirstStart) -> Applied {
+        if self.first_start.is_some() {
+            return Applied::unchanged();
+        }
+        self.first_start = Some(first.clone());
+        self.changes.first_start.clone_from(&self.first_start);
+        Applied::done()
     }
 
     fn switch(&mut self, name: &'static str, kind: EventKind, entry: &SwitchEntry) {

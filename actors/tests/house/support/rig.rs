@@ -135,6 +135,7 @@ impl Rig {
     fn world(&self) -> World {
         World {
             store: self.store.clone(),
+            switchboard: None,
             venue: self.venue.clone(),
             clock: self.clock.clone(),
             entropy: self.entropy.clone(),

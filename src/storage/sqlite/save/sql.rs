@@ -59,6 +59,10 @@ pub(super) const SWITCH: &str = "
 INSERT INTO switches (switch, state, updated_at) VALUES (?1, ?2, ?3)
 ON CONFLICT (switch) DO UPDATE SET state = excluded.state, updated_at = excluded.updated_at";
 
+pub(super) const CONFIRM: &str = "
+INSERT INTO switch_confirmations (engagement_id, instance_id, cut, confirmed_at)
+VALUES (?1, ?2, ?3, strftime('%Y-%m-%dT%H:%M:%fZ', 'now')) ON CONFLICT (engagement_id, instance_id) DO NOTHING";
+
 /// The statements that look something up, for the test of their plans.
 #[cfg(test)]
 pub(in crate::storage) fn all() -> [&'static str; 4] {

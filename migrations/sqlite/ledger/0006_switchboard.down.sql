@@ -1,0 +1,2 @@
+DROP TABLE switch_confirmations;
+DELETE FROM switches WHERE switch = 'first_start';
