@@ -1,6 +1,5 @@
 //! Start-up and shutdown: puts the edges around the actors, and waits for the end.
 
-use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +15,7 @@ use tranche_actors::domain::ids::DEFAULT_NAME;
 use tranche_actors::domain::names::AccountName;
 use tranche_actors::domain::request::PlanRules;
 use tranche_actors::domain::trading_day::DayEnd;
-use tranche_actors::ports::store::{Store, StoreError};
+use tranche_actors::ports::store::{InstanceCard, Store, StoreError};
 use tranche_actors::ports::{Clock, Entropy, World};
 use tranche_actors::supervisor::{self, DrainAll, House};
 use tranche_actors::tuning::Tuning;
@@ -25,7 +24,7 @@ use crate::brokers::alpaca::AlpacaError;
 use crate::brokers::paper::PaperError;
 use crate::clock::{SystemClock, SystemEntropy};
 use crate::http::auth::{self, AuthSetupError};
-use crate::http::{self, About, AccountOwner, HttpState, Limits, Live};
+use crate::http::{self, About, HttpState, Limits};
 use crate::settings::{AuthMode, BrokerKind, CalendarKind, OpenOrders, Settings};
 use crate::storage::lock::{DataLock, LockError};
 use crate::storage::sqlite::{SqliteSettings, SqliteStore};
@@ -34,6 +33,8 @@ use venues::Opened;
 
 mod venues;
 
+/// How often the instance tells that it lives, where nobody waits for that.
+const TELL_EVERY: Duration = Duration::from_secs(10);
 /// How many sends that never left an order may have.
 const MAX_TRIES: u32 = 3;
 
@@ -116,7 +117,7 @@ pub async fn run(settings: Settings, on_listening: impl FnOnce(SocketAddr)) -> R
     let server = http::serve(listener, state).map_err(StartupError::Server)?;
     let handle = server.handle();
     let serving = actix_web::rt::spawn(server);
-    tracing::info!(%address, instance = %tuning.instance, "listening");
+    tracing::info!(%address, instance = %tuning.card.id, "listening");
     on_listening(address);
 
     tokio::select! {
@@ -200,7 +201,14 @@ fn tuning(settings: &Settings, world: &World) -> Result<Tuning, StartupError> {
     let (execution, broker) = (&settings.execution, &settings.broker);
     Ok(Tuning {
         account: account.clone(),
-        instance: format!("{:012x}", world.entropy.bits() >> 16),
+        card: InstanceCard {
+            id: format!("{:012x}", world.entropy.bits() >> 16),
+            address: None,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            started_at: world.clock.now(),
+        },
+        tell_every: TELL_EVERY,
+        lease: None,
         plan_rules: PlanRules {
             instruments: settings.instruments.clone(),
             accounts: vec![account],
@@ -288,21 +296,18 @@ fn http_state(
     let key = settings.auth.admin_key.as_ref().map(ExposeSecret::expose_secret);
     let access = auth::access(auth_mode(settings), key, address.ip())?;
     Ok(HttpState {
-        desk: house.desk.clone(),
+        accounts: house.accounts.clone(),
+        switches: house.switches.clone(),
         kill_switch: Arc::new(house.kill_switch.clone()),
         store: Arc::clone(&world.store),
         health: house.health.clone(),
-        gate: house.gate.clone(),
-        market_hours: house.market_hours.clone(),
         clock: Arc::clone(&world.clock),
-        plan_rules: Arc::new(tuning.plan_rules.clone()),
         day_end: DayEnd::new_york(),
         access,
         metrics_public: settings.auth.metrics_public,
         metrics: http::metrics::install()?,
         limits: limits(settings),
-        about: About { mode: mode.to_owned(), broker: broker.to_owned(), instance: tuning.instance.clone() },
-        live: live(house, tuning),
+        about: About { mode: mode.to_owned(), broker: broker.to_owned(), instance: tuning.card.id.clone() },
     })
 }
 
@@ -324,19 +329,4 @@ fn limits(settings: &Settings) -> Limits {
         workers: settings.http.workers.get(),
         drain_timeout: settings.actors.drain_timeout,
     }
-}
-
-/// What `GET /api/v1/status` shows of the moment.
-fn live(house: &House, tuning: &Tuning) -> Arc<dyn Fn() -> Live + Send + Sync> {
-    let (in_flight, doubtful, health) = (house.in_flight.clone(), house.doubtful.clone(), house.health.clone());
-    let (account, instance) = (tuning.account.to_string(), tuning.instance.clone());
-    Arc::new(move || {
-        let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
-        let term = health.term();
-        let owner = term.map(|_| instance.clone());
-        Live {
-            accounts: vec![AccountOwner { account: account.clone(), owner, term }],
-            queues: BTreeMap::from([("in_flight", count(in_flight.len())), ("unknown", count(doubtful.len()))]),
-        }
-    })
 }

@@ -13,7 +13,7 @@ use crate::domain::order::Order;
 use crate::domain::parent::ParentStatus;
 use crate::line::Line;
 use crate::ports::World;
-use crate::ports::store::{Batch, Commit as Results, Ownership, Writer};
+use crate::ports::store::{Batch, Commit as Results, Ownership, StoreError, Writer};
 use crate::tuning::Tuning;
 use crate::watch::Sentinel;
 
@@ -34,7 +34,7 @@ pub(crate) struct Persist {
 /// Which writes go first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Lane {
-    /// The switches: ahead of all that waits, in a transaction of their own that needs no account.
+    /// The switches: in a transaction that needs no account, tried whether the store is up or not.
     Switches,
     /// Claims: orders are late by what they wait for. There is one train of them at a time.
     Claims,
@@ -53,10 +53,10 @@ pub(crate) enum PersistError {
     Unknown,
 }
 
-/// From now on this process owns the account.
+/// From now on this process owns the account, or doesn't own it any more.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
-pub(crate) struct Own(pub(crate) Ownership);
+pub(crate) struct Own(pub(crate) Option<Ownership>);
 
 /// What a transaction changed that others wait for.
 #[derive(Clone, Debug, Message)]
@@ -74,6 +74,8 @@ pub(crate) struct Committed {
 pub(crate) enum StoreTurned {
     Up,
     Down(String),
+    /// Another instance has taken the account.
+    Deposed,
 }
 
 struct Waiting {
@@ -85,7 +87,9 @@ struct Waiting {
 pub(crate) struct Persistence {
     world: World,
     tuning: Tuning,
+    /// `None` where no account is written: the writer of the switches never has one.
     ownership: Option<Ownership>,
+    is_rebuilt: bool,
     committed: Line<Committed>,
     turned: Line<StoreTurned>,
     urgent: VecDeque<Waiting>,
@@ -101,7 +105,7 @@ impl Persistence {
     pub(crate) fn new(
         world: World,
         tuning: Tuning,
-        ownership: Option<Ownership>,
+        (ownership, is_rebuilt): (Option<Ownership>, bool),
         (committed, turned): (Line<Committed>, Line<StoreTurned>),
         sentinel: Sentinel,
     ) -> Self {
@@ -109,6 +113,7 @@ impl Persistence {
             world,
             tuning,
             ownership,
+            is_rebuilt,
             committed,
             turned,
             urgent: VecDeque::new(),
@@ -127,8 +132,8 @@ impl Actor for Persistence {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(self.tuning.max_commits.max(16));
-        if self.ownership.is_some() {
-            // Rebuilt: whether the store commits is not known before it did.
+        if self.is_rebuilt {
+            // Whether the store commits is not known before it did.
             self.is_down = true;
             self.probe(ctx);
         }
@@ -139,7 +144,13 @@ impl Handler<Own> for Persistence {
     type Result = ();
 
     fn handle(&mut self, Own(ownership): Own, _: &mut Self::Context) {
-        self.ownership = Some(ownership);
+        if ownership.is_none() {
+            // What was not written under the term that is over must not be written under another one.
+            for one in self.queue.drain(..) {
+                answer(one, Err(PersistError::Unavailable));
+            }
+        }
+        self.ownership = ownership;
     }
 }
 
@@ -240,8 +251,19 @@ impl Persistence {
         match written.failed {
             None => self.turn_up(ctx),
             Some(error) => {
-                for one in written.undone.into_iter().chain(self.queue.drain(..)) {
+                let is_unknown = matches!(error, StoreError::OutcomeUnknown { .. });
+                for one in written.undone {
+                    answer(one, Err(if is_unknown { PersistError::Unknown } else { PersistError::Unavailable }));
+                }
+                for one in self.queue.drain(..) {
                     answer(one, Err(PersistError::Unavailable));
+                }
+                if is_unknown || matches!(error, StoreError::Deposed) {
+                    // Another owner is why either is so: the account draws the consequences.
+                    self.ownership = None;
+                    self.tell(StoreTurned::Deposed, ctx);
+                    self.flush(ctx);
+                    return;
                 }
                 self.turn_down(error.to_string(), ctx);
                 if !std::mem::replace(&mut self.probing, true) {

@@ -22,6 +22,7 @@ use tranche_actors::health::Phase;
 use tranche_actors::market::engine::Rules;
 use tranche_actors::market::quotes::Quotes;
 use tranche_actors::market::walk::Walk;
+use tranche_actors::ports::store::InstanceCard;
 use tranche_actors::ports::{Clock, World};
 use tranche_actors::supervisor::{House, start};
 use tranche_actors::tuning::Tuning;
@@ -73,7 +74,9 @@ pub(crate) fn millis(millis: u64) -> Duration {
 fn tuning() -> Tuning {
     Tuning {
         account: account(),
-        instance: "seam".to_owned(),
+        card: InstanceCard { id: "seam".to_owned(), address: None, version: "0".to_owned(), started_at: EPOCH },
+        tell_every: seconds(10),
+        lease: None,
         plan_rules: PlanRules {
             instruments: [].into(),
             accounts: vec![account()],
@@ -148,6 +151,16 @@ impl Rig {
         Running { house: start(self.world(), self.tuning.clone(), fatal), fatal: died }
     }
 
+    /// Starts a house of another process, beside those that run on the same store.
+    pub(crate) fn beside(&self, name: &str) -> (Running, Arc<MemoryStore>) {
+        let store = Arc::new(self.store.beside(Life::default(), Tape::default()));
+        let mut tuning = self.tuning.clone();
+        name.clone_into(&mut tuning.card.id);
+        let (fatal, died) = oneshot::channel();
+        let world = World { store: store.clone(), ..self.world() };
+        (Running { house: start(world, tuning, fatal), fatal: died }, store)
+    }
+
     /// Starts a house, and waits until it trades.
     pub(crate) async fn open(&self) -> Running {
         let running = self.start();
@@ -165,11 +178,11 @@ impl Rig {
     }
 
     pub(crate) fn verdict(&self, running: &Running) -> Verdict {
-        running.house.gate.verdict(self.clock.boottime())
+        running.house.accounts.first().gate.verdict(self.clock.boottime())
     }
 
     pub(crate) fn reasons(&self, running: &Running) -> Vec<ShutReason> {
-        running.house.gate.reasons(self.clock.boottime())
+        running.house.accounts.first().gate.reasons(self.clock.boottime())
     }
 
     /// Waits until something is so, ten minutes at the longest.
@@ -209,11 +222,11 @@ impl Rig {
 
 impl Running {
     pub(crate) async fn submit(&self, submit: SubmitParent) -> SubmittedParent {
-        self.house.desk.submit_parent.send(submit).await.unwrap().unwrap()
+        self.house.accounts.first().desk.submit_parent.send(submit).await.unwrap().unwrap()
     }
 
     pub(crate) async fn send(&self, submit: SubmitOrder) -> Order {
-        self.house.desk.submit_order.send(submit).await.unwrap().unwrap().order
+        self.house.accounts.first().desk.submit_order.send(submit).await.unwrap().unwrap().order
     }
 
     pub(crate) async fn engage(&self, mode: KillMode) -> Result<EngageAnswer, CommandError> {
@@ -222,17 +235,17 @@ impl Running {
 
     pub(crate) async fn disengage(&self) -> Result<KillState, CommandError> {
         let release = Disengage { operator: "ops".to_owned(), notes: Some("over".to_owned()), by: caller() };
-        self.house.desk.disengage.send(release).await.unwrap()
+        self.house.switches.disengage.send(release).await.unwrap()
     }
 
     pub(crate) async fn trip(&self) -> BreakerState {
         let trip = Trip { operator: "ops".to_owned(), reason: "MANUAL".to_owned(), details: None, by: caller() };
-        self.house.desk.trip.send(trip).await.unwrap().unwrap()
+        self.house.switches.trip.send(trip).await.unwrap().unwrap()
     }
 
     pub(crate) async fn reset(&self, reason: &str) -> Result<BreakerState, CommandError> {
         let reset = Reset { operator: "ops".to_owned(), reason: reason.to_owned(), by: caller() };
-        self.house.desk.reset.send(reset).await.unwrap()
+        self.house.switches.reset.send(reset).await.unwrap()
     }
 }
 

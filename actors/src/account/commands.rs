@@ -5,18 +5,17 @@ use std::time::Duration;
 use actix::{ActorFutureExt, AsyncContext, Context, Handler, ResponseActFuture, ResponseFuture, WrapFuture};
 use tokio::sync::oneshot;
 
-use super::Supervisor;
+use super::Account;
+use super::guests::mark;
 use crate::broker::{CancelMarked, Due, dispatch};
 use crate::commands::{
-    CancelOrder, CancelParent, CanceledParent, ClearCause, ClearedCause, CommandError, CompareNow, Disengage,
-    ReplaceOrder, ReplacedOrder, Reset, ResolveOrder, SubmitOrder, SubmitParent, SubmittedOrder, SubmittedParent, Trip,
+    CancelOrder, CancelParent, CanceledParent, ClearCause, ClearedCause, CommandError, CompareNow, ReplaceOrder,
+    ReplacedOrder, ResolveOrder, SubmitOrder, SubmitParent, SubmittedOrder, SubmittedParent,
 };
-use crate::domain::breaker::BreakerState;
 use crate::domain::calendar::Hours;
 use crate::domain::fault::FieldError;
-use crate::domain::kill::KillState;
 use crate::domain::ledger::{Applied, Outcome, Refusal, Submission, Write};
-use crate::domain::names::{OrderId, Symbol};
+use crate::domain::names::{AccountName, OrderId, Symbol};
 use crate::domain::order::{Order, Origin};
 use crate::domain::parent::Parent;
 use crate::domain::request::Asked;
@@ -30,7 +29,7 @@ use crate::reconciler::{Compare, CompareError};
 /// How long a submission waits for the market's price: without one, the parent has no arrival price.
 const QUOTE_WAIT: Duration = Duration::from_millis(500);
 
-impl Handler<SubmitParent> for Supervisor {
+impl Handler<SubmitParent> for Account {
     type Result = ResponseActFuture<Self, Result<SubmittedParent, CommandError>>;
 
     fn handle(&mut self, submit: SubmitParent, ctx: &mut Self::Context) -> Self::Result {
@@ -86,7 +85,7 @@ impl Handler<SubmitParent> for Supervisor {
     }
 }
 
-impl Handler<SubmitOrder> for Supervisor {
+impl Handler<SubmitOrder> for Account {
     type Result = ResponseActFuture<Self, Result<SubmittedOrder, CommandError>>;
 
     fn handle(&mut self, submit: SubmitOrder, _: &mut Self::Context) -> Self::Result {
@@ -114,7 +113,7 @@ impl Handler<SubmitOrder> for Supervisor {
     }
 }
 
-impl Handler<ReplaceOrder> for Supervisor {
+impl Handler<ReplaceOrder> for Account {
     type Result = ResponseActFuture<Self, Result<ReplacedOrder, CommandError>>;
 
     fn handle(&mut self, replace: ReplaceOrder, _: &mut Self::Context) -> Self::Result {
@@ -146,14 +145,13 @@ impl Handler<ReplaceOrder> for Supervisor {
     }
 }
 
-impl Handler<CancelParent> for Supervisor {
+impl Handler<CancelParent> for Account {
     type Result = ResponseFuture<Result<CanceledParent, CommandError>>;
 
     fn handle(&mut self, cancel: CancelParent, _: &mut Self::Context) -> Self::Result {
         let intake = self.intake();
         Box::pin(async move {
-            let applied = intake.write(Write::CancelParent { id: cancel.id, by: cancel.by }).await?;
-            intake.nudge_cancels().await;
+            let applied = intake.mark(Write::CancelParent { id: cancel.id, by: cancel.by }).await?;
             match (applied.outcome, applied.parents.into_iter().next()) {
                 (Outcome::Canceling(counts), Some(parent)) => Ok(CanceledParent { parent, counts }),
                 (
@@ -169,20 +167,19 @@ impl Handler<CancelParent> for Supervisor {
     }
 }
 
-impl Handler<CancelOrder> for Supervisor {
+impl Handler<CancelOrder> for Account {
     type Result = ResponseFuture<Result<Order, CommandError>>;
 
     fn handle(&mut self, cancel: CancelOrder, _: &mut Self::Context) -> Self::Result {
         let intake = self.intake();
         Box::pin(async move {
-            let applied = intake.write(Write::CancelOrder { id: cancel.id, by: cancel.by }).await?;
-            intake.nudge_cancels().await;
+            let applied = intake.mark(Write::CancelOrder { id: cancel.id, by: cancel.by }).await?;
             applied.orders.into_iter().next().ok_or(CommandError::OutcomeUnknown)
         })
     }
 }
 
-impl Handler<ResolveOrder> for Supervisor {
+impl Handler<ResolveOrder> for Account {
     type Result = ResponseFuture<Result<Order, CommandError>>;
 
     fn handle(&mut self, resolve: ResolveOrder, _: &mut Self::Context) -> Self::Result {
@@ -196,7 +193,7 @@ impl Handler<ResolveOrder> for Supervisor {
     }
 }
 
-impl Handler<ClearCause> for Supervisor {
+impl Handler<ClearCause> for Account {
     type Result = ResponseFuture<Result<ClearedCause, CommandError>>;
 
     fn handle(&mut self, clear: ClearCause, _: &mut Self::Context) -> Self::Result {
@@ -221,7 +218,7 @@ impl Handler<ClearCause> for Supervisor {
     }
 }
 
-impl Handler<CompareNow> for Supervisor {
+impl Handler<CompareNow> for Account {
     type Result = ResponseFuture<Result<(), CommandError>>;
 
     fn handle(&mut self, _: CompareNow, _: &mut Self::Context) -> Self::Result {
@@ -246,45 +243,14 @@ fn not_compared(error: CompareError) -> CommandError {
     }
 }
 
-impl Handler<Disengage> for Supervisor {
-    type Result = ResponseFuture<Result<KillState, CommandError>>;
-
-    fn handle(&mut self, release: Disengage, _: &mut Self::Context) -> Self::Result {
-        forward(self.lines.disengage.clone(), release)
-    }
-}
-
-impl Handler<Trip> for Supervisor {
-    type Result = ResponseFuture<Result<BreakerState, CommandError>>;
-
-    fn handle(&mut self, trip: Trip, _: &mut Self::Context) -> Self::Result {
-        forward(self.lines.trip.clone(), trip)
-    }
-}
-
-impl Handler<Reset> for Supervisor {
-    type Result = ResponseFuture<Result<BreakerState, CommandError>>;
-
-    fn handle(&mut self, reset: Reset, _: &mut Self::Context) -> Self::Result {
-        forward(self.lines.reset.clone(), reset)
-    }
-}
-
-/// Hands a command to the actor that it is for.
-fn forward<M, T>(line: Line<M>, message: M) -> ResponseFuture<Result<T, CommandError>>
-where
-    M: actix::Message<Result = Result<T, CommandError>> + Send + 'static,
-    T: Send + 'static,
-{
-    Box::pin(async move { line.ask(message).await.unwrap_or_else(|Unanswered| Err(CommandError::OutcomeUnknown)) })
-}
-
 /// What a command works with while it waits for others.
 struct Intake {
     world: World,
     gate: Gate,
     persist: Line<Persist>,
     cancel_marked: Line<CancelMarked>,
+    /// Another instance owns this account.
+    guest_of: Option<AccountName>,
 }
 
 impl Intake {
@@ -363,6 +329,16 @@ impl Intake {
         }
     }
 
+    /// Marks what is to be cancelled, whoever owns the account, and has the cancels asked for at once where that is us.
+    async fn mark(&self, cancel: Write) -> Result<Applied, CommandError> {
+        if let Some(account) = &self.guest_of {
+            return mark(&self.world, account.clone(), cancel).await;
+        }
+        let applied = self.write(cancel).await?;
+        self.nudge_cancels().await;
+        Ok(applied)
+    }
+
     async fn nudge_cancels(&self) {
         if self.cancel_marked.ask(CancelMarked).await.is_err() {
             tracing::info!("the broker is being rebuilt, and scans marks by itself");
@@ -391,7 +367,7 @@ fn unreadable(error: StoreError) -> CommandError {
     CommandError::StoreUnavailable
 }
 
-fn refused(refusal: Refusal) -> CommandError {
+pub(super) fn refused(refusal: Refusal) -> CommandError {
     match refusal {
         Refusal::NotFound => CommandError::NotFound,
         Refusal::ParentTerminal => CommandError::ParentTerminal,
@@ -411,13 +387,14 @@ fn refused(refusal: Refusal) -> CommandError {
     }
 }
 
-impl Supervisor {
+impl Account {
     fn intake(&self) -> Intake {
         Intake {
             world: self.world.clone(),
             gate: self.gate.clone(),
             persist: self.lines.persist.clone(),
             cancel_marked: self.lines.cancel_marked.clone(),
+            guest_of: (self.tuning.lease.is_some() && self.ownership.is_none()).then(|| self.tuning.account.clone()),
         }
     }
 
@@ -470,7 +447,7 @@ impl Supervisor {
                 Ok(Ok(order)) => submitted.order = order,
                 Ok(Err(_)) | Err(_) => {
                     if me.send(super::Forget(id.clone())).await.is_err() {
-                        tracing::debug!("the supervisor is gone");
+                        tracing::debug!("the account is gone");
                     }
                     if let Ok(Some(AnyOrder::Order(order))) = store.order(&id).await {
                         submitted.order = *order;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
 
-use super::Supervisor;
+use super::Account;
 use crate::broker::Listen;
 use crate::domain::names::OrderId;
 use crate::domain::parent::Parent;
@@ -12,7 +12,7 @@ use crate::gate::ShutReason;
 use crate::health::{Part, PartStatus, Phase};
 use crate::kill_switch::ResumeCancels;
 use crate::ports::VenueError;
-use crate::ports::store::{Acquired, AnyOrder, StoreError};
+use crate::ports::store::{AnyOrder, StoreError};
 use crate::reconciler::{Compare, CompareError, CompareSoon};
 use crate::watch::Role;
 
@@ -46,45 +46,14 @@ impl From<CompareError> for Setback {
     }
 }
 
-impl Supervisor {
-    /// Opens the store and takes the account, as often as it takes.
-    pub(super) fn open_store(&mut self, ctx: &mut Context<Self>) {
-        let (store, account, owner) =
-            (self.world.store.clone(), self.tuning.account.clone(), self.tuning.instance.clone());
-        let opened = async move {
-            store.open().await?;
-            match store.acquire(&account, &owner, None).await? {
-                Acquired::Taken(ownership) => Ok(ownership),
-                Acquired::HeldBy { owner, .. } => {
-                    Err(StoreError::Unavailable { detail: format!("{owner} has the account") })
-                }
-            }
-        };
-        ctx.spawn(opened.into_actor(self).map(|opened, act, ctx| match opened {
-            Ok(ownership) => {
-                tracing::info!(account = %ownership.account, term = ownership.term, "the account is taken");
-                act.health.set(Part::Store, PartStatus::Up, "");
-                act.pens.supervisor.clear(ShutReason::StoreUnavailable);
-                act.health.set_term(ownership.term);
-                act.ownership = Some(ownership);
-                act.hand_over_ownership(ctx);
-                act.recover(ctx);
-            }
-            Err(error) => {
-                tracing::error!(%error, "the store can't be opened yet");
-                act.pens.supervisor.shut(ShutReason::StoreUnavailable);
-                act.health.set(Part::Store, PartStatus::Down, error.to_string());
-                ctx.run_later(RETRY, Self::open_store);
-            }
-        }));
-    }
-
+impl Account {
     /// Recovers the account: events subscribed, books compared, parents armed; only then may it send. What fails is
     /// tried again, while reads and switches work.
     pub(super) fn recover(&mut self, ctx: &mut Context<Self>) {
         if self.is_draining() {
             return;
         }
+        let Some(term) = self.ownership.as_ref().map(|ownership| ownership.term) else { return };
         if self.is_given_up() {
             self.become_ready();
             return;
@@ -96,10 +65,10 @@ impl Supervisor {
         if let Some(retry) = self.retry.take() {
             ctx.cancel_future(retry);
         }
-        self.pens.supervisor.shut(ShutReason::BrokerUnavailable);
+        self.pen.shut(ShutReason::BrokerUnavailable);
         if self.broker.is_none() || self.reconciler.is_none() {
-            self.stop_account(ctx);
-            self.spawn_account();
+            self.stop_workers(ctx);
+            self.spawn_workers();
         }
         let Some(broker) = self.broker.clone() else { return };
         let (compare, store, account) =
@@ -109,8 +78,14 @@ impl Supervisor {
             compare.ask(Compare { recovering: true }).await.map_err(|_| Setback::Other(gone()))??;
             store.open_parents(&account).await.map_err(|error| Setback::Other(error.to_string()))
         };
-        ctx.spawn(recovered.into_actor(self).map(|recovered, act, ctx| {
+        ctx.spawn(recovered.into_actor(self).map(move |recovered, act, ctx| {
             act.recovering = false;
+            if act.ownership.as_ref().is_none_or(|ownership| ownership.term != term) {
+                // The account was lost meanwhile; if it is ours again, that is another story.
+                act.recover_again = false;
+                act.recover(ctx);
+                return;
+            }
             match recovered {
                 // Of what was given up meanwhile nothing is resumed, and health goes on saying why.
                 Ok(_) | Err(_) if act.is_given_up() => act.become_ready(),
@@ -144,9 +119,9 @@ impl Supervisor {
         }
         tracing::info!(parents = parents.len(), unknown = self.doubtful.len(), "the account is recovered");
         self.health.set(Part::Broker, PartStatus::Up, "");
-        self.pens.supervisor.clear(ShutReason::BrokerUnavailable);
+        self.pen.clear(ShutReason::BrokerUnavailable);
         // The broker has just answered to our key.
-        self.pens.supervisor.clear(ShutReason::BrokerUnauthorised);
+        self.pen.clear(ShutReason::BrokerUnauthorised);
         self.become_ready();
         let line = self.lines.resume_cancels.clone();
         ctx.spawn(async move { line.ask(ResumeCancels).await }.into_actor(self).map(|asked, _, _| {
@@ -170,9 +145,9 @@ impl Supervisor {
     /// an account may be unblocked; another key needs another start.
     pub(super) fn halt_for_the_key(&mut self, why: String, ctx: &mut Context<Self>) {
         tracing::error!(reason = %why, "the broker refuses our key: the account is halted");
-        self.pens.supervisor.shut(ShutReason::BrokerUnauthorised);
+        self.pen.shut(ShutReason::BrokerUnauthorised);
         // That says it all, and no one but a recovery opens the gate again.
-        self.pens.supervisor.clear(ShutReason::BrokerUnavailable);
+        self.pen.clear(ShutReason::BrokerUnavailable);
         self.health.set(Part::Broker, PartStatus::Down, why);
         if self.retry.is_none() && !self.recovering && !self.is_draining() {
             self.retry = Some(ctx.run_later(RETRY_KEY, Self::recover));
@@ -180,12 +155,12 @@ impl Supervisor {
     }
 
     /// Ready once the first try at recovery has ended, well or not: an operator always reaches a stopped system.
-    fn become_ready(&mut self) {
+    pub(super) fn become_ready(&mut self) {
         if self.phase == Phase::Starting {
             self.phase = Phase::Ready;
-            self.health.enter(Phase::Ready);
+            self.health.become_ready();
             self.health.set(Part::Parents, PartStatus::Up, "");
-            self.pens.supervisor.clear(ShutReason::Starting);
+            self.pen.clear(ShutReason::Starting);
         }
     }
 
