@@ -26,11 +26,11 @@ use crate::clock::{SystemClock, SystemEntropy};
 use crate::http::auth::{self, AuthSetupError};
 use crate::http::{self, About, HttpState, Limits};
 use crate::settings::{AuthMode, BrokerKind, CalendarKind, OpenOrders, Settings};
-use crate::storage::lock::{DataLock, LockError};
-use crate::storage::sqlite::{SqliteSettings, SqliteStore};
+use crate::storage::lock::LockError;
 
 use venues::Opened;
 
+mod stores;
 mod venues;
 
 /// How often the instance tells that it lives, where nobody waits for that.
@@ -102,13 +102,12 @@ pub async fn run(settings: Settings, on_listening: impl FnOnce(SocketAddr)) -> R
     // A write beyond a limit on file sizes has to fail like one to a full disk, not to end the process. Once somebody
     // has listened for a signal, it never ends the process any more.
     drop(listen_for(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?);
-    let lock = Arc::new(DataLock::take(&settings.storage.folder)?);
+    let kept = stores::store(&settings)?;
     let listener = bind(settings.http.bind)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
     let broker = Opened::open(&settings, &clock, &entropy).await?;
-    let store = Arc::new(SqliteStore::new(Arc::clone(&lock), sqlite(&settings)));
-    let world = World { store: store.clone(), switchboard: None, venue: broker.venue(), clock, entropy };
+    let world = World { store: Arc::clone(&kept.store), switchboard: None, venue: broker.venue(), clock, entropy };
     let tuning = tuning(&settings, &world)?;
     let (fatal, died) = oneshot::channel();
     let house = supervisor::start(world.clone(), tuning.clone(), fatal);
@@ -186,14 +185,6 @@ async fn drain(house: &House, server: &ServerHandle) {
         tracing::error!("the supervisor was gone before the shutdown; the next start recovers");
     }
     server.stop(true).await;
-}
-
-fn sqlite(settings: &Settings) -> SqliteSettings {
-    SqliteSettings {
-        migrate_on_start: settings.storage.migrate_on_start,
-        readers: settings.storage.readers.get(),
-        ..SqliteSettings::default()
-    }
 }
 
 fn tuning(settings: &Settings, world: &World) -> Result<Tuning, StartupError> {
