@@ -28,7 +28,7 @@ use tranche_actors::domain::request::{Asked, PlanRules};
 use tranche_actors::domain::status::OrderStatus;
 use tranche_actors::domain::terms::Side;
 use tranche_actors::domain::trading_day::DayEnd;
-use tranche_actors::gate::{Gate, GateWriters, InFlight, ShutReason};
+use tranche_actors::gate::{GateWriters, InFlight, ProcessGate, ProcessWriters, ShutReason};
 use tranche_actors::health::{Health, Phase, Standing};
 use tranche_actors::market_hours::MarketHours;
 use tranche_actors::ports::Clock;
@@ -537,7 +537,9 @@ impl Fixture {
         {
             clerk.clone().recipient()
         }
-        let (gate, writers) = Gate::new();
+        let (process, ProcessWriters { kill_switch, breaker, supervisor }) = ProcessGate::new();
+        let (gate, account_writer) = process.account();
+        let writers = GateWriters { kill_switch, breaker, supervisor, account: account_writer };
         writers.kill_switch.clear(ShutReason::KillSwitchUnknown);
         writers.breaker.clear(ShutReason::CircuitBreakerUnknown);
         for reason in [ShutReason::Starting, ShutReason::BrokerUnavailable] {
@@ -575,6 +577,7 @@ impl Fixture {
             accounts: Offices::new(office, Vec::new()),
             switches: SwitchDesk { disengage: to(&clerk), trip: to(&clerk), reset: to(&clerk) },
             kill_switch: Arc::new(Lever(notes.clone())),
+            gate: process,
             store: Arc::new(notes.clone()),
             health,
             clock: Arc::new(StillClock),
