@@ -23,7 +23,7 @@ use tranche_actors::domain::terms::Instrument;
 pub use layers::Inputs;
 pub use sections::{
     Actors, Alpaca, Auth, AuthMode, Breaker, Broker, BrokerErrors, BrokerKind, Calendar, CalendarKind, Execution, Gate,
-    Http, KillSwitch, Lease, Log, LogFormat, OpenOrders, Paper, Persistence, Storage,
+    Http, KillSwitch, Lease, Log, LogFormat, OpenOrders, Paper, Persistence, Storage, StorePlace,
 };
 
 /// All settings, each within its bounds and fitting the others.

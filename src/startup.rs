@@ -25,11 +25,11 @@ use crate::clock::{SystemClock, SystemEntropy};
 use crate::http::auth::{self, AuthSetupError};
 use crate::http::{self, About, HttpState, Limits};
 use crate::settings::{AuthMode, Broker, BrokerKind, CalendarKind, OpenOrders, Settings};
-use crate::storage::lock::{DataLock, LockError};
-use crate::storage::sqlite::{SqliteSettings, SqliteStore};
+use crate::storage::lock::LockError;
 
 use venues::Opened;
 
+mod stores;
 mod venues;
 
 /// How often the instance tells that it lives, where nobody waits for that.
@@ -101,18 +101,17 @@ pub async fn run(settings: Settings, on_listening: impl FnOnce(SocketAddr)) -> R
     // A write beyond a limit on file sizes has to fail like one to a full disk, not to end the process. Once somebody
     // has listened for a signal, it never ends the process any more.
     drop(listen_for(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?);
-    let lock = Arc::new(DataLock::take(&settings.storage.folder)?);
+    let kept = stores::store(&settings)?;
     let listener = bind(settings.http.bind)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
     let address = listener.local_addr().map_err(StartupError::Server)?;
-    let store = Arc::new(SqliteStore::new(Arc::clone(&lock), sqlite(&settings)));
     let card = card(&settings, address, (&*clock, &*entropy));
     let (mut brokers, mut plans) = (Vec::new(), Vec::new());
     for (account, broker) in settings.brokers() {
         let opened = Opened::open(broker, &clock, &entropy).await?;
         let (clock, entropy) = (Arc::clone(&clock), Arc::clone(&entropy));
-        let world = World { store: store.clone(), switchboard: None, venue: opened.venue(), clock, entropy };
+        let world = World { store: Arc::clone(&kept.store), switchboard: None, venue: opened.venue(), clock, entropy };
         plans.push((world, tuning(&settings, (account, broker), &card)?));
         brokers.push(opened);
     }
@@ -196,14 +195,6 @@ async fn drain(house: &House, server: &ServerHandle) {
         tracing::error!("the supervisor was gone before the shutdown; the next start recovers");
     }
     server.stop(true).await;
-}
-
-fn sqlite(settings: &Settings) -> SqliteSettings {
-    SqliteSettings {
-        migrate_on_start: settings.storage.migrate_on_start,
-        readers: settings.storage.readers.get(),
-        ..SqliteSettings::default()
-    }
 }
 
 /// What this instance tells the others of itself: a name that no process had before, and where it is reached.

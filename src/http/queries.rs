@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use actix_web::web;
 use tranche_actors::domain::fault::FieldError;
-use tranche_actors::domain::names::{AccountName, self, OrderId};
+use tranche_actors::domain::names::{self, AccountName, OrderId};
 use tranche_actors::domain::parent::ParentStatus;
 use tranche_actors::domain::status::OrderStatus;
 use tranche_actors::domain::text::BadText;

@@ -1,13 +1,15 @@
 //! From keys to sections: which type, which bounds, and which settings must fit each other.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use reqwest::Url;
 use rust_decimal::Decimal;
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
+use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use tranche_actors::domain::ids::DEFAULT_NAME;
 use tranche_actors::domain::money::{Price, Qty};
 use tranche_actors::domain::names::{AccountName, Symbol};
@@ -16,7 +18,7 @@ use tranche_actors::domain::terms::Instrument;
 use super::reader::Reader;
 use super::sections::{
     Actors, Auth, AuthMode, Breaker, Broker, BrokerErrors, BrokerKind, Calendar, CalendarKind, Execution, Gate, Http,
-    KillSwitch, Lease, Log, LogFormat, OpenOrders, Persistence, Storage,
+    KillSwitch, Lease, Log, LogFormat, OpenOrders, Persistence, Storage, StorePlace,
 };
 use super::{Fault, Settings};
 use super::{alpaca, paper};
@@ -144,8 +146,10 @@ fn auth(r: &mut Reader, bind: SocketAddr) -> Auth {
 }
 
 fn storage(r: &mut Reader) -> Storage {
-    let url = r.text("storage.url");
-    let folder = folder(&url).unwrap_or_else(|rule| {
+    let url = r.url("storage.url");
+    let is_postgres = url.starts_with("postgres://") || url.starts_with("postgresql://");
+    let folder = if is_postgres { Ok(PathBuf::from(FOLDER)) } else { folder(&url) };
+    let folder = folder.unwrap_or_else(|rule| {
         r.fault("storage.url", rule);
         PathBuf::new()
     });
@@ -153,18 +157,31 @@ fn storage(r: &mut Reader) -> Storage {
         let message = format!("names {}, which is not a folder", folder.display());
         r.fault("storage.url", message);
     }
-    Storage { folder, migrate_on_start: r.flag("storage.migrate_on_start"), readers: r.count("storage.readers", 64) }
+    if is_postgres && PgConnectOptions::from_str(&url).is_err() {
+        r.fault(
+            "storage.url",
+            "must be postgres://USER:PASSWORD@HOST:PORT/DATABASE, with ?sslmode=verify-full over a network",
+        );
+    }
+    let place = if is_postgres { StorePlace::Postgres(SecretString::from(url)) } else { StorePlace::Embedded };
+    Storage {
+        place,
+        folder,
+        migrate_on_start: r.flag("storage.migrate_on_start"),
+        readers: r.count("storage.readers", 64),
+    }
 }
+
+/// Where a paper broker's book is when the stores are elsewhere.
+const FOLDER: &str = "data";
 
 /// The folder of a URL. A refused URL isn't repeated: it may hold a password.
 fn folder(url: &str) -> Result<PathBuf, &'static str> {
-    if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-        return Err("names PostgreSQL, which is designed, but not built yet: use sqlite://FOLDER");
-    }
     match url.strip_prefix("sqlite://") {
         Some(path) if !path.is_empty() && !path.contains(['?', '#', ':', '\0']) => Ok(PathBuf::from(path)),
         Some(_) | None => {
-            Err("must be sqlite:// and the path of a folder, such as sqlite://data or sqlite:///var/lib/tranche")
+            Err("must be sqlite:// and the path of a folder, such as sqlite://data or sqlite:///var/lib/tranche, or \
+             postgres:// and a database")
         }
     }
 }
@@ -204,14 +221,8 @@ fn actors(r: &mut Reader) -> Actors {
 fn accounts(r: &mut Reader, folder: &Path) -> BTreeMap<AccountName, Broker> {
     let mut all = BTreeMap::new();
     for name in r.names_below("accounts") {
-        let Ok(account) = AccountName::parse(&name) else {
-            r.fault(&format!("accounts.{name}"), "names no account: that is 1 to 32 of a-z, 0-9 and '_'");
-            continue;
-        };
-        if name == DEFAULT_NAME {
-            r.fault(&format!("accounts.{name}"), "is the account of [broker] itself: set it there");
-            continue;
-        }
+        // What is left of others is refused with everything that nobody takes.
+        let Some(account) = AccountName::parse(&name).ok().filter(|_| name != DEFAULT_NAME) else { continue };
         let book = folder.join(format!("paper-book-{name}.db"));
         all.insert(account, r.of_account(&name, |r| broker(r, &book)));
     }
@@ -370,5 +381,21 @@ fn warnings(settings: &Settings) -> Vec<String> {
                 .to_owned(),
         );
     }
+    if let StorePlace::Postgres(url) = &settings.storage.place
+        && PgConnectOptions::from_str(url.expose_secret()).is_ok_and(|options| is_in_the_clear(&options))
+    {
+        all.push(
+            "PostgreSQL is reached over a network without sslmode=verify-full: whoever is between reads along"
+                .to_owned(),
+        );
+    }
     all
+}
+
+/// Whether a password and orders go over a network to a server that nobody has made sure of.
+fn is_in_the_clear(options: &PgConnectOptions) -> bool {
+    let host = options.get_host();
+    let is_local =
+        host == "localhost" || host.starts_with('/') || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    !is_local && options.get_socket().is_none() && !matches!(options.get_ssl_mode(), PgSslMode::VerifyFull)
 }

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use rust_decimal::Decimal;
 use secrecy::SecretString;
+use tranche_actors::domain::ids::DEFAULT_NAME;
+use tranche_actors::domain::names::AccountName;
 use tranche_actors::domain::text::BadText;
 
 use super::layers::{Found, Key, Origin};
@@ -74,6 +76,15 @@ impl Reader {
         let planned = |name: &str| *key == Key::of(name) || key.below(&Key::of(name)).is_some();
         if PLANNED.iter().any(|name| planned(name)) {
             return "is designed, but not built yet: leave it out".to_owned();
+        }
+        match key.segments() {
+            [first, account, ..] if first == "accounts" && account == DEFAULT_NAME => {
+                return "is of the account of [broker] itself: set it there".to_owned();
+            }
+            [first, account, ..] if first == "accounts" && AccountName::parse(account).is_err() => {
+                return "is of no account: a name is 1 to 32 of a-z, 0-9 and '_'".to_owned();
+            }
+            _ => {}
         }
         if self.known.iter().any(|known| known.below(key).is_some()) {
             return "is a section, not a setting".to_owned();
@@ -308,6 +319,33 @@ impl Reader {
         }
     }
 
+    /// A URL, whose password is never shown: by itself, or in the file that `{key}_file` names.
+    pub(super) fn url(&mut self, key: &str) -> String {
+        let file_key = format!("{key}_file");
+        let file = self.optional(&file_key);
+        let path = Key::of(key);
+        self.known.insert(path.clone());
+        let found = self.found.remove(&path);
+        let text = found.as_ref().and_then(|found| found.raw.text()).unwrap_or_default().to_owned();
+        let origin = found.map_or(Origin::Default, |found| found.origin);
+        let (text, origin) = match (file, &origin) {
+            (None, _) => (text, origin),
+            (Some(file), Origin::Default) => match std::fs::read_to_string(&file) {
+                Ok(text) => (text.trim().to_owned(), Origin::File(file)),
+                Err(error) => {
+                    self.fault(&file_key, format!("names a file that can't be read: {file}: {error}"));
+                    (text, origin)
+                }
+            },
+            (Some(_), Origin::File(_) | Origin::Flag | Origin::Variable) => {
+                self.fault(key, format!("is given twice, by itself and by {file_key}"));
+                (text, origin)
+            }
+        };
+        self.show(&path, &Found { raw: Raw::Text(without_password(&text)), origin });
+        text
+    }
+
     fn secret_of_variable(&mut self, key: &str, found: Found) -> Option<SecretString> {
         match (found.origin, found.raw) {
             (Origin::Variable, Raw::Text(text)) => self.checked_secret(key, text.trim()),
@@ -357,6 +395,40 @@ impl Reader {
                 self.faults.push(Fault::at(&key, message, Some(&found.origin)));
                 None
             }
+        }
+    }
+}
+
+/// A URL as it may be shown.
+fn without_password(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return url.to_owned();
+    };
+    // A query may name a password too; what is before the last @ is a login, whatever else it looks like.
+    if rest.to_lowercase().contains("password=") {
+        return format!("{scheme}://{MASK}");
+    }
+    match rest.rsplit_once('@') {
+        Some((login, host)) => format!("{scheme}://{}:{MASK}@{host}", login.split(':').next().unwrap_or_default()),
+        None => url.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_shown_without_its_password() {
+        for (url, shown) in [
+            ("sqlite://data", "sqlite://data"),
+            ("postgres://u:p@h:1/d?sslmode=require", "postgres://u:********@h:1/d?sslmode=require"),
+            ("postgres://u:p@ss@h/d", "postgres://u:********@h/d"),
+            ("postgres://u:p/?#w@h/d", "postgres://u:********@h/d"),
+            ("postgres://h/d?user=u&Password=p", "postgres://********"),
+            ("redis://:p@h:1/0", "redis://:********@h:1/0"),
+        ] {
+            assert_eq!(without_password(url), shown);
         }
     }
 }
