@@ -226,7 +226,8 @@ impl Handler<Committed> for Account {
                 }));
             }
         }
-        metrics::gauge!("tranche_open_parents", "account" => self.tuning.account.to_string()).set(u32::try_from(self.parents.len()).unwrap_or(u32::MAX));
+        metrics::gauge!("tranche_open_parents", "account" => self.tuning.account.to_string())
+            .set(u32::try_from(self.parents.len()).unwrap_or(u32::MAX));
         for order in committed.singles {
             self.wake(&order);
         }
@@ -309,7 +310,8 @@ impl Account {
         let labels = [("account", self.tuning.account.to_string())];
         metrics::gauge!("tranche_gate_open", &labels).set(u32::from(reasons.is_empty()));
         metrics::gauge!("tranche_unknown_orders", &labels).set(u32::try_from(self.doubtful.len()).unwrap_or(u32::MAX));
-        metrics::gauge!("tranche_orders_in_flight", &labels).set(u32::try_from(self.in_flight.len()).unwrap_or(u32::MAX));
+        metrics::gauge!("tranche_orders_in_flight", &labels)
+            .set(u32::try_from(self.in_flight.len()).unwrap_or(u32::MAX));
     }
 
     fn is_alive(&self, role: &Role) -> bool {

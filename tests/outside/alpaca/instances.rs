@@ -184,18 +184,20 @@ async fn a_cancel_at_the_instance_that_does_not_own_the_account_meets_a_slice_wi
     let mut chance = Chance(seed());
     let two = Two::new();
     let (owner, standby) = two.serve().await;
-    let ids = submit(&owner.api, "raced", parents, 2).await;
-    let delays = ids.iter().map(|_| chance.millis(700, 1_100)).collect::<Vec<_>>();
-    let canceled = ids.iter().zip(delays).map(async |(id, delay)| {
-        tokio::time::sleep(delay).await;
+    // Each second slice is due a second after its parent was taken; what happens at the same time differs each time.
+    let ids = (0..parents).map(|n| (n, chance.millis(900, 1_050))).collect::<Vec<_>>();
+    let canceled = ids.iter().map(async |(n, delay)| {
+        tokio::time::sleep(Duration::from_millis(n % 20 * 40)).await;
+        let id = submit(&owner.api, &format!("raced{n}-"), 1, 2).await.remove(0);
+        tokio::time::sleep(*delay).await;
         let (status, counts) = standby.api.delete(&format!("/api/v1/orders/{id}/slices")).await;
         assert!(status == 200 || (status == 409 && counts["code"] == "parent_terminal"), "{status} {counts}");
         (id, status == 200)
     });
     let mut stopped = 0;
     for (id, taken) in join_all(canceled).await {
-        let ended = owner.api.until_ended(id, SOON).await;
-        let (theirs, ours) = (two.double.orders(), owner.api.slices(id).await);
+        let ended = owner.api.until_ended(&id, SOON).await;
+        let (theirs, ours) = (two.double.orders(), owner.api.slices(&id).await);
         for slice in &ours {
             let sent = theirs.get(&text(&slice["client_order_id"]));
             match slice["status"].as_str().unwrap() {
