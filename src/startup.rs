@@ -17,7 +17,7 @@ use tranche_actors::domain::trading_day::DayEnd;
 use tranche_actors::ports::store::{InstanceCard, Store, StoreError};
 use tranche_actors::ports::{Clock, Entropy, World};
 use tranche_actors::supervisor::{self, DrainAll, House};
-use tranche_actors::tuning::{Lease, Tuning};
+use tranche_actors::tuning::{CalendarSource, Lease, Tuning};
 
 use crate::brokers::alpaca::AlpacaError;
 use crate::brokers::paper::PaperError;
@@ -251,7 +251,7 @@ fn tuning(
         kill_settle: settings.kill_switch.settle,
         quiet_period: settings.breaker.quiet_period,
         error_rule: error_rule(settings),
-        calendar_refresh: calendar_refresh(settings, broker),
+        calendar: calendar(settings, broker),
         position_tolerance: settings.breaker.position_tolerance,
         cancel_on_trip: settings.breaker.on_trip == OpenOrders::Cancel,
         commit_timeout: settings.persistence.commit_timeout,
@@ -264,11 +264,13 @@ fn tuning(
     })
 }
 
-/// How often the broker's calendar is read, where it is the broker's word that counts.
-const fn calendar_refresh(settings: &Settings, broker: &Broker) -> Option<Duration> {
+const fn calendar(settings: &Settings, broker: &Broker) -> CalendarSource {
     match (settings.calendar.kind, broker.kind) {
-        (CalendarKind::Venue, _) | (CalendarKind::Auto, BrokerKind::Alpaca) => Some(settings.calendar.refresh),
-        (CalendarKind::AlwaysOpen, _) | (CalendarKind::Auto, BrokerKind::Paper) => None,
+        (CalendarKind::Venue, _) | (CalendarKind::Auto, BrokerKind::Alpaca) => {
+            CalendarSource::Venue { refresh: settings.calendar.refresh }
+        }
+        (CalendarKind::AlwaysOpen, _) | (CalendarKind::Auto, BrokerKind::Paper) => CalendarSource::AlwaysOpen,
+        (CalendarKind::Nyse, _) => CalendarSource::Nyse,
     }
 }
 
