@@ -13,6 +13,7 @@ pub mod profiles;
 pub mod registry;
 mod rows;
 pub mod sqlite;
+pub mod upkeep;
 
 #[cfg(test)]
 mod conformance;

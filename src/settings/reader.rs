@@ -327,7 +327,8 @@ impl Reader {
         self.known.insert(path.clone());
         let found = self.found.remove(&path);
         let text = found.as_ref().and_then(|found| found.raw.text()).unwrap_or_default().to_owned();
-        let origin = found.map_or(Origin::Default, |found| found.origin);
+        // An empty text takes back what a layer below has set, as a container's image does.
+        let origin = found.filter(|_| !text.is_empty()).map_or(Origin::Default, |found| found.origin);
         let (text, origin) = match (file, &origin) {
             (None, _) => (text, origin),
             (Some(file), Origin::Default) => match std::fs::read_to_string(&file) {
