@@ -32,7 +32,7 @@ words!(
     }
 );
 
-/// The breaker's state. Its fields but for the last three are those of the stack's Redis protocol.
+/// The breaker's state. Its fields but for the last five are those of the stack's Redis protocol.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BreakerState {
     /// Allowing, tripped or quiet.
@@ -53,6 +53,12 @@ pub struct BreakerState {
     pub counted_on: Option<NaiveDate>,
     /// When the quiet period ends.
     pub quiet_until: Option<DateTime<Utc>>,
+    /// Whether the shared switchboard was seen holding this trip: only then can another program's reset be a reset of it.
+    #[serde(default)]
+    pub seen_on_board: bool,
+    /// The time of the last reset that was known when it tripped.
+    #[serde(default)]
+    pub reset_before: Option<DateTime<Utc>>,
     /// Grows by one with every change, so that of two writers who saw the same state one is told.
     #[serde(default)]
     pub revision: u64,
@@ -82,6 +88,8 @@ impl Default for BreakerState {
             trip_count_today: 0,
             counted_on: None,
             quiet_until: None,
+            seen_on_board: false,
+            reset_before: None,
             revision: 0,
         }
     }
@@ -104,6 +112,8 @@ impl BreakerState {
                 trip_count_today: earlier_today.saturating_add(1),
                 counted_on: Some(today),
                 quiet_until: None,
+                seen_on_board: false,
+                reset_before: self.reset_at.or(self.reset_before),
                 revision: self.next_revision(),
             }),
         }
