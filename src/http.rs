@@ -3,7 +3,6 @@
 //! The order of checks is the same everywhere: API key, size and JSON, idempotency key, fields, then the process's
 //! phase; replay and gate are the business of the actor that takes the command.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -14,16 +13,16 @@ use actix_web::middleware::from_fn;
 use actix_web::{App, HttpServer, web};
 use async_trait::async_trait;
 use metrics_exporter_prometheus::PrometheusHandle;
-use tranche_actors::commands::{CommandError, Desk, Engage, EngageAnswer};
-use tranche_actors::domain::names::OrderId;
-use tranche_actors::domain::request::PlanRules;
+use tranche_actors::Office;
+use tranche_actors::commands::{CommandError, Engage, EngageAnswer, SwitchDesk};
+use tranche_actors::domain::names::{AccountName, OrderId};
 use tranche_actors::domain::trading_day::DayEnd;
-use tranche_actors::gate::{Gate, ShutReason};
+use tranche_actors::gate::ShutReason;
 use tranche_actors::health::{Health, Phase};
 use tranche_actors::kill_switch::KillSwitchHandle;
-use tranche_actors::market_hours::MarketHours;
 use tranche_actors::ports::Clock;
 use tranche_actors::ports::store::{AnyOrder, Store};
+use tranche_actors::supervisor::Offices;
 
 use self::around::around;
 use self::auth::Access;
@@ -66,22 +65,18 @@ mod words;
 /// What the server is given; it is cheap to clone, and every worker has one.
 #[derive(Clone)]
 pub struct HttpState {
-    /// Where commands go.
-    pub desk: Desk,
+    /// The accounts, and where their commands go.
+    pub accounts: Offices,
+    /// Where the commands of the switches go.
+    pub switches: SwitchDesk,
     /// The way to the kill switch that waits for nothing.
     pub kill_switch: Arc<dyn StopTrading>,
     /// What reads ask.
     pub store: Arc<dyn Store>,
     /// How the process is.
     pub health: Health,
-    /// Whether orders may leave.
-    pub gate: Gate,
-    /// The market's calendar.
-    pub market_hours: MarketHours,
     /// The clocks.
     pub clock: Arc<dyn Clock>,
-    /// What previews are held to; the actors hold submissions to the same.
-    pub plan_rules: Arc<PlanRules>,
     /// When counts of the day begin anew.
     pub day_end: DayEnd,
     /// Who may.
@@ -94,8 +89,6 @@ pub struct HttpState {
     pub limits: Limits,
     /// What the process is, for `GET /api/v1/status`.
     pub about: About,
-    /// What changes about it.
-    pub live: Arc<dyn Fn() -> Live + Send + Sync>,
 }
 
 /// Bounds of the server.
@@ -140,26 +133,6 @@ pub struct About {
     pub broker: String,
     /// This instance's name.
     pub instance: String,
-}
-
-/// What changes about a process.
-#[derive(Clone, Debug, Default)]
-pub struct Live {
-    /// The accounts, and who owns them.
-    pub accounts: Vec<AccountOwner>,
-    /// How much waits, by the name of the queue.
-    pub queues: BTreeMap<&'static str, u64>,
-}
-
-/// Who owns an account.
-#[derive(Clone, Debug)]
-pub struct AccountOwner {
-    /// The account.
-    pub account: String,
-    /// The instance that owns it, if any does.
-    pub owner: Option<String>,
-    /// Its term.
-    pub term: Option<u64>,
 }
 
 /// What stops trading; the actors' handle, or a test's.
@@ -265,6 +238,24 @@ impl Shared {
 
     fn shut(&self, reason: ShutReason) -> Problem {
         refusals::shut(reason, &self.state.health, self.state.clock.now())
+    }
+
+    /// Where an order of this account is submitted. One that is not configured is refused there, with its field.
+    fn office(&self, account: &AccountName) -> &Office {
+        self.state.accounts.of(account).unwrap_or_else(|| self.state.accounts.first())
+    }
+
+    /// Where commands about an order go: to its account.
+    async fn office_of(&self, id: &OrderId) -> Result<&Office, Problem> {
+        if self.state.accounts.iter().nth(1).is_none() {
+            return Ok(self.state.accounts.first());
+        }
+        let account = match self.state.store.order(id).await.map_err(refusals::store)? {
+            Some(AnyOrder::Parent(parent)) => parent.account,
+            Some(AnyOrder::Order(order)) => order.account,
+            None => return Err(Problem::no_order(id.as_str())),
+        };
+        Ok(self.office(&account))
     }
 
     /// Sends a command and waits for what it came to.

@@ -1,6 +1,5 @@
 //! Start-up and shutdown: puts the edges around the actors, and waits for the end.
 
-use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +24,7 @@ use crate::brokers::alpaca::AlpacaError;
 use crate::brokers::paper::PaperError;
 use crate::clock::{SystemClock, SystemEntropy};
 use crate::http::auth::{self, AuthSetupError};
-use crate::http::{self, About, AccountOwner, HttpState, Limits, Live};
+use crate::http::{self, About, HttpState, Limits};
 use crate::settings::{AuthMode, BrokerKind, CalendarKind, OpenOrders, Settings};
 use crate::storage::lock::{DataLock, LockError};
 use crate::storage::sqlite::{SqliteSettings, SqliteStore};
@@ -288,21 +287,18 @@ fn http_state(
     let key = settings.auth.admin_key.as_ref().map(ExposeSecret::expose_secret);
     let access = auth::access(auth_mode(settings), key, address.ip())?;
     Ok(HttpState {
-        desk: house.desk.clone(),
+        accounts: house.accounts.clone(),
+        switches: house.switches.clone(),
         kill_switch: Arc::new(house.kill_switch.clone()),
         store: Arc::clone(&world.store),
         health: house.health.clone(),
-        gate: house.gate.clone(),
-        market_hours: house.market_hours.clone(),
         clock: Arc::clone(&world.clock),
-        plan_rules: Arc::new(tuning.plan_rules.clone()),
         day_end: DayEnd::new_york(),
         access,
         metrics_public: settings.auth.metrics_public,
         metrics: http::metrics::install()?,
         limits: limits(settings),
         about: About { mode: mode.to_owned(), broker: broker.to_owned(), instance: tuning.instance.clone() },
-        live: live(house, tuning),
     })
 }
 
@@ -324,19 +320,4 @@ fn limits(settings: &Settings) -> Limits {
         workers: settings.http.workers.get(),
         drain_timeout: settings.actors.drain_timeout,
     }
-}
-
-/// What `GET /api/v1/status` shows of the moment.
-fn live(house: &House, tuning: &Tuning) -> Arc<dyn Fn() -> Live + Send + Sync> {
-    let (in_flight, doubtful, health) = (house.in_flight.clone(), house.doubtful.clone(), house.health.clone());
-    let (account, instance) = (tuning.account.to_string(), tuning.instance.clone());
-    Arc::new(move || {
-        let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
-        let term = health.term();
-        let owner = term.map(|_| instance.clone());
-        Live {
-            accounts: vec![AccountOwner { account: account.clone(), owner, term }],
-            queues: BTreeMap::from([("in_flight", count(in_flight.len())), ("unknown", count(doubtful.len()))]),
-        }
-    })
 }

@@ -8,7 +8,7 @@ use actix::{
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 
-use crate::cancel_all::CancelEverything;
+use crate::cancel_all::{CancelEverything, Everywhere};
 use crate::commands::{CommandError, Reset, Trip};
 use crate::domain::breaker::{BROKER_ERRORS, BreakerState, BreakerWord, ErrorWindow, POSITION_MISMATCH};
 use crate::domain::ledger::{SwitchEntry, Write};
@@ -42,7 +42,7 @@ pub(crate) struct CircuitBreaker {
     health: Health,
     pen: GateWriter,
     persist: Line<Persist>,
-    cancel: Line<CancelEverything>,
+    accounts: Everywhere,
     state: Option<BreakerState>,
     /// Grows with every trip, so that a reset in progress notices that it was overtaken.
     epoch: u64,
@@ -58,7 +58,7 @@ impl CircuitBreaker {
     pub(crate) fn new(
         (world, tuning, health): (World, Tuning, Health),
         pen: GateWriter,
-        (persist, cancel): (Line<Persist>, Line<CancelEverything>),
+        (persist, accounts): (Line<Persist>, Everywhere),
         sentinel: Sentinel,
     ) -> Self {
         Self {
@@ -67,7 +67,7 @@ impl CircuitBreaker {
             health,
             pen,
             persist,
-            cancel,
+            accounts,
             state: None,
             epoch: 0,
             saving: 0,
@@ -294,8 +294,8 @@ impl CircuitBreaker {
         metrics::counter!("tranche_breaker_trips_total").increment(1);
         tracing::error!(%reason, %operator, "the circuit breaker tripped");
         if self.tuning.cancel_on_trip {
-            let (cancel, within) = (self.cancel.clone(), self.tuning.kill_settle);
-            let cancelled = async move { cancel.ask(CancelEverything { within, also: Vec::new() }).await };
+            let (accounts, within) = (self.accounts.clone(), self.tuning.kill_settle);
+            let cancelled = async move { accounts.cancel(CancelEverything { within, also: Vec::new() }).await };
             ctx.spawn(cancelled.into_actor(self).map(|tally, _, _| {
                 if tally.is_err() {
                     tracing::error!("the cancels of a trip could not be asked for");

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use actix::{Message, Recipient};
+use actix::{Addr, Message, Recipient};
 use serde::Serialize;
 use serde_json::Value;
 use thiserror::Error;
 
+use crate::account::Account;
 use crate::domain::breaker::{BreakerState, ResetRefused};
 use crate::domain::fault::FieldError;
 use crate::domain::kill::{KillMode, KillState};
@@ -19,6 +20,7 @@ use crate::domain::reconciliation::{Cause, CauseId};
 use crate::domain::request::{ParentRequest, ReplaceRequest, SingleRequest};
 use crate::domain::status::OrderStatus;
 use crate::gate::ShutReason;
+use crate::supervisor::Supervisor;
 
 /// Plans, stores and starts a parent.
 ///
@@ -321,7 +323,7 @@ pub enum CommandError {
     OutcomeUnknown,
 }
 
-/// Where to send the commands.
+/// Where to send an account's commands.
 #[derive(Clone, Debug)]
 pub struct Desk {
     /// Submits parents.
@@ -342,10 +344,37 @@ pub struct Desk {
     pub compare: Recipient<CompareNow>,
     /// Reads volumes.
     pub volume: Recipient<ReadVolume>,
+}
+
+impl Desk {
+    pub(crate) fn of(account: &Addr<Account>) -> Self {
+        Self {
+            submit_parent: account.clone().recipient(),
+            submit_order: account.clone().recipient(),
+            replace_order: account.clone().recipient(),
+            cancel_parent: account.clone().recipient(),
+            cancel_order: account.clone().recipient(),
+            resolve: account.clone().recipient(),
+            clear_cause: account.clone().recipient(),
+            compare: account.clone().recipient(),
+            volume: account.clone().recipient(),
+        }
+    }
+}
+
+/// Where to send the commands of the switches, but for engaging the kill switch: that waits for no mailbox.
+#[derive(Clone, Debug)]
+pub struct SwitchDesk {
     /// Releases the kill switch.
     pub disengage: Recipient<Disengage>,
     /// Trips the breaker.
     pub trip: Recipient<Trip>,
     /// Resets the breaker.
     pub reset: Recipient<Reset>,
+}
+
+impl SwitchDesk {
+    pub(crate) fn of(root: &Addr<Supervisor>) -> Self {
+        Self { disengage: root.clone().recipient(), trip: root.clone().recipient(), reset: root.clone().recipient() }
+    }
 }

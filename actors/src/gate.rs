@@ -31,6 +31,8 @@ words!(
         Starting = "starting",
         /// The process is shutting down.
         Draining = "draining",
+        /// Another instance owns the account, or our lease on it is over.
+        NotOwner = "not_owner",
         /// The store does not commit.
         StoreUnavailable = "store_unavailable",
         /// The broker can't be reached, or its books were not compared with ours yet.
@@ -53,6 +55,7 @@ impl ShutReason {
             Self::StoreUnavailable => 1 << 7,
             Self::BrokerUnavailable => 1 << 8,
             Self::BrokerUnauthorised => 1 << 9,
+            Self::NotOwner => 1 << 10,
         }
     }
 
@@ -67,6 +70,7 @@ impl ShutReason {
             | Self::CircuitBreakerUnknown
             | Self::Starting
             | Self::Draining
+            | Self::NotOwner
             | Self::StoreUnavailable
             | Self::BrokerUnavailable
             | Self::BrokerUnauthorised => None,
@@ -87,24 +91,58 @@ pub enum Verdict {
 struct Word {
     /// One bit for each reason to be shut.
     causes: AtomicU32,
-    /// Until when the last good read of the switches holds, in nanoseconds of the clock that counts suspended time.
+    /// Until when it may be read as open, in nanoseconds of the clock that counts suspended time.
     open_until: AtomicU64,
 }
 
-/// The gate as a sender reads it. It starts shut.
-#[derive(Clone, Debug)]
-pub struct Gate(Arc<Word>);
+impl Word {
+    fn new(causes: &[ShutReason], open_until: u64) -> Arc<Self> {
+        let causes = causes.iter().fold(0, |bits, reason| bits | reason.bit());
+        Arc::new(Self { causes: AtomicU32::new(causes), open_until: AtomicU64::new(open_until) })
+    }
 
-/// The pens of the gate's writers. Each can set and clear its own reasons alone, so none can make the gate laxer than
-/// the others want it.
+    /// The reasons that hold now as bits; `lapsed` is the one that holds once the time is over.
+    fn causes(&self, boottime: Duration, lapsed: ShutReason) -> u32 {
+        let causes = self.causes.load(Ordering::SeqCst);
+        if nanos(boottime) < self.open_until.load(Ordering::SeqCst) { causes } else { causes | lapsed.bit() }
+    }
+}
+
+/// What the whole process says, and every account's gate with it. It starts shut.
+#[derive(Clone, Debug)]
+pub struct ProcessGate(Arc<Word>);
+
+/// An account's gate as a sender reads it: the process's word and the account's own. It starts shut.
+#[derive(Clone, Debug)]
+pub struct Gate {
+    process: Arc<Word>,
+    /// Its time is that of the lease on the account.
+    account: Arc<Word>,
+}
+
+/// The pens of the process's word. Each writer can set and clear its own reasons alone, so none can make the gate laxer
+/// than the others want it.
+#[derive(Debug)]
+pub struct ProcessWriters {
+    /// For the kill switch: its reasons, and the lease on openness.
+    pub kill_switch: GateWriter,
+    /// For the breaker.
+    pub breaker: GateWriter,
+    /// For the supervisor: what else stops every account.
+    pub supervisor: GateWriter,
+}
+
+/// The pens of a gate that stands alone.
 #[derive(Debug)]
 pub struct GateWriters {
     /// For the kill switch: its reasons, and the lease on openness.
     pub kill_switch: GateWriter,
     /// For the breaker.
     pub breaker: GateWriter,
-    /// For the supervisor: all other reasons.
+    /// For the supervisor: what else stops every account.
     pub supervisor: GateWriter,
+    /// For the account: all other reasons, and the lease on it.
+    pub account: GateWriter,
 }
 
 /// A writer of the gate: it knows which reasons are its own.
@@ -117,58 +155,85 @@ pub struct GateWriter {
 const KILL_SWITCH: &[ShutReason] = &[ShutReason::KillSwitchEngaged, ShutReason::KillSwitchUnknown];
 const BREAKER: &[ShutReason] =
     &[ShutReason::CircuitBreakerTripped, ShutReason::CircuitBreakerQuiet, ShutReason::CircuitBreakerUnknown];
-const SUPERVISOR: &[ShutReason] = &[
+const SUPERVISOR: &[ShutReason] = &[ShutReason::Starting, ShutReason::StoreUnavailable];
+const ACCOUNT: &[ShutReason] = &[
     ShutReason::Starting,
     ShutReason::Draining,
+    ShutReason::NotOwner,
     ShutReason::StoreUnavailable,
     ShutReason::BrokerUnavailable,
     ShutReason::BrokerUnauthorised,
 ];
 
+impl ProcessGate {
+    /// A word that shuts every account's gate, for want of everything, and the pens of its writers.
+    #[must_use]
+    pub fn new() -> (Self, ProcessWriters) {
+        let word = Word::new(&[ShutReason::KillSwitchUnknown, ShutReason::CircuitBreakerUnknown], 0);
+        let writer = |own| GateWriter { word: Arc::clone(&word), own };
+        let writers = ProcessWriters {
+            kill_switch: writer(KILL_SWITCH),
+            breaker: writer(BREAKER),
+            supervisor: writer(SUPERVISOR),
+        };
+        (Self(word), writers)
+    }
+
+    /// The gate of one account, and the pen of its own word.
+    #[must_use]
+    pub fn account(&self) -> (Gate, GateWriter) {
+        let account = Word::new(&[ShutReason::Starting, ShutReason::BrokerUnavailable], u64::MAX);
+        let writer = GateWriter { word: Arc::clone(&account), own: ACCOUNT };
+        (Gate { process: Arc::clone(&self.0), account }, writer)
+    }
+
+    /// Every reason of the whole process to be shut that holds now, the weightiest first.
+    #[must_use]
+    pub fn reasons(&self, boottime: Duration) -> Vec<ShutReason> {
+        reasons(self.0.causes(boottime, ShutReason::KillSwitchUnknown))
+    }
+}
+
 impl Gate {
-    /// A gate that is shut for want of everything, and the pens of its writers.
+    /// The gate of the only account, and the pens of both its words.
     #[must_use]
     pub fn new() -> (Self, GateWriters) {
-        let unknown = [
-            ShutReason::KillSwitchUnknown,
-            ShutReason::CircuitBreakerUnknown,
-            ShutReason::Starting,
-            ShutReason::BrokerUnavailable,
-        ];
-        let causes = unknown.iter().fold(0, |bits, reason| bits | reason.bit());
-        let word = Arc::new(Word { causes: AtomicU32::new(causes), open_until: AtomicU64::new(0) });
-        let writer = |own| GateWriter { word: Arc::clone(&word), own };
-        let writers =
-            GateWriters { kill_switch: writer(KILL_SWITCH), breaker: writer(BREAKER), supervisor: writer(SUPERVISOR) };
-        (Self(word), writers)
+        let (process, ProcessWriters { kill_switch, breaker, supervisor }) = ProcessGate::new();
+        let (gate, account) = process.account();
+        (gate, GateWriters { kill_switch, breaker, supervisor, account })
     }
 
     /// Whether an order may leave now, on the clock that counts suspended time.
     #[must_use]
     pub fn verdict(&self, boottime: Duration) -> Verdict {
-        let causes = self.0.causes.load(Ordering::SeqCst);
-        if causes != 0 {
-            return ShutReason::ALL
-                .iter()
-                .find(|reason| causes & reason.bit() != 0)
-                .map_or(Verdict::Shut(ShutReason::KillSwitchUnknown), |reason| Verdict::Shut(*reason));
+        let causes = self.causes(boottime);
+        if causes == 0 {
+            return Verdict::Open;
         }
-        if nanos(boottime) < self.0.open_until.load(Ordering::SeqCst) {
-            Verdict::Open
-        } else {
-            Verdict::Shut(ShutReason::KillSwitchUnknown)
-        }
+        let weightiest = ShutReason::ALL.iter().find(|reason| causes & reason.bit() != 0);
+        Verdict::Shut(weightiest.copied().unwrap_or(ShutReason::KillSwitchUnknown))
     }
 
     /// Every reason to be shut that holds now, the weightiest first.
     #[must_use]
     pub fn reasons(&self, boottime: Duration) -> Vec<ShutReason> {
-        let causes = self.0.causes.load(Ordering::SeqCst);
-        let lapsed = nanos(boottime) >= self.0.open_until.load(Ordering::SeqCst);
-        let holds =
-            |reason: &ShutReason| causes & reason.bit() != 0 || (lapsed && *reason == ShutReason::KillSwitchUnknown);
-        ShutReason::ALL.iter().copied().filter(holds).collect()
+        reasons(self.causes(boottime))
     }
+
+    /// How long the lease on the account goes on; nothing if it is over.
+    #[must_use]
+    pub fn lease_left(&self, boottime: Duration) -> Duration {
+        Duration::from_nanos(self.account.open_until.load(Ordering::SeqCst)).saturating_sub(boottime)
+    }
+
+    fn causes(&self, boottime: Duration) -> u32 {
+        self.process.causes(boottime, ShutReason::KillSwitchUnknown)
+            | self.account.causes(boottime, ShutReason::NotOwner)
+    }
+}
+
+fn reasons(causes: u32) -> Vec<ShutReason> {
+    ShutReason::ALL.iter().copied().filter(|reason| causes & reason.bit() != 0).collect()
 }
 
 impl GateWriter {
@@ -186,7 +251,8 @@ impl GateWriter {
         }
     }
 
-    /// The switches were read well: openness is leased until this instant of the clock that counts suspended time.
+    /// The switches were read well, or the account's lease was prolonged: openness is leased until this instant of the
+    /// clock that counts suspended time.
     pub fn renew(&self, until: Duration) {
         self.word.open_until.store(nanos(until), Ordering::SeqCst);
     }
@@ -268,7 +334,7 @@ mod tests {
     const NOW: Duration = Duration::from_secs(100);
 
     fn open(writers: &GateWriters) {
-        for writer in [&writers.kill_switch, &writers.breaker, &writers.supervisor] {
+        for writer in [&writers.kill_switch, &writers.breaker, &writers.supervisor, &writers.account] {
             for reason in writer.own {
                 writer.clear(*reason);
             }
@@ -282,7 +348,7 @@ mod tests {
         assert_eq!(gate.verdict(NOW), Verdict::Shut(ShutReason::KillSwitchUnknown));
         open(&writers);
         assert_eq!(gate.verdict(NOW), Verdict::Open);
-        for writer in [&writers.kill_switch, &writers.breaker, &writers.supervisor] {
+        for writer in [&writers.kill_switch, &writers.breaker, &writers.supervisor, &writers.account] {
             for reason in writer.own {
                 writer.shut(*reason);
                 assert_eq!(gate.verdict(NOW), Verdict::Shut(*reason));
@@ -302,6 +368,27 @@ mod tests {
         assert_eq!(gate.verdict(after_five_seconds), Verdict::Shut(ShutReason::KillSwitchUnknown));
         writers.kill_switch.renew(after_five_seconds + Duration::from_millis(500));
         assert_eq!(gate.verdict(after_five_seconds), Verdict::Open);
+    }
+
+    #[test]
+    fn an_accounts_lease_ends_by_itself_and_shuts_no_other_account() {
+        let (process, writers) = ProcessGate::new();
+        let ((first, mine), (second, theirs)) = (process.account(), process.account());
+        for (writer, own) in
+            [(&writers.kill_switch, KILL_SWITCH), (&writers.breaker, BREAKER), (&mine, ACCOUNT), (&theirs, ACCOUNT)]
+        {
+            own.iter().for_each(|reason| writer.clear(*reason));
+        }
+        writers.kill_switch.renew(NOW + Duration::from_secs(60));
+        mine.renew(NOW + Duration::from_secs(8));
+        assert_eq!(first.lease_left(NOW), Duration::from_secs(8));
+        let later = NOW + Duration::from_secs(8);
+        assert_eq!((first.verdict(NOW), second.verdict(NOW)), (Verdict::Open, Verdict::Open));
+        assert_eq!(first.reasons(later), [ShutReason::NotOwner]);
+        assert_eq!(second.verdict(later), Verdict::Open, "nothing limits it");
+        writers.supervisor.shut(ShutReason::StoreUnavailable);
+        assert_eq!(second.verdict(later), Verdict::Shut(ShutReason::StoreUnavailable));
+        assert_eq!(process.reasons(later), [ShutReason::StoreUnavailable]);
     }
 
     #[test]

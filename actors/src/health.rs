@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::domain::breaker::BreakerState;
 use crate::domain::kill::KillState;
+use crate::domain::names::AccountName;
 use crate::domain::reconciliation::Comparison;
 use crate::domain::text::words;
 use crate::sync::{Arc, Mutex, lock};
@@ -31,6 +32,7 @@ words!(
         Supervisor = "supervisor",
         KillSwitch = "kill_switch",
         CircuitBreaker = "circuit_breaker",
+        SwitchWriter = "switch_writer",
         Persistence = "persistence",
         Reconciler = "reconciler",
         Parents = "parents",
@@ -58,46 +60,90 @@ words!(
     }
 );
 
+/// Whose an account is, as far as this instance knows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Standing {
+    /// Not known yet: the store was not asked, or does not answer.
+    #[default]
+    Unknown,
+    /// Ours, under this term.
+    Owner {
+        /// The term.
+        term: u64,
+    },
+    /// Another instance's; this one waits for the end of its lease.
+    Standby {
+        /// The instance.
+        owner: String,
+    },
+}
+
 #[derive(Debug)]
 struct State {
     phase: Phase,
     parts: BTreeMap<&'static str, PartHealth>,
+    accounts: BTreeMap<AccountName, AccountState>,
     kill: Option<KillState>,
     breaker: Option<BreakerState>,
+}
+
+/// What is an account's own.
+#[derive(Debug)]
+struct AccountState {
+    /// Its first try at recovery has not ended.
+    starting: bool,
+    parts: BTreeMap<&'static str, PartHealth>,
     comparison: Option<Comparison>,
-    term: Option<u64>,
+    standing: Standing,
 }
 
 /// The shared view; the actors write their own part of it.
 #[derive(Clone, Debug)]
 pub struct Health(Arc<Mutex<State>>);
 
+/// One account's part of it.
+#[derive(Clone, Debug)]
+pub struct AccountHealth {
+    whole: Health,
+    account: AccountName,
+}
+
+const ACCOUNTS_PARTS: [Part; 5] = [Part::Store, Part::Broker, Part::Persistence, Part::Reconciler, Part::Parents];
+
+fn unasked() -> PartHealth {
+    PartHealth { status: PartStatus::Unknown, detail: "not asked yet".to_owned() }
+}
+
 impl Default for Health {
     fn default() -> Self {
-        let unknown = PartHealth { status: PartStatus::Unknown, detail: "not asked yet".to_owned() };
-        let parts = Part::ALL.iter().map(|part| (part.as_str(), unknown.clone())).collect();
-        let (kill, breaker, comparison, term) = (None, None, None, None);
-        Self(Arc::new(Mutex::new(State { phase: Phase::Starting, parts, kill, breaker, comparison, term })))
+        let parts = Part::ALL.iter().map(|part| (part.as_str(), unasked())).collect();
+        let (kill, breaker, accounts) = (None, None, BTreeMap::new());
+        Self(Arc::new(Mutex::new(State { phase: Phase::Starting, parts, accounts, kill, breaker })))
     }
 }
 
 impl Health {
-    /// Where the process is in its life.
+    /// Where the process is in its life: it serves once every account's first try at recovery has ended.
     #[must_use]
     pub fn phase(&self) -> Phase {
-        lock(&self.0).phase
+        let state = lock(&self.0);
+        match state.phase {
+            Phase::Ready if state.accounts.values().any(|account| account.starting) => Phase::Starting,
+            phase @ (Phase::Starting | Phase::Ready | Phase::Draining) => phase,
+        }
     }
 
-    /// How every part is.
+    /// How every part is: of what every account has, the worst.
     #[must_use]
     pub fn parts(&self) -> BTreeMap<&'static str, PartHealth> {
-        lock(&self.0).parts.clone()
+        let state = lock(&self.0);
+        state.parts.keys().map(|name| (*name, state.part(name))).collect()
     }
 
-    /// How one part is.
+    /// How one part is: of what every account has, the worst.
     #[must_use]
     pub fn part(&self, part: Part) -> Option<PartHealth> {
-        lock(&self.0).parts.get(part.as_str()).cloned()
+        Some(lock(&self.0).part(part.as_str()))
     }
 
     /// The kill switch; `None` while it is unknown.
@@ -112,33 +158,12 @@ impl Health {
         lock(&self.0).breaker.clone()
     }
 
-    /// How the last comparison of our books with the broker's went; `None` before the first.
-    #[must_use]
-    pub fn comparison(&self) -> Option<Comparison> {
-        lock(&self.0).comparison.clone()
-    }
-
-    /// Our books were compared with the broker's, well or not.
-    pub fn set_comparison(&self, comparison: Comparison) {
-        lock(&self.0).comparison = Some(comparison);
-    }
-
-    /// The term under which this process owns its account; `None` while it doesn't.
-    #[must_use]
-    pub fn term(&self) -> Option<u64> {
-        lock(&self.0).term
-    }
-
-    pub(crate) fn set_term(&self, term: u64) {
-        lock(&self.0).term = Some(term);
-    }
-
     /// The process enters a phase of its life; the supervisor says which.
     pub fn enter(&self, phase: Phase) {
         lock(&self.0).phase = phase;
     }
 
-    /// A part says how it is.
+    /// A part of the process says how it is.
     pub fn set(&self, part: Part, status: PartStatus, detail: impl Into<String>) {
         let health = PartHealth { status, detail: detail.into() };
         lock(&self.0).parts.insert(part.as_str(), health);
@@ -152,5 +177,89 @@ impl Health {
     /// The breaker as it was read; `None` when it can't be.
     pub fn set_breaker(&self, state: Option<BreakerState>) {
         lock(&self.0).breaker = state;
+    }
+
+    /// An account of this process: its part of this view, which begins with it.
+    #[must_use]
+    pub fn account(&self, account: &AccountName) -> AccountHealth {
+        let parts = ACCOUNTS_PARTS.iter().map(|part| (part.as_str(), unasked())).collect();
+        let fresh = AccountState { starting: true, parts, comparison: None, standing: Standing::Unknown };
+        lock(&self.0).accounts.entry(account.clone()).or_insert(fresh);
+        AccountHealth { whole: self.clone(), account: account.clone() }
+    }
+}
+
+impl State {
+    fn part(&self, name: &str) -> PartHealth {
+        let several = self.accounts.len() > 1;
+        let of_accounts = self.accounts.iter().filter_map(|(account, state)| Some((account, state.parts.get(name)?)));
+        let worst = of_accounts.max_by_key(|(_, part)| match part.status {
+            PartStatus::Up => 0,
+            PartStatus::Unknown => 1,
+            PartStatus::Down => 2,
+        });
+        match worst {
+            Some((account, part)) if several && !part.detail.is_empty() => {
+                PartHealth { status: part.status, detail: format!("{account}: {}", part.detail) }
+            }
+            Some((_, part)) => part.clone(),
+            None => self.parts.get(name).cloned().unwrap_or_else(unasked),
+        }
+    }
+}
+
+impl AccountHealth {
+    /// How one of its parts is.
+    #[must_use]
+    pub fn part(&self, part: Part) -> PartHealth {
+        self.with(|state| state.parts.get(part.as_str()).cloned()).unwrap_or_else(unasked)
+    }
+
+    /// How the last comparison of our books with the broker's went; `None` before the first.
+    #[must_use]
+    pub fn comparison(&self) -> Option<Comparison> {
+        self.with(|state| state.comparison.clone())
+    }
+
+    /// Our books were compared with the broker's, well or not.
+    pub fn set_comparison(&self, comparison: Comparison) {
+        self.with(|state| state.comparison = Some(comparison));
+    }
+
+    /// Whose it is.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        self.with(|state| state.standing.clone())
+    }
+
+    /// The term under which this process owns it; `None` while it doesn't.
+    #[must_use]
+    pub fn term(&self) -> Option<u64> {
+        match self.standing() {
+            Standing::Owner { term } => Some(term),
+            Standing::Unknown | Standing::Standby { .. } => None,
+        }
+    }
+
+    /// Whose it is has turned out.
+    pub fn stand(&self, standing: Standing) {
+        self.with(|state| state.standing = standing);
+    }
+
+    /// Its first try at recovery has ended, well or not.
+    pub fn become_ready(&self) {
+        self.with(|state| state.starting = false);
+    }
+
+    /// One of its parts says how it is.
+    pub fn set(&self, part: Part, status: PartStatus, detail: impl Into<String>) {
+        let health = PartHealth { status, detail: detail.into() };
+        self.with(|state| state.parts.insert(part.as_str(), health).is_some());
+    }
+
+    fn with<T: Default>(&self, change: impl FnOnce(&mut AccountState) -> T) -> T {
+        let mut state = lock(&self.whole.0);
+        // It was entered when this view of it was made, and nobody takes it out.
+        state.accounts.get_mut(&self.account).map(change).unwrap_or_default()
     }
 }

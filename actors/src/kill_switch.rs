@@ -5,13 +5,12 @@ use std::time::Duration;
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, ResponseActFuture, WrapFuture};
 use chrono::{DateTime, Utc};
 
-use crate::cancel_all::CancelEverything;
+use crate::cancel_all::{CancelEverything, Everywhere};
 use crate::commands::{CommandError, Disengage, Engage, EngageAnswer};
 use crate::domain::kill::{EngageOrder, Engaged, KillMode, KillState, KillWord};
 use crate::domain::ledger::{SwitchEntry, Write};
 use crate::domain::trading_day::DayEnd;
-use crate::doubt::Doubtful;
-use crate::gate::{InFlight, ShutReason};
+use crate::gate::ShutReason;
 use crate::health::{Health, Part, PartStatus};
 use crate::line::Line;
 use crate::persistence::{Lane, Persist, PersistError};
@@ -30,10 +29,11 @@ mod engaging;
 mod latch;
 
 /// The lines that the kill switch speaks on.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct KillLines {
     pub(crate) persist: Line<Persist>,
-    pub(crate) cancel: Line<CancelEverything>,
+    /// The way to every account.
+    pub(crate) accounts: Everywhere,
 }
 
 /// Owns the latch. `state` is `None` while the switch is unknown, and then the gate is shut.
@@ -43,8 +43,6 @@ pub(crate) struct KillSwitch {
     health: Health,
     latch: Latch,
     lines: KillLines,
-    in_flight: InFlight,
-    doubtful: Doubtful,
     state: Option<KillState>,
     /// Grows with every engagement, so that a disengage in progress notices that it was overtaken.
     epoch: u64,
@@ -63,7 +61,6 @@ impl KillSwitch {
         (world, tuning, health): (World, Tuning, Health),
         latch: Latch,
         lines: KillLines,
-        (in_flight, doubtful): (InFlight, Doubtful),
         sentinel: Sentinel,
     ) -> Self {
         Self {
@@ -72,8 +69,6 @@ impl KillSwitch {
             health,
             latch,
             lines,
-            in_flight,
-            doubtful,
             state: None,
             epoch: 0,
             carrying_out: 0,
@@ -117,7 +112,7 @@ impl Handler<Engage> for KillSwitch {
                 self.latch.take_note(known.mode);
                 self.carrying_out += 1;
                 let patience = self.world.clock.boottime() + self.tuning.commit_timeout;
-                let stopped = stop_sends(self.in_flight.clone(), settle).into_actor(self);
+                let stopped = stop_sends(self.lines.accounts.clone(), settle).into_actor(self);
                 let written = stopped.then(move |_, act, _| {
                     act.carrying_out -= 1;
                     act.until_written(patience)
@@ -173,8 +168,8 @@ impl Handler<ResumeCancels> for KillSwitch {
         }
         self.carrying_out += 1;
         let everything = CancelEverything { within: self.tuning.kill_settle, also: Vec::new() };
-        let line = self.lines.cancel.clone();
-        let asked = async move { line.ask(everything).await };
+        let accounts = self.lines.accounts.clone();
+        let asked = async move { accounts.cancel(everything).await };
         Box::pin(asked.into_actor(self).map(|asked, act, _| {
             act.carrying_out -= 1;
             if asked.is_err() {
@@ -408,13 +403,7 @@ impl KillSwitch {
     }
 
     fn duties(&self) -> Duties {
-        Duties {
-            world: self.world.clone(),
-            instance: self.tuning.instance.clone(),
-            lines: self.lines.clone(),
-            in_flight: self.in_flight.clone(),
-            doubtful: self.doubtful.clone(),
-        }
+        Duties { world: self.world.clone(), instance: self.tuning.instance.clone(), lines: self.lines.clone() }
     }
 }
 

@@ -14,6 +14,7 @@ pub mod ports;
 pub mod supervisor;
 pub mod tuning;
 
+mod account;
 mod broker;
 mod cancel_all;
 mod circuit_breaker;
@@ -25,4 +26,5 @@ mod sync;
 mod twap_parent;
 mod watch;
 
+pub use account::Office;
 pub use doubt::Doubtful;

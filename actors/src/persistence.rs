@@ -34,7 +34,7 @@ pub(crate) struct Persist {
 /// Which writes go first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Lane {
-    /// The switches: ahead of all that waits, in a transaction of their own that needs no account.
+    /// The switches: in a transaction that needs no account, tried whether the store is up or not.
     Switches,
     /// Claims: orders are late by what they wait for. There is one train of them at a time.
     Claims,
@@ -85,7 +85,9 @@ struct Waiting {
 pub(crate) struct Persistence {
     world: World,
     tuning: Tuning,
+    /// `None` where no account is written: the writer of the switches never has one.
     ownership: Option<Ownership>,
+    is_rebuilt: bool,
     committed: Line<Committed>,
     turned: Line<StoreTurned>,
     urgent: VecDeque<Waiting>,
@@ -101,7 +103,7 @@ impl Persistence {
     pub(crate) fn new(
         world: World,
         tuning: Tuning,
-        ownership: Option<Ownership>,
+        (ownership, is_rebuilt): (Option<Ownership>, bool),
         (committed, turned): (Line<Committed>, Line<StoreTurned>),
         sentinel: Sentinel,
     ) -> Self {
@@ -109,6 +111,7 @@ impl Persistence {
             world,
             tuning,
             ownership,
+            is_rebuilt,
             committed,
             turned,
             urgent: VecDeque::new(),
@@ -127,8 +130,8 @@ impl Actor for Persistence {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(self.tuning.max_commits.max(16));
-        if self.ownership.is_some() {
-            // Rebuilt: whether the store commits is not known before it did.
+        if self.is_rebuilt {
+            // Whether the store commits is not known before it did.
             self.is_down = true;
             self.probe(ctx);
         }

@@ -15,7 +15,7 @@ use crate::domain::ledger::Write;
 use crate::domain::names::{BrokerOrderId, Symbol};
 use crate::domain::reconciliation::{CauseId, CauseKind, Comparison, Difference, Differences, Sighting};
 use crate::domain::venue::VenueOrder;
-use crate::health::{Health, Part, PartStatus};
+use crate::health::{AccountHealth, Part, PartStatus};
 use crate::line::Line;
 use crate::persistence::{Persist, persist_surely};
 use crate::ports::store::StoreError;
@@ -75,7 +75,7 @@ struct Seen {
 pub(crate) struct Reconciler {
     world: World,
     tuning: Tuning,
-    health: Health,
+    health: AccountHealth,
     lines: ReconcilerLines,
     seen: Seen,
     /// A comparison that nobody waits for is under way; another one is wanted after it.
@@ -86,7 +86,7 @@ pub(crate) struct Reconciler {
 
 impl Reconciler {
     pub(crate) fn new(
-        (world, tuning, health): (World, Tuning, Health),
+        (world, tuning, health): (World, Tuning, AccountHealth),
         lines: ReconcilerLines,
         sentinel: Sentinel,
     ) -> Self {

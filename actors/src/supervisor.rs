@@ -1,105 +1,124 @@
-//! The root: spawns all actors, routes commands, watches, and rebuilds what died from the store.
+//! The root: what belongs to the whole process. It spawns the switches and the accounts, watches, and rebuilds what died.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::time::Duration;
+use std::sync::Arc;
 
 use actix::{
-    Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, SpawnHandle, WrapFuture,
+    Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, ResponseActFuture,
+    ResponseFuture, WrapFuture,
 };
 use futures_util::stream;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::broker::{Broker, BrokerTurned};
-use crate::budget::Budget;
-use crate::circuit_breaker::CircuitBreaker;
-use crate::commands::Desk;
-use crate::domain::names::OrderId;
-use crate::domain::order::Order;
-use crate::doubt::Doubtful;
-use crate::gate::{Gate, GateWriter, GateWriters, InFlight, ShutReason};
+use crate::account::{self, Account, DrainAccount, FLUSH, Office, Opened};
+use crate::cancel_all::Everywhere;
+use crate::circuit_breaker::{BrokerAnswered, CircuitBreaker, PositionDiffers};
+use crate::commands::{CommandError, Disengage, Engage, Reset, SwitchDesk, Trip};
+use crate::domain::breaker::BreakerState;
+use crate::domain::kill::KillState;
+use crate::domain::ledger::Write;
+use crate::domain::names::AccountName;
+use crate::gate::{GateWriter, ProcessGate, ProcessWriters, ShutReason};
 use crate::health::{Health, Part, PartStatus, Phase};
-use crate::kill_switch::{KillSwitch, KillSwitchHandle, Latch};
-use crate::market_hours::MarketHours;
-use crate::persistence::{Committed, Persistence, StoreTurned};
+use crate::kill_switch::{KillLines, KillSwitch, KillSwitchHandle, Latch, ResumeCancels};
+use crate::line::{Line, Unanswered};
+use crate::persistence::{Lane, Persist, Persistence, StoreTurned};
 use crate::ports::World;
-use crate::ports::store::Ownership;
-use crate::reconciler::Reconciler;
+use crate::sync::Mutex;
 use crate::tuning::Tuning;
-use crate::twap_parent::{Turned, TwapParent};
-use crate::watch::{LastWord, Role};
-
-use lines::Lines;
-use volumes::Volumes;
-
-pub use draining::DrainAll;
-
-mod calendar;
-mod commands;
-mod draining;
-mod lines;
-mod recovery;
-mod spawning;
-mod volumes;
+use crate::watch::{Deaths, LastWord, MOST_DEATHS, ProcessRole, Sentinel};
 
 /// A running house of actors, as its edges see it.
 #[derive(Clone)]
 pub struct House {
-    /// Where to send commands.
-    pub desk: Desk,
+    /// The accounts.
+    pub accounts: Offices,
+    /// Where to send the commands of the switches.
+    pub switches: SwitchDesk,
     /// The way to the kill switch that waits for nothing.
     pub kill_switch: KillSwitchHandle,
     /// How the gateway is.
     pub health: Health,
-    /// The last check before the wire.
-    pub gate: Gate,
-    /// The market's calendar.
-    pub market_hours: MarketHours,
-    /// The sends in flight.
-    pub in_flight: InFlight,
-    /// The orders of unknown outcome.
-    pub doubtful: Doubtful,
+    /// What shuts every account's gate.
+    pub gate: ProcessGate,
     /// The root actor, to drain it.
     pub supervisor: Addr<Supervisor>,
 }
 
-/// Owns all other actors. A part that is down keeps its reasons at the gate until it is rebuilt.
+/// The accounts of this process, one at least.
+#[derive(Clone)]
+pub struct Offices(Arc<(Office, Vec<Office>)>);
+
+impl Offices {
+    /// Accounts that are open somewhere.
+    #[must_use]
+    pub fn new(first: Office, others: Vec<Office>) -> Self {
+        Self(Arc::new((first, others)))
+    }
+
+    /// The first account, which is the only one where no others are configured.
+    #[must_use]
+    pub fn first(&self) -> &Office {
+        &self.0.0
+    }
+
+    /// Every account.
+    pub fn iter(&self) -> impl Iterator<Item = &Office> {
+        std::iter::once(&self.0.0).chain(&self.0.1)
+    }
+
+    /// The account of this name.
+    #[must_use]
+    pub fn of(&self, account: &AccountName) -> Option<&Office> {
+        self.iter().find(|office| office.account == *account)
+    }
+}
+
+/// The lines of what belongs to the whole process. They outlive the actors at their ends.
+#[derive(Clone, Default)]
+pub(crate) struct ProcessLines {
+    /// To the writer of the switches.
+    persist: Line<Persist>,
+    store_turned: Line<StoreTurned>,
+    engage: Line<Engage>,
+    disengage: Line<Disengage>,
+    trip: Line<Trip>,
+    reset: Line<Reset>,
+    pub(crate) resume_cancels: Line<ResumeCancels>,
+    pub(crate) answered: Line<BrokerAnswered>,
+    pub(crate) position_differs: Line<PositionDiffers>,
+}
+
+impl ProcessLines {
+    fn disconnect(&self) {
+        self.persist.disconnect();
+        self.store_turned.disconnect();
+        self.engage.disconnect();
+        self.disengage.disconnect();
+        self.trip.disconnect();
+        self.reset.disconnect();
+        self.resume_cancels.disconnect();
+        self.answered.disconnect();
+        self.position_differs.disconnect();
+    }
+}
+
+/// Owns what belongs to the whole process. A part that is down keeps its reasons at every gate until it is rebuilt.
 pub struct Supervisor {
     world: World,
     tuning: Tuning,
     health: Health,
-    gate: Gate,
-    market_hours: MarketHours,
-    volumes: Volumes,
     pens: Pens,
     latch: Latch,
-    lines: Lines,
-    in_flight: InFlight,
-    doubtful: Doubtful,
-    budget: Budget,
-    deaths: mpsc::UnboundedSender<Role>,
-    reported: Option<mpsc::UnboundedReceiver<Role>>,
-    ownership: Option<Ownership>,
+    lines: ProcessLines,
+    everywhere: Everywhere,
+    accounts: Vec<Addr<Account>>,
+    deaths: mpsc::UnboundedSender<ProcessRole>,
+    reported: Option<mpsc::UnboundedReceiver<ProcessRole>>,
     kill_switch: Option<Addr<KillSwitch>>,
     breaker: Option<Addr<CircuitBreaker>>,
-    persistence: Option<Addr<Persistence>>,
-    broker: Option<Addr<Broker>>,
-    reconciler: Option<Addr<Reconciler>>,
-    parents: BTreeMap<OrderId, Addr<TwapParent>>,
-    /// Submissions of parents on their way.
-    accepting: usize,
-    /// Parents that ended while submissions were being answered, perhaps before their actors were spawned.
-    ended_early: BTreeSet<OrderId>,
-    /// Rebuilds of late, by role, on the monotonic clock.
-    rebuilds: BTreeMap<Role, VecDeque<Duration>>,
-    /// Parts that died too often to be rebuilt.
-    given_up: BTreeSet<Role>,
-    /// Requests that wait for a single order's venue.
-    waiting: BTreeMap<OrderId, Vec<oneshot::Sender<Order>>>,
-    /// A recovery is under way; another one is wanted after it.
-    recovering: bool,
-    recover_again: bool,
-    retry: Option<SpawnHandle>,
-    phase: Phase,
+    writer: Option<Addr<Persistence>>,
+    rebuilds: Deaths<ProcessRole>,
+    draining: bool,
     _last_word: LastWord,
 }
 
@@ -108,70 +127,50 @@ struct Pens {
     supervisor: GateWriter,
 }
 
-/// Starts every actor on the current arbiter. `fatal` answers if the supervisor itself dies: the process has to end
-/// then, with exit code 70, to be started again.
+/// Starts every actor on the current arbiter, for one account. `fatal` answers if the supervisor or an account's actor
+/// dies: the process has to end then, with exit code 70, to be started again.
 #[must_use]
 pub fn start(world: World, tuning: Tuning, fatal: oneshot::Sender<()>) -> House {
-    let (gate, pens) = Gate::new();
-    let GateWriters { kill_switch, breaker, supervisor } = pens;
-    let latch = Latch::new(kill_switch);
-    let (health, lines) = (Health::default(), Lines::default());
-    let (in_flight, doubtful) = (InFlight::default(), Doubtful::default());
+    start_all((world, tuning), Vec::new(), fatal)
+}
+
+/// As [`start`] for several accounts, each with a venue and numbers of its own. What belongs to the process goes by those of
+/// the first.
+#[must_use]
+pub fn start_all(first: (World, Tuning), others: Vec<(World, Tuning)>, fatal: oneshot::Sender<()>) -> House {
+    let (gate, pens) = ProcessGate::new();
+    let ProcessWriters { kill_switch, breaker, supervisor } = pens;
+    let fatal = crate::sync::Arc::new(Mutex::new(Some(fatal)));
+    let (health, lines, latch) = (Health::default(), ProcessLines::default(), Latch::new(kill_switch));
     let (deaths, reported) = mpsc::unbounded_channel();
     let handle = KillSwitchHandle::new(latch.clone(), lines.engage.clone());
-    let market_hours =
-        if tuning.calendar_refresh.is_some() { MarketHours::default() } else { MarketHours::always_open() };
-    let last_word = LastWord::new(supervisor.clone(), fatal);
-    let budget = Budget::new(tuning.requests_per_minute, &world.clock);
+    let (world, tuning) = first.clone();
+    let open = |plan| account::open(plan, (&gate, &health), &lines, fatal.clone());
+    let (first, others) = (open(first), others.into_iter().map(open).collect::<Vec<_>>());
+    let reaches = std::iter::once(&first).chain(&others).map(|opened: &Opened| opened.reach.clone());
+    let everywhere = Everywhere::new(reaches);
+    let accounts = std::iter::once(&first).chain(&others).map(|opened| opened.addr.clone()).collect();
     let root = Supervisor {
         world,
         tuning,
         health: health.clone(),
-        gate: gate.clone(),
-        market_hours: market_hours.clone(),
-        volumes: Volumes::default(),
-        pens: Pens { breaker, supervisor },
+        pens: Pens { breaker, supervisor: supervisor.clone() },
         latch,
         lines,
-        in_flight: in_flight.clone(),
-        doubtful: doubtful.clone(),
-        budget,
+        everywhere,
+        accounts,
         deaths,
         reported: Some(reported),
-        ownership: None,
         kill_switch: None,
         breaker: None,
-        persistence: None,
-        broker: None,
-        reconciler: None,
-        parents: BTreeMap::new(),
-        accepting: 0,
-        ended_early: BTreeSet::new(),
-        rebuilds: BTreeMap::new(),
-        given_up: BTreeSet::new(),
-        waiting: BTreeMap::new(),
-        recovering: false,
-        recover_again: false,
-        retry: None,
-        phase: Phase::Starting,
-        _last_word: last_word,
+        writer: None,
+        rebuilds: Deaths::default(),
+        draining: false,
+        _last_word: LastWord::new(supervisor, fatal),
     }
     .start();
-    let desk = Desk {
-        submit_parent: root.clone().recipient(),
-        submit_order: root.clone().recipient(),
-        replace_order: root.clone().recipient(),
-        cancel_parent: root.clone().recipient(),
-        cancel_order: root.clone().recipient(),
-        resolve: root.clone().recipient(),
-        clear_cause: root.clone().recipient(),
-        compare: root.clone().recipient(),
-        volume: root.clone().recipient(),
-        disengage: root.clone().recipient(),
-        trip: root.clone().recipient(),
-        reset: root.clone().recipient(),
-    };
-    House { desk, kill_switch: handle, health, gate, market_hours, in_flight, doubtful, supervisor: root }
+    let accounts = Offices::new(first.office, others.into_iter().map(|opened| opened.office).collect());
+    House { accounts, switches: SwitchDesk::of(&root), kill_switch: handle, health, gate, supervisor: root }
 }
 
 impl Actor for Supervisor {
@@ -179,8 +178,10 @@ impl Actor for Supervisor {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(self.tuning.max_commits.max(16));
-        self.lines.connect_root(&ctx.address());
+        self.lines.store_turned.connect(&ctx.address());
         self.health.set(Part::Supervisor, PartStatus::Up, "");
+        // What still starts says so itself.
+        self.health.enter(Phase::Ready);
         if let Some(reported) = self.reported.take() {
             let deaths =
                 stream::unfold(reported, |mut deaths| async { deaths.recv().await.map(|role| (role, deaths)) });
@@ -188,9 +189,7 @@ impl Actor for Supervisor {
         }
         self.spawn_kill_switch();
         self.spawn_breaker();
-        self.spawn_persistence();
-        self.open_store(ctx);
-        self.keep_calendar(ctx);
+        self.spawn_writer(false);
         ctx.run_interval(self.tuning.heartbeat, Self::beat);
     }
 }
@@ -198,159 +197,205 @@ impl Actor for Supervisor {
 /// An actor panicked, or its mailbox was found closed.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-struct Died(Role);
+struct Died(ProcessRole);
 
 impl Handler<Died> for Supervisor {
     type Result = ();
 
-    fn handle(&mut self, Died(role): Died, ctx: &mut Self::Context) {
+    fn handle(&mut self, Died(role): Died, _: &mut Self::Context) {
         // Where the heartbeat was faster, whoever has the role now was rebuilt since.
-        if !self.is_alive(&role) {
-            self.bury(role, ctx);
+        if !self.is_alive(role) {
+            self.bury(role);
         }
-    }
-}
-
-impl Handler<Committed> for Supervisor {
-    type Result = ();
-
-    fn handle(&mut self, committed: Committed, ctx: &mut Self::Context) {
-        for (id, status) in committed.parents {
-            let addr = if status.is_terminal() {
-                if self.accepting > 0 {
-                    self.ended_early.insert(id.clone());
-                }
-                self.parents.remove(&id)
-            } else {
-                self.parents.get(&id).cloned()
-            };
-            if let Some(addr) = addr {
-                let told = async move { addr.send(Turned(status)).await };
-                ctx.spawn(told.into_actor(self).map(move |told, _, _| {
-                    if told.is_err() {
-                        tracing::debug!(parent_order_id = %id, "a parent had ended before it was told so");
-                    }
-                }));
-            }
-        }
-        metrics::gauge!("tranche_open_parents").set(u32::try_from(self.parents.len()).unwrap_or(u32::MAX));
-        for order in committed.singles {
-            self.wake(&order);
-        }
-    }
-}
-
-/// Nobody waits for this order any more.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-struct Forget(OrderId);
-
-impl Handler<Forget> for Supervisor {
-    type Result = ();
-
-    fn handle(&mut self, Forget(id): Forget, _: &mut Self::Context) {
-        self.waiting.remove(&id);
     }
 }
 
 impl Handler<StoreTurned> for Supervisor {
     type Result = ();
 
-    fn handle(&mut self, turned: StoreTurned, ctx: &mut Self::Context) {
+    fn handle(&mut self, turned: StoreTurned, _: &mut Self::Context) {
         match turned {
             StoreTurned::Down(why) => {
                 self.pens.supervisor.shut(ShutReason::StoreUnavailable);
-                self.health.set(Part::Store, PartStatus::Down, why);
+                self.health.set(Part::SwitchWriter, PartStatus::Down, why);
             }
             StoreTurned::Up => {
-                self.health.set(Part::Store, PartStatus::Up, "");
+                self.health.set(Part::SwitchWriter, PartStatus::Up, "");
                 self.pens.supervisor.clear(ShutReason::StoreUnavailable);
-                if self.phase == Phase::Ready && self.broker.is_none() {
-                    self.recover(ctx);
-                }
             }
         }
     }
 }
 
-impl Handler<BrokerTurned> for Supervisor {
-    type Result = ();
+impl Handler<Disengage> for Supervisor {
+    type Result = ResponseFuture<Result<KillState, CommandError>>;
 
-    fn handle(&mut self, turned: BrokerTurned, ctx: &mut Self::Context) {
-        if self.is_given_up() {
-            // The last word of one that is gone: it must not hide why nothing is rebuilt.
-            return;
-        }
-        match turned {
-            BrokerTurned::Disconnected(why) => {
-                self.pens.supervisor.shut(ShutReason::BrokerUnavailable);
-                tracing::error!(reason = %why, "the broker is disconnected");
-                self.health.set(Part::Broker, PartStatus::Down, why);
-                self.recover(ctx);
+    fn handle(&mut self, release: Disengage, _: &mut Self::Context) -> Self::Result {
+        forward(self.lines.disengage.clone(), release)
+    }
+}
+
+impl Handler<Trip> for Supervisor {
+    type Result = ResponseFuture<Result<BreakerState, CommandError>>;
+
+    fn handle(&mut self, trip: Trip, _: &mut Self::Context) -> Self::Result {
+        forward(self.lines.trip.clone(), trip)
+    }
+}
+
+impl Handler<Reset> for Supervisor {
+    type Result = ResponseFuture<Result<BreakerState, CommandError>>;
+
+    fn handle(&mut self, reset: Reset, _: &mut Self::Context) -> Self::Result {
+        forward(self.lines.reset.clone(), reset)
+    }
+}
+
+/// Hands a command to the actor that it is for.
+fn forward<M, T>(line: Line<M>, message: M) -> ResponseFuture<Result<T, CommandError>>
+where
+    M: Message<Result = Result<T, CommandError>> + Send + 'static,
+    T: Send + 'static,
+{
+    Box::pin(async move { line.ask(message).await.unwrap_or_else(|Unanswered| Err(CommandError::OutcomeUnknown)) })
+}
+
+/// Shuts the house down; the answer comes when nothing is in flight any more, or the time for that is over, and
+/// everything is written.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct DrainAll;
+
+impl Handler<DrainAll> for Supervisor {
+    type Result = ResponseActFuture<Self, ()>;
+
+    fn handle(&mut self, _: DrainAll, _: &mut Self::Context) -> Self::Result {
+        self.draining = true;
+        self.health.enter(Phase::Draining);
+        tracing::info!("draining");
+        let (accounts, store) = (self.accounts.clone(), self.world.store.clone());
+        let persist = self.lines.persist.clone();
+        let drained = async move {
+            let ends = futures_util::future::join_all(accounts.iter().map(|account| account.send(DrainAccount))).await;
+            if ends.iter().any(Result::is_err) {
+                tracing::error!("an account's actor died during the shutdown; the next start recovers");
             }
-            BrokerTurned::Gap => self.compare_books(ctx),
-            BrokerTurned::Unauthorised(why) => self.halt_for_the_key(why, ctx),
-        }
+            let probe = Persist { writes: vec![Write::Probe], lane: Lane::Switches };
+            if !matches!(tokio::time::timeout(FLUSH, persist.ask(probe)).await, Ok(Ok(Ok(_)))) {
+                tracing::error!("the last writes of the switches could not be confirmed");
+            }
+            store.close().await;
+        };
+        Box::pin(drained.into_actor(self).map(|(), act, ctx| {
+            act.lines.disconnect();
+            ctx.stop();
+        }))
     }
 }
 
 impl Supervisor {
     /// Looks at every mailbox once a second. A closed one means a death that nobody reported.
-    fn beat(&mut self, ctx: &mut Context<Self>) {
-        let mut dead = Vec::new();
-        let mut check = |is_open: Option<bool>, role: Role| {
-            if is_open == Some(false) {
-                dead.push(role);
+    fn beat(&mut self, _: &mut Context<Self>) {
+        for role in [ProcessRole::KillSwitch, ProcessRole::CircuitBreaker, ProcessRole::SwitchWriter] {
+            if !self.is_alive(role) && !self.is_gone(role) {
+                self.bury(role);
+            }
+        }
+    }
+
+    fn is_alive(&self, role: ProcessRole) -> bool {
+        match role {
+            ProcessRole::KillSwitch => self.kill_switch.as_ref().is_some_and(Addr::connected),
+            ProcessRole::CircuitBreaker => self.breaker.as_ref().is_some_and(Addr::connected),
+            ProcessRole::SwitchWriter => self.writer.as_ref().is_some_and(Addr::connected),
+        }
+    }
+
+    /// Whether its death was taken note of, and it is not rebuilt.
+    const fn is_gone(&self, role: ProcessRole) -> bool {
+        match role {
+            ProcessRole::KillSwitch => self.kill_switch.is_none(),
+            ProcessRole::CircuitBreaker => self.breaker.is_none(),
+            ProcessRole::SwitchWriter => self.writer.is_none(),
+        }
+    }
+
+    fn sentinel(&self, role: ProcessRole) -> Sentinel {
+        Sentinel::new(role, self.deaths.clone())
+    }
+
+    fn spawn_kill_switch(&mut self) {
+        let shared = (self.world.clone(), self.tuning.clone(), self.health.clone());
+        let lines = KillLines { persist: self.lines.persist.clone(), accounts: self.everywhere.clone() };
+        let sentinel = self.sentinel(ProcessRole::KillSwitch);
+        let addr = KillSwitch::new(shared, self.latch.clone(), lines, sentinel).start();
+        self.lines.engage.connect(&addr);
+        self.lines.disengage.connect(&addr);
+        self.lines.resume_cancels.connect(&addr);
+        self.kill_switch = Some(addr);
+        self.health.set(Part::KillSwitch, PartStatus::Up, "");
+    }
+
+    fn spawn_breaker(&mut self) {
+        let shared = (self.world.clone(), self.tuning.clone(), self.health.clone());
+        let lines = (self.lines.persist.clone(), self.everywhere.clone());
+        let sentinel = self.sentinel(ProcessRole::CircuitBreaker);
+        let addr = CircuitBreaker::new(shared, self.pens.breaker.clone(), lines, sentinel).start();
+        self.lines.trip.connect(&addr);
+        self.lines.reset.connect(&addr);
+        self.lines.answered.connect(&addr);
+        self.lines.position_differs.connect(&addr);
+        self.breaker = Some(addr);
+        self.health.set(Part::CircuitBreaker, PartStatus::Up, "");
+    }
+
+    fn spawn_writer(&mut self, is_rebuilt: bool) {
+        let lines = (Line::default(), self.lines.store_turned.clone());
+        let sentinel = self.sentinel(ProcessRole::SwitchWriter);
+        let (world, tuning) = (self.world.clone(), self.tuning.clone());
+        let addr = Persistence::new(world, tuning, (None, is_rebuilt), lines, sentinel).start();
+        self.lines.persist.connect(&addr);
+        self.writer = Some(addr);
+        self.health.set(Part::SwitchWriter, PartStatus::Up, "");
+    }
+
+    /// Takes note of a death: shuts what has to be shut, and rebuilds the part as a start would build it. One that keeps
+    /// dying leaves every gate shut for good.
+    fn bury(&mut self, role: ProcessRole) {
+        tracing::error!(?role, "an actor died");
+        metrics::counter!("tranche_actor_deaths_total").increment(1);
+        if self.draining {
+            return;
+        }
+        let part = match role {
+            ProcessRole::KillSwitch => {
+                self.kill_switch = None;
+                self.latch.lose();
+                Part::KillSwitch
+            }
+            ProcessRole::CircuitBreaker => {
+                self.breaker = None;
+                self.pens.breaker.shut(ShutReason::CircuitBreakerUnknown);
+                Part::CircuitBreaker
+            }
+            ProcessRole::SwitchWriter => {
+                self.writer = None;
+                self.pens.supervisor.shut(ShutReason::StoreUnavailable);
+                Part::SwitchWriter
             }
         };
-        check(self.kill_switch.as_ref().map(Addr::connected), Role::KillSwitch);
-        check(self.breaker.as_ref().map(Addr::connected), Role::CircuitBreaker);
-        check(self.persistence.as_ref().map(Addr::connected), Role::Persistence);
-        check(self.broker.as_ref().map(Addr::connected), Role::Broker);
-        check(self.reconciler.as_ref().map(Addr::connected), Role::Reconciler);
-        for role in dead {
-            self.bury(role, ctx);
+        self.health.set(part, PartStatus::Down, "it died");
+        if !self.rebuilds.may_rebuild(&role, self.world.clock.monotonic()) {
+            let often = format!("{role:?} died {MOST_DEATHS} times within a minute");
+            tracing::error!("{often} and is not rebuilt any more: every gate stays shut");
+            self.health.set(part, PartStatus::Down, format!("{often} and is not rebuilt any more"));
+            return;
         }
-        // What panicked is reported; what is left closed here has ended with its parent.
-        self.parents.retain(|_, parent| parent.connected());
-        let reasons = self.gate.reasons(self.world.clock.boottime());
-        metrics::gauge!("tranche_gate_open").set(u32::from(reasons.is_empty()));
-        metrics::gauge!("tranche_unknown_orders").set(u32::try_from(self.doubtful.len()).unwrap_or(u32::MAX));
-        metrics::gauge!("tranche_orders_in_flight").set(u32::try_from(self.in_flight.len()).unwrap_or(u32::MAX));
-    }
-
-    fn is_alive(&self, role: &Role) -> bool {
         match role {
-            Role::KillSwitch => self.kill_switch.as_ref().is_some_and(Addr::connected),
-            Role::CircuitBreaker => self.breaker.as_ref().is_some_and(Addr::connected),
-            Role::Persistence => self.persistence.as_ref().is_some_and(Addr::connected),
-            Role::Broker => self.broker.as_ref().is_some_and(Addr::connected),
-            Role::Reconciler => self.reconciler.as_ref().is_some_and(Addr::connected),
-            Role::Parent(id) => self.parents.get(id).is_some_and(Addr::connected),
+            ProcessRole::KillSwitch => self.spawn_kill_switch(),
+            ProcessRole::CircuitBreaker => self.spawn_breaker(),
+            // It commits a probe, and says when that worked.
+            ProcessRole::SwitchWriter => self.spawn_writer(true),
         }
-    }
-
-    /// Hands a single order's state to the requests that wait for it, once the venue has it or it has ended.
-    fn wake(&mut self, order: &Order) {
-        use crate::domain::status::Share;
-        match order.status.share() {
-            Share::Pending | Share::Unknown => {}
-            Share::Working | Share::Unexecuted => {
-                for waiting in self.waiting.remove(&order.id).unwrap_or_default() {
-                    if waiting.send(order.clone()).is_err() {
-                        tracing::debug!(client_order_id = %order.id, "an answer came after the wait for it was over");
-                    }
-                }
-            }
-        }
-    }
-
-    fn is_draining(&self) -> bool {
-        self.phase == Phase::Draining
-    }
-
-    fn stop_all(&mut self, ctx: &mut Context<Self>) {
-        self.lines.disconnect();
-        ctx.stop();
     }
 }

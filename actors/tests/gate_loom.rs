@@ -9,8 +9,8 @@ use tranche_actors::gate::{Gate, GateWriters, InFlight, ShutReason, Verdict};
 fn open(writers: &GateWriters) {
     writers.kill_switch.clear(ShutReason::KillSwitchUnknown);
     writers.breaker.clear(ShutReason::CircuitBreakerUnknown);
-    writers.supervisor.clear(ShutReason::Starting);
-    writers.supervisor.clear(ShutReason::BrokerUnavailable);
+    writers.account.clear(ShutReason::Starting);
+    writers.account.clear(ShutReason::BrokerUnavailable);
     writers.kill_switch.renew(Duration::from_secs(10));
 }
 

@@ -62,7 +62,7 @@ pub enum Reply {
 impl Request {
     /// Sends it and waits for the reply.
     pub async fn send(self, house: &House) -> Reply {
-        let desk = &house.desk;
+        let (desk, switches) = (&house.accounts.first().desk, &house.switches);
         match self {
             Self::Parent(submit) => reply(desk.submit_parent.send(*submit).await, |it| Reply::Parent(Box::new(it))),
             Self::Single(submit) => reply(desk.submit_order.send(*submit).await, |it| Reply::Single(Box::new(it))),
@@ -78,9 +78,11 @@ impl Request {
             Self::Engage(engage) => {
                 reply(Ok::<_, ()>(house.kill_switch.engage(engage).await), |it| Reply::Engaged(Box::new(it)))
             }
-            Self::Disengage(release) => reply(desk.disengage.send(release).await, |it| Reply::Disengaged(Box::new(it))),
-            Self::Trip(trip) => reply(desk.trip.send(trip).await, |it| Reply::Breaker(Box::new(it))),
-            Self::Reset(reset) => reply(desk.reset.send(reset).await, |it| Reply::Breaker(Box::new(it))),
+            Self::Disengage(release) => {
+                reply(switches.disengage.send(release).await, |it| Reply::Disengaged(Box::new(it)))
+            }
+            Self::Trip(trip) => reply(switches.trip.send(trip).await, |it| Reply::Breaker(Box::new(it))),
+            Self::Reset(reset) => reply(switches.reset.send(reset).await, |it| Reply::Breaker(Box::new(it))),
         }
     }
 }

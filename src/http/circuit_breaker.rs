@@ -51,7 +51,7 @@ pub(super) async fn trip(
     let command = operator.zip(reason).map(|(operator, reason)| Trip { operator, reason, details, by });
     let command = fields.finish(command).map_err(Problem::invalid)?;
     gateway.takes_work()?;
-    let state = gateway.ask(&gateway.state.desk.trip, command).await?;
+    let state = gateway.ask(&gateway.state.switches.trip, command).await?;
     Ok(Json(gateway.breaker_view(state)))
 }
 
@@ -85,7 +85,7 @@ pub(super) async fn reset(
     let command = operator.zip(reason).map(|(operator, reason)| Reset { operator, reason, by });
     let command = fields.finish(command).map_err(Problem::invalid)?;
     gateway.takes_work()?;
-    let state = gateway.ask(&gateway.state.desk.reset, command).await?;
+    let state = gateway.ask(&gateway.state.switches.reset, command).await?;
     Ok(Json(gateway.breaker_view(state)))
 }
 

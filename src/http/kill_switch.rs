@@ -121,7 +121,7 @@ pub(super) async fn disengage(
     let command = operator.map(|operator| Disengage { operator, notes, by });
     let command = fields.finish(command).map_err(Problem::invalid)?;
     gateway.is_staying()?;
-    let state = gateway.ask(&gateway.state.desk.disengage, command).await?;
+    let state = gateway.ask(&gateway.state.switches.disengage, command).await?;
     Ok(Json(gateway.kill_view(state)))
 }
 

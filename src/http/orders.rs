@@ -49,8 +49,8 @@ pub(super) async fn submit(request: HttpRequest, payload: Payload, gateway: Gate
     let order = requests::single(fields).map_err(Problem::invalid)?;
     gateway.takes_work()?;
     let symbol = order.instruction.symbol.clone();
-    let command = SubmitOrder { request: order, by, key };
-    let submitted = gateway.ask(&gateway.state.desk.submit_order, command).await;
+    let desk = &gateway.office(&order.account).desk;
+    let submitted = gateway.ask(&desk.submit_order, SubmitOrder { request: order, by, key }).await;
     let submitted = submitted.map_err(|problem| refusals::of_symbol(problem, &symbol))?;
     Ok(HttpResponse::build(taken(submitted.replayed)).json(OrderView::of(&submitted.order)))
 }
@@ -134,8 +134,8 @@ pub(super) async fn cancel(
     body::idempotency_key(&request)?;
     let id = body::order_id(&request)?;
     gateway.takes_work()?;
-    let command = CancelOrder { id: id.clone(), by };
-    match gateway.ask(&gateway.state.desk.cancel_order, command).await {
+    let desk = &gateway.office_of(&id).await?.desk;
+    match gateway.ask(&desk.cancel_order, CancelOrder { id: id.clone(), by }).await {
         Ok(order) => Ok(Json(OrderView::of(&order))),
         Err(problem) => Err(gateway.of_other_kind(problem, &id).await),
     }
@@ -174,8 +174,9 @@ pub(super) async fn replace(
         return Err(Problem::invalid(vec![FieldError::new("idempotency_key", "wrong_combination", rule)]));
     }
     gateway.takes_work()?;
+    let desk = &gateway.office_of(&id).await?.desk;
     let command = ReplaceOrder { id: id.clone(), request: change, by, key: in_header.or(in_body) };
-    match gateway.ask(&gateway.state.desk.replace_order, command).await {
+    match gateway.ask(&desk.replace_order, command).await {
         Ok(replaced) => Ok(Json(OrderView::of(&replaced.order))),
         Err(problem) => Err(gateway.of_other_kind(problem, &id).await),
     }
@@ -203,8 +204,9 @@ pub(super) async fn resolve(
     let resolution = requests::resolution(fields).map_err(Problem::invalid)?;
     let id = body::order_id(&request)?;
     gateway.takes_work()?;
+    let desk = &gateway.office_of(&id).await?.desk;
     let command = ResolveOrder { id: id.clone(), resolution, by };
-    match gateway.ask(&gateway.state.desk.resolve, command).await {
+    match gateway.ask(&desk.resolve, command).await {
         Ok(order) => Ok(Json(OrderView::of(&order))),
         Err(problem) => Err(gateway.of_other_kind(problem, &id).await),
     }

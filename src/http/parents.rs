@@ -36,8 +36,8 @@ pub(super) async fn submit(request: HttpRequest, payload: Payload, gateway: Gate
     let parent = requests::parent(fields).map_err(Problem::invalid)?;
     gateway.takes_work()?;
     let symbol = parent.instruction.symbol.clone();
-    let command = SubmitParent { request: parent, by, key };
-    let submitted = gateway.ask(&gateway.state.desk.submit_parent, command).await;
+    let desk = &gateway.office(&parent.account).desk;
+    let submitted = gateway.ask(&desk.submit_parent, SubmitParent { request: parent, by, key }).await;
     let submitted = submitted.map_err(|problem| refusals::of_symbol(problem, &symbol))?;
     let plan = PlanView::of(&submitted.parent, &submitted.slices);
     Ok(HttpResponse::build(taken(submitted.replayed)).json(plan))
@@ -65,15 +65,16 @@ pub(super) async fn preview(
     let parent = requests::parent(fields).map_err(Problem::invalid)?;
     gateway.serves()?;
     let at = gateway.state.clock.now();
-    let rules = &gateway.state.plan_rules;
+    let office = gateway.office(&parent.account);
+    let rules = &office.plan_rules;
     let times = parent.check_times(at).err().unwrap_or_default();
     let volume = match rules.adv_pct {
-        Some(_) => gateway.ask(&gateway.state.desk.volume, ReadVolume(parent.instruction.symbol.clone())).await?,
+        Some(_) => gateway.ask(&office.desk.volume, ReadVolume(parent.instruction.symbol.clone())).await?,
         None => Volume::Off,
     };
     let planned = match parent.plan_by_volume(rules, &Asked { by, key, at }, &volume) {
         Ok(mut planned) => {
-            let calendar = gateway.state.market_hours.calendar(gateway.state.clock.boottime());
+            let calendar = office.market_hours.calendar(gateway.state.clock.boottime());
             let close = parent.check_close(&mut planned.0, rules, calendar.as_deref());
             let faults = [times, close.err().unwrap_or_default()].concat();
             if !faults.is_empty() {
@@ -131,8 +132,8 @@ pub(super) async fn cancel(
     body::idempotency_key(&request)?;
     let id = body::order_id(&request)?;
     gateway.takes_work()?;
-    let command = CancelParent { id: id.clone(), by };
-    match gateway.ask(&gateway.state.desk.cancel_parent, command).await {
+    let desk = &gateway.office_of(&id).await?.desk;
+    match gateway.ask(&desk.cancel_parent, CancelParent { id: id.clone(), by }).await {
         Ok(canceled) => Ok(Json(CancelView::of(&canceled.parent, canceled.counts))),
         Err(problem) => Err(gateway.of_other_kind(problem, &id).await),
     }

@@ -92,6 +92,7 @@ impl From<ShutReason> for Code {
             ShutReason::Draining => Self::Draining,
             ShutReason::StoreUnavailable => Self::StoreUnavailable,
             ShutReason::BrokerUnavailable => Self::BrokerUnavailable,
+            ShutReason::NotOwner => Self::OwnerUnavailable,
             ShutReason::BrokerUnauthorised => Self::BrokerUnauthorised,
         }
     }

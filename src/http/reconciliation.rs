@@ -5,8 +5,6 @@ use std::collections::BTreeMap;
 use actix_web::HttpRequest;
 use actix_web::web::{Json, Payload};
 use tranche_actors::commands::{ClearCause, CompareNow};
-use tranche_actors::domain::ids::DEFAULT_NAME;
-use tranche_actors::domain::names::AccountName;
 use tranche_actors::domain::reconciliation::{Cause, CauseId};
 
 use super::documented::ProblemDoc;
@@ -44,7 +42,7 @@ pub(super) async fn run(request: HttpRequest, payload: Payload, gateway: Gateway
     body::nothing_said(&bytes)?;
     body::idempotency_key(&request)?;
     gateway.takes_work()?;
-    gateway.ask(&gateway.state.desk.compare, CompareNow).await?;
+    gateway.ask(&gateway.state.accounts.first().desk.compare, CompareNow).await?;
     gateway.reconciliation().await.map(Json)
 }
 
@@ -90,7 +88,7 @@ pub(super) async fn clear(
     let cause = CauseId::parse(id).map_err(|_| no_orphan(id))?;
     gateway.takes_work()?;
     let command = ClearCause { cause, operator, reason, by };
-    match gateway.ask(&gateway.state.desk.clear_cause, command).await {
+    match gateway.ask(&gateway.state.accounts.first().desk.clear_cause, command).await {
         Ok(cleared) => Ok(Json(ClearedView::of(&cleared))),
         Err(problem) if problem.is(Code::NotFound) => Err(no_orphan(id)),
         Err(problem) => Err(problem),
@@ -105,13 +103,13 @@ fn no_orphan(id: &str) -> Problem {
 
 impl Shared {
     async fn causes(&self) -> Result<Vec<Cause>, Problem> {
-        self.state.store.causes(&default_account()?).await.map_err(refusals::store)
+        self.state.store.causes(&self.state.accounts.first().account).await.map_err(refusals::store)
     }
 
     async fn reconciliation(&self) -> Result<StatusView, Problem> {
         let causes = self.causes().await?;
         let unknown = self.state.store.unknown_orders().await.map_err(refusals::store)?;
-        let comparison = self.state.health.comparison();
+        let comparison = self.state.accounts.first().health.comparison();
         let mut reasons: BTreeMap<String, Vec<&'static str>> = BTreeMap::new();
         for cause in &causes {
             let of_symbol = reasons.entry(cause.symbol.to_string()).or_default();
@@ -122,7 +120,7 @@ impl Shared {
         let quarantined = reasons.into_iter().map(|(symbol, reasons)| QuarantineView { symbol, reasons });
         let differences = comparison.iter().flat_map(|comparison| &comparison.differences);
         Ok(StatusView {
-            account: default_account()?.to_string(),
+            account: self.state.accounts.first().account.to_string(),
             orphans: causes.iter().map(OrphanView::of).collect(),
             quarantined: quarantined.collect(),
             position_differences: differences.map(DifferenceView::of).collect(),
@@ -130,8 +128,4 @@ impl Shared {
             last_comparison: comparison.as_ref().map(ComparisonView::of),
         })
     }
-}
-
-fn default_account() -> Result<AccountName, Problem> {
-    AccountName::parse(DEFAULT_NAME).map_err(|_| Problem::new(Code::Internal, "the default account has no proper name"))
 }

@@ -172,6 +172,7 @@ pub(super) fn shut(reason: ShutReason, health: &Health, now: DateTime<Utc>) -> P
         | ShutReason::CircuitBreakerUnknown
         | ShutReason::Starting
         | ShutReason::Draining
+        | ShutReason::NotOwner
         | ShutReason::StoreUnavailable
         | ShutReason::BrokerUnavailable
         | ShutReason::BrokerUnauthorised => problem,
@@ -193,6 +194,7 @@ pub(super) fn explain_to_anybody(reason: ShutReason, health: &Health) -> String 
         | ShutReason::CircuitBreakerUnknown
         | ShutReason::Starting
         | ShutReason::Draining
+        | ShutReason::NotOwner
         | ShutReason::StoreUnavailable
         | ShutReason::BrokerUnavailable
         | ShutReason::BrokerUnauthorised => explain(reason, health),
@@ -233,6 +235,10 @@ fn explain(reason: ShutReason, health: &Health) -> String {
         ),
         ShutReason::Starting => "the gateway is starting or recovering: try again when /readyz says so".to_owned(),
         ShutReason::Draining => "the gateway is shutting down and takes no new work: ask its successor".to_owned(),
+        ShutReason::NotOwner => {
+            "another instance owns the account, or this one's lease on it is over: try again, whoever has it then answers"
+                .to_owned()
+        }
         ShutReason::StoreUnavailable => format!("the store does not commit{}", because(Part::Store)),
         ShutReason::BrokerUnavailable => format!(
             "the broker can't be reached, or its books were not compared with ours yet{}",

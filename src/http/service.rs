@@ -6,9 +6,10 @@ use actix_web::http::header::{CONTENT_TYPE, HeaderValue};
 use actix_web::web::Json;
 use actix_web::{HttpResponse, Responder};
 use serde::Serialize;
+use tranche_actors::Office;
 use tranche_actors::domain::names::AccountName;
-use tranche_actors::gate::{ShutReason, Verdict};
-use tranche_actors::health::{PartHealth, Phase};
+use tranche_actors::gate::ShutReason;
+use tranche_actors::health::{PartHealth, Phase, Standing};
 use utoipa::ToSchema;
 
 use super::documented::ProblemDoc;
@@ -145,16 +146,16 @@ pub(super) async fn metrics(gateway: Gateway) -> impl Responder {
 )]
 pub(super) async fn status(gateway: Gateway) -> Json<StatusView> {
     let state = &gateway.state;
-    let live = (state.live)();
     let readiness = gateway.readiness();
-    let mut accounts = Vec::with_capacity(live.accounts.len());
-    for account in live.accounts {
-        accounts.push(AccountView {
-            quarantined: gateway.quarantined(&account.account).await,
-            account: account.account,
-            owner: account.owner,
-            term: account.term,
-        });
+    let mut accounts = Vec::new();
+    for office in state.accounts.iter() {
+        let (owner, term) = match office.health.standing() {
+            Standing::Unknown => (None, None),
+            Standing::Owner { term } => (Some(state.about.instance.clone()), Some(term)),
+            Standing::Standby { owner } => (Some(owner), None),
+        };
+        let account = office.account.to_string();
+        accounts.push(AccountView { quarantined: gateway.quarantined(&office.account).await, account, owner, term });
     }
     Json(StatusView {
         version: env!("CARGO_PKG_VERSION"),
@@ -166,24 +167,34 @@ pub(super) async fn status(gateway: Gateway) -> Json<StatusView> {
         gate: readiness.gate,
         trading_allowed: readiness.trading_allowed,
         accounts,
-        queues: live.queues,
+        queues: gateway.queues(),
     })
 }
 
 impl Shared {
     /// The status answers without its store, too.
-    async fn quarantined(&self, account: &str) -> Option<Vec<String>> {
-        let account = AccountName::parse(account).ok()?;
-        let causes = self.state.store.causes(&account).await.ok()?;
+    async fn quarantined(&self, account: &AccountName) -> Option<Vec<String>> {
+        let causes = self.state.store.causes(account).await.ok()?;
         let mut symbols = causes.iter().map(|cause| cause.symbol.to_string()).collect::<Vec<_>>();
         symbols.dedup();
         Some(symbols)
     }
 
+    fn queues(&self) -> BTreeMap<&'static str, u64> {
+        let count = |size: fn(&Office) -> usize| {
+            u64::try_from(self.state.accounts.iter().map(size).sum::<usize>()).unwrap_or(u64::MAX)
+        };
+        BTreeMap::from([
+            ("in_flight", count(|office| office.in_flight.len())),
+            ("unknown", count(|office| office.doubtful.len())),
+        ])
+    }
+
     fn readiness(&self) -> ReadyView {
         let state = &self.state;
         let boottime = state.clock.boottime();
-        let mut reasons = state.gate.reasons(boottime);
+        let mut reasons = state.accounts.first().gate.reasons(boottime);
+        let gate = if reasons.is_empty() { "open" } else { "shut" };
         let phase = state.health.phase();
         let of_phase = match phase {
             Phase::Starting => Some(ShutReason::Starting),
@@ -191,10 +202,6 @@ impl Shared {
             Phase::Ready => None,
         };
         reasons.extend(of_phase.filter(|reason| !reasons.contains(reason)));
-        let gate = match state.gate.verdict(boottime) {
-            Verdict::Open => "open",
-            Verdict::Shut(_) => "shut",
-        };
         let explained = reasons.iter().map(|reason| ReasonView {
             code: reason.as_str(),
             detail: refusals::explain_to_anybody(*reason, &state.health),

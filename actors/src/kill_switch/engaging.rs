@@ -3,12 +3,10 @@
 use std::time::Duration;
 
 use super::KillLines;
-use crate::cancel_all::{CancelEverything, CancelTally};
+use crate::cancel_all::{CancelEverything, CancelTally, Everywhere};
 use crate::commands::{EngageAnswer, InstanceOutcome};
 use crate::domain::kill::{KillMode, KillState};
 use crate::domain::names::OrderId;
-use crate::doubt::Doubtful;
-use crate::gate::InFlight;
 use crate::ports::World;
 
 /// What engaging works with once the gate is shut.
@@ -16,18 +14,16 @@ pub(super) struct Duties {
     pub(super) world: World,
     pub(super) instance: String,
     pub(super) lines: KillLines,
-    pub(super) in_flight: InFlight,
-    pub(super) doubtful: Doubtful,
 }
 
 /// Waits for the sends in flight and cuts off what is left: after this nothing is being written.
-pub(super) async fn stop_sends(in_flight: InFlight, settle: Duration) -> Vec<OrderId> {
+pub(super) async fn stop_sends(accounts: Everywhere, settle: Duration) -> Vec<OrderId> {
     let deadline = tokio::time::Instant::now() + settle;
-    while !in_flight.is_empty() && tokio::time::Instant::now() < deadline {
+    while !accounts.is_quiet() && tokio::time::Instant::now() < deadline {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    let left = in_flight.ids();
-    in_flight.cut_all();
+    let left = accounts.in_flight();
+    accounts.cut_all();
     left
 }
 
@@ -40,12 +36,12 @@ pub(super) async fn carry_out(
 ) -> EngageAnswer {
     let saved = tokio::time::timeout(Duration::from_secs(1), durable);
     let stopped = async {
-        let cut = stop_sends(duties.in_flight.clone(), settle).await;
+        let cut = stop_sends(duties.lines.accounts.clone(), settle).await;
         let from_store = tokio::time::timeout(Duration::from_secs(1), duties.world.store.unknown_orders()).await;
         (cut, from_store)
     };
     let (saved, (cut, from_store)) = futures_util::join!(saved, stopped);
-    let mut unknown = duties.doubtful.ids();
+    let mut unknown = duties.lines.accounts.doubtful();
     unknown.extend(cut);
     let covers = match from_store {
         Ok(Ok(ids)) => {
@@ -59,7 +55,7 @@ pub(super) async fn carry_out(
     let tally = if state.mode == Some(KillMode::Cancel) {
         let everything = CancelEverything { within: settle, also: unknown.clone() };
         let within = settle + Duration::from_millis(500);
-        match tokio::time::timeout(within, duties.lines.cancel.ask(everything)).await {
+        match tokio::time::timeout(within, duties.lines.accounts.cancel(everything)).await {
             Ok(Ok(tally)) => tally,
             // Nobody said what was open: that is a failure to cancel it, and the marks are retried.
             Ok(Err(_)) | Err(_) => CancelTally { failed: 1, ..CancelTally::default() },

@@ -162,11 +162,11 @@ mod tests {
     #[test]
     fn a_wish_to_stop_that_was_not_taken_note_of_keeps_the_gate_shut_whatever_is_released_meanwhile() {
         loom::model(|| {
-            let (gate, GateWriters { kill_switch, breaker, supervisor }) = Gate::new();
+            let (gate, GateWriters { kill_switch, breaker, account, .. }) = Gate::new();
             kill_switch.clear(ShutReason::KillSwitchUnknown);
             breaker.clear(ShutReason::CircuitBreakerUnknown);
-            supervisor.clear(ShutReason::Starting);
-            supervisor.clear(ShutReason::BrokerUnavailable);
+            account.clear(ShutReason::Starting);
+            account.clear(ShutReason::BrokerUnavailable);
             kill_switch.renew(Duration::from_secs(10));
             let latch = Latch::new(kill_switch);
             let operator = {

@@ -21,11 +21,19 @@ fn foreign(rig: &Rig, name: &str, terms: Terms, units: u32) -> VenueOrder {
 async fn clear(running: &Running, cause: &str) -> Result<ClearedCause, CommandError> {
     let cause = CauseId::parse(cause).unwrap();
     let (operator, reason) = ("ann".to_owned(), "it is an old one of mine".to_owned());
-    running.house.desk.clear_cause.send(ClearCause { cause, operator, reason, by: caller() }).await.unwrap()
+    running
+        .house
+        .accounts
+        .first()
+        .desk
+        .clear_cause
+        .send(ClearCause { cause, operator, reason, by: caller() })
+        .await
+        .unwrap()
 }
 
 async fn compare(running: &Running) -> Result<(), CommandError> {
-    running.house.desk.compare.send(CompareNow).await.unwrap()
+    running.house.accounts.first().desk.compare.send(CompareNow).await.unwrap()
 }
 
 #[test]
@@ -64,7 +72,7 @@ async fn clear_two_orphans(rig: &Rig) -> [VenueOrder; 2] {
     assert_eq!((first.cause.kind, first.released), (CauseKind::Orphan, false));
     assert!(matches!(clear(&running, ids[0]).await, Err(CommandError::AlreadyCleared)));
     assert!(matches!(clear(&running, "nobody").await, Err(CommandError::NotFound)));
-    let refused = running.house.desk.submit_order.send(single("early", 1)).await.unwrap();
+    let refused = running.house.accounts.first().desk.submit_order.send(single("early", 1)).await.unwrap();
     assert!(matches!(refused, Err(CommandError::Quarantined)));
     assert!(clear(&running, ids[1]).await.unwrap().released);
     running.send(single("late", 1)).await;
@@ -97,7 +105,7 @@ fn a_position_that_differs_is_told_once_and_trips_the_breaker_above_the_toleranc
         let running = rig.open().await;
         foreign(&rig, "bought", Terms::Market, 10);
         sleep(seconds(200)).await;
-        let found = running.house.health.comparison().unwrap();
+        let found = running.house.accounts.first().health.comparison().unwrap();
         let differs =
             |theirs: i64| Difference { symbol: symbol(), ours: Decimal::ZERO, theirs: theirs.into(), confirmed: true };
         assert_eq!((found.failed, found.differences), (None, vec![differs(10)]));
@@ -108,7 +116,7 @@ fn a_position_that_differs_is_told_once_and_trips_the_breaker_above_the_toleranc
         assert_eq!(breaker.trip_reason.as_deref(), Some("POSITION_MISMATCH"));
         assert_eq!(breaker.trip_details.unwrap()["theirs"], "11");
         assert!(rig.reasons(&running).contains(&ShutReason::CircuitBreakerTripped));
-        assert_eq!(running.house.health.comparison().unwrap().differences, [differs(11)]);
+        assert_eq!(running.house.accounts.first().health.comparison().unwrap().differences, [differs(11)]);
         let rows = rig.store.look(|ledger| ledger.differences().to_vec());
         let row = |theirs: i64| (symbol(), Decimal::ZERO, Decimal::from(theirs));
         assert_eq!(rows, [row(10), row(11)], "each is written down once");
@@ -132,14 +140,14 @@ fn a_comparison_that_fails_says_why_and_keeps_what_was_known() {
         let running = rig.open().await;
         foreign(&rig, "bought", Terms::Market, 10);
         sleep(seconds(200)).await;
-        let before = running.house.health.comparison().unwrap();
+        let before = running.house.accounts.first().health.comparison().unwrap();
         rig.venue.calls.fail("positions", true);
         assert!(matches!(compare(&running).await, Err(CommandError::Gate(ShutReason::BrokerUnavailable))));
-        let failed = running.house.health.comparison().unwrap();
+        let failed = running.house.accounts.first().health.comparison().unwrap();
         assert!(failed.failed.unwrap().contains("unavailable"));
         assert_eq!(failed.differences, before.differences);
         rig.venue.calls.fail("positions", false);
         compare(&running).await.unwrap();
-        assert_eq!(running.house.health.comparison().unwrap().failed, None);
+        assert_eq!(running.house.accounts.first().health.comparison().unwrap().failed, None);
     });
 }

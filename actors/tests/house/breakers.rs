@@ -58,7 +58,8 @@ fn a_trip_by_hand_is_reset_by_hand_and_its_quiet_period_ends_by_itself() {
         assert!(matches!(running.reset("short").await, Err(CommandError::Reset(ResetRefused::ReasonTooShort))));
         assert_eq!(running.reset(REASON).await.unwrap().state, BreakerWord::Quiet);
         assert_eq!(rig.reasons(&running), [ShutReason::CircuitBreakerQuiet]);
-        let refused = running.house.desk.submit_order.send(single("next", 1)).await.unwrap().unwrap_err();
+        let refused =
+            running.house.accounts.first().desk.submit_order.send(single("next", 1)).await.unwrap().unwrap_err();
         assert!(matches!(refused, CommandError::Gate(ShutReason::CircuitBreakerQuiet)), "{refused}");
         sleep(seconds(301)).await;
         assert_eq!(rig.verdict(&running), Verdict::Open);
@@ -106,7 +107,7 @@ fn a_trip_that_is_not_durable_yet_survives_its_actor_and_is_saved() {
         // A second trip, by errors or by hand, meets a clock that breaks.
         rig.clock.panic_next();
         let again = Trip { operator: "ops".to_owned(), reason: "MANUAL".to_owned(), details: None, by: caller() };
-        running.house.desk.trip.send(again).await.unwrap().unwrap_err();
+        running.house.switches.trip.send(again).await.unwrap().unwrap_err();
         sleep(seconds(5)).await;
         assert!(rig.reasons(&running).contains(&ShutReason::CircuitBreakerTripped));
         rig.store.fail_commits(false);
@@ -193,7 +194,7 @@ fn a_reset_of_which_nobody_heard_the_end_does_not_reset_the_store_alone() {
                     rig.clock.panic_next();
                     let trip =
                         Trip { operator: "ops".to_owned(), reason: "MANUAL".to_owned(), details: None, by: caller() };
-                    running.house.desk.trip.send(trip).await.unwrap().unwrap_err();
+                    running.house.switches.trip.send(trip).await.unwrap().unwrap_err();
                 }
             });
             assert!(matches!(reset, Err(CommandError::OutcomeUnknown)), "{dies}: {reset:?}");

@@ -15,7 +15,7 @@ use tranche_simulation::venue::Fate;
 /// Parents whose first slices are due at one instant, a while from now.
 async fn due_at_once(rig: &Rig, running: &Running, count: usize) -> DateTime<Utc> {
     let at = rig.clock.now() + seconds(30);
-    let desk = &running.house.desk.submit_parent;
+    let desk = &running.house.accounts.first().desk.submit_parent;
     let submissions = (0..count).map(|n| {
         let mut submit = parent(&format!("p{n:05}"), 1, 1, 1);
         submit.request.schedule.start_time = Some(at);

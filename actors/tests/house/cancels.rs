@@ -15,7 +15,7 @@ use tranche_simulation::venue::Fate;
 
 async fn cancel(running: &Running, name: &str) -> Result<CanceledParent, CommandError> {
     let cancel = CancelParent { id: id(name), by: caller() };
-    running.house.desk.cancel_parent.send(cancel).await.unwrap()
+    running.house.accounts.first().desk.cancel_parent.send(cancel).await.unwrap()
 }
 
 /// Each slice ended one way, and the venue says the same.
@@ -150,7 +150,8 @@ fn a_parent_that_is_cancelled_in_the_moment_of_its_acceptance_makes_room_for_the
                 }
                 cancel(&running, &name).await
             };
-            let (submitted, canceled) = futures_util::join!(running.house.desk.submit_parent.send(submit), canceled);
+            let (submitted, canceled) =
+                futures_util::join!(running.house.accounts.first().desk.submit_parent.send(submit), canceled);
             submitted.unwrap().unwrap();
             if canceled.is_ok() {
                 overtaken += 1;
@@ -174,7 +175,7 @@ fn a_cancel_that_only_one_order_needs_leaves_the_others() {
         let slices = rig.slices(&id("one"));
         for slice in [&slices[0], &slices[2]] {
             let cancel = CancelOrder { id: slice.id.clone(), by: caller() };
-            running.house.desk.cancel_order.send(cancel).await.unwrap().unwrap();
+            running.house.accounts.first().desk.cancel_order.send(cancel).await.unwrap().unwrap();
         }
         sleep(seconds(3)).await;
         let [open, canceled] = [OrderStatus::Accepted, OrderStatus::Canceled];

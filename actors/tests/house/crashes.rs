@@ -60,7 +60,7 @@ fn survive(seed: u64) {
         let running = rig.open().await;
         rig.until_all_ended().await;
         sleep(seconds(120)).await;
-        assert!(running.house.doubtful.is_empty());
+        assert!(running.house.accounts.first().doubtful.is_empty());
         rig.audit_at_rest();
         for slice in rig.store.look(|ledger| ledger.orders().cloned().collect::<Vec<_>>()) {
             let is_there = rig.venue.in_book(&slice.id).is_some();
@@ -113,7 +113,7 @@ fn actors_that_panic_at_random_moments_send_no_slice_twice_and_lose_none() {
             rig.venue.decide(|_| Fate::Taken);
             rig.until_all_ended().await;
             sleep(seconds(60)).await;
-            assert!(running.house.doubtful.is_empty());
+            assert!(running.house.accounts.first().doubtful.is_empty());
             assert!(rig.reasons(&running).is_empty());
             rig.audit_at_rest();
         });
@@ -207,7 +207,7 @@ fn an_order_that_was_absent_before_a_crash_is_not_ended_by_a_switch_while_it_may
             }
             sleep(seconds(60)).await;
             assert_eq!(rig.order(&slice).status, OrderStatus::SubmittedUnconfirmed);
-            assert_eq!(running.house.doubtful.ids(), std::slice::from_ref(&slice));
+            assert_eq!(running.house.accounts.first().doubtful.ids(), std::slice::from_ref(&slice));
             rig.until("it arrives", || rig.order(&slice).status == OrderStatus::Filled).await;
             assert_eq!(rig.venue.submissions().len(), 1);
             rig.audit_at_rest();
@@ -225,7 +225,7 @@ fn an_order_that_was_absent_before_a_crash_outlives_its_grace_while_it_may_arriv
         rig.venue.end_streams();
         sleep(seconds(60)).await;
         assert_eq!(rig.order(&slice).status, OrderStatus::SubmittedUnconfirmed);
-        assert_eq!(running.house.doubtful.ids(), std::slice::from_ref(&slice));
+        assert_eq!(running.house.accounts.first().doubtful.ids(), std::slice::from_ref(&slice));
         rig.venue.calls.fail("events", false);
         rig.until("it arrives", || rig.order(&slice).status == OrderStatus::Filled).await;
         assert_eq!(rig.venue.submissions().len(), 1);

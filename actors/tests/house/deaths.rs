@@ -69,7 +69,7 @@ fn a_broker_that_dies_over_a_look_up_goes_on_with_it() {
         rig.venue.decide_events(|_| tranche_actors::market::faults::EventFault::None);
         sleep(seconds(60)).await;
         both_complete(&rig).await;
-        assert!(running.house.doubtful.is_empty());
+        assert!(running.house.accounts.first().doubtful.is_empty());
     });
 }
 
@@ -173,9 +173,9 @@ fn a_breaker_that_dies_over_a_trip_is_rebuilt_with_the_gate_shut_meanwhile() {
         rig.store.calls.delay("switches", millis(300));
         rig.clock.panic_next();
         let trip = Trip { operator: "ops".to_owned(), reason: "MANUAL".to_owned(), details: None, by: caller() };
-        running.house.desk.trip.send(trip.clone()).await.unwrap().unwrap_err();
+        running.house.switches.trip.send(trip.clone()).await.unwrap().unwrap_err();
         shut_for_a_while(&rig, &running, ShutReason::CircuitBreakerUnknown).await;
-        let tripped = running.house.desk.trip.send(trip).await.unwrap().unwrap();
+        let tripped = running.house.switches.trip.send(trip).await.unwrap().unwrap();
         assert_eq!(tripped.state, BreakerWord::Tripped);
         assert_eq!(rig.verdict(&running), Verdict::Shut(ShutReason::CircuitBreakerTripped));
         rig.until_all_ended().await;
@@ -275,7 +275,7 @@ fn the_supervisors_own_death_shuts_the_gate_and_ends_the_process() {
         let mut running = two_parents(&rig).await;
         assert!(running.fatal.try_recv().is_err());
         rig.clock.panic_next();
-        running.house.desk.submit_parent.send(parent("third", 10, 2, 20)).await.unwrap_err();
+        running.house.accounts.first().desk.submit_parent.send(parent("third", 10, 2, 20)).await.unwrap_err();
         running.fatal.try_recv().unwrap();
         assert!(rig.reasons(&running).contains(&ShutReason::Starting));
         sleep(seconds(30)).await;

@@ -41,7 +41,7 @@ fn a_send_that_does_not_settle_in_time_is_cut_off_and_looked_up_at_the_next_star
             sleep(millis(100)).await;
             running.house.supervisor.send(DrainAll).await.unwrap();
             assert_eq!(rig.statuses(&id("cut"))[0], OrderStatus::SubmittedUnconfirmed);
-            assert!(running.house.in_flight.is_empty());
+            assert!(running.house.accounts.first().in_flight.is_empty());
         })
         .await;
         let _running = rig.open().await;

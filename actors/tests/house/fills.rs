@@ -88,7 +88,7 @@ fn a_stream_that_ends_while_a_send_is_in_flight_leaves_that_send_alone() {
             let order = rig.order(&id(name));
             let attempts = rig.venue.submissions().iter().filter(|sent| sent.id == order.id).count();
             assert_eq!((order.status.as_str(), attempts), expected, "{name}");
-            assert!(running.house.doubtful.is_empty());
+            assert!(running.house.accounts.first().doubtful.is_empty());
         }
         rig.audit_at_rest();
     });
@@ -108,7 +108,16 @@ fn an_order_that_we_do_not_know_quarantines_its_symbol_once_it_was_seen_twice() 
         assert_eq!(rig.store.look(|ledger| ledger.quarantined().len()), 1);
         sleep(seconds(300)).await;
         assert_eq!(rig.store.look(|ledger| ledger.quarantined().len()), 1, "it is written down once");
-        let refused = running.house.desk.submit_parent.send(parent("next", 10, 2, 10)).await.unwrap().unwrap_err();
+        let refused = running
+            .house
+            .accounts
+            .first()
+            .desk
+            .submit_parent
+            .send(parent("next", 10, 2, 10))
+            .await
+            .unwrap()
+            .unwrap_err();
         assert_eq!(refused.to_string(), "the symbol is quarantined");
     });
 }

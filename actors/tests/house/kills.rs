@@ -37,7 +37,8 @@ fn engaging_halts_a_parent_and_due_slices_end_blocked() {
         nothing_but_unknown_leaves(&rig, &answer).await;
         let [filled, blocked] = [OrderStatus::Filled, OrderStatus::BlockedKillSwitch];
         assert_eq!(rig.statuses(&id("halted")), [filled, filled, blocked, blocked, blocked]);
-        let refused = running.house.desk.submit_order.send(single("next", 1)).await.unwrap().unwrap_err();
+        let refused =
+            running.house.accounts.first().desk.submit_order.send(single("next", 1)).await.unwrap().unwrap_err();
         assert!(matches!(refused, CommandError::Gate(ShutReason::KillSwitchEngaged)), "{refused}");
         rig.audit_at_rest();
     });
@@ -193,10 +194,10 @@ fn an_order_whose_sender_was_cut_down_in_the_middle_is_listed_also_without_the_s
         rig.venue.decide_events(|_| EventFault::Lost);
         rig.venue.plan([Fate::AnswerLost]);
         running.submit(resting_parent("cut", 100, 2, 60)).await;
-        rig.until("it is in flight", || !running.house.in_flight.is_empty()).await;
+        rig.until("it is in flight", || !running.house.accounts.first().in_flight.is_empty()).await;
         // The writer dies and takes the broker with it; then neither store nor venue can be asked.
         rig.store.plan([CommitFault::Panic { committed: false }]);
-        running.house.desk.submit_parent.send(parent("next", 10, 2, 10)).await.unwrap().unwrap_err();
+        running.house.accounts.first().desk.submit_parent.send(parent("next", 10, 2, 10)).await.unwrap().unwrap_err();
         rig.store.fail_commits(true);
         rig.store.calls.fail("unknown_orders", true);
         rig.venue.calls.fail("open_orders", true);

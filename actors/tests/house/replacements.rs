@@ -42,11 +42,19 @@ fn of(units: Qty) -> ReplaceRequest {
 impl Running {
     async fn replace(&self, id: &OrderId, request: ReplaceRequest) -> Result<ReplacedOrder, CommandError> {
         let replace = ReplaceOrder { id: id.clone(), request, by: caller(), key: None };
-        self.house.desk.replace_order.send(replace).await.unwrap()
+        self.house.accounts.first().desk.replace_order.send(replace).await.unwrap()
     }
 
     async fn cancel(&self, id: &OrderId) -> Order {
-        self.house.desk.cancel_order.send(CancelOrder { id: id.clone(), by: caller() }).await.unwrap().unwrap()
+        self.house
+            .accounts
+            .first()
+            .desk
+            .cancel_order
+            .send(CancelOrder { id: id.clone(), by: caller() })
+            .await
+            .unwrap()
+            .unwrap()
     }
 }
 
@@ -128,7 +136,7 @@ fn a_lost_answer_of_a_replacement_is_looked_up_by_its_id_and_never_resent_blind(
             rig.until("it is found", || rig.status(&new) == OrderStatus::Accepted).await;
             rig.until("the old one is replaced", || rig.status(&old) == OrderStatus::Replaced).await;
             assert_eq!(rig.venue.submissions().len(), 2);
-            assert!(running.house.doubtful.is_empty());
+            assert!(running.house.accounts.first().doubtful.is_empty());
             running.cancel(&old).await;
             rig.until("the chain has ended", || rig.is_ended(&[old.clone(), new.clone()])).await;
             rig.audit_at_rest();
@@ -182,7 +190,7 @@ fn a_replacement_that_loses_to_a_fill_ends_and_says_so() {
             assert!(!matches!(ended.status, OrderStatus::Filled | OrderStatus::Replaced), "{ended:?}");
             assert!(ended.reason_code.is_some() && ended.error_message.is_some(), "{ended:?}");
             assert_eq!(ended.status == OrderStatus::Rejected, waits_at_the_venue, "{ended:?}");
-            assert!(running.house.doubtful.is_empty());
+            assert!(running.house.accounts.first().doubtful.is_empty());
             rig.audit_at_rest();
         });
     }
@@ -278,7 +286,7 @@ fn a_repeated_key_names_the_first_replacement() {
         let key = IdempotencyKey::parse("k").ok();
         let ask = |request| {
             let replace = ReplaceOrder { id: old.clone(), request, by: caller(), key: key.clone() };
-            running.house.desk.replace_order.send(replace)
+            running.house.accounts.first().desk.replace_order.send(replace)
         };
         let first = ask(at(RESTS)).await.unwrap().unwrap();
         rig.until("the old one is replaced", || rig.status(&old) == OrderStatus::Replaced).await;

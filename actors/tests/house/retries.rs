@@ -41,7 +41,7 @@ fn a_send_that_never_left_twice_goes_out_at_the_third_try() {
         running.submit(parent("tried", 40, 2, 60)).await;
         rig.until_all_ended().await;
         assert_eq!(rig.statuses(&id("tried")), [OrderStatus::Filled; 2]);
-        assert!(running.house.doubtful.is_empty());
+        assert!(running.house.accounts.first().doubtful.is_empty());
         rig.audit_at_rest();
     });
 }
@@ -129,10 +129,11 @@ fn a_single_order_is_answered_when_the_venue_has_it_and_a_repetition_sends_nothi
         let order = running.send(resting_single("one", 10)).await;
         assert_eq!(order.status, OrderStatus::Accepted);
         assert!((rig.clock.now() - began).num_milliseconds() < 100);
-        let again = running.house.desk.submit_order.send(resting_single("one", 10)).await.unwrap().unwrap();
+        let again =
+            running.house.accounts.first().desk.submit_order.send(resting_single("one", 10)).await.unwrap().unwrap();
         assert!(again.replayed);
         assert_eq!(again.order.status, OrderStatus::Accepted);
-        let other = running.house.desk.submit_order.send(resting_single("one", 11)).await.unwrap();
+        let other = running.house.accounts.first().desk.submit_order.send(resting_single("one", 11)).await.unwrap();
         assert!(matches!(other, Err(CommandError::IdReused)));
         assert_eq!(rig.venue.submissions().len(), 1);
     });
@@ -177,9 +178,9 @@ fn a_single_order_is_cancelled() {
         let running = rig.open().await;
         running.send(resting_single("cancel-me", 10)).await;
         let cancel = CancelOrder { id: id("cancel-me"), by: caller() };
-        running.house.desk.cancel_order.send(cancel.clone()).await.unwrap().unwrap();
+        running.house.accounts.first().desk.cancel_order.send(cancel.clone()).await.unwrap().unwrap();
         rig.until("it is cancelled", || rig.order(&id("cancel-me")).status == OrderStatus::Canceled).await;
-        let again = running.house.desk.cancel_order.send(cancel).await.unwrap().unwrap();
+        let again = running.house.accounts.first().desk.cancel_order.send(cancel).await.unwrap().unwrap();
         assert_eq!(again.status, OrderStatus::Canceled, "one that has ended stays as it is");
         rig.audit_at_rest();
     });
@@ -190,7 +191,7 @@ fn more_parents_than_there_may_be_are_refused_also_when_they_come_at_once() {
     run(|mut rig| async move {
         rig.tuning.max_open_parents = 1;
         let running = rig.open().await;
-        let desk = &running.house.desk;
+        let desk = &running.house.accounts.first().desk;
         let (one, two) = futures_util::join!(
             desk.submit_parent.send(parent("one", 40, 2, 10)),
             desk.submit_parent.send(parent("two", 40, 2, 10)),

@@ -136,7 +136,8 @@ fn a_parent_past_the_close_is_warned_about_or_refused_and_a_replay_of_it_is_neit
         trade(&mut rig, &[(-60, 5)]);
         rig.tuning.plan_rules.refuse_past_close = true;
         let running = rig.open().await;
-        let refused = running.house.desk.submit_parent.send(parent("refused", 20, 20, 60)).await.unwrap();
+        let refused =
+            running.house.accounts.first().desk.submit_parent.send(parent("refused", 20, 20, 60)).await.unwrap();
         let Err(CommandError::Invalid(faults)) = refused else { panic!("{refused:?}") };
         assert_eq!((faults[0].field.as_str(), faults[0].code), ("duration_seconds", "past_close"));
         running.submit(parent("short", 2, 2, 60)).await;

@@ -14,9 +14,18 @@ use tranche_simulation::store::CommitFault;
 use tranche_simulation::venue::Fate;
 
 async fn refused(rig: &Rig, running: &Running) {
-    let error = running.house.desk.submit_order.send(single("refused", 1)).await.unwrap().unwrap_err();
+    let error = running.house.accounts.first().desk.submit_order.send(single("refused", 1)).await.unwrap().unwrap_err();
     assert!(matches!(error, CommandError::Gate(ShutReason::StoreUnavailable)), "{error}");
-    let error = running.house.desk.submit_parent.send(parent("refused", 10, 2, 10)).await.unwrap().unwrap_err();
+    let error = running
+        .house
+        .accounts
+        .first()
+        .desk
+        .submit_parent
+        .send(parent("refused", 10, 2, 10))
+        .await
+        .unwrap()
+        .unwrap_err();
     assert!(matches!(error, CommandError::Gate(ShutReason::StoreUnavailable)), "{error}");
     assert_eq!(rig.reasons(running), [ShutReason::StoreUnavailable]);
     assert_eq!(running.house.health.part(Part::Store).unwrap().status, PartStatus::Down);
@@ -79,7 +88,15 @@ fn a_commit_of_unknown_outcome_is_settled_both_ways() {
             run(|rig| async move {
                 let running = rig.open().await;
                 rig.store.plan_for(which, CommitFault::Unknown { committed });
-                let submitted = running.house.desk.submit_parent.send(parent("troubled", 103, 5, 20)).await.unwrap();
+                let submitted = running
+                    .house
+                    .accounts
+                    .first()
+                    .desk
+                    .submit_parent
+                    .send(parent("troubled", 103, 5, 20))
+                    .await
+                    .unwrap();
                 match submitted {
                     Ok(_) => {}
                     Err(CommandError::StoreUnavailable) => {
@@ -103,7 +120,7 @@ fn a_commit_whose_outcome_can_not_be_read_back_yet_is_answered_once_it_can() {
         let running = rig.open().await;
         rig.store.plan([CommitFault::Unknown { committed: true }]);
         rig.store.calls.fail("settle", true);
-        let submit = running.house.desk.submit_parent.send(parent("troubled", 103, 5, 20));
+        let submit = running.house.accounts.first().desk.submit_parent.send(parent("troubled", 103, 5, 20));
         let (submitted, ()) = futures_util::join!(submit, async {
             sleep(seconds(5)).await;
             assert_eq!(rig.reasons(&running), [ShutReason::StoreUnavailable]);
@@ -119,7 +136,7 @@ fn a_batch_that_the_store_refuses_is_written_sender_by_sender() {
     run(|rig| async move {
         let running = rig.open().await;
         rig.store.plan([CommitFault::RefuseMany, CommitFault::RefuseMany]);
-        let desk = &running.house.desk;
+        let desk = &running.house.accounts.first().desk;
         let (one, two) = futures_util::join!(
             desk.submit_parent.send(parent("troubled", 103, 5, 20)),
             desk.submit_parent.send(parent("other", 50, 5, 20)),
@@ -157,7 +174,7 @@ fn two_submissions_of_which_one_was_written_before_the_store_failed_are_answered
     run(|rig| async move {
         let running = rig.open().await;
         rig.store.plan([CommitFault::RefuseMany, CommitFault::Slow(millis(1)), CommitFault::Unavailable]);
-        let desk = &running.house.desk;
+        let desk = &running.house.accounts.first().desk;
         let (one, two) = futures_util::join!(
             desk.submit_parent.send(parent("troubled", 103, 5, 20)),
             desk.submit_parent.send(parent("other", 50, 5, 20)),
@@ -214,7 +231,8 @@ fn a_refused_key_halts_the_account_says_so_and_leaves_the_broker_alone_until_it_
         assert_eq!(rig.reasons(&running), [ShutReason::BrokerUnauthorised]);
         let broker = running.house.health.part(Part::Broker).unwrap();
         assert_eq!((broker.status, broker.detail.as_str()), (PartStatus::Down, "forbidden"));
-        let error = running.house.desk.submit_order.send(single("refused", 1)).await.unwrap().unwrap_err();
+        let error =
+            running.house.accounts.first().desk.submit_order.send(single("refused", 1)).await.unwrap().unwrap_err();
         assert!(matches!(error, CommandError::Gate(ShutReason::BrokerUnauthorised)), "{error}");
         let asked = rig.venue.requests().len();
         sleep(seconds(20)).await;

@@ -22,7 +22,7 @@ fn an_acknowledgement_lost_at_every_attempt_leaves_one_order_at_the_venue_and_ou
         assert_eq!(rig.venue.book().len(), 200);
         assert_eq!(rig.parent(&id("many")).status, ParentStatus::Completed);
         assert_eq!(rig.venue.submissions().len(), 200);
-        assert!(running.house.doubtful.is_empty());
+        assert!(running.house.accounts.first().doubtful.is_empty());
         rig.audit_at_rest();
     });
 }
@@ -41,7 +41,7 @@ fn a_venue_that_answers_after_a_minute_leaves_its_slice_unknown_under_its_id() {
         let unknown = rig.slices(&id("slow"))[1].clone();
         assert_eq!(unknown.status, OrderStatus::SubmittedUnconfirmed);
         assert_eq!(rig.parent(&id("slow")).progress.unknown_qty, Decimal::from(21));
-        assert_eq!(running.house.doubtful.ids(), std::slice::from_ref(&unknown.id));
+        assert_eq!(running.house.accounts.first().doubtful.ids(), std::slice::from_ref(&unknown.id));
         sleep(seconds(40)).await;
         assert_eq!(rig.order(&unknown.id).status, OrderStatus::SubmittedUnconfirmed, "it never times out");
         rig.venue.calls.silence("find", false);
@@ -96,7 +96,7 @@ fn an_absent_order_past_its_grace_is_given_up_once_it_stayed_absent() {
         assert_eq!(rig.statuses(&id("gone")), [OrderStatus::Failed, OrderStatus::Filled]);
         assert_eq!(rig.parent(&id("gone")).status, ParentStatus::PartiallyCompleted);
         assert_eq!(rig.venue.submissions().len(), 2);
-        assert!(running.house.doubtful.is_empty());
+        assert!(running.house.accounts.first().doubtful.is_empty());
         rig.audit_at_rest();
     });
 }
@@ -112,7 +112,7 @@ fn an_order_that_was_just_given_up_is_not_taken_up_again_from_books_that_were_re
         running.send(resting_single("gone", 10)).await;
         rig.until("it is given up", || rig.order(&id("gone")).status == OrderStatus::Failed).await;
         sleep(seconds(12)).await;
-        assert!(running.house.doubtful.is_empty());
+        assert!(running.house.accounts.first().doubtful.is_empty());
         assert!(running.engage(KillMode::Halt).await.unwrap().unknown.is_empty());
         rig.audit_at_rest();
     });
@@ -136,7 +136,7 @@ fn an_absent_order_that_is_refused_when_sent_again_stays_in_doubt_until_it_is_gi
         assert_eq!(ended.error_message.as_deref(), Some("insufficient buying power"));
         let held = ended.terminal_at.unwrap() - slice.absent_at.unwrap();
         assert!((119..130).contains(&held.num_seconds()), "{held}");
-        assert!(running.house.doubtful.is_empty());
+        assert!(running.house.accounts.first().doubtful.is_empty());
         assert_eq!(rig.venue.submissions().len(), 2);
         rig.until_all_ended().await;
         rig.audit_at_rest();
@@ -155,7 +155,7 @@ fn an_absent_order_that_was_refused_when_sent_again_and_then_arrives_is_adopted_
         assert_eq!(rig.order(&slice).status, OrderStatus::Canceled);
         assert!(rig.order(&slice).broker_order_id.is_some());
         assert!(rig.venue.in_book(&slice).unwrap().status.is_terminal());
-        assert!(running.house.doubtful.is_empty());
+        assert!(running.house.accounts.first().doubtful.is_empty());
         assert_eq!(rig.venue.submissions().len(), 2);
         rig.audit_at_rest();
     });
@@ -215,7 +215,7 @@ fn an_id_that_the_venue_has_with_what_we_sent_is_adopted() {
         sleep(seconds(1)).await;
         let ours = rig.order(&id("twin"));
         assert_eq!(ours.status, OrderStatus::Accepted);
-        assert!(running.house.doubtful.is_empty());
+        assert!(running.house.accounts.first().doubtful.is_empty());
         assert!(rig.store.look(|ledger| ledger.quarantined().is_empty()));
     });
 }
@@ -233,7 +233,8 @@ fn an_id_that_the_venue_has_with_something_else_quarantines_its_symbol() {
         running.send(resting_single("clash", 10)).await;
         sleep(millis(500)).await;
         assert_eq!(rig.order(&id("clash")).status, OrderStatus::SubmittedUnconfirmed);
-        let refused = running.house.desk.submit_order.send(single("next", 1)).await.unwrap().unwrap_err();
+        let refused =
+            running.house.accounts.first().desk.submit_order.send(single("next", 1)).await.unwrap().unwrap_err();
         assert_eq!(refused.to_string(), "the symbol is quarantined");
         sleep(seconds(300)).await;
         let times = rig.store.look(|ledger| ledger.quarantined().len());
@@ -263,7 +264,7 @@ fn a_live_order_that_the_venues_pages_lack_is_looked_up_until_that_works() {
         rig.venue.calls.fail("find", false);
         sleep(seconds(8)).await;
         assert_eq!(rig.order(&id("set-back")).status, OrderStatus::Filled);
-        assert!(running.house.doubtful.is_empty());
+        assert!(running.house.accounts.first().doubtful.is_empty());
         rig.audit_at_rest();
     });
 }

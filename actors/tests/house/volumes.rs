@@ -40,7 +40,8 @@ fn a_plan_keeps_to_its_share_and_the_volume_is_read_once_a_day() {
         assert_eq!(rig.venue.calls.made("daily_bars"), 2);
         let again = running.submit(parent("first", 100, 2, 60)).await;
         assert_eq!((again.replayed, again.slices.len()), (true, 10));
-        let again = running.house.desk.submit_parent.send(parent("fourth", 1_000, 2, 60)).await.unwrap();
+        let again =
+            running.house.accounts.first().desk.submit_parent.send(parent("fourth", 1_000, 2, 60)).await.unwrap();
         let Err(CommandError::Invalid(faults)) = again else { panic!("{again:?}") };
         assert_eq!((faults[0].field.as_str(), faults[0].code), ("qty", "max_adv_share"));
     });

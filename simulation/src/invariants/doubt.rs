@@ -43,11 +43,11 @@ impl Invariant for Doubt {
             _ => {}
         }
         let Some(house) = scene.house else { return Ok(()) };
-        if self.open.is_empty() || house.gate.verdict(scene.boot) != Verdict::Open {
+        if self.open.is_empty() || house.accounts.first().gate.verdict(scene.boot) != Verdict::Open {
             return Ok(());
         }
-        let doubtful = house.doubtful.ids();
-        match self.open.iter().find(|id| !house.in_flight.contains(id) && !doubtful.contains(id)) {
+        let doubtful = house.accounts.first().doubtful.ids();
+        match self.open.iter().find(|id| !house.accounts.first().in_flight.contains(id) && !doubtful.contains(id)) {
             Some(id) => Err(format!("{id} may be live, and is in neither set")),
             None => Ok(()),
         }

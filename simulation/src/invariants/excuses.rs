@@ -32,7 +32,7 @@ pub(super) struct Excuses {
 impl Excuses {
     fn note(&mut self, step: &Step<'_>, scene: &Scene<'_>) {
         let now = Some(scene.boot);
-        let reasons = scene.house.map(|house| house.gate.reasons(scene.boot)).unwrap_or_default();
+        let reasons = scene.house.map(|house| house.accounts.first().gate.reasons(scene.boot)).unwrap_or_default();
         let is_shut_by = |reason| reasons.contains(&reason);
         if is_shut_by(ShutReason::KillSwitchEngaged) || matches!(step, Step::Asked(_, Request::Engage(_))) {
             self.halted = now;
@@ -41,7 +41,7 @@ impl Excuses {
         if breaker.into_iter().any(is_shut_by) || matches!(step, Step::Asked(_, Request::Trip(_))) {
             self.tripped = now;
         }
-        let is_open = scene.house.is_some_and(|house| house.gate.verdict(scene.boot) == Verdict::Open);
+        let is_open = scene.house.is_some_and(|house| house.accounts.first().gate.verdict(scene.boot) == Verdict::Open);
         let is_news = matches!(step, Step::Fault(_) | Step::Struck(_) | Step::Started(_) | Step::Crashed);
         if is_news || !is_open || !scene.well {
             self.trouble = now;

@@ -23,7 +23,7 @@ impl Invariant for Gaps {
     }
 
     fn see(&mut self, step: &Step<'_>, scene: &Scene<'_>) -> Result<(), String> {
-        let is_open = scene.house.is_some_and(|house| house.gate.verdict(scene.boot) == Verdict::Open);
+        let is_open = scene.house.is_some_and(|house| house.accounts.first().gate.verdict(scene.boot) == Verdict::Open);
         match step {
             Step::Event(VenueEvent::Gap) if is_open => self.since = Some(scene.boot),
             Step::Listed | Step::Started(_) => self.since = None,

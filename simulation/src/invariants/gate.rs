@@ -55,7 +55,9 @@ impl Invariant for Gate {
             }
             Step::Sent(order) => {
                 let id = &order.client_order_id;
-                if let Some(Verdict::Shut(reason)) = scene.house.map(|house| house.gate.verdict(scene.boot)) {
+                if let Some(Verdict::Shut(reason)) =
+                    scene.house.map(|house| house.accounts.first().gate.verdict(scene.boot))
+                {
                     return Err(format!("{id} leaves while the gate is shut: {reason}"));
                 }
                 if self.stopped.is_some() || self.tripped {

@@ -33,7 +33,7 @@ impl Invariant for InPlace {
                 [Some(order), replaced].into_iter().flatten().try_for_each(|order| not_in_vain(order, scene))?;
             }
         }
-        let is_open = scene.house.is_some_and(|house| house.gate.verdict(scene.boot) == Verdict::Open);
+        let is_open = scene.house.is_some_and(|house| house.accounts.first().gate.verdict(scene.boot) == Verdict::Open);
         let is_news = matches!(step, Step::Fault(_) | Step::Struck(_) | Step::Started(_) | Step::Crashed);
         if !is_open || !scene.well || is_news {
             self.well_since = None;

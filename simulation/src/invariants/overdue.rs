@@ -28,7 +28,7 @@ impl Invariant for Overdue {
     }
 
     fn see(&mut self, _: &Step<'_>, scene: &Scene<'_>) -> Result<(), String> {
-        if scene.house.is_none_or(|house| house.gate.verdict(scene.boot) != Verdict::Open) {
+        if scene.house.is_none_or(|house| house.accounts.first().gate.verdict(scene.boot) != Verdict::Open) {
             self.open_since = None;
             return Ok(());
         }

@@ -32,10 +32,14 @@ impl Invariant for Peace {
             }
         }
         let Some(house) = scene.house else { return Ok(()) };
-        if house.doubtful.is_empty() && house.in_flight.is_empty() {
+        if house.accounts.first().doubtful.is_empty() && house.accounts.first().in_flight.is_empty() {
             Ok(())
         } else {
-            Err(format!("in doubt: {:?}, in flight: {:?}", house.doubtful.ids(), house.in_flight.ids()))
+            Err(format!(
+                "in doubt: {:?}, in flight: {:?}",
+                house.accounts.first().doubtful.ids(),
+                house.accounts.first().in_flight.ids()
+            ))
         }
     }
 }

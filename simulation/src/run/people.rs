@@ -266,7 +266,7 @@ impl People {
             Phase::Busy => None,
             Phase::Calm { since, restarted, cancelled } => {
                 let house = house?;
-                if house.gate.verdict(stage.clock.boottime()) != Verdict::Open {
+                if house.accounts.first().gate.verdict(stage.clock.boottime()) != Verdict::Open {
                     self.release(stage, house);
                     if now < since + PATIENCE {
                         return None;
@@ -275,7 +275,7 @@ impl People {
                     let gave_up =
                         house.health.parts().values().any(|part| part.detail.contains("not rebuilt any more"));
                     if restarted || !gave_up {
-                        let reasons = house.gate.reasons(stage.clock.boottime());
+                        let reasons = house.accounts.first().gate.reasons(stage.clock.boottime());
                         return self.complain("once nothing goes wrong, trading goes on", format!("{reasons:?}"));
                     }
                     self.phase = Phase::Calm { since: now, restarted: true, cancelled };

@@ -95,14 +95,14 @@ async fn a_preview_is_the_plan_and_is_not_sent() {
 #[actix_web::test]
 async fn a_preview_says_what_the_calendar_of_the_market_says() {
     let mut fixture = Fixture::ready();
-    fixture.state.market_hours = MarketHours::default();
+    fixture.change(|office| office.market_hours = MarketHours::default());
     let unknown = post("/api/v1/orders/slice/preview", PARENT).of(&serve!(fixture)).await;
     assert!(unknown.body["warnings"][0].as_str().unwrap().contains("calendar is not known"), "{}", unknown.text);
     let closes = now() + chrono::TimeDelta::minutes(3);
     let date = now().date_naive();
     let clock = VenueClock { at: now(), is_open: true, next_open: closes, next_close: closes };
     let sessions = Sessions::new(Vec::new(), &clock, (date, date));
-    fixture.state.market_hours.set(MarketCalendar::Sessions(sessions), Duration::ZERO);
+    fixture.state.accounts.first().market_hours.set(MarketCalendar::Sessions(sessions), Duration::ZERO);
     let warned = post("/api/v1/orders/slice/preview", PARENT).of(&serve!(fixture)).await;
     assert_eq!(
         warned.body["warnings"][0],
@@ -110,7 +110,7 @@ async fn a_preview_says_what_the_calendar_of_the_market_says() {
          expire"
     );
     let strict = PlanRules { refuse_past_close: true, ..fakes::rules() };
-    fixture.state.plan_rules = std::sync::Arc::new(strict);
+    fixture.change(|office| office.plan_rules = std::sync::Arc::new(strict));
     let refused = post("/api/v1/orders/slice/preview", PARENT).of(&serve!(fixture)).await;
     assert_eq!((refused.faulty_fields(), refused.status.as_u16()), (vec!["duration_minutes"], 422));
 }

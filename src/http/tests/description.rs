@@ -150,7 +150,7 @@ async fn its_schemas_are_those_of_real_answers() {
     let engage = r#"{"operator":"ops","reason":"prices look wrong"}"#;
     let reset = r#"{"operator":"ops","reason":"the venue is back and was checked"}"#;
     fixture.state.health.set_kill(Some(engaged()));
-    fixture.state.health.set_comparison(compared());
+    fixture.state.accounts.first().health.set_comparison(compared());
     for (asked, template) in [
         (post("/api/v1/orders/slice", PARENT), "/api/v1/orders/slice"),
         (post("/api/v1/orders/slice", PARENT), "/api/v1/orders/slice"),

@@ -13,7 +13,7 @@ use serde_json::json;
 use tranche_actors::commands::{
     CancelOrder, CancelParent, CanceledParent, ClearCause, ClearedCause, CommandError, CompareNow, Desk, Disengage,
     Engage, EngageAnswer, InstanceOutcome, ReadVolume, Reset, ResolveOrder, SubmitOrder, SubmitParent, SubmittedOrder,
-    SubmittedParent, Trip,
+    SubmittedParent, SwitchDesk, Trip,
 };
 use tranche_actors::domain::breaker::BreakerState;
 use tranche_actors::domain::kill::{EngageOrder, Engaged, KillState};
@@ -28,17 +28,19 @@ use tranche_actors::domain::request::{Asked, PlanRules};
 use tranche_actors::domain::status::OrderStatus;
 use tranche_actors::domain::terms::Side;
 use tranche_actors::domain::trading_day::DayEnd;
-use tranche_actors::gate::{Gate, GateWriters, ShutReason};
-use tranche_actors::health::{Health, Phase};
+use tranche_actors::gate::{Gate, GateWriters, InFlight, ShutReason};
+use tranche_actors::health::{Health, Phase, Standing};
 use tranche_actors::market_hours::MarketHours;
 use tranche_actors::ports::Clock;
 use tranche_actors::ports::store::{
     Acquired, AnyOrder, Batch, Commit, Confirmation, DueSlice, HeldPosition, InstanceCard, LedgerEvent, OrderFilter,
     Ownership, Page, ParentFilter, Stack, Store, StoreError, Switches,
 };
+use tranche_actors::supervisor::Offices;
+use tranche_actors::{Doubtful, Office};
 
 use crate::http::auth::Access;
-use crate::http::{About, AccountOwner, HttpState, Limits, Live, Shared, StopTrading, metrics};
+use crate::http::{About, HttpState, Limits, Shared, StopTrading, metrics};
 
 pub(super) fn now() -> DateTime<Utc> {
     "2026-11-21T14:30:00.123456Z".parse().unwrap()
@@ -47,12 +49,16 @@ pub(super) fn now() -> DateTime<Utc> {
 pub(super) fn rules() -> PlanRules {
     PlanRules {
         instruments: BTreeMap::new(),
-        accounts: vec![AccountName::parse("default").unwrap()],
+        accounts: vec![account()],
         max_slices: 25_000,
         orders_per_minute: None,
         refuse_past_close: false,
         adv_pct: None,
     }
+}
+
+pub(super) fn account() -> AccountName {
+    AccountName::parse("default").unwrap()
 }
 
 struct StillClock;
@@ -85,6 +91,7 @@ struct Noted {
     events: Vec<LedgerEvent>,
     filters: Vec<String>,
     store_is_down: bool,
+    panics: bool,
     stack: Stack,
 }
 
@@ -95,6 +102,10 @@ impl Notes {
 
     pub(super) fn sent(&self) -> Vec<String> {
         self.with(|noted| noted.sent.clone())
+    }
+
+    pub(super) fn panic(&self) {
+        self.with(|noted| noted.panics = true);
     }
 
     pub(super) fn hashes(&self) -> Vec<String> {
@@ -492,6 +503,7 @@ impl Store for Notes {
     }
 
     async fn causes(&self, _: &AccountName) -> Result<Vec<Cause>, StoreError> {
+        assert!(!self.with(|noted| noted.panics), "out of luck");
         self.read(|_| vec![orphan("b-1"), orphan("b-2")])
     }
 
@@ -529,14 +541,18 @@ impl Fixture {
         writers.kill_switch.clear(ShutReason::KillSwitchUnknown);
         writers.breaker.clear(ShutReason::CircuitBreakerUnknown);
         for reason in [ShutReason::Starting, ShutReason::BrokerUnavailable] {
-            writers.supervisor.clear(reason);
+            writers.account.clear(reason);
         }
         writers.kill_switch.renew(Duration::from_secs(60));
         let health = Health::default();
         health.enter(Phase::Ready);
         health.set_kill(Some(KillState::default()));
         health.set_breaker(Some(BreakerState::default()));
-        let state = HttpState {
+        let of_account = health.account(&account());
+        of_account.become_ready();
+        of_account.stand(Standing::Owner { term: 3 });
+        let office = Office {
+            account: account(),
             desk: Desk {
                 submit_parent: to(&clerk),
                 submit_order: to(&clerk),
@@ -547,33 +563,36 @@ impl Fixture {
                 clear_cause: to(&clerk),
                 compare: to(&clerk),
                 volume: to(&clerk),
-                disengage: to(&clerk),
-                trip: to(&clerk),
-                reset: to(&clerk),
             },
+            plan_rules: Arc::new(rules()),
+            health: of_account,
+            gate,
+            market_hours: MarketHours::always_open(),
+            in_flight: InFlight::default(),
+            doubtful: Doubtful::default(),
+        };
+        let state = HttpState {
+            accounts: Offices::new(office, Vec::new()),
+            switches: SwitchDesk { disengage: to(&clerk), trip: to(&clerk), reset: to(&clerk) },
             kill_switch: Arc::new(Lever(notes.clone())),
             store: Arc::new(notes.clone()),
             health,
-            gate,
-            market_hours: MarketHours::always_open(),
             clock: Arc::new(StillClock),
-            plan_rules: Arc::new(rules()),
             day_end: DayEnd::new_york(),
             access: Access::Open,
             metrics_public: false,
             metrics: metrics::install().unwrap(),
             limits: Limits::default(),
             about: About { mode: "paper".to_owned(), broker: "paper".to_owned(), instance: "one".to_owned() },
-            live: Arc::new(|| Live {
-                accounts: vec![AccountOwner {
-                    account: "default".to_owned(),
-                    owner: Some("one".to_owned()),
-                    term: Some(3),
-                }],
-                queues: BTreeMap::from([("persistence", 2)]),
-            }),
         };
         Self { notes, state, gate: writers }
+    }
+
+    /// Changes what there is to know of the account.
+    pub(super) fn change(&mut self, change: impl FnOnce(&mut Office)) {
+        let mut office = self.state.accounts.first().clone();
+        change(&mut office);
+        self.state.accounts = Offices::new(office, Vec::new());
     }
 
     pub(super) fn shared(&self) -> web::Data<Shared> {

@@ -18,7 +18,7 @@ async fn the_status_holds_all_that_an_operator_has_to_look_after() {
     let fixture = Fixture::ready();
     let app = serve!(fixture);
     assert_eq!(get(STATUS).of(&app).await.body["last_comparison"], Value::Null);
-    fixture.state.health.set_comparison(compared());
+    fixture.state.accounts.first().health.set_comparison(compared());
     let orphan = |id: &str| {
         json!({
             "id": id, "symbol": "MSFT", "reason": "orphan", "broker_order_id": id,
@@ -40,7 +40,7 @@ async fn the_status_holds_all_that_an_operator_has_to_look_after() {
         })
     );
     let failed = Comparison { failed: Some("the venue is unavailable: 503".to_owned()), ..compared() };
-    fixture.state.health.set_comparison(failed);
+    fixture.state.accounts.first().health.set_comparison(failed);
     let status = get(STATUS).of(&app).await;
     assert_eq!(status.body["last_comparison"]["outcome"], "failed");
     assert_eq!(status.body["last_comparison"]["detail"], "the venue is unavailable: 503");
@@ -53,7 +53,7 @@ async fn the_status_holds_all_that_an_operator_has_to_look_after() {
 #[actix_web::test]
 async fn a_comparison_is_run_once_and_answered_with_the_status() {
     let fixture = Fixture::ready();
-    fixture.state.health.set_comparison(compared());
+    fixture.state.accounts.first().health.set_comparison(compared());
     let app = serve!(fixture);
     let answer = post(RUN, "").of(&app).await;
     assert_eq!((answer.status, &answer.body["last_comparison"]["took_ms"]), (StatusCode::OK, &json!(7)));

@@ -13,7 +13,7 @@ use super::*;
 async fn readiness_follows_the_phase_and_trading_the_gate() {
     let fixture = Fixture::ready();
     let app = serve!(fixture);
-    fixture.state.health.set(Part::Store, PartStatus::Up, "");
+    fixture.state.accounts.first().health.set(Part::Store, PartStatus::Up, "");
     let ready = get("/readyz").of(&app).await;
     assert_eq!(ready.status, StatusCode::OK);
     assert_eq!(ready.body["ready"], true);
@@ -194,8 +194,8 @@ async fn metrics_count_requests_by_route() {
 
 #[actix_web::test]
 async fn a_panic_is_an_answer_and_the_next_request_is_served() {
-    let mut fixture = Fixture::ready();
-    fixture.state.live = std::sync::Arc::new(|| panic!("out of luck"));
+    let fixture = Fixture::ready();
+    fixture.notes.panic();
     let app = serve!(fixture);
     for _ in 0..2 {
         let answer = get("/api/v1/status").header("x-request-id", "r-1").of(&app).await;
@@ -220,7 +220,7 @@ async fn an_actor_that_is_gone_leaves_the_outcome_open() {
         }
     }
     let mut fixture = Fixture::ready();
-    fixture.state.desk.submit_order = actix::Actor::start(Gone).recipient();
+    fixture.change(|office| office.desk.submit_order = actix::Actor::start(Gone).recipient());
     let app = serve!(fixture);
     for _ in 0..2 {
         let answer = post("/api/v1/orders", SINGLE).of(&app).await;

@@ -165,11 +165,11 @@ impl Rig {
     }
 
     pub(crate) fn verdict(&self, running: &Running) -> Verdict {
-        running.house.gate.verdict(self.clock.boottime())
+        running.house.accounts.first().gate.verdict(self.clock.boottime())
     }
 
     pub(crate) fn reasons(&self, running: &Running) -> Vec<ShutReason> {
-        running.house.gate.reasons(self.clock.boottime())
+        running.house.accounts.first().gate.reasons(self.clock.boottime())
     }
 
     /// Waits until something is so, ten minutes at the longest.
@@ -209,11 +209,11 @@ impl Rig {
 
 impl Running {
     pub(crate) async fn submit(&self, submit: SubmitParent) -> SubmittedParent {
-        self.house.desk.submit_parent.send(submit).await.unwrap().unwrap()
+        self.house.accounts.first().desk.submit_parent.send(submit).await.unwrap().unwrap()
     }
 
     pub(crate) async fn send(&self, submit: SubmitOrder) -> Order {
-        self.house.desk.submit_order.send(submit).await.unwrap().unwrap().order
+        self.house.accounts.first().desk.submit_order.send(submit).await.unwrap().unwrap().order
     }
 
     pub(crate) async fn engage(&self, mode: KillMode) -> Result<EngageAnswer, CommandError> {
@@ -222,17 +222,17 @@ impl Running {
 
     pub(crate) async fn disengage(&self) -> Result<KillState, CommandError> {
         let release = Disengage { operator: "ops".to_owned(), notes: Some("over".to_owned()), by: caller() };
-        self.house.desk.disengage.send(release).await.unwrap()
+        self.house.switches.disengage.send(release).await.unwrap()
     }
 
     pub(crate) async fn trip(&self) -> BreakerState {
         let trip = Trip { operator: "ops".to_owned(), reason: "MANUAL".to_owned(), details: None, by: caller() };
-        self.house.desk.trip.send(trip).await.unwrap().unwrap()
+        self.house.switches.trip.send(trip).await.unwrap().unwrap()
     }
 
     pub(crate) async fn reset(&self, reason: &str) -> Result<BreakerState, CommandError> {
         let reset = Reset { operator: "ops".to_owned(), reason: reason.to_owned(), by: caller() };
-        self.house.desk.reset.send(reset).await.unwrap()
+        self.house.switches.reset.send(reset).await.unwrap()
     }
 }
 

@@ -8,7 +8,7 @@ use chrono::NaiveDate;
 use rust_decimal::Decimal;
 use tokio::sync::oneshot;
 
-use super::Supervisor;
+use super::Account;
 use crate::commands::{CommandError, ReadVolume};
 use crate::domain::liquidity::{DAYS, Liquidity, Volume, average};
 use crate::domain::names::Symbol;
@@ -29,7 +29,7 @@ pub(super) struct Volumes {
     waiting: BTreeMap<Symbol, Vec<oneshot::Sender<Option<Decimal>>>>,
 }
 
-impl Handler<ReadVolume> for Supervisor {
+impl Handler<ReadVolume> for Account {
     type Result = ResponseFuture<Result<Volume, CommandError>>;
 
     fn handle(&mut self, ReadVolume(symbol): ReadVolume, ctx: &mut Self::Context) -> Self::Result {
@@ -38,7 +38,7 @@ impl Handler<ReadVolume> for Supervisor {
     }
 }
 
-impl Supervisor {
+impl Account {
     /// What is known of a symbol's volume, after a short wait at most.
     pub(super) fn volume(&mut self, symbol: &Symbol, ctx: &mut Context<Self>) -> impl Future<Output = Volume> + use<> {
         let pct = self.tuning.plan_rules.adv_pct;

@@ -5,16 +5,14 @@ use std::time::Duration;
 use actix::{ActorFutureExt, AsyncContext, Context, Handler, ResponseActFuture, ResponseFuture, WrapFuture};
 use tokio::sync::oneshot;
 
-use super::Supervisor;
+use super::Account;
 use crate::broker::{CancelMarked, Due, dispatch};
 use crate::commands::{
-    CancelOrder, CancelParent, CanceledParent, ClearCause, ClearedCause, CommandError, CompareNow, Disengage,
-    ReplaceOrder, ReplacedOrder, Reset, ResolveOrder, SubmitOrder, SubmitParent, SubmittedOrder, SubmittedParent, Trip,
+    CancelOrder, CancelParent, CanceledParent, ClearCause, ClearedCause, CommandError, CompareNow, ReplaceOrder,
+    ReplacedOrder, ResolveOrder, SubmitOrder, SubmitParent, SubmittedOrder, SubmittedParent,
 };
-use crate::domain::breaker::BreakerState;
 use crate::domain::calendar::Hours;
 use crate::domain::fault::FieldError;
-use crate::domain::kill::KillState;
 use crate::domain::ledger::{Applied, Outcome, Refusal, Submission, Write};
 use crate::domain::names::{OrderId, Symbol};
 use crate::domain::order::{Order, Origin};
@@ -30,7 +28,7 @@ use crate::reconciler::{Compare, CompareError};
 /// How long a submission waits for the market's price: without one, the parent has no arrival price.
 const QUOTE_WAIT: Duration = Duration::from_millis(500);
 
-impl Handler<SubmitParent> for Supervisor {
+impl Handler<SubmitParent> for Account {
     type Result = ResponseActFuture<Self, Result<SubmittedParent, CommandError>>;
 
     fn handle(&mut self, submit: SubmitParent, ctx: &mut Self::Context) -> Self::Result {
@@ -86,7 +84,7 @@ impl Handler<SubmitParent> for Supervisor {
     }
 }
 
-impl Handler<SubmitOrder> for Supervisor {
+impl Handler<SubmitOrder> for Account {
     type Result = ResponseActFuture<Self, Result<SubmittedOrder, CommandError>>;
 
     fn handle(&mut self, submit: SubmitOrder, _: &mut Self::Context) -> Self::Result {
@@ -114,7 +112,7 @@ impl Handler<SubmitOrder> for Supervisor {
     }
 }
 
-impl Handler<ReplaceOrder> for Supervisor {
+impl Handler<ReplaceOrder> for Account {
     type Result = ResponseActFuture<Self, Result<ReplacedOrder, CommandError>>;
 
     fn handle(&mut self, replace: ReplaceOrder, _: &mut Self::Context) -> Self::Result {
@@ -146,7 +144,7 @@ impl Handler<ReplaceOrder> for Supervisor {
     }
 }
 
-impl Handler<CancelParent> for Supervisor {
+impl Handler<CancelParent> for Account {
     type Result = ResponseFuture<Result<CanceledParent, CommandError>>;
 
     fn handle(&mut self, cancel: CancelParent, _: &mut Self::Context) -> Self::Result {
@@ -169,7 +167,7 @@ impl Handler<CancelParent> for Supervisor {
     }
 }
 
-impl Handler<CancelOrder> for Supervisor {
+impl Handler<CancelOrder> for Account {
     type Result = ResponseFuture<Result<Order, CommandError>>;
 
     fn handle(&mut self, cancel: CancelOrder, _: &mut Self::Context) -> Self::Result {
@@ -182,7 +180,7 @@ impl Handler<CancelOrder> for Supervisor {
     }
 }
 
-impl Handler<ResolveOrder> for Supervisor {
+impl Handler<ResolveOrder> for Account {
     type Result = ResponseFuture<Result<Order, CommandError>>;
 
     fn handle(&mut self, resolve: ResolveOrder, _: &mut Self::Context) -> Self::Result {
@@ -196,7 +194,7 @@ impl Handler<ResolveOrder> for Supervisor {
     }
 }
 
-impl Handler<ClearCause> for Supervisor {
+impl Handler<ClearCause> for Account {
     type Result = ResponseFuture<Result<ClearedCause, CommandError>>;
 
     fn handle(&mut self, clear: ClearCause, _: &mut Self::Context) -> Self::Result {
@@ -221,7 +219,7 @@ impl Handler<ClearCause> for Supervisor {
     }
 }
 
-impl Handler<CompareNow> for Supervisor {
+impl Handler<CompareNow> for Account {
     type Result = ResponseFuture<Result<(), CommandError>>;
 
     fn handle(&mut self, _: CompareNow, _: &mut Self::Context) -> Self::Result {
@@ -244,39 +242,6 @@ fn not_compared(error: CompareError) -> CommandError {
             CommandError::Gate(ShutReason::BrokerUnavailable)
         }
     }
-}
-
-impl Handler<Disengage> for Supervisor {
-    type Result = ResponseFuture<Result<KillState, CommandError>>;
-
-    fn handle(&mut self, release: Disengage, _: &mut Self::Context) -> Self::Result {
-        forward(self.lines.disengage.clone(), release)
-    }
-}
-
-impl Handler<Trip> for Supervisor {
-    type Result = ResponseFuture<Result<BreakerState, CommandError>>;
-
-    fn handle(&mut self, trip: Trip, _: &mut Self::Context) -> Self::Result {
-        forward(self.lines.trip.clone(), trip)
-    }
-}
-
-impl Handler<Reset> for Supervisor {
-    type Result = ResponseFuture<Result<BreakerState, CommandError>>;
-
-    fn handle(&mut self, reset: Reset, _: &mut Self::Context) -> Self::Result {
-        forward(self.lines.reset.clone(), reset)
-    }
-}
-
-/// Hands a command to the actor that it is for.
-fn forward<M, T>(line: Line<M>, message: M) -> ResponseFuture<Result<T, CommandError>>
-where
-    M: actix::Message<Result = Result<T, CommandError>> + Send + 'static,
-    T: Send + 'static,
-{
-    Box::pin(async move { line.ask(message).await.unwrap_or_else(|Unanswered| Err(CommandError::OutcomeUnknown)) })
 }
 
 /// What a command works with while it waits for others.
@@ -411,7 +376,7 @@ fn refused(refusal: Refusal) -> CommandError {
     }
 }
 
-impl Supervisor {
+impl Account {
     fn intake(&self) -> Intake {
         Intake {
             world: self.world.clone(),
@@ -470,7 +435,7 @@ impl Supervisor {
                 Ok(Ok(order)) => submitted.order = order,
                 Ok(Err(_)) | Err(_) => {
                     if me.send(super::Forget(id.clone())).await.is_err() {
-                        tracing::debug!("the supervisor is gone");
+                        tracing::debug!("the account is gone");
                     }
                     if let Ok(Some(AnyOrder::Order(order))) = store.order(&id).await {
                         submitted.order = *order;

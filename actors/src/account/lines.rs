@@ -1,31 +1,24 @@
-//! Every line of the house. They outlive the actors at their ends.
+//! Every line of an account. They outlive the actors at their ends.
 
 use actix::Addr;
 
-use super::Supervisor;
+use super::Account;
 use crate::broker::{Adopt, Broker, BrokerLines, BrokerTurned, CancelMarked, Dispatch};
 use crate::cancel_all::CancelEverything;
-use crate::circuit_breaker::{BrokerAnswered, CircuitBreaker, PositionDiffers};
-use crate::commands::{Disengage, Engage, Reset, Trip};
-use crate::kill_switch::{KillLines, KillSwitch, ResumeCancels};
+use crate::circuit_breaker::{BrokerAnswered, PositionDiffers};
+use crate::kill_switch::ResumeCancels;
 use crate::line::Line;
 use crate::persistence::{Committed, Persist, Persistence, StoreTurned};
 use crate::reconciler::{Compare, CompareSoon, Reconciler, ReconcilerLines};
+use crate::supervisor::ProcessLines;
 use crate::twap_parent::ParentLines;
 
-/// Every line of the house.
-#[derive(Clone, Default)]
+/// Every line of an account.
+#[derive(Clone)]
 pub(super) struct Lines {
     pub(super) persist: Line<Persist>,
     pub(super) committed: Line<Committed>,
     pub(super) store_turned: Line<StoreTurned>,
-    pub(super) engage: Line<Engage>,
-    pub(super) disengage: Line<Disengage>,
-    pub(super) resume_cancels: Line<ResumeCancels>,
-    pub(super) trip: Line<Trip>,
-    pub(super) reset: Line<Reset>,
-    pub(super) answered: Line<BrokerAnswered>,
-    pub(super) position_differs: Line<PositionDiffers>,
     pub(super) broker_turned: Line<BrokerTurned>,
     pub(super) dispatch: Line<Dispatch>,
     pub(super) adopt: Line<Adopt>,
@@ -33,26 +26,35 @@ pub(super) struct Lines {
     pub(super) cancel_everything: Line<CancelEverything>,
     pub(super) compare: Line<Compare>,
     pub(super) compare_soon: Line<CompareSoon>,
+    /// Of the whole process.
+    pub(super) resume_cancels: Line<ResumeCancels>,
+    answered: Line<BrokerAnswered>,
+    position_differs: Line<PositionDiffers>,
 }
 
 impl Lines {
-    pub(super) fn connect_root(&self, root: &Addr<Supervisor>) {
-        self.committed.connect(root);
-        self.store_turned.connect(root);
-        self.broker_turned.connect(root);
+    pub(super) fn of(process: &ProcessLines) -> Self {
+        Self {
+            persist: Line::default(),
+            committed: Line::default(),
+            store_turned: Line::default(),
+            broker_turned: Line::default(),
+            dispatch: Line::default(),
+            adopt: Line::default(),
+            cancel_marked: Line::default(),
+            cancel_everything: Line::default(),
+            compare: Line::default(),
+            compare_soon: Line::default(),
+            resume_cancels: process.resume_cancels.clone(),
+            answered: process.answered.clone(),
+            position_differs: process.position_differs.clone(),
+        }
     }
 
-    pub(super) fn connect_kill_switch(&self, addr: &Addr<KillSwitch>) {
-        self.engage.connect(addr);
-        self.disengage.connect(addr);
-        self.resume_cancels.connect(addr);
-    }
-
-    pub(super) fn connect_breaker(&self, addr: &Addr<CircuitBreaker>) {
-        self.trip.connect(addr);
-        self.reset.connect(addr);
-        self.answered.connect(addr);
-        self.position_differs.connect(addr);
+    pub(super) fn connect_account(&self, account: &Addr<Account>) {
+        self.committed.connect(account);
+        self.store_turned.connect(account);
+        self.broker_turned.connect(account);
     }
 
     pub(super) fn connect_persistence(&self, addr: &Addr<Persistence>) {
@@ -71,7 +73,8 @@ impl Lines {
         self.compare_soon.connect(addr);
     }
 
-    pub(super) fn disconnect_account(&self) {
+    /// The lines to what is stopped between two ownerships.
+    pub(super) fn disconnect_workers(&self) {
         self.dispatch.disconnect();
         self.adopt.disconnect();
         self.cancel_marked.disconnect();
@@ -81,22 +84,11 @@ impl Lines {
     }
 
     pub(super) fn disconnect(&self) {
-        self.disconnect_account();
+        self.disconnect_workers();
         self.persist.disconnect();
         self.committed.disconnect();
         self.store_turned.disconnect();
         self.broker_turned.disconnect();
-        self.engage.disconnect();
-        self.disengage.disconnect();
-        self.resume_cancels.disconnect();
-        self.trip.disconnect();
-        self.reset.disconnect();
-        self.answered.disconnect();
-        self.position_differs.disconnect();
-    }
-
-    pub(super) fn for_kill_switch(&self) -> KillLines {
-        KillLines { persist: self.persist.clone(), cancel: self.cancel_everything.clone() }
     }
 
     pub(super) fn for_broker(&self) -> BrokerLines {

@@ -1,61 +1,34 @@
 //! Spawning actors, and what follows from the death of one.
 
-use std::time::Duration;
-
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, WrapFuture};
 
-use super::Supervisor;
+use super::Account;
 use crate::broker::{Broker, StopWork};
-use crate::circuit_breaker::CircuitBreaker;
 use crate::domain::parent::Parent;
 use crate::gate::ShutReason;
 use crate::health::{Part, PartStatus, Phase};
-use crate::kill_switch::KillSwitch;
 use crate::persistence::{Own, Persistence};
 use crate::reconciler::{Reconciler, StopComparing};
 use crate::twap_parent::{Rest, TwapParent};
-use crate::watch::{Role, Sentinel};
+use crate::watch::{MOST_DEATHS, Role, Sentinel, WINDOW};
 
-/// So many deaths of one part within [`WINDOW`] are enough: whatever kills it is still there.
-const MOST_DEATHS: usize = 3;
-const WINDOW: Duration = Duration::from_secs(60);
-
-impl Supervisor {
+impl Account {
     fn sentinel(&self, role: Role) -> Sentinel {
         Sentinel::new(role, self.deaths.clone())
-    }
-
-    pub(super) fn spawn_kill_switch(&mut self) {
-        let shared = (self.world.clone(), self.tuning.clone(), self.health.clone());
-        let sets = (self.in_flight.clone(), self.doubtful.clone());
-        let sentinel = self.sentinel(Role::KillSwitch);
-        let addr = KillSwitch::new(shared, self.latch.clone(), self.lines.for_kill_switch(), sets, sentinel).start();
-        self.lines.connect_kill_switch(&addr);
-        self.kill_switch = Some(addr);
-        self.health.set(Part::KillSwitch, PartStatus::Up, "");
-    }
-
-    pub(super) fn spawn_breaker(&mut self) {
-        let shared = (self.world.clone(), self.tuning.clone(), self.health.clone());
-        let lines = (self.lines.persist.clone(), self.lines.cancel_everything.clone());
-        let sentinel = self.sentinel(Role::CircuitBreaker);
-        let addr = CircuitBreaker::new(shared, self.pens.breaker.clone(), lines, sentinel).start();
-        self.lines.connect_breaker(&addr);
-        self.breaker = Some(addr);
-        self.health.set(Part::CircuitBreaker, PartStatus::Up, "");
     }
 
     pub(super) fn spawn_persistence(&mut self) {
         let lines = (self.lines.committed.clone(), self.lines.store_turned.clone());
         let sentinel = self.sentinel(Role::Persistence);
         let (world, tuning) = (self.world.clone(), self.tuning.clone());
-        let addr = Persistence::new(world, tuning, self.ownership.clone(), lines, sentinel).start();
+        let ownership = (self.ownership.clone(), self.ownership.is_some());
+        let addr = Persistence::new(world, tuning, ownership, lines, sentinel).start();
         self.lines.connect_persistence(&addr);
         self.persistence = Some(addr);
         self.health.set(Part::Persistence, PartStatus::Up, "");
     }
 
-    pub(super) fn spawn_account(&mut self) {
+    pub(super) fn spawn_workers(&mut self) {
         let shared = (self.world.clone(), self.tuning.clone(), self.gate.clone(), self.market_hours.clone());
         let sets = (self.in_flight.clone(), self.doubtful.clone(), self.budget.clone());
         let sentinel = self.sentinel(Role::Broker);
@@ -95,32 +68,22 @@ impl Supervisor {
             return;
         }
         match &role {
-            Role::KillSwitch => {
-                self.kill_switch = None;
-                self.latch.lose();
-                self.health.set(Part::KillSwitch, PartStatus::Down, "it died");
-            }
-            Role::CircuitBreaker => {
-                self.breaker = None;
-                self.pens.breaker.shut(ShutReason::CircuitBreakerUnknown);
-                self.health.set(Part::CircuitBreaker, PartStatus::Down, "it died");
-            }
             Role::Persistence => {
                 self.persistence = None;
-                self.pens.supervisor.shut(ShutReason::StoreUnavailable);
+                self.pen.shut(ShutReason::StoreUnavailable);
                 self.health.set(Part::Persistence, PartStatus::Down, "it died");
-                self.stop_account(ctx);
+                self.stop_workers(ctx);
             }
             Role::Broker | Role::Reconciler => {
-                self.pens.supervisor.shut(ShutReason::BrokerUnavailable);
+                self.pen.shut(ShutReason::BrokerUnavailable);
                 self.health.set(part_of(&role), PartStatus::Down, "it died");
-                self.stop_account(ctx);
+                self.stop_workers(ctx);
             }
             Role::Parent(id) => {
                 self.parents.remove(id);
             }
         }
-        if self.may_rebuild(&role) {
+        if self.rebuilds.may_rebuild(&role, self.world.clock.monotonic()) {
             self.rebuild(role, ctx);
         } else {
             self.give_up(role, ctx);
@@ -145,18 +108,8 @@ impl Supervisor {
         self.given_up.insert(role);
     }
 
-    fn may_rebuild(&mut self, role: &Role) -> bool {
-        let now = self.world.clock.monotonic();
-        let recent = self.rebuilds.entry(role.clone()).or_default();
-        recent.retain(|at| now.saturating_sub(*at) < WINDOW);
-        recent.push_back(now);
-        recent.len() < MOST_DEATHS
-    }
-
     fn rebuild(&mut self, role: Role, ctx: &mut Context<Self>) {
         match role {
-            Role::KillSwitch => self.spawn_kill_switch(),
-            Role::CircuitBreaker => self.spawn_breaker(),
             Role::Persistence => {
                 // The new writer commits a probe, and says when that worked.
                 self.spawn_persistence();
@@ -171,8 +124,8 @@ impl Supervisor {
 
     /// Stops what works for the account: its broker, its reconciler and its parents. Sends in flight are cut off by it,
     /// and are of unknown outcome in the store.
-    pub(super) fn stop_account(&mut self, ctx: &mut Context<Self>) {
-        self.lines.disconnect_account();
+    pub(super) fn stop_workers(&mut self, ctx: &mut Context<Self>) {
+        self.lines.disconnect_workers();
         if let Some(broker) = self.broker.take() {
             ctx.spawn(async move { broker.send(StopWork).await }.into_actor(self).map(|_, _, _| ()));
         }
@@ -187,8 +140,6 @@ impl Supervisor {
 
 const fn part_of(role: &Role) -> Part {
     match role {
-        Role::KillSwitch => Part::KillSwitch,
-        Role::CircuitBreaker => Part::CircuitBreaker,
         Role::Persistence => Part::Persistence,
         Role::Broker => Part::Broker,
         Role::Reconciler => Part::Reconciler,

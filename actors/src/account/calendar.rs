@@ -5,7 +5,7 @@ use std::time::Duration;
 use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
 use chrono::TimeDelta;
 
-use super::Supervisor;
+use super::Account;
 use crate::domain::calendar::{MarketCalendar, Sessions};
 use crate::domain::trading_day::DayEnd;
 use crate::ports::{VenueError, World};
@@ -19,7 +19,7 @@ const BACK: TimeDelta = TimeDelta::days(7);
 /// How many days ahead.
 const AHEAD: TimeDelta = TimeDelta::days(30);
 
-impl Supervisor {
+impl Account {
     /// Reads the calendar where it is the venue's. While it isn't known, what is due waits.
     pub(super) fn keep_calendar(&mut self, ctx: &mut Context<Self>) {
         let Some(refresh) = self.tuning.calendar_refresh else { return };

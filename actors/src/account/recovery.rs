@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
 
-use super::Supervisor;
+use super::Account;
 use crate::broker::Listen;
 use crate::domain::names::OrderId;
 use crate::domain::parent::Parent;
 use crate::gate::ShutReason;
-use crate::health::{Part, PartStatus, Phase};
+use crate::health::{Part, PartStatus, Phase, Standing};
 use crate::kill_switch::ResumeCancels;
 use crate::ports::VenueError;
 use crate::ports::store::{Acquired, AnyOrder, StoreError};
@@ -46,7 +46,7 @@ impl From<CompareError> for Setback {
     }
 }
 
-impl Supervisor {
+impl Account {
     /// Opens the store and takes the account, as often as it takes.
     pub(super) fn open_store(&mut self, ctx: &mut Context<Self>) {
         let (store, account, owner) =
@@ -64,15 +64,15 @@ impl Supervisor {
             Ok(ownership) => {
                 tracing::info!(account = %ownership.account, term = ownership.term, "the account is taken");
                 act.health.set(Part::Store, PartStatus::Up, "");
-                act.pens.supervisor.clear(ShutReason::StoreUnavailable);
-                act.health.set_term(ownership.term);
+                act.pen.clear(ShutReason::StoreUnavailable);
+                act.health.stand(Standing::Owner { term: ownership.term });
                 act.ownership = Some(ownership);
                 act.hand_over_ownership(ctx);
                 act.recover(ctx);
             }
             Err(error) => {
                 tracing::error!(%error, "the store can't be opened yet");
-                act.pens.supervisor.shut(ShutReason::StoreUnavailable);
+                act.pen.shut(ShutReason::StoreUnavailable);
                 act.health.set(Part::Store, PartStatus::Down, error.to_string());
                 ctx.run_later(RETRY, Self::open_store);
             }
@@ -96,10 +96,10 @@ impl Supervisor {
         if let Some(retry) = self.retry.take() {
             ctx.cancel_future(retry);
         }
-        self.pens.supervisor.shut(ShutReason::BrokerUnavailable);
+        self.pen.shut(ShutReason::BrokerUnavailable);
         if self.broker.is_none() || self.reconciler.is_none() {
-            self.stop_account(ctx);
-            self.spawn_account();
+            self.stop_workers(ctx);
+            self.spawn_workers();
         }
         let Some(broker) = self.broker.clone() else { return };
         let (compare, store, account) =
@@ -144,9 +144,9 @@ impl Supervisor {
         }
         tracing::info!(parents = parents.len(), unknown = self.doubtful.len(), "the account is recovered");
         self.health.set(Part::Broker, PartStatus::Up, "");
-        self.pens.supervisor.clear(ShutReason::BrokerUnavailable);
+        self.pen.clear(ShutReason::BrokerUnavailable);
         // The broker has just answered to our key.
-        self.pens.supervisor.clear(ShutReason::BrokerUnauthorised);
+        self.pen.clear(ShutReason::BrokerUnauthorised);
         self.become_ready();
         let line = self.lines.resume_cancels.clone();
         ctx.spawn(async move { line.ask(ResumeCancels).await }.into_actor(self).map(|asked, _, _| {
@@ -170,9 +170,9 @@ impl Supervisor {
     /// an account may be unblocked; another key needs another start.
     pub(super) fn halt_for_the_key(&mut self, why: String, ctx: &mut Context<Self>) {
         tracing::error!(reason = %why, "the broker refuses our key: the account is halted");
-        self.pens.supervisor.shut(ShutReason::BrokerUnauthorised);
+        self.pen.shut(ShutReason::BrokerUnauthorised);
         // That says it all, and no one but a recovery opens the gate again.
-        self.pens.supervisor.clear(ShutReason::BrokerUnavailable);
+        self.pen.clear(ShutReason::BrokerUnavailable);
         self.health.set(Part::Broker, PartStatus::Down, why);
         if self.retry.is_none() && !self.recovering && !self.is_draining() {
             self.retry = Some(ctx.run_later(RETRY_KEY, Self::recover));
@@ -183,9 +183,9 @@ impl Supervisor {
     fn become_ready(&mut self) {
         if self.phase == Phase::Starting {
             self.phase = Phase::Ready;
-            self.health.enter(Phase::Ready);
+            self.health.become_ready();
             self.health.set(Part::Parents, PartStatus::Up, "");
-            self.pens.supervisor.clear(ShutReason::Starting);
+            self.pen.clear(ShutReason::Starting);
         }
     }
 

@@ -1,10 +1,10 @@
-//! The clean end: no new work, sends settled, writes flushed, store closed.
+//! The account's clean end: no new work, sends settled, writes flushed.
 
 use std::time::Duration;
 
 use actix::{ActorFutureExt, Addr, AsyncContext, Handler, Message, ResponseActFuture, WrapFuture};
 
-use super::Supervisor;
+use super::Account;
 use crate::broker::{Broker, Drain};
 use crate::cancel_all::CancelEverything;
 use crate::domain::ledger::Write;
@@ -14,28 +14,25 @@ use crate::persistence::persist;
 use crate::twap_parent::Rest;
 
 /// How long the last writes may take.
-const FLUSH: Duration = Duration::from_secs(1);
+pub(crate) const FLUSH: Duration = Duration::from_secs(1);
 
-/// Shuts the house down; the answer comes when nothing is in flight any more, or the time for that is over, and
+/// Ends the account's work; the answer comes when nothing is in flight any more, or the time for that is over, and
 /// everything is written.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
-pub struct DrainAll;
+pub(crate) struct DrainAccount;
 
-impl Handler<DrainAll> for Supervisor {
+impl Handler<DrainAccount> for Account {
     type Result = ResponseActFuture<Self, ()>;
 
-    fn handle(&mut self, _: DrainAll, ctx: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, _: DrainAccount, ctx: &mut Self::Context) -> Self::Result {
         self.phase = Phase::Draining;
-        self.health.enter(Phase::Draining);
-        self.pens.supervisor.shut(ShutReason::Draining);
-        tracing::info!("draining");
+        self.pen.shut(ShutReason::Draining);
         for (_, parent) in std::mem::take(&mut self.parents) {
             ctx.spawn(async move { parent.send(Rest).await }.into_actor(self).map(|_, _, _| ()));
         }
         let (broker, in_flight, persisting) = (self.broker.clone(), self.in_flight.clone(), self.lines.persist.clone());
-        let (store, cancel, within) =
-            (self.world.store.clone(), self.lines.cancel_everything.clone(), self.tuning.drain);
+        let (cancel, within) = (self.lines.cancel_everything.clone(), self.tuning.drain);
         let cancel_open = self.tuning.cancel_on_shutdown;
         let drained = async move {
             let deadline = tokio::time::Instant::now() + within;
@@ -56,7 +53,6 @@ impl Handler<DrainAll> for Supervisor {
             if !matches!(flushed, Ok(Ok(_))) {
                 tracing::error!("the last writes could not be confirmed; the next start recovers what they were about");
             }
-            store.close().await;
         };
         Box::pin(drained.into_actor(self).map(|(), act, ctx| act.stop_all(ctx)))
     }
