@@ -22,7 +22,7 @@ use tranche_actors::domain::terms::Instrument;
 pub use layers::Inputs;
 pub use sections::{
     Actors, Alpaca, Auth, AuthMode, Breaker, Broker, BrokerErrors, BrokerKind, Calendar, CalendarKind, Execution, Gate,
-    Http, KillSwitch, Log, LogFormat, OpenOrders, Paper, Persistence, Storage,
+    Http, KillSwitch, Log, LogFormat, OpenOrders, Paper, Persistence, Redis, Storage,
 };
 
 /// All settings, each within its bounds and fitting the others.
@@ -48,6 +48,8 @@ pub struct Settings {
     pub instruments: BTreeMap<Symbol, Instrument>,
     /// How orders are worked.
     pub execution: Execution,
+    /// The switchboard that other programs share.
+    pub redis: Redis,
     /// The kill switch.
     pub kill_switch: KillSwitch,
     /// The circuit breaker.

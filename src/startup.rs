@@ -16,6 +16,7 @@ use tranche_actors::domain::names::AccountName;
 use tranche_actors::domain::request::PlanRules;
 use tranche_actors::domain::trading_day::DayEnd;
 use tranche_actors::ports::store::{Store, StoreError};
+use tranche_actors::ports::switchboard::SwitchBoard;
 use tranche_actors::ports::{Clock, Entropy, World};
 use tranche_actors::supervisor::{self, DrainAll, House};
 use tranche_actors::tuning::Tuning;
@@ -28,6 +29,7 @@ use crate::http::{self, About, HttpState, Limits};
 use crate::settings::{AuthMode, BrokerKind, CalendarKind, OpenOrders, Settings};
 use crate::storage::lock::{DataLock, LockError};
 use crate::storage::sqlite::{SqliteSettings, SqliteStore};
+use crate::switchboard::redis::{BadAddress, RedisBoard};
 
 use venues::Opened;
 
@@ -72,6 +74,9 @@ pub enum StartupError {
     /// The store needs a person: it is newer than this program, or has migrations pending that may not run unasked.
     #[error(transparent)]
     Store(StoreError),
+    /// The switchboard has no proper address.
+    #[error("redis.url {0}")]
+    Redis(#[from] BadAddress),
     /// Nobody may, or everybody.
     #[error(transparent)]
     Auth(#[from] AuthSetupError),
@@ -106,7 +111,8 @@ pub async fn run(settings: Settings, on_listening: impl FnOnce(SocketAddr)) -> R
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
     let broker = Opened::open(&settings, &clock, &entropy).await?;
     let store = Arc::new(SqliteStore::new(Arc::clone(&lock), sqlite(&settings)));
-    let world = World { store: store.clone(), switchboard: None, venue: broker.venue(), clock, entropy };
+    let switchboard = switchboard(&settings)?;
+    let world = World { store: store.clone(), switchboard, venue: broker.venue(), clock, entropy };
     let tuning = tuning(&settings, &world)?;
     let (fatal, died) = oneshot::channel();
     let house = supervisor::start(world.clone(), tuning.clone(), fatal);
@@ -225,6 +231,7 @@ fn tuning(settings: &Settings, world: &World) -> Result<Tuning, StartupError> {
         gate_poll: settings.gate.poll_every,
         gate_open: settings.gate.open_for,
         kill_settle: settings.kill_switch.settle,
+        foreign_mode: settings.kill_switch.foreign_mode,
         quiet_period: settings.breaker.quiet_period,
         error_rule: error_rule(settings),
         calendar_refresh: calendar_refresh(settings),
@@ -300,6 +307,13 @@ fn http_state(
         limits: limits(settings),
         about: About { mode: mode.to_owned(), broker: broker.to_owned(), instance: tuning.instance.clone() },
     })
+}
+
+/// Where the switches are shared with other programs, if they are.
+fn switchboard(settings: &Settings) -> Result<Option<Arc<dyn SwitchBoard>>, StartupError> {
+    let Some(url) = &settings.redis.url else { return Ok(None) };
+    let board: Arc<dyn SwitchBoard> = Arc::new(RedisBoard::new(url)?);
+    Ok(Some(board))
 }
 
 const fn auth_mode(settings: &Settings) -> auth::Mode {

@@ -9,5 +9,17 @@ pub mod profiles;
 pub mod registry;
 pub mod sqlite;
 
+use tranche_actors::ports::store::{StoreError, Switches};
+
+use crate::settings::Storage;
+
+/// The switches as the ledger remembers them, read beside whoever has it open; unknown where there is no ledger yet.
+///
+/// # Errors
+/// When it can't be read.
+pub async fn remembered_switches(settings: &Storage) -> Result<Switches, StoreError> {
+    sqlite::remembered_switches(&settings.folder).await
+}
+
 #[cfg(test)]
 mod conformance;

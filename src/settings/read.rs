@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rust_decimal::Decimal;
 use secrecy::ExposeSecret;
+use tranche_actors::domain::kill::KillMode;
 use tranche_actors::domain::money::{Price, Qty};
 use tranche_actors::domain::names::Symbol;
 use tranche_actors::domain::terms::Instrument;
@@ -14,10 +15,11 @@ use tranche_actors::domain::terms::Instrument;
 use super::reader::Reader;
 use super::sections::{
     Actors, Auth, AuthMode, Breaker, Broker, BrokerErrors, BrokerKind, Calendar, CalendarKind, Execution, Gate, Http,
-    KillSwitch, Log, LogFormat, OpenOrders, Persistence, Storage,
+    KillSwitch, Log, LogFormat, OpenOrders, Persistence, Redis, Storage,
 };
 use super::{Fault, Settings};
 use super::{alpaca, paper};
+use crate::switchboard::redis::RedisBoard;
 
 /// The longest that most times may be, in seconds and in milliseconds.
 const DAY: u64 = 86_400;
@@ -30,7 +32,6 @@ const MOST_UNITS: Decimal = Decimal::from_parts(1_000_000_000, 0, 0, false, 0);
 /// Reads everything, so that all faults are found, and only then decides.
 pub(super) fn settings(environment: &str, mut reader: Reader) -> Result<Settings, Vec<Fault>> {
     let r = &mut reader;
-    redis(r);
     let http = http(r);
     let storage = storage(r);
     let mut settings = Settings {
@@ -44,7 +45,11 @@ pub(super) fn settings(environment: &str, mut reader: Reader) -> Result<Settings
         calendar: calendar(r),
         instruments: instruments(r),
         execution: execution(r),
-        kill_switch: KillSwitch { settle: r.time("kill_switch.settle_ms", 60_000) },
+        redis: redis(r),
+        kill_switch: KillSwitch {
+            settle: r.time("kill_switch.settle_ms", 60_000),
+            foreign_mode: r.word("kill_switch.foreign_mode", &FOREIGN_MODES, &["flatten"], KillMode::Cancel),
+        },
         breaker: breaker(r),
         gate: gate(r),
         log: Log { format: log_format(r) },
@@ -120,6 +125,16 @@ fn auth(r: &mut Reader, bind: SocketAddr) -> Auth {
     auth
 }
 
+const FOREIGN_MODES: [(&str, KillMode); 2] = [("halt", KillMode::Halt), ("cancel", KillMode::Cancel)];
+
+fn redis(r: &mut Reader) -> Redis {
+    let url = r.address("redis.url");
+    if let Some(bad) = url.as_ref().and_then(|url| RedisBoard::new(url).err()) {
+        r.fault("redis.url", bad.to_string());
+    }
+    Redis { url }
+}
+
 fn storage(r: &mut Reader) -> Storage {
     let url = r.text("storage.url");
     let folder = folder(&url).unwrap_or_else(|rule| {
@@ -143,12 +158,6 @@ fn folder(url: &str) -> Result<PathBuf, &'static str> {
         Some(_) | None => {
             Err("must be sqlite:// and the path of a folder, such as sqlite://data or sqlite:///var/lib/tranche")
         }
-    }
-}
-
-fn redis(r: &mut Reader) {
-    if !r.text("redis.url").is_empty() {
-        r.fault("redis.url", "names a Redis server, which is designed, but not built yet: leave it empty");
     }
 }
 

@@ -18,7 +18,7 @@ use super::{Fault, Shown};
 const MASK: &str = "********";
 
 /// Keys that the design names and this program doesn't have yet, by section or by key.
-const PLANNED: [&str; 5] = ["accounts", "http.advertise", "kill_switch.foreign_mode", "lease", "redis"];
+const PLANNED: [&str; 3] = ["accounts", "http.advertise", "lease"];
 
 /// The settings that were found, and what was taken of them.
 ///
@@ -137,6 +137,35 @@ impl Reader {
     /// A text that is not set where it is empty.
     pub(super) fn optional(&mut self, key: &str) -> Option<String> {
         Some(self.text(key)).filter(|text| !text.is_empty())
+    }
+
+    /// An address that may hold a password, by itself or in the file that `{key}_file` names; not set where both are empty.
+    /// Shown without the password.
+    pub(super) fn address(&mut self, key: &str) -> Option<SecretString> {
+        let file_key = format!("{key}_file");
+        let file = self.optional(&file_key);
+        let path = Key::of(key);
+        self.known.insert(path.clone());
+        let direct = self.found.remove(&path).and_then(|found| {
+            let text = found.raw.text().unwrap_or_default().trim().to_owned();
+            self.show(&path, &Found { raw: Raw::Text(without_password(&text)), origin: found.origin });
+            Some(text).filter(|text| !text.is_empty())
+        });
+        match (direct, file) {
+            (None, None) => None,
+            (Some(_), Some(_)) => {
+                self.fault(key, format!("is given twice, by itself and by {file_key}"));
+                None
+            }
+            (Some(text), None) => Some(SecretString::from(text)),
+            (None, Some(file)) => match std::fs::read_to_string(&file) {
+                Ok(text) => Some(SecretString::from(text.trim())),
+                Err(error) => {
+                    self.fault(&file_key, format!("names a file that can't be read: {file}: {error}"));
+                    None
+                }
+            },
+        }
     }
 
     /// Some texts: a list, or one text with commas; empty for none.
@@ -303,4 +332,15 @@ impl Reader {
             }
         }
     }
+}
+
+/// An address with its password masked.
+fn without_password(address: &str) -> String {
+    let masked = || {
+        let (scheme, rest) = address.split_once("://")?;
+        let (user, place) = rest.rsplit_once('@')?;
+        let (name, _) = user.split_once(':')?;
+        Some(format!("{scheme}://{name}:{MASK}@{place}"))
+    };
+    masked().unwrap_or_else(|| address.to_owned())
 }

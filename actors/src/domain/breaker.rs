@@ -64,6 +64,17 @@ pub struct BreakerState {
     pub revision: u64,
 }
 
+/// What becomes of a state that was to be written where the breaker has moved meanwhile.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rebased {
+    /// A trip stands there already.
+    Stands(BreakerState),
+    /// It has to be written so.
+    Write(BreakerState),
+    /// What was found counts.
+    Yields,
+}
+
 /// Why a reset was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum ResetRefused {
@@ -159,6 +170,29 @@ impl BreakerState {
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
         *self == Self { revision: self.revision, ..other.clone() }
+    }
+
+    /// What becomes of this state, with what was found in its place. A trip that insists was in force before, and came
+    /// again while its reset was on its way.
+    #[must_use]
+    pub fn rebased_on(&self, found: &Self, insists: bool) -> Rebased {
+        match (self.state, found.state) {
+            (BreakerWord::Tripped, BreakerWord::Tripped) if self.seen_on_board <= found.seen_on_board => {
+                Rebased::Stands(found.clone())
+            }
+            (BreakerWord::Tripped, BreakerWord::Tripped) => {
+                Rebased::Write(Self { seen_on_board: true, revision: found.next_revision(), ..found.clone() })
+            }
+            (BreakerWord::Tripped, BreakerWord::Allowing | BreakerWord::Quiet) => {
+                if self.tripped_at == found.tripped_at && !insists {
+                    Rebased::Yields
+                } else {
+                    Rebased::Write(Self { revision: found.next_revision(), ..self.clone() })
+                }
+            }
+            // A quiet period ends once, whoever says so first.
+            (BreakerWord::Allowing | BreakerWord::Quiet, _) => Rebased::Yields,
+        }
     }
 
     /// The revision of what follows this state.

@@ -82,6 +82,17 @@ pub enum Engaged {
     Already,
 }
 
+/// What becomes of an engagement that was to be written where the switch has moved meanwhile.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rebased {
+    /// It stands there already, as strict or stricter.
+    Stands(KillState),
+    /// It has to be written so.
+    Write(KillState),
+    /// Another engagement is in force, or this one was released since.
+    Yields(KillState),
+}
+
 impl Default for KillState {
     /// The state that a new database starts with.
     fn default() -> Self {
@@ -156,6 +167,24 @@ impl KillState {
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
         *self == Self { revision: self.revision, ..other.clone() }
+    }
+
+    /// What becomes of this engagement, with what was found in its place. One that insists was in force before, and was
+    /// asked for again while its release was on its way.
+    #[must_use]
+    pub fn rebased_on(&self, found: &Self, insists: bool) -> Rebased {
+        let same = self.engaged_at == found.engaged_at;
+        if found.is_engaged() {
+            if found.mode >= self.mode {
+                return if same { Rebased::Stands(found.clone()) } else { Rebased::Yields(found.clone()) };
+            }
+            // Whoever was first keeps the engagement, and the stricter mode counts.
+            return Rebased::Write(Self { mode: self.mode, revision: found.next_revision(), ..found.clone() });
+        }
+        if same && !insists {
+            return Rebased::Yields(found.clone());
+        }
+        Rebased::Write(Self { revision: found.next_revision(), ..self.clone() })
     }
 
     /// Names the engagement. It follows from when and by whom, so that every program that sees it names it alike.

@@ -80,7 +80,7 @@ impl Object {
 
 /// A time as the stack's programs write it.
 #[must_use]
-pub fn stamp(time: DateTime<Utc>) -> Value {
+pub(super) fn stamp(time: DateTime<Utc>) -> Value {
     Value::String(time.to_rfc3339_opts(SecondsFormat::AutoSi, false))
 }
 
@@ -169,7 +169,7 @@ mod tests {
                 if let Some(mut object) = Object::parse(bytes) {
                     object.set("state", &json!("ACTIVE"));
                     let again = Object::parse(&object.bytes()).unwrap();
-                    prop_assert_eq!(again.text("state").as_deref(), Some("ACTIVE"));
+                    prop_assert_eq!(again.text("state"), Some("ACTIVE".to_owned()));
                 }
             }
         }

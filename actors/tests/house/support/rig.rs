@@ -22,6 +22,7 @@ use tranche_actors::health::Phase;
 use tranche_actors::market::engine::Rules;
 use tranche_actors::market::quotes::Quotes;
 use tranche_actors::market::walk::Walk;
+use tranche_actors::ports::switchboard::SwitchBoard;
 use tranche_actors::ports::{Clock, World};
 use tranche_actors::supervisor::{House, start};
 use tranche_actors::tuning::Tuning;
@@ -30,6 +31,7 @@ use super::orders::{account, caller};
 use tranche_simulation::clock::{EPOCH, Seeded, VirtualClock};
 use tranche_simulation::life::Life;
 use tranche_simulation::store::MemoryStore;
+use tranche_simulation::switchboard::MemoryBoard;
 use tranche_simulation::tape::Tape;
 use tranche_simulation::venue::EngineVenue;
 
@@ -38,6 +40,8 @@ pub(crate) struct Rig {
     pub(crate) clock: Arc<VirtualClock>,
     pub(crate) store: Arc<MemoryStore>,
     pub(crate) venue: Arc<EngineVenue>,
+    /// Shared by the houses that are started once it is there.
+    pub(crate) board: Option<Arc<MemoryBoard>>,
     pub(crate) entropy: Arc<Seeded>,
     pub(crate) tuning: Tuning,
 }
@@ -99,6 +103,7 @@ fn tuning() -> Tuning {
         gate_poll: millis(50),
         gate_open: millis(500),
         kill_settle: seconds(2),
+        foreign_mode: KillMode::Cancel,
         quiet_period: seconds(300),
         error_rule: ErrorRule { enabled: false, window: seconds(60), min_count: 10, share_percent: 50, consecutive: 5 },
         calendar_refresh: None,
@@ -122,6 +127,7 @@ impl Rig {
         Self {
             store: Arc::new(MemoryStore::new(life, tape)),
             venue: Arc::new(venue),
+            board: None,
             entropy: Arc::new(Seeded::new(seed)),
             clock,
             tuning: tuning(),
@@ -135,7 +141,7 @@ impl Rig {
     fn world(&self) -> World {
         World {
             store: self.store.clone(),
-            switchboard: None,
+            switchboard: self.board.clone().map(|board| -> Arc<dyn SwitchBoard> { board }),
             venue: self.venue.clone(),
             clock: self.clock.clone(),
             entropy: self.entropy.clone(),
@@ -227,7 +233,7 @@ impl Running {
 
     pub(crate) async fn trip(&self) -> BreakerState {
         let trip = Trip { operator: "ops".to_owned(), reason: "MANUAL".to_owned(), details: None, by: caller() };
-        self.house.switches.trip.send(trip).await.unwrap().unwrap()
+        self.house.switches.trip.send(trip).await.unwrap().unwrap().state
     }
 
     pub(crate) async fn reset(&self, reason: &str) -> Result<BreakerState, CommandError> {
