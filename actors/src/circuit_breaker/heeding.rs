@@ -21,14 +21,13 @@ impl Handler<SwitchesSeen> for CircuitBreaker {
     fn handle(&mut self, seen: SwitchesSeen, ctx: &mut Self::Context) {
         let is_settled = self.resetting == 0 && seen.began > self.touched;
         let mut doubt = None;
-        match &seen.stored {
-            Some(Ok(switches)) => match &switches.breaker {
+        if let Some(Ok(switches)) = &seen.stored {
+            match &switches.breaker {
                 None => doubt = Some("the circuit breaker is missing from the database".to_owned()),
                 Some(read) if self.state.is_none() => self.learn(read.clone(), ctx),
                 Some(read) if is_settled && self.saving == 0 => self.follow(read, ctx),
                 Some(_) => {}
-            },
-            Some(Err(_)) | None => {}
+            }
         }
         if let Some(Ok(reading)) = &seen.board {
             let told = breaker::read(reading.breaker.as_deref());

@@ -191,7 +191,10 @@ impl BreakerState {
                 }
             }
             // A quiet period ends once, whoever says so first.
-            (BreakerWord::Allowing | BreakerWord::Quiet, _) => Rebased::Yields,
+            (
+                BreakerWord::Allowing | BreakerWord::Quiet,
+                BreakerWord::Allowing | BreakerWord::Quiet | BreakerWord::Tripped,
+            ) => Rebased::Yields,
         }
     }
 

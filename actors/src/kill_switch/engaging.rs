@@ -156,7 +156,9 @@ async fn make_durable(
         loop {
             match board::engage(&*shared, state, entry).await {
                 board::OnBoard::Unreachable if Instant::now() < deadline => sleep(Duration::from_millis(50)).await,
-                known => return known,
+                known @ (board::OnBoard::Stands | board::OnBoard::Another(_) | board::OnBoard::Unreachable) => {
+                    return known;
+                }
             }
         }
     };
