@@ -22,7 +22,7 @@ use tranche_actors::domain::terms::Instrument;
 pub use layers::Inputs;
 pub use sections::{
     Actors, Alpaca, Auth, AuthMode, Breaker, Broker, BrokerErrors, BrokerKind, Calendar, CalendarKind, Execution, Gate,
-    Http, KillSwitch, Log, LogFormat, OpenOrders, Paper, Persistence, Redis, Storage,
+    Http, KillSwitch, Log, LogFormat, OpenOrders, Paper, Persistence, Redis, Storage, StorePlace,
 };
 
 /// All settings, each within its bounds and fitting the others.

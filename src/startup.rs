@@ -15,7 +15,7 @@ use tranche_actors::domain::ids::DEFAULT_NAME;
 use tranche_actors::domain::names::AccountName;
 use tranche_actors::domain::request::PlanRules;
 use tranche_actors::domain::trading_day::DayEnd;
-use tranche_actors::ports::store::{Store, StoreError};
+use tranche_actors::ports::store::{InstanceCard, Store, StoreError};
 use tranche_actors::ports::switchboard::SwitchBoard;
 use tranche_actors::ports::{Clock, Entropy, World};
 use tranche_actors::supervisor::{self, DrainAll, House};
@@ -27,14 +27,16 @@ use crate::clock::{SystemClock, SystemEntropy};
 use crate::http::auth::{self, AuthSetupError};
 use crate::http::{self, About, HttpState, Limits};
 use crate::settings::{AuthMode, BrokerKind, CalendarKind, OpenOrders, Settings};
-use crate::storage::lock::{DataLock, LockError};
-use crate::storage::sqlite::{SqliteSettings, SqliteStore};
+use crate::storage::lock::LockError;
 use crate::switchboard::redis::{BadAddress, RedisBoard};
 
 use venues::Opened;
 
+mod stores;
 mod venues;
 
+/// How often the instance tells that it lives, where nobody waits for that.
+const TELL_EVERY: Duration = Duration::from_secs(10);
 /// How many sends that never left an order may have.
 const MAX_TRIES: u32 = 3;
 
@@ -105,14 +107,13 @@ pub async fn run(settings: Settings, on_listening: impl FnOnce(SocketAddr)) -> R
     // A write beyond a limit on file sizes has to fail like one to a full disk, not to end the process. Once somebody
     // has listened for a signal, it never ends the process any more.
     drop(listen_for(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?);
-    let lock = Arc::new(DataLock::take(&settings.storage.folder)?);
+    let kept = stores::store(&settings)?;
     let listener = bind(settings.http.bind)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
     let broker = Opened::open(&settings, &clock, &entropy).await?;
-    let store = Arc::new(SqliteStore::new(Arc::clone(&lock), sqlite(&settings)));
     let switchboard = switchboard(&settings)?;
-    let world = World { store: store.clone(), switchboard, venue: broker.venue(), clock, entropy };
+    let world = World { store: Arc::clone(&kept.store), switchboard, venue: broker.venue(), clock, entropy };
     let tuning = tuning(&settings, &world)?;
     let (fatal, died) = oneshot::channel();
     let house = supervisor::start(world.clone(), tuning.clone(), fatal);
@@ -121,7 +122,7 @@ pub async fn run(settings: Settings, on_listening: impl FnOnce(SocketAddr)) -> R
     let server = http::serve(listener, state).map_err(StartupError::Server)?;
     let handle = server.handle();
     let serving = actix_web::rt::spawn(server);
-    tracing::info!(%address, instance = %tuning.instance, "listening");
+    tracing::info!(%address, instance = %tuning.card.id, "listening");
     on_listening(address);
 
     tokio::select! {
@@ -192,20 +193,19 @@ async fn drain(house: &House, server: &ServerHandle) {
     server.stop(true).await;
 }
 
-fn sqlite(settings: &Settings) -> SqliteSettings {
-    SqliteSettings {
-        migrate_on_start: settings.storage.migrate_on_start,
-        readers: settings.storage.readers.get(),
-        ..SqliteSettings::default()
-    }
-}
-
 fn tuning(settings: &Settings, world: &World) -> Result<Tuning, StartupError> {
     let account = AccountName::parse(DEFAULT_NAME).map_err(|_| StartupError::Account)?;
     let (execution, broker) = (&settings.execution, &settings.broker);
     Ok(Tuning {
         account: account.clone(),
-        instance: format!("{:012x}", world.entropy.bits() >> 16),
+        card: InstanceCard {
+            id: format!("{:012x}", world.entropy.bits() >> 16),
+            address: None,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            started_at: world.clock.now(),
+        },
+        tell_every: TELL_EVERY,
+        lease: None,
         plan_rules: PlanRules {
             instruments: settings.instruments.clone(),
             accounts: vec![account],
@@ -305,7 +305,7 @@ fn http_state(
         metrics_public: settings.auth.metrics_public,
         metrics: http::metrics::install()?,
         limits: limits(settings),
-        about: About { mode: mode.to_owned(), broker: broker.to_owned(), instance: tuning.instance.clone() },
+        about: About { mode: mode.to_owned(), broker: broker.to_owned(), instance: tuning.card.id.clone() },
     })
 }
 

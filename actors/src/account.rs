@@ -38,6 +38,8 @@ pub(crate) use draining::{DrainAccount, FLUSH};
 mod calendar;
 mod commands;
 mod draining;
+mod guests;
+mod leasing;
 mod lines;
 mod recovery;
 mod spawning;
@@ -80,6 +82,9 @@ pub(crate) struct Account {
     deaths: mpsc::UnboundedSender<Role>,
     reported: Option<mpsc::UnboundedReceiver<Role>>,
     ownership: Option<Ownership>,
+    /// The store is being asked for the account.
+    acquiring: bool,
+    lease_watch: Option<SpawnHandle>,
     persistence: Option<Addr<Persistence>>,
     broker: Option<Addr<Broker>>,
     reconciler: Option<Addr<Reconciler>>,
@@ -122,8 +127,12 @@ pub(crate) fn open(
         if tuning.calendar_refresh.is_some() { MarketHours::default() } else { MarketHours::always_open() };
     let plan_rules = Arc::new(tuning.plan_rules.clone());
     let (account, health, lines) = (tuning.account.clone(), whole.account(&tuning.account), Lines::of(lines));
-    let reach =
-        Reach { in_flight: in_flight.clone(), doubtful: doubtful.clone(), cancel: lines.cancel_everything.clone() };
+    let reach = Reach {
+        in_flight: in_flight.clone(),
+        doubtful: doubtful.clone(),
+        cancel: lines.cancel_everything.clone(),
+        health: health.clone(),
+    };
     let addr = Account {
         budget: Budget::new(tuning.requests_per_minute, &world.clock),
         world,
@@ -139,6 +148,8 @@ pub(crate) fn open(
         deaths,
         reported: Some(reported),
         ownership: None,
+        acquiring: false,
+        lease_watch: None,
         persistence: None,
         broker: None,
         reconciler: None,
@@ -171,7 +182,7 @@ impl Actor for Account {
             ctx.add_message_stream(futures_util::StreamExt::map(deaths, Died));
         }
         self.spawn_persistence();
-        self.open_store(ctx);
+        self.acquire(ctx);
         self.keep_calendar(ctx);
         ctx.run_interval(self.tuning.heartbeat, Self::beat);
     }
@@ -247,10 +258,11 @@ impl Handler<StoreTurned> for Account {
             StoreTurned::Up => {
                 self.health.set(Part::Store, PartStatus::Up, "");
                 self.pen.clear(ShutReason::StoreUnavailable);
-                if self.phase == Phase::Ready && self.broker.is_none() {
+                if self.phase == Phase::Ready && self.broker.is_none() && self.ownership.is_some() {
                     self.recover(ctx);
                 }
             }
+            StoreTurned::Deposed => self.lose("another instance has taken the account", ctx),
         }
     }
 }

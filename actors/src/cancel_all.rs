@@ -8,6 +8,7 @@ use actix::Message;
 use crate::domain::names::OrderId;
 use crate::doubt::Doubtful;
 use crate::gate::InFlight;
+use crate::health::{AccountHealth, Standing};
 use crate::line::{Line, Unanswered};
 
 /// Cancels everything that is open, from the venue's own list, so that it works without the store; what is ours gets
@@ -35,6 +36,7 @@ pub(crate) struct Reach {
     pub(crate) in_flight: InFlight,
     pub(crate) doubtful: Doubtful,
     pub(crate) cancel: Line<CancelEverything>,
+    pub(crate) health: AccountHealth,
 }
 
 /// How the switches reach every account of this process.
@@ -66,14 +68,16 @@ impl Everywhere {
         self.0.iter().flat_map(|account| account.doubtful.ids()).collect()
     }
 
-    /// Cancels everything in every account at once, and counts it together.
+    /// Cancels everything at once in every account that is this instance's, and counts it together. What another instance
+    /// owns it cancels itself.
     ///
     /// # Errors
     /// When no account answers. Where one of several doesn't, that counts as a failure.
     pub(crate) async fn cancel(&self, everything: CancelEverything) -> Result<CancelTally, Unanswered> {
-        let asked = self.0.iter().map(|account| account.cancel.ask(everything.clone()));
+        let ours = self.0.iter().filter(|account| !matches!(account.health.standing(), Standing::Standby { .. }));
+        let asked = ours.map(|account| account.cancel.ask(everything.clone()));
         let answers = futures_util::future::join_all(asked).await;
-        if answers.iter().all(Result::is_err) {
+        if !answers.is_empty() && answers.iter().all(Result::is_err) {
             return Err(Unanswered);
         }
         Ok(answers.into_iter().fold(CancelTally::default(), |sum, answer| {

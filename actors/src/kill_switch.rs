@@ -251,7 +251,7 @@ impl KillSwitch {
     }
 
     fn duties(&self) -> Duties {
-        Duties { world: self.world.clone(), instance: self.tuning.instance.clone(), lines: self.lines.clone() }
+        Duties { world: self.world.clone(), instance: self.tuning.card.id.clone(), lines: self.lines.clone() }
     }
 }
 

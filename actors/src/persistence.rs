@@ -13,7 +13,7 @@ use crate::domain::order::Order;
 use crate::domain::parent::ParentStatus;
 use crate::line::Line;
 use crate::ports::World;
-use crate::ports::store::{Batch, Commit as Results, Ownership, Writer};
+use crate::ports::store::{Batch, Commit as Results, Ownership, StoreError, Writer};
 use crate::tuning::Tuning;
 use crate::watch::Sentinel;
 
@@ -53,10 +53,10 @@ pub(crate) enum PersistError {
     Unknown,
 }
 
-/// From now on this process owns the account.
+/// From now on this process owns the account, or doesn't own it any more.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
-pub(crate) struct Own(pub(crate) Ownership);
+pub(crate) struct Own(pub(crate) Option<Ownership>);
 
 /// What a transaction changed that others wait for.
 #[derive(Clone, Debug, Message)]
@@ -74,6 +74,8 @@ pub(crate) struct Committed {
 pub(crate) enum StoreTurned {
     Up,
     Down(String),
+    /// Another instance has taken the account.
+    Deposed,
 }
 
 struct Waiting {
@@ -142,7 +144,13 @@ impl Handler<Own> for Persistence {
     type Result = ();
 
     fn handle(&mut self, Own(ownership): Own, _: &mut Self::Context) {
-        self.ownership = Some(ownership);
+        if ownership.is_none() {
+            // What was not written under the term that is over must not be written under another one.
+            for one in self.queue.drain(..) {
+                answer(one, Err(PersistError::Unavailable));
+            }
+        }
+        self.ownership = ownership;
     }
 }
 
@@ -243,8 +251,19 @@ impl Persistence {
         match written.failed {
             None => self.turn_up(ctx),
             Some(error) => {
-                for one in written.undone.into_iter().chain(self.queue.drain(..)) {
+                let is_unknown = matches!(error, StoreError::OutcomeUnknown { .. });
+                for one in written.undone {
+                    answer(one, Err(if is_unknown { PersistError::Unknown } else { PersistError::Unavailable }));
+                }
+                for one in self.queue.drain(..) {
                     answer(one, Err(PersistError::Unavailable));
+                }
+                if is_unknown || matches!(error, StoreError::Deposed) {
+                    // Another owner is why either is so: the account draws the consequences.
+                    self.ownership = None;
+                    self.tell(StoreTurned::Deposed, ctx);
+                    self.flush(ctx);
+                    return;
                 }
                 self.turn_down(error.to_string(), ctx);
                 if !std::mem::replace(&mut self.probing, true) {

@@ -192,6 +192,8 @@ impl Actor for Supervisor {
         self.spawn_kill_switch();
         self.spawn_breaker();
         self.spawn_writer(false);
+        self.tell_of_life(ctx);
+        ctx.run_interval(self.tuning.tell_every, Self::tell_of_life);
         ctx.run_interval(self.tuning.heartbeat, Self::beat);
     }
 }
@@ -225,6 +227,8 @@ impl Handler<StoreTurned> for Supervisor {
                 self.health.set(Part::SwitchWriter, PartStatus::Up, "");
                 self.pens.supervisor.clear(ShutReason::StoreUnavailable);
             }
+            // Nobody owns the switches, so nobody can be deposed.
+            StoreTurned::Deposed => {}
         }
     }
 }
@@ -276,7 +280,7 @@ impl Handler<DrainAll> for Supervisor {
         self.health.enter(Phase::Draining);
         tracing::info!("draining");
         let (accounts, store) = (self.accounts.clone(), self.world.store.clone());
-        let persist = self.lines.persist.clone();
+        let (persist, instance) = (self.lines.persist.clone(), self.tuning.card.id.clone());
         let drained = async move {
             let ends = futures_util::future::join_all(accounts.iter().map(|account| account.send(DrainAccount))).await;
             if ends.iter().any(Result::is_err) {
@@ -285,6 +289,9 @@ impl Handler<DrainAll> for Supervisor {
             let probe = Persist { writes: vec![Write::Probe], lane: Lane::Switches };
             if !matches!(tokio::time::timeout(FLUSH, persist.ask(probe)).await, Ok(Ok(Ok(_)))) {
                 tracing::error!("the last writes of the switches could not be confirmed");
+            }
+            if !matches!(tokio::time::timeout(FLUSH, store.farewell(&instance)).await, Ok(Ok(()))) {
+                tracing::warn!("the other instances could not be told of the end: they see it by the silence");
             }
             store.close().await;
         };
@@ -303,6 +310,19 @@ impl Supervisor {
                 self.bury(role);
             }
         }
+    }
+
+    /// Tells the other instances that this one lives, and where. The store need not be open yet.
+    fn tell_of_life(&mut self, ctx: &mut Context<Self>) {
+        if self.draining {
+            return;
+        }
+        let (store, card) = (self.world.store.clone(), self.tuning.card.clone());
+        ctx.spawn(async move { store.heartbeat(&card).await }.into_actor(self).map(|told, _, _| {
+            if let Err(error) = told {
+                tracing::debug!(%error, "the other instances could not be told that this one lives");
+            }
+        }));
     }
 
     fn is_alive(&self, role: ProcessRole) -> bool {

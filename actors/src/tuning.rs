@@ -9,14 +9,37 @@ use crate::domain::breaker::ErrorRule;
 use crate::domain::kill::KillMode;
 use crate::domain::names::AccountName;
 use crate::domain::request::PlanRules;
+use crate::ports::store::InstanceCard;
+
+/// How an account is leased.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// How long a lease goes on that is not renewed, by the store's clock.
+    pub length: Duration,
+    /// How often it is renewed.
+    pub renew_every: Duration,
+}
+
+impl Lease {
+    /// How long the owner itself takes it to go on: less by a fifth, for what is on its way then, and for clocks that run at
+    /// different speeds.
+    #[must_use]
+    pub fn held(&self) -> Duration {
+        self.length - self.length / 5
+    }
+}
 
 /// The numbers that the actors work by.
 #[derive(Clone, Debug)]
 pub struct Tuning {
     /// The account that is traded.
     pub account: AccountName,
-    /// Names this instance.
-    pub instance: String,
+    /// What this instance tells the others of itself.
+    pub card: InstanceCard,
+    /// How often it does so.
+    pub tell_every: Duration,
+    /// How accounts are leased; `None`: a lock keeps all other instances out.
+    pub lease: Option<Lease>,
     /// What plans are held to.
     pub plan_rules: PlanRules,
     /// Most parents that may be open at once.

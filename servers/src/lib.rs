@@ -14,12 +14,16 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::SystemTime;
 
 /// Names a PostgreSQL server that tests may make databases in; its user has to be a superuser.
 pub const POSTGRES_URL: &str = "TEST_POSTGRES_URL";
 
 /// Names a Redis server whose databases, but for the first, tests may empty.
 pub const REDIS_URL: &str = "TEST_REDIS_URL";
+
+/// Set where the servers go with the command that runs the tests.
+const PRIVATE: &str = "TEST_SERVERS_ARE_PRIVATE";
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/servers");
 
@@ -131,6 +135,14 @@ impl Server {
         self.tell("thaw");
     }
 
+    /// Starts PostgreSQL as if a standby had taken over: with the same data, under another timeline.
+    ///
+    /// # Panics
+    /// When it doesn't start.
+    pub fn take_over(&mut self) {
+        self.tell("take-over");
+    }
+
     fn tell(&mut self, command: &str) {
         writeln!(self.commands.as_mut().unwrap(), "{command}").unwrap();
         assert_eq!(self.answer(), "done", "{command}");
@@ -163,12 +175,13 @@ static POSTGRES: OnceLock<Server> = OnceLock::new();
 static REDIS: OnceLock<Server> = OnceLock::new();
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 
-/// An empty database of PostgreSQL, dropped with the value.
+/// An empty database of PostgreSQL. It is dropped with the value where the server stays; that takes a checkpoint.
 #[derive(Debug)]
 pub struct Database {
     server: String,
     name: String,
     url: String,
+    stays: bool,
 }
 
 impl Database {
@@ -180,11 +193,13 @@ impl Database {
     #[expect(clippy::new_without_default, reason = "it starts a server")]
     pub fn new() -> Self {
         let server = shared(POSTGRES_URL, &POSTGRES, Server::postgres);
-        let name = format!("test_{}_{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
-        sql(&server, &format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"));
+        let stays = std::env::var_os(POSTGRES_URL).is_some() && std::env::var_os(PRIVATE).is_none();
+        let since = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("test_{}_{}_{number}", since.as_millis(), std::process::id());
         sql(&server, &format!("CREATE DATABASE {name}"));
         let url = with_database(&server, &name);
-        Self { server, name, url }
+        Self { server, name, url, stays }
     }
 
     /// Where it is.
@@ -196,6 +211,9 @@ impl Database {
 
 impl Drop for Database {
     fn drop(&mut self) {
+        if !self.stays {
+            return;
+        }
         let statement = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name);
         Command::new(SCRIPT).args(["sql", &self.server, &statement]).stderr(Stdio::null()).status().ok();
     }
@@ -274,10 +292,11 @@ mod tests {
     }
 
     #[test]
-    fn databases_are_apart_and_go_with_their_tests() {
-        let (one, two) = (Database::new(), Database::new());
+    fn databases_are_apart_and_go_with_their_tests_where_the_server_stays() {
+        let (mut one, two) = (Database::new(), Database::new());
         sql(one.url(), "CREATE TABLE a ()");
         sql(two.url(), "CREATE TABLE a ()");
+        one.stays = true;
         let (url, name) = (one.server.clone(), one.name.clone());
         drop(one);
         assert_eq!(sql(&url, &format!("SELECT 1 FROM pg_database WHERE datname = '{name}'")), "");

@@ -18,6 +18,7 @@ use tranche_actors::market::engine::Rules;
 use tranche_actors::market::faults::Faults;
 use tranche_actors::market::quotes::Quotes;
 use tranche_actors::market::walk::Walk;
+use tranche_actors::ports::store::InstanceCard;
 use tranche_actors::tuning::Tuning;
 
 use crate::changes::Change;
@@ -251,7 +252,9 @@ fn single(name: &str, (side, terms, time_in_force): (Side, Terms, TimeInForce), 
 fn tuning() -> Tuning {
     let account = account();
     Tuning {
-        instance: "simulated".to_owned(),
+        card: InstanceCard { id: "simulated".to_owned(), address: None, version: "0".to_owned(), started_at: EPOCH },
+        tell_every: Duration::from_secs(10),
+        lease: None,
         plan_rules: PlanRules {
             instruments: [].into(),
             accounts: vec![account.clone()],

@@ -1,12 +1,14 @@
 //! From keys to sections: which type, which bounds, and which settings must fit each other.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use rust_decimal::Decimal;
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
+use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use tranche_actors::domain::kill::KillMode;
 use tranche_actors::domain::money::{Price, Qty};
 use tranche_actors::domain::names::Symbol;
@@ -15,7 +17,7 @@ use tranche_actors::domain::terms::Instrument;
 use super::reader::Reader;
 use super::sections::{
     Actors, Auth, AuthMode, Breaker, Broker, BrokerErrors, BrokerKind, Calendar, CalendarKind, Execution, Gate, Http,
-    KillSwitch, Log, LogFormat, OpenOrders, Persistence, Redis, Storage,
+    KillSwitch, Log, LogFormat, OpenOrders, Persistence, Redis, Storage, StorePlace,
 };
 use super::{Fault, Settings};
 use super::{alpaca, paper};
@@ -128,7 +130,7 @@ fn auth(r: &mut Reader, bind: SocketAddr) -> Auth {
 const FOREIGN_MODES: [(&str, KillMode); 2] = [("halt", KillMode::Halt), ("cancel", KillMode::Cancel)];
 
 fn redis(r: &mut Reader) -> Redis {
-    let url = r.address("redis.url");
+    let url = Some(r.url("redis.url")).filter(|url| !url.is_empty()).map(SecretString::from);
     if let Some(bad) = url.as_ref().and_then(|url| RedisBoard::new(url).err()) {
         r.fault("redis.url", bad.to_string());
     }
@@ -136,8 +138,10 @@ fn redis(r: &mut Reader) -> Redis {
 }
 
 fn storage(r: &mut Reader) -> Storage {
-    let url = r.text("storage.url");
-    let folder = folder(&url).unwrap_or_else(|rule| {
+    let url = r.url("storage.url");
+    let is_postgres = url.starts_with("postgres://") || url.starts_with("postgresql://");
+    let folder = if is_postgres { Ok(PathBuf::from(FOLDER)) } else { folder(&url) };
+    let folder = folder.unwrap_or_else(|rule| {
         r.fault("storage.url", rule);
         PathBuf::new()
     });
@@ -145,18 +149,31 @@ fn storage(r: &mut Reader) -> Storage {
         let message = format!("names {}, which is not a folder", folder.display());
         r.fault("storage.url", message);
     }
-    Storage { folder, migrate_on_start: r.flag("storage.migrate_on_start"), readers: r.count("storage.readers", 64) }
+    if is_postgres && PgConnectOptions::from_str(&url).is_err() {
+        r.fault(
+            "storage.url",
+            "must be postgres://USER:PASSWORD@HOST:PORT/DATABASE, with ?sslmode=verify-full over a network",
+        );
+    }
+    let place = if is_postgres { StorePlace::Postgres(SecretString::from(url)) } else { StorePlace::Embedded };
+    Storage {
+        place,
+        folder,
+        migrate_on_start: r.flag("storage.migrate_on_start"),
+        readers: r.count("storage.readers", 64),
+    }
 }
+
+/// Where a paper broker's book is when the stores are elsewhere.
+const FOLDER: &str = "data";
 
 /// The folder of a URL. A refused URL isn't repeated: it may hold a password.
 fn folder(url: &str) -> Result<PathBuf, &'static str> {
-    if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-        return Err("names PostgreSQL, which is designed, but not built yet: use sqlite://FOLDER");
-    }
     match url.strip_prefix("sqlite://") {
         Some(path) if !path.is_empty() && !path.contains(['?', '#', ':', '\0']) => Ok(PathBuf::from(path)),
         Some(_) | None => {
-            Err("must be sqlite:// and the path of a folder, such as sqlite://data or sqlite:///var/lib/tranche")
+            Err("must be sqlite:// and the path of a folder, such as sqlite://data or sqlite:///var/lib/tranche, or \
+             postgres:// and a database")
         }
     }
 }
@@ -291,8 +308,24 @@ fn warnings(settings: &Settings) -> Vec<String> {
         }
         Some(_) | None => {}
     }
+    if let StorePlace::Postgres(url) = &settings.storage.place
+        && PgConnectOptions::from_str(url.expose_secret()).is_ok_and(|options| is_in_the_clear(&options))
+    {
+        all.push(
+            "PostgreSQL is reached over a network without sslmode=verify-full: whoever is between reads along"
+                .to_owned(),
+        );
+    }
     if settings.broker.kind == BrokerKind::Alpaca && settings.broker.rate_limit_per_minute.is_none() {
         all.push("no rate limit is set for Alpaca: what is beyond its own is refused there".to_owned());
     }
     all
+}
+
+/// Whether a password and orders go over a network to a server that nobody has made sure of.
+fn is_in_the_clear(options: &PgConnectOptions) -> bool {
+    let host = options.get_host();
+    let is_local =
+        host == "localhost" || host.starts_with('/') || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    !is_local && options.get_socket().is_none() && !matches!(options.get_ssl_mode(), PgSslMode::VerifyFull)
 }

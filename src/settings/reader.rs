@@ -139,35 +139,6 @@ impl Reader {
         Some(self.text(key)).filter(|text| !text.is_empty())
     }
 
-    /// An address that may hold a password, by itself or in the file that `{key}_file` names; not set where both are empty.
-    /// Shown without the password.
-    pub(super) fn address(&mut self, key: &str) -> Option<SecretString> {
-        let file_key = format!("{key}_file");
-        let file = self.optional(&file_key);
-        let path = Key::of(key);
-        self.known.insert(path.clone());
-        let direct = self.found.remove(&path).and_then(|found| {
-            let text = found.raw.text().unwrap_or_default().trim().to_owned();
-            self.show(&path, &Found { raw: Raw::Text(without_password(&text)), origin: found.origin });
-            Some(text).filter(|text| !text.is_empty())
-        });
-        match (direct, file) {
-            (None, None) => None,
-            (Some(_), Some(_)) => {
-                self.fault(key, format!("is given twice, by itself and by {file_key}"));
-                None
-            }
-            (Some(text), None) => Some(SecretString::from(text)),
-            (None, Some(file)) => match std::fs::read_to_string(&file) {
-                Ok(text) => Some(SecretString::from(text.trim())),
-                Err(error) => {
-                    self.fault(&file_key, format!("names a file that can't be read: {file}: {error}"));
-                    None
-                }
-            },
-        }
-    }
-
     /// Some texts: a list, or one text with commas; empty for none.
     pub(super) fn list(&mut self, key: &str) -> Vec<String> {
         let rule = "must be a list of texts, or one text with commas";
@@ -281,6 +252,33 @@ impl Reader {
         }
     }
 
+    /// A URL, whose password is never shown: by itself, or in the file that `{key}_file` names.
+    pub(super) fn url(&mut self, key: &str) -> String {
+        let file_key = format!("{key}_file");
+        let file = self.optional(&file_key);
+        let path = Key::of(key);
+        self.known.insert(path.clone());
+        let found = self.found.remove(&path);
+        let text = found.as_ref().and_then(|found| found.raw.text()).unwrap_or_default().to_owned();
+        let origin = found.map_or(Origin::Default, |found| found.origin);
+        let (text, origin) = match (file, &origin) {
+            (None, _) => (text, origin),
+            (Some(file), Origin::Default) => match std::fs::read_to_string(&file) {
+                Ok(text) => (text.trim().to_owned(), Origin::File(file)),
+                Err(error) => {
+                    self.fault(&file_key, format!("names a file that can't be read: {file}: {error}"));
+                    (text, origin)
+                }
+            },
+            (Some(_), Origin::File(_) | Origin::Flag | Origin::Variable) => {
+                self.fault(key, format!("is given twice, by itself and by {file_key}"));
+                (text, origin)
+            }
+        };
+        self.show(&path, &Found { raw: Raw::Text(without_password(&text)), origin });
+        text
+    }
+
     fn secret_of_variable(&mut self, key: &str, found: Found) -> Option<SecretString> {
         match (found.origin, found.raw) {
             (Origin::Variable, Raw::Text(text)) => self.checked_secret(key, text.trim()),
@@ -334,13 +332,36 @@ impl Reader {
     }
 }
 
-/// An address with its password masked.
-fn without_password(address: &str) -> String {
-    let masked = || {
-        let (scheme, rest) = address.split_once("://")?;
-        let (user, place) = rest.rsplit_once('@')?;
-        let (name, _) = user.split_once(':')?;
-        Some(format!("{scheme}://{name}:{MASK}@{place}"))
+/// A URL as it may be shown.
+fn without_password(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return url.to_owned();
     };
-    masked().unwrap_or_else(|| address.to_owned())
+    // A query may name a password too; what is before the last @ is a login, whatever else it looks like.
+    if rest.to_lowercase().contains("password=") {
+        return format!("{scheme}://{MASK}");
+    }
+    match rest.rsplit_once('@') {
+        Some((login, host)) => format!("{scheme}://{}:{MASK}@{host}", login.split(':').next().unwrap_or_default()),
+        None => url.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_shown_without_its_password() {
+        for (url, shown) in [
+            ("sqlite://data", "sqlite://data"),
+            ("postgres://u:p@h:1/d?sslmode=require", "postgres://u:********@h:1/d?sslmode=require"),
+            ("postgres://u:p@ss@h/d", "postgres://u:********@h/d"),
+            ("postgres://u:p/?#w@h/d", "postgres://u:********@h/d"),
+            ("postgres://h/d?user=u&Password=p", "postgres://********"),
+            ("redis://:p@h:1/0", "redis://:********@h:1/0"),
+        ] {
+            assert_eq!(without_password(url), shown);
+        }
+    }
 }

@@ -53,10 +53,21 @@ pub enum AuthMode {
     Open,
 }
 
+/// Where the stores are kept.
+#[derive(Clone, Debug)]
+pub enum StorePlace {
+    /// In files of the folder.
+    Embedded,
+    /// In schemas of a PostgreSQL database, under this URL.
+    Postgres(SecretString),
+}
+
 /// `[storage]`: the stores.
 #[derive(Clone, Debug)]
 pub struct Storage {
-    /// Folder of the embedded stores.
+    /// Where they are.
+    pub place: StorePlace,
+    /// Folder of the embedded stores, and of a paper broker's book.
     pub folder: PathBuf,
     /// Whether missing migrations are applied at the start, or stop it.
     pub migrate_on_start: bool,

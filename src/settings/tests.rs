@@ -65,6 +65,20 @@ fn production_comes_with_the_program() {
 }
 
 #[test]
+fn a_database_is_named_by_its_url_and_its_password_is_never_shown() {
+    let named = with(&[("TRANCHE__STORAGE__URL", "postgres://ann:hunter2@db.example:5432/tranche")]);
+    let settings = Settings::load(&named).unwrap();
+    let StorePlace::Postgres(url) = &settings.storage.place else {
+        panic!("{:?}", settings.storage.place);
+    };
+    assert_eq!(url.expose_secret(), "postgres://ann:hunter2@db.example:5432/tranche");
+    assert!(settings.warnings.iter().any(|warning| warning.contains("sslmode=verify-full")));
+    let shown = settings.masked().iter().find(|shown| shown.key == "storage.url").unwrap();
+    assert!(format!("{:?}", shown.value).contains("postgres://ann:********@db.example:5432/tranche"));
+    assert!(!format!("{settings:?}").contains("hunter2"));
+}
+
+#[test]
 fn an_environment_without_a_file_stops_the_start() {
     let found = faults(&with(&[("TRANCHE_ENVIRONMENT", "staging")]));
     assert_eq!(found.len(), 1);
@@ -134,7 +148,7 @@ fn times_in_seconds_may_have_a_fraction() {
 }
 
 /// Each wrong value with the key that it must be told about, and a part of what it must be told.
-const WRONG: [(&str, &str, &str, &str); 52] = [
+const WRONG: [(&str, &str, &str, &str); 53] = [
     ("TRANCHE__HTTP__BIND", "8080", "http.bind", "127.0.0.1:8080"),
     ("TRANCHE__HTTP__BIND", "0.0.0.0:8080", "auth.mode", "openssl rand"),
     ("TRANCHE__HTTP__MAX_BODY_BYTES", "64KiB", "http.max_body_bytes", "whole number"),
@@ -147,7 +161,8 @@ const WRONG: [(&str, &str, &str, &str); 52] = [
     ("TRANCHE__AUTH__ADMIN_KEY_FILE", "/nonexistent", "auth.admin_key_file", "can't be read"),
     ("TRANCHE__AUTH__ADMIN_KEY", "two words", "auth.admin_key", "visible ASCII"),
     ("TRANCHE__AUTH__METRICS_PUBLIC", "yes", "auth.metrics_public", "true or false"),
-    ("TRANCHE__STORAGE__URL", "postgres://u:p@h/d", "storage.url", "not built yet"),
+    ("TRANCHE__STORAGE__URL", "postgres://u:p@h:port/d", "storage.url", "sslmode"),
+    ("TRANCHE__STORAGE__URL_FILE", "/nonexistent", "storage.url_file", "can't be read"),
     ("TRANCHE__STORAGE__URL", "sqlite://", "storage.url", "sqlite://data"),
     ("TRANCHE__STORAGE__URL", "sqlite::memory:", "storage.url", "sqlite://data"),
     ("TRANCHE__STORAGE__MIGRATE_ON_START", "2", "storage.migrate_on_start", "true or false"),

@@ -81,28 +81,37 @@ pub async fn migrate(
     migrations: &[Migration],
     may_apply: bool,
 ) -> Result<Migrated, StoreError> {
-    let applied = applied(connection).await?;
-    compare(&applied, migrations)?;
-    let pending = migrations.get(applied.len()..).unwrap_or_default();
-    let version = migrations.last().map_or(0, |last| last.version);
-    if let Some(first) = pending.first() {
-        if !may_apply {
-            return Err(StoreError::Unusable {
-                detail: format!(
-                    "the schema is at version {}, and {} migrations up to version {version} are pending: set \
-                     TRANCHE__STORAGE__MIGRATE_ON_START=true to apply them at start",
-                    first.version.saturating_sub(1),
-                    pending.len(),
-                ),
-            });
-        }
+    let todo = pending(&applied(connection).await?, migrations, may_apply)?;
+    if !todo.is_empty() {
         sqlx::raw_sql(BOOKKEEPING).execute(&mut *connection).await.map_err(classify)?;
     }
-    for migration in pending {
+    for migration in todo {
         apply(connection, migration).await?;
         tracing::info!(version = migration.version, what = migration.description, "schema migrated");
     }
-    Ok(Migrated { applied: pending.len(), version })
+    Ok(Migrated { applied: todo.len(), version: migrations.last().map_or(0, |last| last.version) })
+}
+
+/// What has to run yet, if what ran is what this program knows, and if anything may run.
+pub(super) fn pending<'m>(
+    applied: &[(u32, String)],
+    migrations: &'m [Migration],
+    may_apply: bool,
+) -> Result<&'m [Migration], StoreError> {
+    compare(applied, migrations)?;
+    let pending = migrations.get(applied.len()..).unwrap_or_default();
+    let (Some(first), Some(last), false) = (pending.first(), pending.last(), may_apply) else {
+        return Ok(pending);
+    };
+    Err(StoreError::Unusable {
+        detail: format!(
+            "the schema is at version {}, and {} migrations up to version {} are pending: run `tranche db migrate`, or \
+             set TRANCHE__STORAGE__MIGRATE_ON_START=true to apply them at start",
+            first.version.saturating_sub(1),
+            pending.len(),
+            last.version,
+        ),
+    })
 }
 
 /// Versions and checksums of what has run; nothing in a file that is new.
@@ -162,7 +171,12 @@ async fn apply(connection: &mut SqliteConnection, migration: &Migration) -> Resu
     }
     let message = error.to_string();
     attempt(connection, migration, started, Some(&message)).await?;
-    Err(match classify(error) {
+    Err(failed(migration, classify(error), &message))
+}
+
+/// What a migration that failed and was rolled back means: trying again helps only where the database was out of reach.
+pub(super) fn failed(migration: &Migration, error: StoreError, message: &str) -> StoreError {
+    match error {
         unavailable @ StoreError::Unavailable { .. } => unavailable,
         StoreError::Constraint { .. }
         | StoreError::Deposed
@@ -174,7 +188,7 @@ async fn apply(connection: &mut SqliteConnection, migration: &Migration) -> Resu
                 migration.version, migration.description
             ),
         },
-    })
+    }
 }
 
 async fn in_transaction(
@@ -226,12 +240,12 @@ async fn insert_attempt(
     Ok(())
 }
 
-fn elapsed_ms(started: Instant) -> i64 {
+pub(super) fn elapsed_ms(started: Instant) -> i64 {
     i64::try_from(started.elapsed().as_millis()).unwrap_or(i64::MAX)
 }
 
 /// Over both scripts, each closed by a byte that no script holds.
-fn checksum(migration: &Migration) -> String {
+pub(super) fn checksum(migration: &Migration) -> String {
     let mut hash = Sha256::new();
     for script in [migration.up, migration.down] {
         hash.update(script.as_bytes());

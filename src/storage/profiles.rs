@@ -1,4 +1,5 @@
-//! Durability as PRAGMAs: set when a connection opens, and read back, since SQLite ignores what it can't do in silence.
+//! Durability, as PRAGMAs of SQLite and settings of PostgreSQL: set when a connection opens, and read back, since SQLite
+//! ignores what it can't do in silence.
 
 use std::path::Path;
 use std::time::Duration;
@@ -56,6 +57,13 @@ impl Profile {
     const fn pragmas(self) -> &'static [Pragma] {
         match self {
             Self::Ledger => LEDGER,
+        }
+    }
+
+    /// The same on PostgreSQL, as settings of a session.
+    pub(super) const fn postgres(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::Ledger => &[("synchronous_commit", "on")],
         }
     }
 

@@ -14,6 +14,8 @@ pub struct StoreSpec {
     pub sqlite_file: &'static str,
     /// Its schema on SQLite, in the order of the versions, which count from 1.
     pub sqlite_migrations: &'static [Migration],
+    /// Its schema on PostgreSQL, under its name, in the same order.
+    pub postgres_migrations: &'static [Migration],
 }
 
 /// Whatever decides whether an order may leave, and what must never be lost.
@@ -59,4 +61,10 @@ pub static LEDGER: StoreSpec = StoreSpec {
             down: include_str!("../../migrations/sqlite/ledger/0006_switchboard.down.sql"),
         },
     ],
+    postgres_migrations: &[Migration {
+        version: 1,
+        description: "orders, parents, events, executions, positions, switches, instances",
+        up: include_str!("../../migrations/postgres/ledger/0001_ledger.up.sql"),
+        down: include_str!("../../migrations/postgres/ledger/0001_ledger.down.sql"),
+    }],
 };

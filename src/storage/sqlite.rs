@@ -27,14 +27,13 @@ use super::migrations::migrate;
 use super::profiles::Role;
 use super::registry::{LEDGER, StoreSpec};
 
-mod cells;
+pub(super) mod cells;
 mod columns;
 mod commit;
 pub(crate) mod faults;
 mod leases;
 mod load;
 mod reads;
-mod rows;
 mod save;
 
 /// How an embedded store is kept.

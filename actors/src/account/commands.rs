@@ -6,6 +6,7 @@ use actix::{ActorFutureExt, AsyncContext, Context, Handler, ResponseActFuture, R
 use tokio::sync::oneshot;
 
 use super::Account;
+use super::guests::mark;
 use crate::broker::{CancelMarked, Due, dispatch};
 use crate::commands::{
     CancelOrder, CancelParent, CanceledParent, ClearCause, ClearedCause, CommandError, CompareNow, ReplaceOrder,
@@ -14,7 +15,7 @@ use crate::commands::{
 use crate::domain::calendar::Hours;
 use crate::domain::fault::FieldError;
 use crate::domain::ledger::{Applied, Outcome, Refusal, Submission, Write};
-use crate::domain::names::{OrderId, Symbol};
+use crate::domain::names::{AccountName, OrderId, Symbol};
 use crate::domain::order::{Order, Origin};
 use crate::domain::parent::Parent;
 use crate::domain::request::Asked;
@@ -150,8 +151,7 @@ impl Handler<CancelParent> for Account {
     fn handle(&mut self, cancel: CancelParent, _: &mut Self::Context) -> Self::Result {
         let intake = self.intake();
         Box::pin(async move {
-            let applied = intake.write(Write::CancelParent { id: cancel.id, by: cancel.by }).await?;
-            intake.nudge_cancels().await;
+            let applied = intake.mark(Write::CancelParent { id: cancel.id, by: cancel.by }).await?;
             match (applied.outcome, applied.parents.into_iter().next()) {
                 (Outcome::Canceling(counts), Some(parent)) => Ok(CanceledParent { parent, counts }),
                 (
@@ -173,8 +173,7 @@ impl Handler<CancelOrder> for Account {
     fn handle(&mut self, cancel: CancelOrder, _: &mut Self::Context) -> Self::Result {
         let intake = self.intake();
         Box::pin(async move {
-            let applied = intake.write(Write::CancelOrder { id: cancel.id, by: cancel.by }).await?;
-            intake.nudge_cancels().await;
+            let applied = intake.mark(Write::CancelOrder { id: cancel.id, by: cancel.by }).await?;
             applied.orders.into_iter().next().ok_or(CommandError::OutcomeUnknown)
         })
     }
@@ -250,6 +249,8 @@ struct Intake {
     gate: Gate,
     persist: Line<Persist>,
     cancel_marked: Line<CancelMarked>,
+    /// Another instance owns this account.
+    guest_of: Option<AccountName>,
 }
 
 impl Intake {
@@ -328,6 +329,16 @@ impl Intake {
         }
     }
 
+    /// Marks what is to be cancelled, whoever owns the account, and has the cancels asked for at once where that is us.
+    async fn mark(&self, cancel: Write) -> Result<Applied, CommandError> {
+        if let Some(account) = &self.guest_of {
+            return mark(&self.world, account.clone(), cancel).await;
+        }
+        let applied = self.write(cancel).await?;
+        self.nudge_cancels().await;
+        Ok(applied)
+    }
+
     async fn nudge_cancels(&self) {
         if self.cancel_marked.ask(CancelMarked).await.is_err() {
             tracing::info!("the broker is being rebuilt, and scans marks by itself");
@@ -356,7 +367,7 @@ fn unreadable(error: StoreError) -> CommandError {
     CommandError::StoreUnavailable
 }
 
-fn refused(refusal: Refusal) -> CommandError {
+pub(super) fn refused(refusal: Refusal) -> CommandError {
     match refusal {
         Refusal::NotFound => CommandError::NotFound,
         Refusal::ParentTerminal => CommandError::ParentTerminal,
@@ -383,6 +394,7 @@ impl Account {
             gate: self.gate.clone(),
             persist: self.lines.persist.clone(),
             cancel_marked: self.lines.cancel_marked.clone(),
+            guest_of: (self.tuning.lease.is_some() && self.ownership.is_none()).then(|| self.tuning.account.clone()),
         }
     }
 

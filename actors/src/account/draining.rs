@@ -33,6 +33,7 @@ impl Handler<DrainAccount> for Account {
         }
         let (broker, in_flight, persisting) = (self.broker.clone(), self.in_flight.clone(), self.lines.persist.clone());
         let (cancel, within) = (self.lines.cancel_everything.clone(), self.tuning.drain);
+        let (store, ownership) = (self.world.store.clone(), self.ownership.clone());
         let cancel_open = self.tuning.cancel_on_shutdown;
         let drained = async move {
             let deadline = tokio::time::Instant::now() + within;
@@ -52,6 +53,11 @@ impl Handler<DrainAccount> for Account {
             let flushed = tokio::time::timeout(FLUSH, persist(&persisting, Write::Probe)).await;
             if !matches!(flushed, Ok(Ok(_))) {
                 tracing::error!("the last writes could not be confirmed; the next start recovers what they were about");
+            }
+            let Some(ownership) = ownership else { return };
+            match tokio::time::timeout(FLUSH, store.release(&ownership)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) | Err(_) => tracing::warn!("the account could not be given up; its lease ends by itself"),
             }
         };
         Box::pin(drained.into_actor(self).map(|(), act, ctx| act.stop_all(ctx)))

@@ -9,10 +9,10 @@ use crate::broker::Listen;
 use crate::domain::names::OrderId;
 use crate::domain::parent::Parent;
 use crate::gate::ShutReason;
-use crate::health::{Part, PartStatus, Phase, Standing};
+use crate::health::{Part, PartStatus, Phase};
 use crate::kill_switch::ResumeCancels;
 use crate::ports::VenueError;
-use crate::ports::store::{Acquired, AnyOrder, StoreError};
+use crate::ports::store::{AnyOrder, StoreError};
 use crate::reconciler::{Compare, CompareError, CompareSoon};
 use crate::watch::Role;
 
@@ -47,44 +47,13 @@ impl From<CompareError> for Setback {
 }
 
 impl Account {
-    /// Opens the store and takes the account, as often as it takes.
-    pub(super) fn open_store(&mut self, ctx: &mut Context<Self>) {
-        let (store, account, owner) =
-            (self.world.store.clone(), self.tuning.account.clone(), self.tuning.instance.clone());
-        let opened = async move {
-            store.open().await?;
-            match store.acquire(&account, &owner, None).await? {
-                Acquired::Taken(ownership) => Ok(ownership),
-                Acquired::HeldBy { owner, .. } => {
-                    Err(StoreError::Unavailable { detail: format!("{owner} has the account") })
-                }
-            }
-        };
-        ctx.spawn(opened.into_actor(self).map(|opened, act, ctx| match opened {
-            Ok(ownership) => {
-                tracing::info!(account = %ownership.account, term = ownership.term, "the account is taken");
-                act.health.set(Part::Store, PartStatus::Up, "");
-                act.pen.clear(ShutReason::StoreUnavailable);
-                act.health.stand(Standing::Owner { term: ownership.term });
-                act.ownership = Some(ownership);
-                act.hand_over_ownership(ctx);
-                act.recover(ctx);
-            }
-            Err(error) => {
-                tracing::error!(%error, "the store can't be opened yet");
-                act.pen.shut(ShutReason::StoreUnavailable);
-                act.health.set(Part::Store, PartStatus::Down, error.to_string());
-                ctx.run_later(RETRY, Self::open_store);
-            }
-        }));
-    }
-
     /// Recovers the account: events subscribed, books compared, parents armed; only then may it send. What fails is
     /// tried again, while reads and switches work.
     pub(super) fn recover(&mut self, ctx: &mut Context<Self>) {
         if self.is_draining() {
             return;
         }
+        let Some(term) = self.ownership.as_ref().map(|ownership| ownership.term) else { return };
         if self.is_given_up() {
             self.become_ready();
             return;
@@ -109,8 +78,14 @@ impl Account {
             compare.ask(Compare { recovering: true }).await.map_err(|_| Setback::Other(gone()))??;
             store.open_parents(&account).await.map_err(|error| Setback::Other(error.to_string()))
         };
-        ctx.spawn(recovered.into_actor(self).map(|recovered, act, ctx| {
+        ctx.spawn(recovered.into_actor(self).map(move |recovered, act, ctx| {
             act.recovering = false;
+            if act.ownership.as_ref().is_none_or(|ownership| ownership.term != term) {
+                // The account was lost meanwhile; if it is ours again, that is another story.
+                act.recover_again = false;
+                act.recover(ctx);
+                return;
+            }
             match recovered {
                 // Of what was given up meanwhile nothing is resumed, and health goes on saying why.
                 Ok(_) | Err(_) if act.is_given_up() => act.become_ready(),
@@ -180,7 +155,7 @@ impl Account {
     }
 
     /// Ready once the first try at recovery has ended, well or not: an operator always reaches a stopped system.
-    fn become_ready(&mut self) {
+    pub(super) fn become_ready(&mut self) {
         if self.phase == Phase::Starting {
             self.phase = Phase::Ready;
             self.health.become_ready();

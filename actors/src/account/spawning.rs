@@ -7,7 +7,7 @@ use crate::broker::{Broker, StopWork};
 use crate::domain::parent::Parent;
 use crate::gate::ShutReason;
 use crate::health::{Part, PartStatus, Phase};
-use crate::persistence::{Own, Persistence};
+use crate::persistence::Persistence;
 use crate::reconciler::{Reconciler, StopComparing};
 use crate::twap_parent::{Rest, TwapParent};
 use crate::watch::{MOST_DEATHS, Role, Sentinel, WINDOW};
@@ -46,18 +46,6 @@ impl Account {
         let sentinel = self.sentinel(Role::Parent(parent.id.clone()));
         let actor = TwapParent::new(parent, self.world.clone(), &self.tuning, self.lines.for_parent(), sentinel);
         self.parents.insert(parent.id.clone(), actor.start());
-    }
-
-    /// The new owner tells whoever writes.
-    pub(super) fn hand_over_ownership(&self, ctx: &mut Context<Self>) {
-        let (Some(addr), Some(ownership)) = (self.persistence.clone(), self.ownership.clone()) else {
-            return;
-        };
-        ctx.wait(async move { addr.send(Own(ownership)).await }.into_actor(self).map(|told, _, _| {
-            if told.is_err() {
-                tracing::error!("the writer died before it was told of the account; it is rebuilt with it");
-            }
-        }));
     }
 
     /// Takes note of a death: shuts what has to be shut, and rebuilds the part as a start would build it.

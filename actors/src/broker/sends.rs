@@ -1,5 +1,6 @@
 //! Claiming and sending: each order at most once on its way, each outcome written down.
 
+use std::task::Poll;
 use std::time::Duration;
 
 use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
@@ -310,6 +311,19 @@ async fn hand_over(world: &World, order: &Order, new: &NewOrder) -> Result<Venue
     }
 }
 
+/// Works on a request for no longer than the account's lease goes on: a process that was frozen over the end of it finds
+/// that out before its next step, and not only by a timer.
+async fn while_ours<T>(world: &World, gate: &Gate, request: impl Future<Output = T>) -> Option<T> {
+    let mut request = std::pin::pin!(request);
+    std::future::poll_fn(|cx| {
+        if gate.lease_left(world.clock.boottime()).is_zero() {
+            return Poll::Ready(None);
+        }
+        request.as_mut().poll(cx).map(Some)
+    })
+    .await
+}
+
 /// Sends one claimed order: enters the in-flight set, *then* checks claim and gate, then hands it to the venue.
 ///
 /// Whoever engages the switch sees the order in the in-flight set or among the doubtful: it is doubtful from before its
@@ -338,12 +352,15 @@ async fn send(
         return Sent::HeldBack(reason.as_str());
     }
     doubtful.insert(&order.id);
+    let lease_over = tokio::time::sleep(gate.lease_left(now));
     let sent = tokio::select! {
         biased;
-        answer = hand_over(&world, &order, &new_order) => match answer {
-            Ok(venue) => Sent::Answered(Box::new(venue)),
-            Err(error) => Sent::Failed(error),
+        answer = while_ours(&world, &gate, hand_over(&world, &order, &new_order)) => match answer {
+            Some(Ok(venue)) => Sent::Answered(Box::new(venue)),
+            Some(Err(error)) => Sent::Failed(error),
+            None => Sent::CutOff,
         },
+        () = lease_over => Sent::CutOff,
         _ = is_cut => Sent::CutOff,
         () = timeout => Sent::TimedOut,
     };

@@ -309,7 +309,7 @@ impl KillSwitch {
         self.first_start = Some(false);
         let mut created = std::mem::take(&mut self.created);
         created.dedup();
-        let first = FirstStart { at: self.world.clock.now(), by: self.tuning.instance.clone(), created };
+        let first = FirstStart { at: self.world.clock.now(), by: self.tuning.card.id.clone(), created };
         let persist = self.lines.persist.clone();
         let recorded = async move {
             let write = Write::FirstStart(first);

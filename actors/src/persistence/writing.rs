@@ -63,6 +63,10 @@ async fn alone(world: &World, batch: &Batch, writes: &[Write]) -> Result<Results
                 results.push(Err(Refusal::Constraint(detail)));
             }
             Err(error) if results.iter().all(Result::is_err) => return Err(error),
+            // Its end can't be written any more.
+            Err(error @ (StoreError::Deposed | StoreError::OutcomeUnknown { .. })) => {
+                return Err(StoreError::OutcomeUnknown { detail: error.to_string(), then: Results::new() });
+            }
             // What is half written has to be written to its end: its sender can be told neither yes nor no.
             Err(error) => {
                 tracing::error!(%error, "the store failed between two writes of one sender; trying on");
@@ -73,7 +77,8 @@ async fn alone(world: &World, batch: &Batch, writes: &[Write]) -> Result<Results
     Ok(results)
 }
 
-/// A commit whose outcome is known in the end, however long that takes: the watchdog has shut the gate by then.
+/// A commit whose outcome is known in the end, however long that takes: the watchdog has shut the gate by then. Only a new
+/// owner of the account leaves it unknown for good.
 async fn commit(world: &World, batch: &Batch) -> Result<Results, StoreError> {
     let (detail, then) = match world.store.commit(batch).await {
         Err(StoreError::OutcomeUnknown { detail, then }) => (detail, then),
@@ -84,7 +89,7 @@ async fn commit(world: &World, batch: &Batch) -> Result<Results, StoreError> {
         match world.store.settle(batch).await {
             Ok(true) => return Ok(then),
             Ok(false) => return Err(StoreError::Unavailable { detail }),
-            Err(StoreError::Deposed) => return Err(StoreError::Deposed),
+            Err(known @ (StoreError::Deposed | StoreError::OutcomeUnknown { .. })) => return Err(known),
             Err(_) => tokio::time::sleep(Duration::from_secs(1)).await,
         }
     }

@@ -21,6 +21,7 @@ mod deaths;
 mod drains;
 mod fills;
 mod kills;
+mod leases;
 mod releases;
 mod replacements;
 mod retries;

@@ -310,7 +310,7 @@ fn of_two_instances_that_engage_at_once_one_wins_and_each_stops() {
         let board = with_board(&mut rig);
         rig.store.share();
         let first = rig.open().await;
-        rig.tuning.instance = "second".to_owned();
+        rig.tuning.card.id = "second".to_owned();
         let second = rig.start();
         sleep(seconds(3)).await;
         for instance in ["seam", "second"] {
@@ -344,7 +344,7 @@ fn without_a_board_the_database_is_polled_and_what_does_not_confirm_has_lapsed()
     run(|mut rig| async move {
         rig.store.share();
         let first = rig.open().await;
-        rig.tuning.instance = "second".to_owned();
+        rig.tuning.card.id = "second".to_owned();
         let second = rig.start();
         sleep(seconds(3)).await;
         for instance in ["seam", "second", "frozen"] {

@@ -5,10 +5,10 @@ use sqlx::sqlite::SqliteConnection;
 use tranche_actors::domain::names::AccountName;
 use tranche_actors::ports::store::{Batch, Commit, StoreError, Writer};
 
-use super::cells::number;
 use super::faults::{classify, leaves_doubt};
-use super::load::load;
 use super::save::{save, save_events};
+use crate::storage::cells::number;
+use crate::storage::load::load;
 
 /// Checks the term, names the batch, and says where the events go on.
 const ENTER: &str = "UPDATE accounts SET batch = ?1 WHERE account = ?2 AND term = ?3 RETURNING next_event";

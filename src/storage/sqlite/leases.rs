@@ -6,9 +6,9 @@ use sqlx::sqlite::{SqliteConnection, SqlitePool};
 use tranche_actors::domain::names::AccountName;
 use tranche_actors::ports::store::{Acquired, InstanceCard, Ownership, SeenAccount, SeenInstance, Stack, StoreError};
 
-use super::cells::{account, cell, maybe, maybe_number, number, owned, time};
+use super::cells::time as written;
 use super::faults::classify;
-use super::rows::time as written;
+use crate::storage::cells::{account, cell, maybe, maybe_number, number, owned, time};
 
 /// Takes an account that nobody else holds; without a lease whoever does. No row: somebody holds it.
 const ACQUIRE: &str = "
@@ -98,7 +98,7 @@ pub(super) async fn stack(pool: &SqlitePool) -> Result<Stack, StoreError> {
             id: cell(&row, "instance_id", owned)?,
             address: maybe(&row, "address", owned)?,
             version: cell(&row, "version", owned)?,
-            started_at: cell(&row, "started_at", time)?,
+            started_at: time(&row, "started_at")?,
         };
         stack.instances.push(SeenInstance { card, age: left(Some(number(&row, "age_ms")?)) });
     }

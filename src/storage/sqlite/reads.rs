@@ -13,9 +13,10 @@ use tranche_actors::ports::store::{
     AnyOrder, Confirmation, DueSlice, HeldPosition, LedgerEvent, OrderFilter, Page, ParentFilter, StoreError, Switches,
 };
 
-use super::cells::{self, cell, number};
+use super::cells::time;
 use super::faults::classify;
-use super::rows::{kind, time};
+use crate::storage::cells::{self, cell, number};
+use crate::storage::rows::kind;
 
 const BY_ID: &str = "SELECT * FROM orders LEFT JOIN parents USING (client_order_id) WHERE client_order_id = ?1";
 
@@ -51,14 +52,14 @@ const UNKNOWN: &str = "
 SELECT client_order_id FROM orders WHERE status IN ('submitting', 'submitted_unconfirmed') AND kind <> 'parent'
 ORDER BY rowid";
 
-pub(super) const SWITCHES: &str = "SELECT switch, state FROM switches";
+const SWITCHES: &str = "SELECT switch, state FROM switches";
 
 const CONFIRMATIONS: &str =
     "SELECT instance_id, cut FROM switch_confirmations WHERE engagement_id = ?1 ORDER BY instance_id";
 
 const HISTORY: &str = "SELECT * FROM switch_history WHERE switch = ?1 ORDER BY id DESC LIMIT ?2";
 
-pub(super) const OPEN_CAUSES: &str =
+const OPEN_CAUSES: &str =
     "SELECT * FROM quarantine_causes WHERE account = ?1 AND cleared_at IS NULL ORDER BY symbol, since, cause";
 
 const POSITIONS: &str = "SELECT * FROM portfolio_positions WHERE account = ?1 ORDER BY symbol";
@@ -159,7 +160,7 @@ pub(super) async fn due_slices(
         Ok(DueSlice {
             id: cell(row, "client_order_id", cells::order_id)?,
             slice_num: number(row, "slice_num")?,
-            due: cell(row, "scheduled_time", cells::time)?,
+            due: cells::time(row, "scheduled_time")?,
         })
     })
     .await
@@ -182,11 +183,11 @@ pub(super) async fn switches(pool: &SqlitePool) -> Result<Switches, StoreError> 
     for row in sqlx::query(SWITCHES).fetch_all(pool).await.map_err(classify)? {
         let name: &str = row.try_get("switch").map_err(classify)?;
         if name == KILL_SWITCH {
-            switches.kill = Some(cell(&row, "state", cells::json)?);
+            switches.kill = Some(cells::json(&row, "state")?);
         } else if name == CIRCUIT_BREAKER {
-            switches.breaker = Some(cell(&row, "state", cells::json)?);
+            switches.breaker = Some(cells::json(&row, "state")?);
         } else if name == FIRST_START {
-            switches.first_start = Some(cell(&row, "state", cells::json)?);
+            switches.first_start = Some(cells::json(&row, "state")?);
         }
     }
     Ok(switches)
@@ -194,7 +195,7 @@ pub(super) async fn switches(pool: &SqlitePool) -> Result<Switches, StoreError> 
 
 pub(super) async fn confirmations(pool: &SqlitePool, engagement: &str) -> Result<Vec<Confirmation>, StoreError> {
     all(pool, sqlx::query(CONFIRMATIONS).bind(engagement), |row| {
-        Ok(Confirmation { instance: cell(row, "instance_id", cells::owned)?, cut: cell(row, "cut", cells::json)? })
+        Ok(Confirmation { instance: cell(row, "instance_id", cells::owned)?, cut: cells::json(row, "cut")? })
     })
     .await
 }
@@ -216,7 +217,7 @@ pub(super) async fn positions(pool: &SqlitePool, account: &AccountName) -> Resul
         Ok(HeldPosition {
             symbol: cell(row, "symbol", cells::symbol)?,
             position: cells::position(row)?,
-            updated_at: cell(row, "updated_at", cells::time)?,
+            updated_at: cells::time(row, "updated_at")?,
         })
     })
     .await

@@ -10,12 +10,13 @@ use tranche_actors::domain::order::Order;
 use tranche_actors::domain::parent::Parent;
 use tranche_actors::ports::store::{Batch, PositionConflict, StoreError};
 
-use super::cells;
-use super::columns::{Columns, Line};
+use super::cells::time;
+use super::columns::Line;
 use super::faults::classify;
-use super::rows::{
+use crate::storage::cells;
+use crate::storage::columns::Columns;
+use crate::storage::rows::{
     self, CauseRow, DifferenceRow, EventRow, ExecutionRow, PositionRow, ProgressRow, StateRow, SwitchEntryRow, json,
-    time,
 };
 
 pub(super) mod sql;

@@ -22,6 +22,7 @@ use tranche_actors::health::Phase;
 use tranche_actors::market::engine::Rules;
 use tranche_actors::market::quotes::Quotes;
 use tranche_actors::market::walk::Walk;
+use tranche_actors::ports::store::InstanceCard;
 use tranche_actors::ports::switchboard::SwitchBoard;
 use tranche_actors::ports::{Clock, World};
 use tranche_actors::supervisor::{House, start};
@@ -77,7 +78,9 @@ pub(crate) fn millis(millis: u64) -> Duration {
 fn tuning() -> Tuning {
     Tuning {
         account: account(),
-        instance: "seam".to_owned(),
+        card: InstanceCard { id: "seam".to_owned(), address: None, version: "0".to_owned(), started_at: EPOCH },
+        tell_every: seconds(10),
+        lease: None,
         plan_rules: PlanRules {
             instruments: [].into(),
             accounts: vec![account()],
@@ -152,6 +155,16 @@ impl Rig {
     pub(crate) fn start(&self) -> Running {
         let (fatal, died) = oneshot::channel();
         Running { house: start(self.world(), self.tuning.clone(), fatal), fatal: died }
+    }
+
+    /// Starts a house of another process, beside those that run on the same store.
+    pub(crate) fn beside(&self, name: &str) -> (Running, Arc<MemoryStore>) {
+        let store = Arc::new(self.store.beside(Life::default(), Tape::default()));
+        let mut tuning = self.tuning.clone();
+        name.clone_into(&mut tuning.card.id);
+        let (fatal, died) = oneshot::channel();
+        let world = World { store: store.clone(), ..self.world() };
+        (Running { house: start(world, tuning, fatal), fatal: died }, store)
     }
 
     /// Starts a house, and waits until it trades.

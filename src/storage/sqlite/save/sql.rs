@@ -2,8 +2,9 @@
 
 use std::sync::LazyLock;
 
-use super::super::columns::{Columns, insert, update};
-use super::super::rows::{
+use super::super::columns::{insert, update};
+use crate::storage::columns::Columns;
+use crate::storage::rows::{
     CauseRow, DifferenceRow, EventRow, ExecutionRow, OrderRow, ParentRow, PositionRow, ProgressRow, StateRow,
     SwitchEntryRow,
 };
@@ -39,7 +40,7 @@ pub(super) static WRITE_CAUSES: Sql = Sql::new(|| {
 pub(super) static WRITE_POSITIONS: Sql = Sql::new(|| {
     let rows = insert::<PositionRow<'_>>("portfolio_positions", &[("updated_at", "?2")]);
     let set = PositionRow::names();
-    let set = set.iter().chain(&["updated_at"]).map(|name| format!("{name} = excluded.{name}"));
+    let set = set.iter().map(|(name, _)| *name).chain(["updated_at"]).map(|name| format!("{name} = excluded.{name}"));
     format!(
         "{rows} ON CONFLICT (account, symbol) DO UPDATE SET {}
         WHERE portfolio_positions.version = excluded.version - 1",

@@ -1,12 +1,10 @@
-//! Rows as they are written; their fields are the columns.
-//!
-//! Decimals and times are strings there, since a JSON number would become a float.
+//! Rows as they are written; their fields are the columns, and each backend writes their types in its own way.
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use rust_decimal::Decimal;
 use serde::Serialize;
 use tranche_actors::domain::ledger::{Event, SwitchEntry};
-use tranche_actors::domain::money::canonical;
+use tranche_actors::domain::money::{Percent, Price};
 use tranche_actors::domain::names::{AccountName, BrokerOrderId, OrderId, Symbol};
 use tranche_actors::domain::order::{Order, Origin};
 use tranche_actors::domain::parent::Parent;
@@ -16,7 +14,7 @@ use tranche_actors::domain::terms::Instruction;
 use tranche_actors::domain::venue::{Execution, VenueStatus};
 use tranche_actors::ports::store::StoreError;
 
-use super::columns::row;
+use super::columns::{Json, row};
 
 /// The kind of a row of `orders`.
 pub(super) mod kind {
@@ -31,7 +29,7 @@ row!(
         kind: &'static str,
         strategy_id: &'a str,
         account: &'a str,
-        qty: String,
+        qty: Decimal,
         parent_order_id: Option<&'a str>,
         slice_num: Option<u32>,
         total_slices: Option<u32>,
@@ -39,8 +37,8 @@ row!(
         replaces_broker_id: Option<&'a str>,
         chain: Option<&'a str>,
         chain_place: Option<u32>,
-        scheduled_time: String,
-        created_at: String,
+        scheduled_time: DateTime<Utc>,
+        created_at: DateTime<Utc>,
     }
 );
 
@@ -50,10 +48,10 @@ row!(
         symbol: &'a str,
         side: &'static str,
         order_type: &'static str,
-        limit_price: Option<String>,
-        stop_price: Option<String>,
-        trail_price: Option<String>,
-        trail_percent: Option<String>,
+        limit_price: Option<Decimal>,
+        stop_price: Option<Decimal>,
+        trail_price: Option<Decimal>,
+        trail_percent: Option<Decimal>,
         time_in_force: &'static str,
         extended_hours: bool,
     }
@@ -78,19 +76,19 @@ row!(
         plan_version: Option<u32>,
         attempt: u32,
         tries: u32,
-        claimed_at: Option<String>,
-        absent_at: Option<String>,
-        cancel_requested_at: Option<String>,
+        claimed_at: Option<DateTime<Utc>>,
+        absent_at: Option<DateTime<Utc>>,
+        cancel_requested_at: Option<DateTime<Utc>>,
         at_venue: bool,
         replaced_by: Option<&'a str>,
-        filled_qty: String,
-        filled_cost: String,
-        filled_avg_price: Option<String>,
+        filled_qty: Decimal,
+        filled_cost: Decimal,
+        filled_avg_price: Option<Decimal>,
         reason_code: Option<&'a str>,
         error_message: Option<&'a str>,
-        updated_at: String,
-        submitted_at: Option<String>,
-        terminal_at: Option<String>,
+        updated_at: DateTime<Utc>,
+        submitted_at: Option<DateTime<Utc>>,
+        terminal_at: Option<DateTime<Utc>>,
     }
 );
 
@@ -120,7 +118,7 @@ impl<'a> PlacedRow<'a> {
             kind: if slice.is_some() { kind::CHILD } else { kind::SINGLE },
             strategy_id: order.strategy_id.as_str(),
             account: order.account.as_str(),
-            qty: canonical(order.qty.get()),
+            qty: order.qty.get(),
             parent_order_id: slice.map(|slice| slice.parent.as_str()),
             slice_num: slice.map(|slice| slice.slice_num),
             total_slices: slice.map(|slice| slice.total_slices),
@@ -128,8 +126,8 @@ impl<'a> PlacedRow<'a> {
             replaces_broker_id: replaces.map(|replaces| replaces.broker_order_id.as_str()),
             chain: replaces.map(|replaces| replaces.first.as_str()),
             chain_place: replaces.map(|replaces| replaces.number),
-            scheduled_time: time(order.scheduled_time),
-            created_at: time(order.created_at),
+            scheduled_time: order.scheduled_time,
+            created_at: order.created_at,
         }
     }
 
@@ -138,7 +136,7 @@ impl<'a> PlacedRow<'a> {
             kind: kind::PARENT,
             strategy_id: parent.strategy_id.as_str(),
             account: parent.account.as_str(),
-            qty: canonical(parent.qty.get()),
+            qty: parent.qty.get(),
             parent_order_id: None,
             slice_num: None,
             total_slices: Some(parent.total_slices),
@@ -146,8 +144,8 @@ impl<'a> PlacedRow<'a> {
             replaces_broker_id: None,
             chain: None,
             chain_place: None,
-            scheduled_time: time(parent.start_at),
-            created_at: time(parent.created_at),
+            scheduled_time: parent.start_at,
+            created_at: parent.created_at,
         }
     }
 }
@@ -159,10 +157,10 @@ impl<'a> InstructionRow<'a> {
             symbol: instruction.symbol.as_str(),
             side: instruction.side.as_str(),
             order_type: terms.order_type().as_str(),
-            limit_price: prices.limit.map(|price| canonical(price.get())),
-            stop_price: prices.stop.map(|price| canonical(price.get())),
-            trail_price: prices.trail_price.map(|price| canonical(price.get())),
-            trail_percent: prices.trail_percent.map(|percent| canonical(percent.get())),
+            limit_price: prices.limit.map(Price::get),
+            stop_price: prices.stop.map(Price::get),
+            trail_price: prices.trail_price.map(Price::get),
+            trail_percent: prices.trail_percent.map(Percent::get),
             time_in_force: instruction.time_in_force.as_str(),
             extended_hours: instruction.extended_hours,
         }
@@ -189,19 +187,19 @@ impl<'a> StateRow<'a> {
             plan_version: order.slice.as_ref().map(|slice| slice.plan_version),
             attempt: order.attempt,
             tries: order.tries,
-            claimed_at: order.claimed_at.map(time),
-            absent_at: order.absent_at.map(time),
-            cancel_requested_at: order.cancel_requested_at.map(time),
+            claimed_at: order.claimed_at,
+            absent_at: order.absent_at,
+            cancel_requested_at: order.cancel_requested_at,
             at_venue: order.at_venue,
             replaced_by: order.replaced_by.as_ref().map(OrderId::as_str),
-            filled_qty: canonical(order.filled_qty),
-            filled_cost: canonical(order.filled_cost),
-            filled_avg_price: order.filled_avg_price().map(canonical),
+            filled_qty: order.filled_qty,
+            filled_cost: order.filled_cost,
+            filled_avg_price: order.filled_avg_price(),
             reason_code: order.reason_code.as_deref(),
             error_message: order.error_message.as_deref(),
-            updated_at: time(order.updated_at),
-            submitted_at: order.submitted_at.map(time),
-            terminal_at: order.terminal_at.map(time),
+            updated_at: order.updated_at,
+            submitted_at: order.submitted_at,
+            terminal_at: order.terminal_at,
         }
     }
 
@@ -216,17 +214,17 @@ impl<'a> StateRow<'a> {
             tries: 0,
             claimed_at: None,
             absent_at: None,
-            cancel_requested_at: parent.cancel_requested_at.map(time),
+            cancel_requested_at: parent.cancel_requested_at,
             at_venue: false,
             replaced_by: None,
-            filled_qty: canonical(parent.progress.filled_qty),
-            filled_cost: canonical(parent.progress.filled_cost),
-            filled_avg_price: parent.progress.filled_avg_price().map(canonical),
+            filled_qty: parent.progress.filled_qty,
+            filled_cost: parent.progress.filled_cost,
+            filled_avg_price: parent.progress.filled_avg_price(),
             reason_code: None,
             error_message: None,
-            updated_at: time(parent.updated_at),
+            updated_at: parent.updated_at,
             submitted_at: None,
-            terminal_at: parent.ended_at.map(time),
+            terminal_at: parent.ended_at,
         }
     }
 }
@@ -234,16 +232,16 @@ impl<'a> StateRow<'a> {
 row!(
     /// What never changes of a row of `parents`.
     PlanRow<'a> {
-        schedule: String,
+        schedule: Json,
         interval_seconds: u32,
-        start_at: String,
-        end_at: String,
-        trade_date: String,
+        start_at: DateTime<Utc>,
+        end_at: DateTime<Utc>,
+        trade_date: NaiveDate,
         catch_up: &'a str,
         completion: &'a str,
-        liquidity: Option<String>,
-        arrival_price: Option<String>,
-        warnings: String,
+        liquidity: Option<Json>,
+        arrival_price: Option<Decimal>,
+        warnings: Json,
     }
 );
 
@@ -251,15 +249,15 @@ row!(
     /// What changes of a row of `parents`, behind its id.
     ProgressRow<'a> {
         client_order_id: &'a str,
-        working_qty: String,
-        unknown_qty: String,
-        pending_qty: String,
-        unexecuted_qty: String,
+        working_qty: Decimal,
+        unknown_qty: Decimal,
+        pending_qty: Decimal,
+        unexecuted_qty: Decimal,
         open_slices: u32,
         rejected_slices: u32,
         failed_slices: u32,
-        benchmark_area: String,
-        benchmark_seconds: String,
+        benchmark_area: Decimal,
+        benchmark_seconds: Decimal,
     }
 );
 
@@ -269,16 +267,16 @@ pub(super) type ParentRow<'a> = (PlanRow<'a>, ProgressRow<'a>);
 /// What only a parent has.
 pub(super) fn parent(parent: &Parent) -> Result<ParentRow<'_>, StoreError> {
     let plan = PlanRow {
-        schedule: json(&parent.schedule)?,
+        schedule: Json(json(&parent.schedule)?),
         interval_seconds: parent.interval_seconds,
-        start_at: time(parent.start_at),
-        end_at: time(parent.end_at),
-        trade_date: parent.trade_date.to_string(),
+        start_at: parent.start_at,
+        end_at: parent.end_at,
+        trade_date: parent.trade_date,
         catch_up: parent.catch_up.as_str(),
         completion: parent.completion.as_str(),
-        liquidity: parent.liquidity.as_ref().map(json).transpose()?,
-        arrival_price: parent.arrival_price.map(canonical),
-        warnings: json(&parent.warnings)?,
+        liquidity: parent.liquidity.as_ref().map(json).transpose()?.map(Json),
+        arrival_price: parent.arrival_price,
+        warnings: Json(json(&parent.warnings)?),
     };
     Ok((plan, ProgressRow::of(parent)))
 }
@@ -288,15 +286,15 @@ impl<'a> ProgressRow<'a> {
         let progress = &parent.progress;
         Self {
             client_order_id: parent.id.as_str(),
-            working_qty: canonical(progress.working_qty),
-            unknown_qty: canonical(progress.unknown_qty),
-            pending_qty: canonical(progress.pending_qty),
-            unexecuted_qty: canonical(progress.unexecuted_qty),
+            working_qty: progress.working_qty,
+            unknown_qty: progress.unknown_qty,
+            pending_qty: progress.pending_qty,
+            unexecuted_qty: progress.unexecuted_qty,
             open_slices: progress.open,
             rejected_slices: progress.rejected,
             failed_slices: progress.failed,
-            benchmark_area: canonical(parent.benchmark.area),
-            benchmark_seconds: canonical(parent.benchmark.seconds),
+            benchmark_area: parent.benchmark.area,
+            benchmark_seconds: parent.benchmark.seconds,
         }
     }
 }
@@ -308,7 +306,7 @@ row!(
         event: &'static str,
         old_status: Option<&'static str>,
         new_status: Option<&'static str>,
-        data: String,
+        data: Json,
         actor: &'a str,
     }
 );
@@ -320,7 +318,7 @@ impl<'a> EventRow<'a> {
             event: event.kind.as_str(),
             old_status: event.old_status,
             new_status: event.new_status,
-            data: event.data.to_string(),
+            data: Json(event.data.to_string()),
             actor: &event.actor,
         }
     }
@@ -330,16 +328,16 @@ row!(
     /// A row of `executions`.
     ExecutionRow<'a> {
         broker_order_id: &'a str,
-        cum_qty: String,
+        cum_qty: Decimal,
         client_order_id: &'a str,
         execution_id: &'a str,
         account: &'a str,
         symbol: &'a str,
         side: &'static str,
-        qty: String,
-        price: String,
-        fee: String,
-        at: String,
+        qty: Decimal,
+        price: Decimal,
+        fee: Decimal,
+        at: DateTime<Utc>,
     }
 );
 
@@ -347,16 +345,16 @@ impl<'a> ExecutionRow<'a> {
     pub(super) fn of(order: &'a Order, execution: &'a Execution) -> Self {
         Self {
             broker_order_id: execution.broker_order_id.as_str(),
-            cum_qty: canonical(execution.cum_qty),
+            cum_qty: execution.cum_qty,
             client_order_id: order.id.as_str(),
             execution_id: &execution.execution_id,
             account: order.account.as_str(),
             symbol: order.instruction.symbol.as_str(),
             side: order.instruction.side.as_str(),
-            qty: canonical(execution.qty.get()),
-            price: canonical(execution.price.get()),
-            fee: canonical(execution.fee),
-            at: time(execution.at),
+            qty: execution.qty.get(),
+            price: execution.price.get(),
+            fee: execution.fee,
+            at: execution.at,
         }
     }
 }
@@ -366,13 +364,13 @@ row!(
     PositionRow<'a> {
         account: &'a str,
         symbol: &'a str,
-        qty: String,
-        cost: String,
-        avg_price: Option<String>,
-        realised_pnl: String,
-        fees: String,
-        last_price: Option<String>,
-        last_at: Option<String>,
+        qty: Decimal,
+        cost: Decimal,
+        avg_price: Option<Decimal>,
+        realised_pnl: Decimal,
+        fees: Decimal,
+        last_price: Option<Decimal>,
+        last_at: Option<DateTime<Utc>>,
         version: u64,
     }
 );
@@ -382,13 +380,13 @@ impl<'a> PositionRow<'a> {
         Self {
             account: account.as_str(),
             symbol: symbol.as_str(),
-            qty: canonical(position.qty),
-            cost: canonical(position.cost),
-            avg_price: position.avg_price().map(canonical),
-            realised_pnl: canonical(position.realised_pnl),
-            fees: canonical(position.fees),
-            last_price: position.last.map(|(price, _)| canonical(price)),
-            last_at: position.last.map(|(_, at)| time(at)),
+            qty: position.qty,
+            cost: position.cost,
+            avg_price: position.avg_price(),
+            realised_pnl: position.realised_pnl,
+            fees: position.fees,
+            last_price: position.last.map(|(price, _)| price),
+            last_at: position.last.map(|(_, at)| at),
             version: position.version,
         }
     }
@@ -399,10 +397,10 @@ row!(
     SwitchEntryRow<'a> {
         switch: &'static str,
         event: &'a str,
-        timestamp: String,
+        timestamp: DateTime<Utc>,
         operator: &'a str,
         reason: Option<&'a str>,
-        details: Option<String>,
+        details: Option<Json>,
     }
 );
 
@@ -411,10 +409,10 @@ impl<'a> SwitchEntryRow<'a> {
         Self {
             switch,
             event: &entry.event,
-            timestamp: time(entry.timestamp),
+            timestamp: entry.timestamp,
             operator: &entry.operator,
             reason: entry.reason.as_deref(),
-            details: entry.details.as_ref().map(ToString::to_string),
+            details: entry.details.as_ref().map(|details| Json(details.to_string())),
         }
     }
 }
@@ -426,9 +424,9 @@ row!(
         kind: &'static str,
         symbol: &'a str,
         broker_order_id: Option<&'a str>,
-        found: String,
-        since: String,
-        cleared_at: Option<String>,
+        found: Json,
+        since: DateTime<Utc>,
+        cleared_at: Option<DateTime<Utc>>,
         cleared_by: Option<&'a str>,
         cleared_reason: Option<&'a str>,
         cleared_caller: Option<&'a str>,
@@ -443,9 +441,9 @@ impl<'a> CauseRow<'a> {
             kind: cause.kind.as_str(),
             symbol: cause.symbol.as_str(),
             broker_order_id: cause.broker_order_id.as_ref().map(BrokerOrderId::as_str),
-            found: cause.found.to_string(),
-            since: time(cause.since),
-            cleared_at: cleared.map(|cleared| time(cleared.at)),
+            found: Json(cause.found.to_string()),
+            since: cause.since,
+            cleared_at: cleared.map(|cleared| cleared.at),
             cleared_by: cleared.map(|cleared| cleared.operator.as_str()),
             cleared_reason: cleared.map(|cleared| cleared.reason.as_str()),
             cleared_caller: cleared.map(|cleared| cleared.by.as_str()),
@@ -457,20 +455,15 @@ row!(
     /// A row of `position_differences`; account and time are the batch's.
     DifferenceRow<'a> {
         symbol: &'a str,
-        ours: String,
-        theirs: String,
+        ours: Decimal,
+        theirs: Decimal,
     }
 );
 
 impl<'a> DifferenceRow<'a> {
     pub(super) fn of(symbol: &'a Symbol, ours: Decimal, theirs: Decimal) -> Self {
-        Self { symbol: symbol.as_str(), ours: canonical(ours), theirs: canonical(theirs) }
+        Self { symbol: symbol.as_str(), ours, theirs }
     }
-}
-
-/// The one way to write a time: six digits and `Z`, so that text sorts like time.
-pub(super) fn time(at: DateTime<Utc>) -> String {
-    at.to_rfc3339_opts(SecondsFormat::Micros, true)
 }
 
 /// A value as JSON text.

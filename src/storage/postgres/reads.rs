@@ -1,0 +1,258 @@
+//! What the gateway asks of the ledger: each question one query of the read pool.
+
+use chrono::{DateTime, Utc};
+use sqlx::QueryBuilder;
+use sqlx::postgres::{PgArguments, PgPool, PgRow, Postgres};
+use sqlx::query::Query;
+use tranche_actors::domain::ledger::{CIRCUIT_BREAKER, FIRST_START, KILL_SWITCH, SwitchEntry};
+use tranche_actors::domain::names::{AccountName, Caller, IdempotencyKey, OrderId};
+use tranche_actors::domain::order::Order;
+use tranche_actors::domain::parent::Parent;
+use tranche_actors::domain::reconciliation::Cause;
+use tranche_actors::ports::store::{
+    AnyOrder, Confirmation, DueSlice, HeldPosition, LedgerEvent, OrderFilter, Page, ParentFilter, StoreError, Switches,
+};
+
+use super::faults::classify;
+use crate::storage::cells::{self, Cells, cell, number};
+use crate::storage::rows::kind;
+
+const BY_ID: &str = "SELECT * FROM orders LEFT JOIN parents USING (client_order_id) WHERE client_order_id = $1";
+
+const BY_KEY: &str = "
+SELECT * FROM orders LEFT JOIN parents USING (client_order_id) WHERE caller = $1 AND idempotency_key = $2";
+
+const SLICES: &str = "SELECT * FROM orders WHERE parent_order_id = $1 ORDER BY slice_num, place";
+
+const EVENTS: &str = "SELECT * FROM order_events WHERE client_order_id = $1 ORDER BY account, number";
+
+/// The words of a parent's status that are not final: so the index on status and account finds them.
+const OPEN_PARENTS: &str = "
+SELECT * FROM orders JOIN parents USING (client_order_id)
+WHERE status IN ('pending', 'working', 'paused', 'canceling') AND account = $1 AND kind = 'parent'
+ORDER BY place";
+
+const DUE: &str = "
+SELECT client_order_id, slice_num, scheduled_time FROM orders
+WHERE parent_order_id = $1 AND (scheduled_time, slice_num) > (coalesce($2, '-infinity'::timestamptz), $3) AND status = 'pending_new'
+ORDER BY scheduled_time, slice_num LIMIT $4";
+
+const OPEN: &str = "
+SELECT * FROM orders WHERE terminal_at IS NULL AND account = $1
+    AND (kind = 'single' OR (kind = 'child' AND status <> 'pending_new'))
+ORDER BY place";
+
+const MARKED: &str = "
+SELECT * FROM orders WHERE cancel_requested_at IS NOT NULL AND terminal_at IS NULL AND account = $1 AND kind <> 'parent'
+ORDER BY place";
+
+const UNKNOWN: &str = "
+SELECT client_order_id FROM orders WHERE status IN ('submitting', 'submitted_unconfirmed') AND kind <> 'parent'
+ORDER BY place";
+
+const SWITCHES: &str = "SELECT switch, state FROM switches";
+
+const CONFIRMATIONS: &str =
+    "SELECT instance_id, cut FROM switch_confirmations WHERE engagement_id = $1 ORDER BY instance_id COLLATE \"C\"";
+
+const HISTORY: &str = "SELECT * FROM switch_history WHERE switch = $1 ORDER BY id DESC LIMIT $2";
+
+const OPEN_CAUSES: &str = "SELECT * FROM quarantine_causes WHERE account = $1 AND cleared_at IS NULL ORDER BY symbol COLLATE \"C\", since, cause COLLATE \"C\"";
+
+const POSITIONS: &str = "SELECT * FROM portfolio_positions WHERE account = $1 ORDER BY symbol COLLATE \"C\"";
+
+/// The largest page.
+const MAX_PAGE: u32 = 500;
+
+type Question<'q> = Query<'q, Postgres, PgArguments>;
+
+pub(super) async fn order(pool: &PgPool, id: &OrderId) -> Result<Option<AnyOrder>, StoreError> {
+    one(pool, sqlx::query(BY_ID).bind(id.as_str()), any_order).await
+}
+
+pub(super) async fn by_key(
+    pool: &PgPool,
+    caller: &Caller,
+    key: &IdempotencyKey,
+) -> Result<Option<AnyOrder>, StoreError> {
+    one(pool, sqlx::query(BY_KEY).bind(caller.as_str()).bind(key.as_str()), any_order).await
+}
+
+pub(super) async fn slices(pool: &PgPool, parent: &OrderId) -> Result<Vec<Order>, StoreError> {
+    all(pool, sqlx::query(SLICES).bind(parent.as_str()), cells::order).await
+}
+
+pub(super) async fn orders(pool: &PgPool, filter: &OrderFilter) -> Result<Page<Order>, StoreError> {
+    let mut sql = QueryBuilder::new("SELECT * FROM orders WHERE kind <> 'parent'");
+    if let Some(parent) = &filter.parent {
+        sql.push(" AND parent_order_id = ").push_bind(parent.to_string());
+    }
+    if let Some(status) = filter.status {
+        sql.push(" AND status = ").push_bind(status.as_str());
+    }
+    if let Some(symbol) = &filter.symbol {
+        sql.push(" AND symbol = ").push_bind(symbol.to_string());
+    }
+    if let Some(strategy) = &filter.strategy_id {
+        sql.push(" AND strategy_id = ").push_bind(strategy.to_string());
+    }
+    page(pool, sql, filter.since, filter.cursor, filter.limit, cells::order).await
+}
+
+pub(super) async fn parents(pool: &PgPool, filter: &ParentFilter) -> Result<Page<Parent>, StoreError> {
+    let mut sql = QueryBuilder::new("SELECT * FROM orders JOIN parents USING (client_order_id) WHERE kind = 'parent'");
+    if let Some(status) = filter.status {
+        sql.push(" AND status = ").push_bind(status.as_str());
+    }
+    if let Some(symbol) = &filter.symbol {
+        sql.push(" AND symbol = ").push_bind(symbol.to_string());
+    }
+    if let Some(strategy) = &filter.strategy_id {
+        sql.push(" AND strategy_id = ").push_bind(strategy.to_string());
+    }
+    page(pool, sql, filter.since, filter.cursor, filter.limit, cells::parent).await
+}
+
+pub(super) async fn events(pool: &PgPool, id: &OrderId) -> Result<Vec<LedgerEvent>, StoreError> {
+    all(pool, sqlx::query(EVENTS).bind(id.as_str()), cells::event).await
+}
+
+pub(super) async fn open_parents(pool: &PgPool, account: &AccountName) -> Result<Vec<Parent>, StoreError> {
+    all(pool, sqlx::query(OPEN_PARENTS).bind(account.as_str()), cells::parent).await
+}
+
+pub(super) async fn due_slices(
+    pool: &PgPool,
+    parent: &OrderId,
+    after: Option<(DateTime<Utc>, u32)>,
+    limit: u32,
+) -> Result<Vec<DueSlice>, StoreError> {
+    let (behind, number_behind) = after.unzip();
+    let question = sqlx::query(DUE).bind(parent.as_str()).bind(behind);
+    let question = question.bind(i64::from(number_behind.unwrap_or_default())).bind(i64::from(limit));
+    all(pool, question, |row| {
+        Ok(DueSlice {
+            id: cell(row, "client_order_id", cells::order_id)?,
+            slice_num: number(row, "slice_num")?,
+            due: cells::time(row, "scheduled_time")?,
+        })
+    })
+    .await
+}
+
+pub(super) async fn open_orders(pool: &PgPool, account: &AccountName) -> Result<Vec<Order>, StoreError> {
+    all(pool, sqlx::query(OPEN).bind(account.as_str()), cells::order).await
+}
+
+pub(super) async fn marked_orders(pool: &PgPool, account: &AccountName) -> Result<Vec<Order>, StoreError> {
+    all(pool, sqlx::query(MARKED).bind(account.as_str()), cells::order).await
+}
+
+pub(super) async fn unknown_orders(pool: &PgPool) -> Result<Vec<OrderId>, StoreError> {
+    all(pool, sqlx::query(UNKNOWN), |row| cell(row, "client_order_id", cells::order_id)).await
+}
+
+pub(super) async fn switches(pool: &PgPool) -> Result<Switches, StoreError> {
+    let mut switches = Switches { kill: None, breaker: None, first_start: None };
+    for row in sqlx::query(SWITCHES).fetch_all(pool).await.map_err(classify)? {
+        let name = row.text("switch")?;
+        if name == Some(KILL_SWITCH) {
+            switches.kill = Some(cells::json(&row, "state")?);
+        } else if name == Some(CIRCUIT_BREAKER) {
+            switches.breaker = Some(cells::json(&row, "state")?);
+        } else if name == Some(FIRST_START) {
+            switches.first_start = Some(cells::json(&row, "state")?);
+        }
+    }
+    Ok(switches)
+}
+
+pub(super) async fn confirmations(pool: &PgPool, engagement: &str) -> Result<Vec<Confirmation>, StoreError> {
+    all(pool, sqlx::query(CONFIRMATIONS).bind(engagement), |row| {
+        Ok(Confirmation { instance: cell(row, "instance_id", cells::owned)?, cut: cells::json(row, "cut")? })
+    })
+    .await
+}
+
+pub(super) async fn switch_history(pool: &PgPool, switch: &str, limit: u32) -> Result<Vec<SwitchEntry>, StoreError> {
+    all(pool, sqlx::query(HISTORY).bind(switch).bind(i64::from(limit)), cells::switch_entry).await
+}
+
+pub(super) async fn causes(pool: &PgPool, account: &AccountName) -> Result<Vec<Cause>, StoreError> {
+    all(pool, sqlx::query(OPEN_CAUSES).bind(account.as_str()), cells::cause).await
+}
+
+pub(super) async fn positions(pool: &PgPool, account: &AccountName) -> Result<Vec<HeldPosition>, StoreError> {
+    all(pool, sqlx::query(POSITIONS).bind(account.as_str()), |row| {
+        Ok(HeldPosition {
+            symbol: cell(row, "symbol", cells::symbol)?,
+            position: cells::position(row)?,
+            updated_at: cells::time(row, "updated_at")?,
+        })
+    })
+    .await
+}
+
+fn any_order(row: &PgRow) -> Result<AnyOrder, StoreError> {
+    if row.text("kind")? == Some(kind::PARENT) {
+        Ok(AnyOrder::Parent(Box::new(cells::parent(row)?)))
+    } else {
+        Ok(AnyOrder::Order(Box::new(cells::order(row)?)))
+    }
+}
+
+async fn one<T>(
+    pool: &PgPool,
+    question: Question<'_>,
+    read: impl Fn(&PgRow) -> Result<T, StoreError>,
+) -> Result<Option<T>, StoreError> {
+    question.fetch_optional(pool).await.map_err(classify)?.as_ref().map(read).transpose()
+}
+
+async fn all<T>(
+    pool: &PgPool,
+    question: Question<'_>,
+    read: impl Fn(&PgRow) -> Result<T, StoreError>,
+) -> Result<Vec<T>, StoreError> {
+    question.fetch_all(pool).await.map_err(classify)?.iter().map(read).collect()
+}
+
+/// A page from the new end on; its cursor is the place of its last row. One row more than asked for tells whether
+/// there is a next page.
+async fn page<T>(
+    pool: &PgPool,
+    mut sql: QueryBuilder<Postgres>,
+    since: Option<DateTime<Utc>>,
+    cursor: Option<u64>,
+    limit: u32,
+    read: impl Fn(&PgRow) -> Result<T, StoreError>,
+) -> Result<Page<T>, StoreError> {
+    if let Some(since) = since {
+        sql.push(" AND created_at >= ").push_bind(since);
+    }
+    if let Some(cursor) = cursor {
+        sql.push(" AND place < ").push_bind(i64::try_from(cursor).unwrap_or(i64::MAX));
+    }
+    let limit = limit.clamp(1, MAX_PAGE);
+    sql.push(" ORDER BY place DESC LIMIT ").push_bind(i64::from(limit.saturating_add(1)));
+    let rows = sql.build().fetch_all(pool).await.map_err(classify)?;
+    let wanted = usize::try_from(limit).unwrap_or(usize::MAX);
+    let shown = rows.get(..wanted).unwrap_or(&rows);
+    let more = rows.len() > shown.len();
+    let next = shown.last().filter(|_| more).map(|row| number(row, "place")).transpose()?;
+    Ok(Page { items: shown.iter().map(read).collect::<Result<_, _>>()?, next })
+}
+
+#[cfg(test)]
+mod tests {
+    use tranche_actors::domain::parent::ParentStatus;
+
+    use super::*;
+
+    #[test]
+    fn open_parents_are_of_every_status_that_is_not_final() {
+        for status in ParentStatus::ALL {
+            assert_eq!(OPEN_PARENTS.contains(&format!("'{status}'")), !status.is_terminal(), "{status}");
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! What a batch has changed, saved by sets: one statement per table, whatever the number of rows.
+
+use sqlx::Arguments;
+use sqlx::postgres::{PgArguments, PgConnection};
+use tranche_actors::domain::breaker::BreakerState;
+use tranche_actors::domain::kill::KillState;
+use tranche_actors::domain::ledger::{Books, CIRCUIT_BREAKER, FIRST_START, FirstStart, KILL_SWITCH};
+use tranche_actors::domain::names::OrderId;
+use tranche_actors::domain::order::Order;
+use tranche_actors::domain::parent::Parent;
+use tranche_actors::ports::store::{Batch, PositionConflict, StoreError};
+
+use super::columns::{arguments, unbound};
+use super::faults::classify;
+use crate::storage::cells;
+use crate::storage::columns::Columns;
+use crate::storage::rows::{
+    self, CauseRow, DifferenceRow, EventRow, ExecutionRow, PositionRow, ProgressRow, StateRow, SwitchEntryRow, json,
+};
+
+pub(super) mod sql;
+
+/// Writes all of it, the events last.
+pub(super) async fn save(
+    connection: &mut PgConnection,
+    books: &Books,
+    batch: &Batch,
+    account: &str,
+) -> Result<(), StoreError> {
+    orders(connection, books).await?;
+    parents(connection, books).await?;
+    executions(connection, books).await?;
+    positions(connection, books, batch).await?;
+    findings(connection, books, batch, account).await?;
+    switches(connection, books, batch).await?;
+    events(connection, books, batch, account).await
+}
+
+async fn orders(connection: &mut PgConnection, books: &Books) -> Result<(), StoreError> {
+    let changes = &books.changes;
+    let mut new = changes.new_orders.iter().filter_map(|id| books.orders.get(id)).collect::<Vec<_>>();
+    // Lists go by the order of rows, so the slices of a plan are written in theirs.
+    new.sort_by_key(|order| (order.scheduled_time, order.slice.as_ref().map(|slice| slice.slice_num)));
+    let new = new.into_iter().map(rows::order);
+    let new = new.chain(new_parents(books).map(rows::parent_order)).collect::<Vec<_>>();
+    write(connection, &sql::INSERT_ORDERS, &new).await?;
+    let changed = changed_orders(books).map(StateRow::of);
+    let changed = changed.chain(changed_parents(books).map(StateRow::of_parent)).collect::<Vec<_>>();
+    write(connection, &sql::UPDATE_ORDERS, &changed).await
+}
+
+async fn parents(connection: &mut PgConnection, books: &Books) -> Result<(), StoreError> {
+    let new = new_parents(books).map(rows::parent).collect::<Result<Vec<_>, _>>()?;
+    write(connection, &sql::INSERT_PARENTS, &new).await?;
+    let changed = changed_parents(books).map(ProgressRow::of).collect::<Vec<_>>();
+    write(connection, &sql::UPDATE_PARENTS, &changed).await
+}
+
+fn new_parents(books: &Books) -> impl Iterator<Item = &Parent> {
+    books.changes.new_parents.iter().filter_map(|id| books.parents.get(id))
+}
+
+/// What is new is inserted as it is at the end of the batch, and needs no update.
+fn changed_orders(books: &Books) -> impl Iterator<Item = &Order> {
+    let changed = books.changes.orders.difference(&books.changes.new_orders);
+    changed.filter_map(|id: &OrderId| books.orders.get(id))
+}
+
+fn changed_parents(books: &Books) -> impl Iterator<Item = &Parent> {
+    let changed = books.changes.parents.difference(&books.changes.new_parents);
+    changed.filter_map(|id: &OrderId| books.parents.get(id))
+}
+
+async fn executions(connection: &mut PgConnection, books: &Books) -> Result<(), StoreError> {
+    let new = books.changes.executions.iter();
+    let new = new.filter_map(|(id, execution)| Some(ExecutionRow::of(books.orders.get(id)?, execution)));
+    write(connection, &sql::INSERT_EXECUTIONS, &new.collect::<Vec<_>>()).await
+}
+
+async fn positions(connection: &mut PgConnection, books: &Books, batch: &Batch) -> Result<(), StoreError> {
+    let changed = books.changes.positions.iter().filter_map(|key| books.positions.get_key_value(key));
+    let changed = changed.collect::<Vec<_>>();
+    if changed.is_empty() {
+        return Ok(());
+    }
+    let conflict = sqlx::query(sql::CONFLICT)
+        .bind(changed.iter().map(|((account, _), _)| account.as_str()).collect::<Vec<_>>())
+        .bind(changed.iter().map(|((_, symbol), _)| symbol.as_str()).collect::<Vec<_>>())
+        .bind(changed.iter().map(|(_, position)| version_before(position.version)).collect::<Vec<_>>());
+    if let Some(row) = conflict.fetch_optional(&mut *connection).await.map_err(classify)? {
+        let conflict = PositionConflict {
+            symbol: cells::cell(&row, "symbol", cells::symbol)?,
+            expected: cells::number(&row, "expected")?,
+            found: cells::number(&row, "found")?,
+        };
+        return Err(StoreError::Constraint { detail: conflict.to_string() });
+    }
+    let new = changed.iter().map(|((account, symbol), position)| PositionRow::of(account, symbol, position));
+    let new = new.collect::<Vec<_>>();
+    let mut arguments = arguments(&new)?;
+    arguments.add(batch.at).map_err(unbound)?;
+    written(connection, &sql::WRITE_POSITIONS, arguments, new.len()).await
+}
+
+fn version_before(version: u64) -> i64 {
+    i64::try_from(version.saturating_sub(1)).unwrap_or(i64::MAX)
+}
+
+async fn findings(
+    connection: &mut PgConnection,
+    books: &Books,
+    batch: &Batch,
+    account: &str,
+) -> Result<(), StoreError> {
+    let causes = books.changes.causes.iter().filter_map(|id| books.causes.get(id));
+    let causes = causes.map(CauseRow::of).collect::<Vec<_>>();
+    if !causes.is_empty() {
+        let mut arguments = arguments(&causes)?;
+        arguments.add(account).map_err(unbound)?;
+        written(connection, &sql::WRITE_CAUSES, arguments, causes.len()).await?;
+    }
+    let differences = books.changes.differences.iter();
+    let differences =
+        differences.map(|(symbol, ours, theirs)| DifferenceRow::of(symbol, *ours, *theirs)).collect::<Vec<_>>();
+    if differences.is_empty() {
+        return Ok(());
+    }
+    let mut arguments = arguments(&differences)?;
+    arguments.add(account).map_err(unbound)?;
+    arguments.add(batch.at).map_err(unbound)?;
+    written(connection, &sql::INSERT_DIFFERENCES, arguments, differences.len()).await
+}
+
+async fn switches(connection: &mut PgConnection, books: &Books, batch: &Batch) -> Result<(), StoreError> {
+    let changes = &books.changes;
+    let kill = changes.kill.as_ref().map(json::<KillState>).transpose()?;
+    let breaker = changes.breaker.as_ref().map(json::<BreakerState>).transpose()?;
+    let first_start = changes.first_start.as_ref().map(json::<FirstStart>).transpose()?;
+    for (name, state) in [(KILL_SWITCH, kill), (CIRCUIT_BREAKER, breaker), (FIRST_START, first_start)] {
+        if let Some(state) = state {
+            let query = sqlx::query(sql::SWITCH).bind(name).bind(state).bind(batch.at);
+            query.execute(&mut *connection).await.map_err(classify)?;
+        }
+    }
+    let entries = changes.switch_entries.iter().map(|(name, entry)| SwitchEntryRow::of(name, entry));
+    write(connection, &sql::INSERT_SWITCH_ENTRIES, &entries.collect::<Vec<_>>()).await
+}
+
+/// An instance has stopped for an engagement. What it said first stays.
+pub(super) async fn confirm(
+    connection: &mut PgConnection,
+    engagement: &str,
+    instance: &str,
+    cut: &[OrderId],
+) -> Result<(), StoreError> {
+    let query = sqlx::query(sql::CONFIRM).bind(engagement).bind(instance).bind(json(&cut)?);
+    query.execute(connection).await.map_err(classify)?;
+    Ok(())
+}
+
+/// Writes the events from the account's next number on, and moves that number behind them.
+async fn events(connection: &mut PgConnection, books: &Books, batch: &Batch, account: &str) -> Result<(), StoreError> {
+    let events = books.changes.events.iter().map(EventRow::of).collect::<Vec<_>>();
+    if events.is_empty() {
+        return Ok(());
+    }
+    let mut arguments = arguments(&events)?;
+    arguments.add(account).map_err(unbound)?;
+    arguments.add(batch.at).map_err(unbound)?;
+    arguments.add(i64::try_from(events.len()).unwrap_or(i64::MAX)).map_err(unbound)?;
+    written(connection, &sql::INSERT_EVENTS, arguments, events.len()).await
+}
+
+async fn write<T: Columns>(connection: &mut PgConnection, sql: &'static str, rows: &[T]) -> Result<(), StoreError> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    written(connection, sql, arguments(rows)?, rows.len()).await
+}
+
+/// Runs a statement that has to write so many rows, or the books and the tables have come apart.
+async fn written(
+    connection: &mut PgConnection,
+    sql: &'static str,
+    arguments: PgArguments,
+    expected: usize,
+) -> Result<(), StoreError> {
+    let done = sqlx::query_with(sql, arguments).execute(connection).await.map_err(classify)?;
+    if u64::try_from(expected).is_ok_and(|expected| expected == done.rows_affected()) {
+        return Ok(());
+    }
+    Err(StoreError::Corrupt {
+        detail: format!("{} rows were written where {expected} were expected", done.rows_affected()),
+    })
+}

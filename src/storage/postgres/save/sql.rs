@@ -1,0 +1,75 @@
+//! The statements that save a batch, made once from the names of the rows' columns.
+
+use std::sync::LazyLock;
+
+use super::super::columns::{behind, insert, update};
+use crate::storage::columns::Columns;
+use crate::storage::rows::{
+    CauseRow, DifferenceRow, EventRow, ExecutionRow, OrderRow, ParentRow, PositionRow, ProgressRow, StateRow,
+    SwitchEntryRow,
+};
+
+type Sql = LazyLock<String>;
+
+pub(in crate::storage::postgres) static INSERT_ORDERS: Sql = Sql::new(|| insert::<OrderRow<'_>>("orders", &[]));
+pub(super) static UPDATE_ORDERS: Sql = Sql::new(|| update::<StateRow<'_>>("orders"));
+pub(super) static INSERT_PARENTS: Sql = Sql::new(|| insert::<ParentRow<'_>>("parents", &[]));
+pub(super) static UPDATE_PARENTS: Sql = Sql::new(|| update::<ProgressRow<'_>>("parents"));
+pub(super) static INSERT_EXECUTIONS: Sql = Sql::new(|| insert::<ExecutionRow<'_>>("executions", &[]));
+pub(super) static INSERT_SWITCH_ENTRIES: Sql = Sql::new(|| insert::<SwitchEntryRow<'_>>("switch_history", &[]));
+
+/// Behind the rows: the account and the time.
+pub(super) static INSERT_DIFFERENCES: Sql = Sql::new(|| {
+    let (account, at) = (behind::<DifferenceRow<'_>>(0), behind::<DifferenceRow<'_>>(1));
+    insert::<DifferenceRow<'_>>("position_differences", &[("account", &account), ("at", &at)])
+});
+
+/// Moves the account's number behind the events in the same round trip. Behind the rows: the account, the time, how many
+/// they are.
+pub(super) static INSERT_EVENTS: Sql = Sql::new(|| {
+    let [account, at, count] = [0, 1, 2].map(behind::<EventRow<'_>>);
+    let number = format!("(SELECT next_event - {count} - 1 FROM moved) + n");
+    let rows = insert::<EventRow<'_>>("order_events", &[("account", &account), ("at", &at), ("number", &number)]);
+    format!(
+        "WITH moved AS (UPDATE accounts SET next_event = next_event + {count} WHERE account = {account}
+        RETURNING next_event) {rows}"
+    )
+});
+
+/// A cause is written once, and again when it is cleared. Behind the rows: the account.
+pub(super) static WRITE_CAUSES: Sql = Sql::new(|| {
+    let account = behind::<CauseRow<'_>>(0);
+    let rows = insert::<CauseRow<'_>>("quarantine_causes", &[("account", &account)]);
+    let set = ["cleared_at", "cleared_by", "cleared_reason", "cleared_caller"];
+    let set = set.map(|name| format!("{name} = excluded.{name}"));
+    format!("{rows} ON CONFLICT (account, cause) DO UPDATE SET {}", set.join(", "))
+});
+
+/// A position replaces the version before, and no other. Behind the rows: the time.
+pub(super) static WRITE_POSITIONS: Sql = Sql::new(|| {
+    let at = behind::<PositionRow<'_>>(0);
+    let rows = insert::<PositionRow<'_>>("portfolio_positions", &[("updated_at", &at)]);
+    let set = PositionRow::names();
+    let set = set.iter().map(|(name, _)| *name).chain(["updated_at"]).map(|name| format!("{name} = excluded.{name}"));
+    format!(
+        "{rows} ON CONFLICT (account, symbol) DO UPDATE SET {}
+        WHERE portfolio_positions.version = excluded.version - 1",
+        set.collect::<Vec<_>>().join(", ")
+    )
+});
+
+/// A position that is not at the version that was read, of arrays of account, symbol and that version; one that is
+/// missing is at version 0.
+pub(super) const CONFLICT: &str = "
+SELECT r.symbol, r.expected, coalesce(p.version, 0) AS found
+FROM UNNEST($1, $2, $3) AS r (account, symbol, expected) LEFT JOIN portfolio_positions AS p
+    ON p.account = r.account AND p.symbol = r.symbol
+WHERE coalesce(p.version, 0) <> r.expected LIMIT 1";
+
+pub(super) const SWITCH: &str = "
+INSERT INTO switches (switch, state, updated_at) VALUES ($1, $2::text::json, $3)
+ON CONFLICT (switch) DO UPDATE SET state = excluded.state, updated_at = excluded.updated_at";
+
+pub(super) const CONFIRM: &str = "
+INSERT INTO switch_confirmations (engagement_id, instance_id, cut, confirmed_at)
+VALUES ($1, $2, $3::text::json, clock_timestamp()) ON CONFLICT (engagement_id, instance_id) DO NOTHING";
