@@ -160,8 +160,7 @@ pub(super) struct BreakerView {
     /// Why it could not.
     unknown_because: Option<String>,
     /// Of a trip: where it is not durable yet, `database` or `redis`; it is retried for as long as it is held.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    not_durable: Option<Vec<&'static str>>,
+    not_durable: Vec<&'static str>,
 }
 
 impl BreakerView {
@@ -179,13 +178,13 @@ impl BreakerView {
             quiet_until: state.quiet_until.map(stamp),
             known: true,
             unknown_because: None,
-            not_durable: None,
+            not_durable: Vec::new(),
         }
     }
 
     /// A breaker that has just been tripped.
     pub(super) fn tripped(state: &BreakerState, not_durable: Vec<&'static str>) -> Self {
-        Self { not_durable: Some(not_durable), ..Self::of(state) }
+        Self { not_durable, ..Self::of(state) }
     }
 
     /// A breaker that could not be read. One that was tripped when it was read last is so still.
