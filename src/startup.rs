@@ -19,7 +19,7 @@ use tranche_actors::ports::store::{InstanceCard, Store, StoreError};
 use tranche_actors::ports::switchboard::SwitchBoard;
 use tranche_actors::ports::{Clock, Entropy, World};
 use tranche_actors::supervisor::{self, DrainAll, House};
-use tranche_actors::tuning::Tuning;
+use tranche_actors::tuning::{CalendarSource, Tuning};
 
 use crate::brokers::alpaca::AlpacaError;
 use crate::brokers::paper::PaperError;
@@ -234,7 +234,7 @@ fn tuning(settings: &Settings, world: &World) -> Result<Tuning, StartupError> {
         foreign_mode: settings.kill_switch.foreign_mode,
         quiet_period: settings.breaker.quiet_period,
         error_rule: error_rule(settings),
-        calendar_refresh: calendar_refresh(settings),
+        calendar: calendar(settings),
         position_tolerance: settings.breaker.position_tolerance,
         cancel_on_trip: settings.breaker.on_trip == OpenOrders::Cancel,
         commit_timeout: settings.persistence.commit_timeout,
@@ -247,11 +247,13 @@ fn tuning(settings: &Settings, world: &World) -> Result<Tuning, StartupError> {
     })
 }
 
-/// How often the broker's calendar is read, where it is the broker's word that counts.
-const fn calendar_refresh(settings: &Settings) -> Option<Duration> {
+const fn calendar(settings: &Settings) -> CalendarSource {
     match (settings.calendar.kind, settings.broker.kind) {
-        (CalendarKind::Venue, _) | (CalendarKind::Auto, BrokerKind::Alpaca) => Some(settings.calendar.refresh),
-        (CalendarKind::AlwaysOpen, _) | (CalendarKind::Auto, BrokerKind::Paper) => None,
+        (CalendarKind::Venue, _) | (CalendarKind::Auto, BrokerKind::Alpaca) => {
+            CalendarSource::Venue { refresh: settings.calendar.refresh }
+        }
+        (CalendarKind::AlwaysOpen, _) | (CalendarKind::Auto, BrokerKind::Paper) => CalendarSource::AlwaysOpen,
+        (CalendarKind::Nyse, _) => CalendarSource::Nyse,
     }
 }
 

@@ -26,7 +26,7 @@ use crate::ports::World;
 use crate::ports::store::Ownership;
 use crate::reconciler::Reconciler;
 use crate::supervisor::ProcessLines;
-use crate::tuning::Tuning;
+use crate::tuning::{CalendarSource, Tuning};
 use crate::twap_parent::{Turned, TwapParent};
 use crate::watch::{Deaths, Fatal, LastWord, Role};
 
@@ -124,7 +124,7 @@ pub(crate) fn open(
     let (in_flight, doubtful) = (InFlight::default(), Doubtful::default());
     let (deaths, reported) = mpsc::unbounded_channel();
     let market_hours =
-        if tuning.calendar_refresh.is_some() { MarketHours::default() } else { MarketHours::always_open() };
+        if tuning.calendar == CalendarSource::AlwaysOpen { MarketHours::always_open() } else { MarketHours::default() };
     let plan_rules = Arc::new(tuning.plan_rules.clone());
     let (account, health, lines) = (tuning.account.clone(), whole.account(&tuning.account), Lines::of(lines));
     let reach = Reach {

@@ -11,6 +11,7 @@ pub mod ledger;
 pub mod liquidity;
 pub mod money;
 pub mod names;
+pub mod nyse;
 pub mod order;
 pub mod parent;
 pub mod plan;

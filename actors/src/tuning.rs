@@ -29,6 +29,20 @@ impl Lease {
     }
 }
 
+/// Who says when the market is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CalendarSource {
+    /// Nobody: it never closes.
+    AlwaysOpen,
+    /// The rules of the New York Stock Exchange.
+    Nyse,
+    /// The venue, asked so often.
+    Venue {
+        /// How often its clock and calendar are read.
+        refresh: Duration,
+    },
+}
+
 /// The numbers that the actors work by.
 #[derive(Clone, Debug)]
 pub struct Tuning {
@@ -70,8 +84,8 @@ pub struct Tuning {
     pub max_queue: usize,
     /// Requests that the broker takes in a minute; `None`: no limit.
     pub requests_per_minute: Option<NonZeroU32>,
-    /// How often the venue's calendar is read; `None`: the market never closes.
-    pub calendar_refresh: Option<Duration>,
+    /// Who says when the market is open.
+    pub calendar: CalendarSource,
     /// How often the gate's lease is renewed.
     pub gate_poll: Duration,
     /// How long a renewal holds.

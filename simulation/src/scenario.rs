@@ -19,7 +19,7 @@ use tranche_actors::market::faults::Faults;
 use tranche_actors::market::quotes::Quotes;
 use tranche_actors::market::walk::Walk;
 use tranche_actors::ports::store::InstanceCard;
-use tranche_actors::tuning::Tuning;
+use tranche_actors::tuning::{CalendarSource, Tuning};
 
 use crate::changes::Change;
 use crate::clock::{EPOCH, Seeded};
@@ -290,7 +290,7 @@ fn tuning() -> Tuning {
             share_percent: 50,
             consecutive: 5,
         },
-        calendar_refresh: None,
+        calendar: CalendarSource::AlwaysOpen,
         position_tolerance: None,
         cancel_on_trip: false,
         commit_timeout: millis(1_000),

@@ -179,9 +179,13 @@ fn folder(url: &str) -> Result<PathBuf, &'static str> {
 }
 
 fn calendar(r: &mut Reader) -> Calendar {
-    let words =
-        [("auto", CalendarKind::Auto), ("always_open", CalendarKind::AlwaysOpen), ("venue", CalendarKind::Venue)];
-    let kind = r.word("calendar.kind", &words, &["nyse"], CalendarKind::Auto);
+    let words = [
+        ("auto", CalendarKind::Auto),
+        ("always_open", CalendarKind::AlwaysOpen),
+        ("venue", CalendarKind::Venue),
+        ("nyse", CalendarKind::Nyse),
+    ];
+    let kind = r.word("calendar.kind", &words, &[], CalendarKind::Auto);
     let refresh = r.time("calendar.refresh_seconds", DAY / 2);
     let refuse_past_close = r.word("calendar.past_close", &[("warn", false), ("refuse", true)], &[], false);
     Calendar { kind, refresh, refuse_past_close }

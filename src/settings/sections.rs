@@ -189,6 +189,8 @@ pub enum CalendarKind {
     AlwaysOpen,
     /// The broker, whatever it is.
     Venue,
+    /// The rules of the New York Stock Exchange.
+    Nyse,
 }
 
 /// `[execution]`: how orders are worked.

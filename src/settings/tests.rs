@@ -206,7 +206,7 @@ const WRONG: [(&str, &str, &str, &str); 53] = [
         "broker.paper.faults.reject_symbols",
         "each symbol must be",
     ),
-    ("TRANCHE__CALENDAR__KIND", "nyse", "calendar.kind", "not built yet"),
+    ("TRANCHE__CALENDAR__KIND", "lse", "calendar.kind", "nyse"),
     ("TRANCHE__INSTRUMENTS__AAPL__LOT", "0", "instruments.AAPL.lot", "above zero"),
     ("TRANCHE__INSTRUMENTS__AAPL__LOTS", "1", "instruments.AAPL.LOTS", "lot, tick"),
     ("TRANCHE__EXECUTION__CLAIM_SECONDS", "0", "execution.claim_seconds", "above 0"),

@@ -112,12 +112,18 @@ impl Sessions {
             (true, None) => {
                 let date = DayEnd::new_york().trading_day(clock.at);
                 sessions.push(VenueSession { date, opens: clock.at, closes: clock.next_close.max(clock.at) });
-                sessions.sort_by_key(|one| one.opens);
             }
             (false, Some(session)) if clock.next_open < session.closes => session.opens = clock.next_open,
             (false, Some(_)) => sessions.retain(|one| !holds_now(one)),
             (false, None) => {}
         }
+        Self::listed(sessions, (first, last))
+    }
+
+    /// The sessions of the days from `first` to `last`; one that begins before another has ended is left out.
+    #[must_use]
+    pub fn listed(mut sessions: Vec<VenueSession>, (first, last): (NaiveDate, NaiveDate)) -> Self {
+        sessions.sort_by_key(|one| one.opens);
         let mut apart: Vec<VenueSession> = Vec::with_capacity(sessions.len());
         for session in sessions {
             if apart.last().is_none_or(|before| before.closes <= session.opens) {

@@ -185,6 +185,7 @@ mod tests {
     use rust_decimal::Decimal;
 
     use super::*;
+    use crate::domain::money::Percent;
     use crate::domain::names::symbol;
     use crate::domain::plan::Randomize;
     use crate::domain::terms::{Side, Terms};
@@ -234,6 +235,15 @@ mod tests {
         let limit_price = Price::new("300.5".parse().unwrap()).unwrap();
         let msft = instruction("MSFT", Side::Sell, Terms::Limit { limit_price });
         assert_eq!(single(&msft, qty(5), &strategy("alpha_baseline"), scope).as_str(), "7cc45c4c62998b227038d2b3");
+        let trail_price = Price::new("1.50".parse().unwrap()).unwrap();
+        let trail_percent = Percent::new("2.50".parse().unwrap()).unwrap();
+        for (trail, id) in [
+            (Trail::Price { trail_price }, "f113888383df7466e61fe470"),
+            (Trail::Percent { trail_percent }, "ef2fb2da3f66f328a6010322"),
+        ] {
+            let trailing = instruction("AAPL", Side::Sell, Terms::TrailingStop { trail });
+            assert_eq!(single(&trailing, qty(7), &strategy("alpha_baseline"), scope).as_str(), id);
+        }
 
         let id = parent_id(&five_minutes(), DEFAULT_NAME, None);
         assert_eq!(id.as_str(), "20abc83977c561c389787d47");

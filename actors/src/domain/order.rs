@@ -116,6 +116,47 @@ pub struct Order {
 }
 
 impl Order {
+    /// An order that nothing has happened to yet, due at once.
+    #[must_use]
+    pub fn new(
+        id: OrderId,
+        instruction: &Instruction,
+        qty: Qty,
+        account: &AccountName,
+        strategy_id: &StrategyId,
+        at: DateTime<Utc>,
+    ) -> Self {
+        Self {
+            id,
+            strategy_id: strategy_id.clone(),
+            account: account.clone(),
+            instruction: instruction.clone(),
+            qty,
+            slice: None,
+            replaces: None,
+            replaced_by: None,
+            scheduled_time: at,
+            status: OrderStatus::PendingNew,
+            venue_status: None,
+            broker_order_id: None,
+            attempt: 0,
+            tries: 0,
+            claimed_at: None,
+            absent_at: None,
+            cancel_requested_at: None,
+            at_venue: false,
+            filled_qty: Decimal::ZERO,
+            filled_cost: Decimal::ZERO,
+            reason_code: None,
+            error_message: None,
+            origin: None,
+            created_at: at,
+            updated_at: at,
+            submitted_at: None,
+            terminal_at: None,
+        }
+    }
+
     /// The order as the venue is told of it.
     #[must_use]
     pub fn to_send(&self) -> NewOrder {
@@ -148,31 +189,6 @@ impl Order {
     #[must_use]
     pub const fn is_chained(&self) -> bool {
         self.replaces.is_some() || self.replaced_by.is_some()
-    }
-
-    /// The same order as one that nothing has happened to yet.
-    #[must_use]
-    pub fn as_new(self, at: DateTime<Utc>) -> Self {
-        Self {
-            status: OrderStatus::PendingNew,
-            venue_status: None,
-            broker_order_id: None,
-            attempt: 0,
-            tries: 0,
-            claimed_at: None,
-            absent_at: None,
-            cancel_requested_at: None,
-            at_venue: false,
-            filled_qty: Decimal::ZERO,
-            filled_cost: Decimal::ZERO,
-            reason_code: None,
-            error_message: None,
-            created_at: at,
-            updated_at: at,
-            submitted_at: None,
-            terminal_at: None,
-            ..self
-        }
     }
 
     /// The average price of what has traded.

@@ -16,7 +16,6 @@ use super::order::{Order, Origin, SliceOf};
 use super::parent::{Benchmark, Parent, ParentStatus, Progress};
 use super::plan::{Plan, PlannedSlice, Schedule};
 use super::policy::{CatchUp, Completion};
-use super::status::OrderStatus;
 use super::terms::{Instruction, Instrument, Prices, Terms};
 
 /// A TWAP parent as a client asks for it.
@@ -243,7 +242,7 @@ impl ParentRequest {
             slice_num: slice.slice_num,
             total_slices: parent.total_slices,
         };
-        let order = new_order(id, &self.instruction, slice.qty, &self.account, &strategy_id, parent.created_at);
+        let order = Order::new(id, &self.instruction, slice.qty, &self.account, &strategy_id, parent.created_at);
         Order { slice: Some(place), scheduled_time: parent.start_at + slice.offset, ..order }
     }
 
@@ -302,7 +301,7 @@ impl SingleRequest {
             .client_order_id
             .clone()
             .unwrap_or_else(|| ids::single(&self.instruction, self.qty, &self.strategy_id, scope));
-        let order = new_order(id, &self.instruction, self.qty, &self.account, &self.strategy_id, asked.at);
+        let order = Order::new(id, &self.instruction, self.qty, &self.account, &self.strategy_id, asked.at);
         Ok(Order { origin: Some(asked.origin(&self.request_hash)), ..order })
     }
 
@@ -382,44 +381,5 @@ fn warnings(plan: &Plan, rules: &PlanRules) -> Vec<String> {
             "the plan sends {per_minute} orders a minute, the broker's budget for new orders is {limit}: slices will run late"
         )],
         Some(_) | None => Vec::new(),
-    }
-}
-
-fn new_order(
-    id: OrderId,
-    instruction: &Instruction,
-    qty: Qty,
-    account: &AccountName,
-    strategy_id: &StrategyId,
-    at: DateTime<Utc>,
-) -> Order {
-    Order {
-        id,
-        strategy_id: strategy_id.clone(),
-        account: account.clone(),
-        instruction: instruction.clone(),
-        qty,
-        slice: None,
-        replaces: None,
-        replaced_by: None,
-        scheduled_time: at,
-        status: OrderStatus::PendingNew,
-        venue_status: None,
-        broker_order_id: None,
-        attempt: 0,
-        tries: 0,
-        claimed_at: None,
-        absent_at: None,
-        cancel_requested_at: None,
-        at_venue: false,
-        filled_qty: Decimal::ZERO,
-        filled_cost: Decimal::ZERO,
-        reason_code: None,
-        error_message: None,
-        origin: None,
-        created_at: at,
-        updated_at: at,
-        submitted_at: None,
-        terminal_at: None,
     }
 }

@@ -9,6 +9,7 @@ use tranche_actors::domain::status::OrderStatus;
 use tranche_actors::domain::terms::TimeInForce;
 use tranche_actors::domain::trading_day::DayEnd;
 use tranche_actors::domain::venue::VenueSession;
+use tranche_actors::tuning::CalendarSource;
 use tranche_simulation::clock::EPOCH;
 
 use crate::support::orders::{id, parent, resting, single};
@@ -25,7 +26,7 @@ fn trade(rig: &mut Rig, sessions: &[(i64, i64)]) {
         VenueSession { date, opens: minute(*opens), closes: minute(*closes) }
     };
     rig.venue.days.trade_in((0..).zip(sessions).map(session).collect());
-    rig.tuning.calendar_refresh = Some(seconds(300));
+    rig.tuning.calendar = CalendarSource::Venue { refresh: seconds(300) };
 }
 
 fn with(name: &str, time_in_force: TimeInForce) -> SubmitOrder {
@@ -96,6 +97,25 @@ fn after_the_close_each_time_in_force_waits_for_as_much_as_it_may() {
         let sent = rig.order(&id("gtc"));
         assert_eq!(sent.status, OrderStatus::Filled);
         assert!(sent.submitted_at.is_some_and(|at| at >= minute(60) && at < minute(61)), "{sent:?}");
+    });
+}
+
+#[test]
+fn by_the_rules_of_the_exchange_what_is_due_on_a_saturday_waits_for_monday() {
+    run(|mut rig| async move {
+        assert_eq!(EPOCH.to_string(), "2026-11-21 12:00:00 UTC");
+        rig.tuning.calendar = CalendarSource::Nyse;
+        let running = rig.open().await;
+        for (name, time_in_force) in [("day", TimeInForce::Day), ("gtc", TimeInForce::Gtc)] {
+            running.send(with(name, time_in_force)).await;
+        }
+        sleep(seconds(60)).await;
+        let over = rig.order(&id("day"));
+        assert_eq!((over.status, reason(&over)), (OrderStatus::Expired, "session_closed"));
+        let held = rig.order(&id("gtc"));
+        assert_eq!((held.status, reason(&held)), (OrderStatus::PendingNew, "session_closed"));
+        assert!(held.error_message.unwrap().contains("2026-11-23T14:30:00Z"));
+        assert!(rig.venue.submissions().is_empty());
     });
 }
 

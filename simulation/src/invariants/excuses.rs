@@ -69,7 +69,8 @@ impl Excuses {
                 if late + SET < TimeDelta::from_std(grace).unwrap_or(TimeDelta::MAX) {
                     return Err(format!("{} ends as too late {} s after its time", order.id, late.num_seconds()));
                 }
-                lately(self.trouble, late.to_std().unwrap_or_default() + SLACK) || self.is_crowded(scene)
+                let late = late.to_std().unwrap_or_default();
+                lately(self.trouble, late + SLACK) || self.is_crowded(late, scene)
             }
             _ => return Ok(()),
         };
@@ -81,10 +82,14 @@ impl Excuses {
         }
     }
 
-    /// Whether the rate limit may have been the cause: half of it was used in a minute.
-    fn is_crowded(&self, scene: &Scene<'_>) -> bool {
-        let limit = scene.tuning.requests_per_minute.map(|limit| limit.get() / 2);
-        limit.is_some_and(|half| u32::try_from(self.requests.len()).is_ok_and(|made| made >= half))
+    /// Whether the rate limit may have been the cause: half of what it allows was used while the order was late, or in
+    /// the last minute of that.
+    fn is_crowded(&self, late: Duration, scene: &Scene<'_>) -> bool {
+        let Some(limit) = scene.tuning.requests_per_minute else { return false };
+        let window = late.min(MINUTE);
+        let made = self.requests.iter().filter(|at| **at + window >= scene.boot).count();
+        let in_minutes = u128::try_from(made).unwrap_or(u128::MAX).saturating_mul(2 * MINUTE.as_millis());
+        in_minutes >= u128::from(limit.get()) * window.as_millis()
     }
 }
 

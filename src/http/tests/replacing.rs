@@ -29,7 +29,12 @@ impl Handler<ReplaceOrder> for Clerk {
         };
         let id = tranche_actors::domain::names::OrderId::parse(&format!("{}.r1", live.id)).unwrap();
         let instruction = Instruction { terms: new.terms, ..live.instruction.clone() };
-        let order = Order { id, instruction, qty: new.qty, replaces: Some(replaces), ..live }.as_new(now());
+        let order = Order {
+            slice: live.slice,
+            replaces: Some(replaces),
+            origin: live.origin,
+            ..Order::new(id, &instruction, new.qty, &live.account, &live.strategy_id, now())
+        };
         Ok(ReplacedOrder { replayed: false, order })
     }
 }

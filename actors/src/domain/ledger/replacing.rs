@@ -8,6 +8,7 @@ use crate::domain::chain::Chain;
 use crate::domain::names::OrderId;
 use crate::domain::order::{Order, Replaces};
 use crate::domain::status::{OrderEvent, OrderStatus, OwnEnd, Share};
+use crate::domain::terms::Instruction;
 use crate::domain::venue::VenueStatus;
 
 /// Why a replacement ended whose order had ended before it.
@@ -196,15 +197,13 @@ fn successor(
     asked: &Replacement,
     at: chrono::DateTime<chrono::Utc>,
 ) -> Order {
-    let mut next = live.clone();
-    next.id = id;
-    next.instruction.terms = asked.terms;
-    next.qty = asked.qty;
-    next.replaces = Some(replaces);
-    next.replaced_by = None;
-    next.origin = Some(asked.origin.clone());
-    next.scheduled_time = at;
-    next.as_new(at)
+    let instruction = Instruction { terms: asked.terms, ..live.instruction.clone() };
+    Order {
+        slice: live.slice.clone(),
+        replaces: Some(replaces),
+        origin: Some(asked.origin.clone()),
+        ..Order::new(id, &instruction, asked.qty, &live.account, &live.strategy_id, at)
+    }
 }
 
 impl Order {

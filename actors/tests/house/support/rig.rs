@@ -26,7 +26,7 @@ use tranche_actors::ports::store::InstanceCard;
 use tranche_actors::ports::switchboard::SwitchBoard;
 use tranche_actors::ports::{Clock, World};
 use tranche_actors::supervisor::{House, start};
-use tranche_actors::tuning::Tuning;
+use tranche_actors::tuning::{CalendarSource, Tuning};
 
 use super::orders::{account, caller};
 use tranche_simulation::clock::{EPOCH, Seeded, VirtualClock};
@@ -109,7 +109,7 @@ fn tuning() -> Tuning {
         foreign_mode: KillMode::Cancel,
         quiet_period: seconds(300),
         error_rule: ErrorRule { enabled: false, window: seconds(60), min_count: 10, share_percent: 50, consecutive: 5 },
-        calendar_refresh: None,
+        calendar: CalendarSource::AlwaysOpen,
         position_tolerance: None,
         cancel_on_trip: false,
         commit_timeout: seconds(1),
