@@ -163,3 +163,60 @@ pub fn entry_of(state: &BreakerState, otherwise: DateTime<Utc>) -> SwitchEntry {
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    prop_compose! {
+        fn states()(
+            word in proptest::sample::select(BreakerWord::ALL),
+            times in proptest::array::uniform3(proptest::option::of(1_i64..4)),
+            texts in proptest::array::uniform2(proptest::option::of("[a-zä ]{0,5}")),
+            seen_on_board in any::<bool>(),
+        ) -> BreakerState {
+            let [tripped_at, reset_at, reset_before] =
+                times.map(|time| time.and_then(|n| DateTime::from_timestamp_micros(1_700_000_000_000_001 * n)));
+            let [trip_reason, reset_by] = texts;
+            BreakerState {
+                state: word, tripped_at, reset_at, reset_before, trip_reason, reset_by, seen_on_board, ..BreakerState::default()
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_whatever_stood_there(state in states(), before in states()) {
+            let bytes = write(Some(&write(Some(b"{\"own\":[ ]}"), &before)), &state);
+            let expected = BreakerState { seen_on_board: false, reset_before: None, ..state };
+            prop_assert_eq!(read(Some(&bytes)), Told::Is(expected));
+            prop_assert!(bytes.starts_with(b"{\"own\":[ ],"), "theirs stays");
+        }
+
+        #[test]
+        fn only_a_reset_of_a_trip_that_was_there_resets(held in states(), told in states()) {
+            let is_tripped = |state: &BreakerState| state.state == BreakerWord::Tripped;
+            let resets = is_tripped(&held) && !is_tripped(&told) && held.seen_on_board && told.reset_by.is_some()
+                && told.reset_at.is_some() && told.reset_at != held.reset_before;
+            let verdict = judge(&held, &told);
+            prop_assert_eq!(resets, matches!(&verdict, BreakerVerdict::Resets(_)));
+            if is_tripped(&told) && !is_tripped(&held) {
+                let stops = matches!(&verdict, BreakerVerdict::Trips(_) | BreakerVerdict::Relapses(_));
+                prop_assert!(stops, "{:?}", verdict);
+            }
+        }
+
+        #[test]
+        fn a_reset_completes_an_entry_once(state in states(), at in 1_i64..9) {
+            let reset_at = DateTime::from_timestamp(at, 0);
+            let by = BreakerState { reset_at, reset_by: Some("Bob".to_owned()), ..state.clone() };
+            let (entry, score) = entry(&state, DateTime::UNIX_EPOCH);
+            prop_assert!(score.contains('.'));
+            let done = completed(&entry, &by).unwrap();
+            prop_assert_eq!(Object::parse(&done).unwrap().text("reset_by"), Some("Bob".to_owned()));
+            prop_assert_eq!(completed(&done, &by), None);
+        }
+    }
+}

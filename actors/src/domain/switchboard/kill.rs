@@ -142,3 +142,82 @@ pub fn entry_of(state: &KillState, otherwise: chrono::DateTime<chrono::Utc>) -> 
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn at(micros: i64) -> Option<DateTime<chrono::Utc>> {
+        DateTime::from_timestamp_micros(micros)
+    }
+
+    prop_compose! {
+        fn states()(
+            engaged in any::<bool>(),
+            times in proptest::array::uniform2(proptest::option::of(0_i64..4)),
+            texts in proptest::array::uniform3(proptest::option::of("[a-zäü\"\\\\ ]{0,6}")),
+            count in 0_u32..9,
+        ) -> KillState {
+            let [engaged_at, disengaged_at] = times.map(|time| time.and_then(|n| at(1_700_000_000_000_001 * n)));
+            let [engaged_by, disengaged_by, reason] = texts;
+            KillState {
+                state: if engaged { KillWord::Engaged } else { KillWord::Active },
+                engaged_at, disengaged_at, engaged_by, disengaged_by,
+                engagement_reason: reason.clone(), disengagement_notes: reason,
+                engagement_details: engaged.then(|| json!({"a": [1, "ü"]})),
+                engagement_count_today: count,
+                ..KillState::default()
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_whatever_stood_there(state in states(), before in states()) {
+            let over = write(Some(br#"{"own":1e400,"state":"AJAR","engaged_at":7}"#), &before);
+            let bytes = write(Some(&over), &state);
+            prop_assert_eq!(read(Some(&bytes)), Told::Is(state.clone()));
+            prop_assert!(bytes.starts_with(b"{\"own\":1e400,"), "theirs stays");
+            prop_assert_eq!(read(Some(&write(None, &state))), Told::Is(state.clone()));
+        }
+
+        #[test]
+        fn the_stricter_counts_and_only_a_release_of_what_is_held_releases(held in states(), told in states()) {
+            let is_release = held.is_engaged() && !told.is_engaged() && held.engaged_at.is_some()
+                && held.engaged_at == told.engaged_at && told.disengaged_at.is_some() && told.disengaged_by.is_some();
+            let verdict = judge(&held, &told);
+            prop_assert_eq!(is_release, matches!(&verdict, KillVerdict::Releases(_)));
+            if told.is_engaged() && !held.is_engaged() {
+                let stops = matches!(&verdict, KillVerdict::Engages(_) | KillVerdict::Relapses(_));
+                prop_assert!(stops, "{:?}", verdict);
+                prop_assert!(adopt(&held, &told, KillMode::Halt).is_engaged());
+            }
+            if held.is_engaged() && !told.is_engaged() && !is_release {
+                prop_assert_eq!(verdict, KillVerdict::Contradicts);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_state_is_unreadable() {
+        assert_eq!(read(None), Told::Missing);
+        for bytes in [
+            &b""[..],
+            b"null",
+            b"[]",
+            b"{}",
+            b"{\"state\":null}",
+            b"{\"state\":\"engaged\"}",
+            b"\xff",
+            b"{\"state\":\"ACTIVE\"",
+        ] {
+            assert!(matches!(read(Some(bytes)), Told::Unreadable(_)), "{bytes:?}");
+        }
+        let odd =
+            read(Some(br#"{"state":"ENGAGED","engaged_at":"yesterday","engaged_by":5,"engagement_count_today":-1}"#));
+        assert!(odd.known().is_some_and(KillState::is_engaged), "what stops is obeyed, however oddly it is said");
+    }
+}
