@@ -2,6 +2,7 @@
 
 mod client;
 mod config;
+mod db;
 mod demo;
 mod health;
 mod launch;
@@ -34,7 +35,7 @@ use output::{ClosedOutput, Out};
 /// What `--help` says about exit codes. [`CliError::code`] keeps it true.
 const EXIT_CODES: &str = "Exit codes:
   0   done
-  1   failed; a simulation: a rule was broken
+  1   failed; a simulation: a rule was broken; a store: something was found
   2   wrong usage, or faults in the configuration or in a scenario's file
   3   the server refused (4xx): the message says why
   4   the server can't be reached, or can't do it now (503)
@@ -76,6 +77,8 @@ enum Command {
     Simulate(simulate::SimulateArgs),
     /// Check or show the configuration.
     Config(config::ConfigArgs),
+    /// Look after the stores: their state, their migrations, their soundness.
+    Db(db::DbArgs),
     /// Ask whether the configured server lives; for a container's health check.
     Health(health::HealthArgs),
     /// Print the completions of a shell.
@@ -185,6 +188,7 @@ fn dispatch(cli: Cli, out: &mut Out) -> Result<(), CliError> {
         Some(Command::Venue(args)) => venue::run(*args, out),
         Some(Command::Simulate(args)) => simulate::run(&args, out),
         Some(Command::Config(args)) => config::run(&args, out),
+        Some(Command::Db(args)) => db::run(&args, out),
         Some(Command::Health(args)) => client::block_on(health::run(args, out)),
         Some(Command::Completions { shell }) => completions(shell, out),
     }

@@ -15,9 +15,10 @@ use async_trait::async_trait;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tranche_actors::Office;
 use tranche_actors::commands::{CommandError, Engage, EngageAnswer, SwitchDesk};
+use tranche_actors::domain::fault::FieldError;
 use tranche_actors::domain::names::{AccountName, OrderId};
 use tranche_actors::domain::trading_day::DayEnd;
-use tranche_actors::gate::ShutReason;
+use tranche_actors::gate::{ProcessGate, ShutReason};
 use tranche_actors::health::{Health, Phase};
 use tranche_actors::kill_switch::KillSwitchHandle;
 use tranche_actors::ports::Clock;
@@ -26,6 +27,7 @@ use tranche_actors::supervisor::Offices;
 
 use self::around::around;
 use self::auth::Access;
+use self::forward::Others;
 use self::problem::{Code, Problem};
 
 pub mod auth;
@@ -39,6 +41,7 @@ mod docs;
 mod documented;
 mod events;
 pub(crate) mod fields;
+mod forward;
 mod kill_switch;
 mod openapi;
 mod orders;
@@ -71,6 +74,8 @@ pub struct HttpState {
     pub switches: SwitchDesk,
     /// The way to the kill switch that waits for nothing.
     pub kill_switch: Arc<dyn StopTrading>,
+    /// What shuts every account's gate.
+    pub gate: ProcessGate,
     /// What reads ask.
     pub store: Arc<dyn Store>,
     /// How the process is.
@@ -202,11 +207,18 @@ struct Shared {
     started: Duration,
     openapi: String,
     docs: Arc<utoipa_swagger_ui::Config<'static>>,
+    others: Option<Others>,
 }
 
 impl Shared {
     fn new(state: HttpState) -> Self {
-        Self { started: state.clock.monotonic(), openapi: openapi::json(), docs: docs::config(), state }
+        Self {
+            started: state.clock.monotonic(),
+            openapi: openapi::json(),
+            docs: docs::config(),
+            others: Others::new(state.limits.request_timeout),
+            state,
+        }
     }
 
     /// Refuses what can't be answered before recovery was tried.
@@ -240,22 +252,16 @@ impl Shared {
         refusals::shut(reason, &self.state.health, self.state.clock.now())
     }
 
-    /// Where an order of this account is submitted. One that is not configured is refused there, with its field.
+    /// Where what is asked of an account goes in this instance. One that is not configured is refused there, with its field.
     fn office(&self, account: &AccountName) -> &Office {
         self.state.accounts.of(account).unwrap_or_else(|| self.state.accounts.first())
     }
 
-    /// Where commands about an order go: to its account.
-    async fn office_of(&self, id: &OrderId) -> Result<&Office, Problem> {
-        if self.state.accounts.iter().nth(1).is_none() {
-            return Ok(self.state.accounts.first());
-        }
-        let account = match self.state.store.order(id).await.map_err(refusals::store)? {
-            Some(AnyOrder::Parent(parent)) => parent.account,
-            Some(AnyOrder::Order(order)) => order.account,
-            None => return Err(Problem::no_order(id.as_str())),
-        };
-        Ok(self.office(&account))
+    /// The account that a query names; the first one if it names none.
+    fn office_in(&self, account: Option<AccountName>) -> Result<&Office, Problem> {
+        let Some(account) = account else { return Ok(self.state.accounts.first()) };
+        let unknown = || FieldError::new("account", "unknown_account", "is not configured here");
+        self.state.accounts.of(&account).ok_or_else(|| Problem::invalid(vec![unknown()]))
     }
 
     /// Sends a command and waits for what it came to.

@@ -16,13 +16,14 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Serialize;
-use tranche_actors::domain::names::Symbol;
+use tranche_actors::domain::ids::DEFAULT_NAME;
+use tranche_actors::domain::names::{AccountName, Symbol};
 use tranche_actors::domain::terms::Instrument;
 
 pub use layers::Inputs;
 pub use sections::{
     Actors, Alpaca, Auth, AuthMode, Breaker, Broker, BrokerErrors, BrokerKind, Calendar, CalendarKind, Execution, Gate,
-    Http, KillSwitch, Log, LogFormat, OpenOrders, Paper, Persistence, Redis, Storage, StorePlace,
+    Http, KillSwitch, Lease, Log, LogFormat, OpenOrders, Paper, Persistence, Redis, Storage, StorePlace,
 };
 
 /// All settings, each within its bounds and fitting the others.
@@ -40,8 +41,12 @@ pub struct Settings {
     pub persistence: Persistence,
     /// Bounds of actors.
     pub actors: Actors,
-    /// The broker.
+    /// The broker of the account `default`.
     pub broker: Broker,
+    /// More accounts, each with a broker of its own.
+    pub accounts: BTreeMap<AccountName, Broker>,
+    /// How accounts are leased.
+    pub lease: Lease,
     /// When the market is open.
     pub calendar: Calendar,
     /// What is known of instruments; [`Settings::instrument`] also knows the others.
@@ -72,6 +77,12 @@ impl Settings {
         let (found, faults) = layers::overlay(inputs);
         read::settings(inputs.environment(), reader::Reader::new(found, faults))
             .map_err(|faults| SettingsError { faults })
+    }
+
+    /// Every account by its name, with its broker; `default` comes first.
+    pub fn brokers(&self) -> impl Iterator<Item = (&str, &Broker)> {
+        let others = self.accounts.iter().map(|(account, broker)| (account.as_str(), broker));
+        std::iter::once((DEFAULT_NAME, &self.broker)).chain(others)
     }
 
     /// How an instrument is counted and priced.

@@ -11,7 +11,6 @@ use thiserror::Error;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tranche_actors::domain::breaker::ErrorRule;
-use tranche_actors::domain::ids::DEFAULT_NAME;
 use tranche_actors::domain::names::AccountName;
 use tranche_actors::domain::request::PlanRules;
 use tranche_actors::domain::trading_day::DayEnd;
@@ -19,14 +18,14 @@ use tranche_actors::ports::store::{InstanceCard, Store, StoreError};
 use tranche_actors::ports::switchboard::SwitchBoard;
 use tranche_actors::ports::{Clock, Entropy, World};
 use tranche_actors::supervisor::{self, DrainAll, House};
-use tranche_actors::tuning::{CalendarSource, Tuning};
+use tranche_actors::tuning::{CalendarSource, Lease, Tuning};
 
 use crate::brokers::alpaca::AlpacaError;
 use crate::brokers::paper::PaperError;
 use crate::clock::{SystemClock, SystemEntropy};
 use crate::http::auth::{self, AuthSetupError};
 use crate::http::{self, About, HttpState, Limits};
-use crate::settings::{AuthMode, BrokerKind, CalendarKind, OpenOrders, Settings};
+use crate::settings::{AuthMode, Broker, BrokerKind, CalendarKind, OpenOrders, Settings};
 use crate::storage::lock::LockError;
 use crate::switchboard::redis::{BadAddress, RedisBoard};
 
@@ -111,18 +110,28 @@ pub async fn run(settings: Settings, on_listening: impl FnOnce(SocketAddr)) -> R
     let listener = bind(settings.http.bind)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
-    let broker = Opened::open(&settings, &clock, &entropy).await?;
     let switchboard = switchboard(&settings)?;
-    let world = World { store: Arc::clone(&kept.store), switchboard, venue: broker.venue(), clock, entropy };
-    let tuning = tuning(&settings, &world)?;
-    let (fatal, died) = oneshot::channel();
-    let house = supervisor::start(world.clone(), tuning.clone(), fatal);
     let address = listener.local_addr().map_err(StartupError::Server)?;
-    let state = http_state(&settings, (&world, broker.names()), &tuning, &house, address)?;
+    let card = card(&settings, address, (&*clock, &*entropy));
+    let (mut brokers, mut plans) = (Vec::new(), Vec::new());
+    for (account, broker) in settings.brokers() {
+        let opened = Opened::open(broker, &clock, &entropy).await?;
+        let (clock, entropy) = (Arc::clone(&clock), Arc::clone(&entropy));
+        let (store, switchboard) = (Arc::clone(&kept.store), switchboard.clone());
+        let world = World { store, switchboard, venue: opened.venue(), clock, entropy };
+        plans.push((world, tuning(&settings, (account, broker), &card)?));
+        brokers.push(opened);
+    }
+    let mut plans = plans.into_iter();
+    let first = plans.next().ok_or(StartupError::Account)?;
+    let (world, names) = (first.0.clone(), brokers.first().map(Opened::names).ok_or(StartupError::Account)?);
+    let (fatal, died) = oneshot::channel();
+    let house = supervisor::start_all(first, plans.collect(), fatal);
+    let state = http_state(&settings, (&world, names), &card, &house, address)?;
     let server = http::serve(listener, state).map_err(StartupError::Server)?;
     let handle = server.handle();
     let serving = actix_web::rt::spawn(server);
-    tracing::info!(%address, instance = %tuning.card.id, "listening");
+    tracing::info!(%address, instance = %card.id, "listening");
     on_listening(address);
 
     tokio::select! {
@@ -132,7 +141,9 @@ pub async fn run(settings: Settings, on_listening: impl FnOnce(SocketAddr)) -> R
     drain(&house, &handle).await;
     serving.await.map_err(|error| StartupError::Server(error.into()))?.map_err(StartupError::Server)?;
     drop((house, world));
-    broker.close().await;
+    for broker in brokers {
+        broker.close().await;
+    }
     tracing::info!("stopped");
     Ok(())
 }
@@ -193,26 +204,40 @@ async fn drain(house: &House, server: &ServerHandle) {
     server.stop(true).await;
 }
 
-fn tuning(settings: &Settings, world: &World) -> Result<Tuning, StartupError> {
-    let account = AccountName::parse(DEFAULT_NAME).map_err(|_| StartupError::Account)?;
-    let (execution, broker) = (&settings.execution, &settings.broker);
+/// What this instance tells the others of itself: a name that no process had before, and where it is reached.
+fn card(settings: &Settings, address: SocketAddr, (clock, entropy): (&dyn Clock, &dyn Entropy)) -> InstanceCard {
+    let own = (!address.ip().is_unspecified()).then(|| format!("http://{address}"));
+    let advertised = settings.http.advertise.as_ref().map(|url| url.as_str().trim_end_matches('/').to_owned());
+    InstanceCard {
+        id: format!("{:012x}", entropy.bits() >> 16),
+        address: advertised.or(own),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        started_at: clock.now(),
+    }
+}
+
+fn tuning(
+    settings: &Settings,
+    (account, broker): (&str, &Broker),
+    card: &InstanceCard,
+) -> Result<Tuning, StartupError> {
+    let account = AccountName::parse(account).map_err(|_| StartupError::Account)?;
+    let accounts = settings.brokers().filter_map(|(name, _)| AccountName::parse(name).ok()).collect();
+    let execution = &settings.execution;
+    let lease = Lease { length: settings.lease.length, renew_every: settings.lease.renew_every };
+    let shared = settings.storage.is_shared();
     Ok(Tuning {
-        account: account.clone(),
-        card: InstanceCard {
-            id: format!("{:012x}", world.entropy.bits() >> 16),
-            address: None,
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            started_at: world.clock.now(),
-        },
-        tell_every: TELL_EVERY,
-        lease: None,
+        account,
+        card: card.clone(),
+        tell_every: if shared { lease.renew_every } else { TELL_EVERY },
+        lease: shared.then_some(lease),
         plan_rules: PlanRules {
             instruments: settings.instruments.clone(),
-            accounts: vec![account],
+            accounts,
             max_slices: execution.max_slices.get(),
             orders_per_minute: broker.rate_limit_per_minute.map(|limit| limit.get() - limit.get() / 10),
             refuse_past_close: settings.calendar.refuse_past_close,
-            adv_pct: adv_pct(settings),
+            adv_pct: adv_pct(settings, broker),
         },
         max_open_parents: execution.max_open_parents.get(),
         claim: execution.claim,
@@ -234,7 +259,7 @@ fn tuning(settings: &Settings, world: &World) -> Result<Tuning, StartupError> {
         foreign_mode: settings.kill_switch.foreign_mode,
         quiet_period: settings.breaker.quiet_period,
         error_rule: error_rule(settings),
-        calendar: calendar(settings),
+        calendar: calendar(settings, broker),
         position_tolerance: settings.breaker.position_tolerance,
         cancel_on_trip: settings.breaker.on_trip == OpenOrders::Cancel,
         commit_timeout: settings.persistence.commit_timeout,
@@ -247,8 +272,8 @@ fn tuning(settings: &Settings, world: &World) -> Result<Tuning, StartupError> {
     })
 }
 
-const fn calendar(settings: &Settings) -> CalendarSource {
-    match (settings.calendar.kind, settings.broker.kind) {
+const fn calendar(settings: &Settings, broker: &Broker) -> CalendarSource {
+    match (settings.calendar.kind, broker.kind) {
         (CalendarKind::Venue, _) | (CalendarKind::Auto, BrokerKind::Alpaca) => {
             CalendarSource::Venue { refresh: settings.calendar.refresh }
         }
@@ -258,8 +283,8 @@ const fn calendar(settings: &Settings) -> CalendarSource {
 }
 
 /// The paper broker has no bars to tell a volume by.
-const fn adv_pct(settings: &Settings) -> Option<Decimal> {
-    match settings.broker.kind {
+const fn adv_pct(settings: &Settings, broker: &Broker) -> Option<Decimal> {
+    match broker.kind {
         BrokerKind::Paper => None,
         BrokerKind::Alpaca => settings.execution.adv_pct,
     }
@@ -289,7 +314,7 @@ fn error_rule(settings: &Settings) -> ErrorRule {
 fn http_state(
     settings: &Settings,
     (world, (mode, broker)): (&World, (&str, &str)),
-    tuning: &Tuning,
+    card: &InstanceCard,
     house: &House,
     address: SocketAddr,
 ) -> Result<HttpState, StartupError> {
@@ -300,6 +325,7 @@ fn http_state(
         switches: house.switches.clone(),
         kill_switch: Arc::new(house.kill_switch.clone()),
         store: Arc::clone(&world.store),
+        gate: house.gate.clone(),
         health: house.health.clone(),
         clock: Arc::clone(&world.clock),
         day_end: DayEnd::new_york(),
@@ -307,7 +333,7 @@ fn http_state(
         metrics_public: settings.auth.metrics_public,
         metrics: http::metrics::install()?,
         limits: limits(settings),
-        about: About { mode: mode.to_owned(), broker: broker.to_owned(), instance: tuning.card.id.clone() },
+        about: About { mode: mode.to_owned(), broker: broker.to_owned(), instance: card.id.clone() },
     })
 }
 

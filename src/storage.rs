@@ -13,6 +13,7 @@ pub mod profiles;
 pub mod registry;
 mod rows;
 pub mod sqlite;
+pub mod upkeep;
 
 use std::str::FromStr;
 

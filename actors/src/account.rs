@@ -226,7 +226,8 @@ impl Handler<Committed> for Account {
                 }));
             }
         }
-        metrics::gauge!("tranche_open_parents").set(u32::try_from(self.parents.len()).unwrap_or(u32::MAX));
+        metrics::gauge!("tranche_open_parents", "account" => self.tuning.account.to_string())
+            .set(u32::try_from(self.parents.len()).unwrap_or(u32::MAX));
         for order in committed.singles {
             self.wake(&order);
         }
@@ -306,9 +307,11 @@ impl Account {
         // What panicked is reported; what is left closed here has ended with its parent.
         self.parents.retain(|_, parent| parent.connected());
         let reasons = self.gate.reasons(self.world.clock.boottime());
-        metrics::gauge!("tranche_gate_open").set(u32::from(reasons.is_empty()));
-        metrics::gauge!("tranche_unknown_orders").set(u32::try_from(self.doubtful.len()).unwrap_or(u32::MAX));
-        metrics::gauge!("tranche_orders_in_flight").set(u32::try_from(self.in_flight.len()).unwrap_or(u32::MAX));
+        let labels = [("account", self.tuning.account.to_string())];
+        metrics::gauge!("tranche_gate_open", &labels).set(u32::from(reasons.is_empty()));
+        metrics::gauge!("tranche_unknown_orders", &labels).set(u32::try_from(self.doubtful.len()).unwrap_or(u32::MAX));
+        metrics::gauge!("tranche_orders_in_flight", &labels)
+            .set(u32::try_from(self.in_flight.len()).unwrap_or(u32::MAX));
     }
 
     fn is_alive(&self, role: &Role) -> bool {

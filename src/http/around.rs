@@ -2,12 +2,12 @@
 
 use std::panic::AssertUnwindSafe;
 
-use actix_web::HttpResponse;
 use actix_web::body::BoxBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::error::InternalError;
 use actix_web::http::{ConnectionType, StatusCode};
 use actix_web::middleware::Next;
+use actix_web::{HttpMessage, HttpResponse};
 use futures_util::FutureExt;
 use tracing::Instrument;
 use tranche_actors::health::Phase;
@@ -22,6 +22,7 @@ pub(super) async fn around(
     next: Next<BoxBody>,
 ) -> actix_web::Result<ServiceResponse<BoxBody>> {
     let id = RequestId::of(request.headers());
+    request.extensions_mut().insert(id.clone());
     let shared = request.app_data::<Gateway>().cloned();
     let watch = shared.as_ref().map(|shared| metrics::Watch::start(request.method(), shared.state.clock.monotonic()));
     let stays = shared.as_ref().is_some_and(|shared| shared.state.access.keeps_connection(request.headers()));

@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 
 use super::documented::{ProblemDoc, ReplaceOrderDoc, ResolveOrderDoc, SingleOrderDoc};
 use super::fields::Fields;
+use super::forward::Bearer;
 use super::plan_shapes::ParentView;
 use super::problem::Problem;
 use super::queries::{self, ListQuery};
@@ -49,7 +50,10 @@ pub(super) async fn submit(request: HttpRequest, payload: Payload, gateway: Gate
     let order = requests::single(fields).map_err(Problem::invalid)?;
     gateway.takes_work()?;
     let symbol = order.instruction.symbol.clone();
-    let desk = &gateway.office(&order.account).desk;
+    let desk = match gateway.bearer(&order.account, &request, &bytes).await? {
+        Bearer::Here(office) => &office.desk,
+        Bearer::Answered(answer) => return Ok(answer),
+    };
     let submitted = gateway.ask(&desk.submit_order, SubmitOrder { request: order, by, key }).await;
     let submitted = submitted.map_err(|problem| refusals::of_symbol(problem, &symbol))?;
     Ok(HttpResponse::build(taken(submitted.replayed)).json(OrderView::of(&submitted.order)))
@@ -134,7 +138,9 @@ pub(super) async fn cancel(
     body::idempotency_key(&request)?;
     let id = body::order_id(&request)?;
     gateway.takes_work()?;
-    let desk = &gateway.office_of(&id).await?.desk;
+    // Never handed on: the mark is written here, whoever owns the account, and its owner looks for it.
+    let account = gateway.account_of(&id).await?.ok_or_else(|| Problem::no_order(id.as_str()))?;
+    let desk = &gateway.office(&account).desk;
     match gateway.ask(&desk.cancel_order, CancelOrder { id: id.clone(), by }).await {
         Ok(order) => Ok(Json(OrderView::of(&order))),
         Err(problem) => Err(gateway.of_other_kind(problem, &id).await),
@@ -158,11 +164,7 @@ pub(super) async fn cancel(
         (status = "default", body = ProblemDoc, content_type = "application/problem+json", description = "Why not"),
     )
 )]
-pub(super) async fn replace(
-    request: HttpRequest,
-    payload: Payload,
-    gateway: Gateway,
-) -> Result<Json<OrderView>, Problem> {
+pub(super) async fn replace(request: HttpRequest, payload: Payload, gateway: Gateway) -> Result<HttpResponse, Problem> {
     let by = body::caller(&request)?;
     let bytes = body::read(&request, payload, &gateway).await?;
     let fields = Fields::of_body(&bytes)?;
@@ -174,10 +176,13 @@ pub(super) async fn replace(
         return Err(Problem::invalid(vec![FieldError::new("idempotency_key", "wrong_combination", rule)]));
     }
     gateway.takes_work()?;
-    let desk = &gateway.office_of(&id).await?.desk;
+    let desk = match gateway.bearer_of(&id, &request, &bytes).await? {
+        Bearer::Here(office) => &office.desk,
+        Bearer::Answered(answer) => return Ok(answer),
+    };
     let command = ReplaceOrder { id: id.clone(), request: change, by, key: in_header.or(in_body) };
     match gateway.ask(&desk.replace_order, command).await {
-        Ok(replaced) => Ok(Json(OrderView::of(&replaced.order))),
+        Ok(replaced) => Ok(HttpResponse::Ok().json(OrderView::of(&replaced.order))),
         Err(problem) => Err(gateway.of_other_kind(problem, &id).await),
     }
 }
@@ -192,11 +197,7 @@ pub(super) async fn replace(
         (status = "default", body = ProblemDoc, content_type = "application/problem+json", description = "Why not"),
     )
 )]
-pub(super) async fn resolve(
-    request: HttpRequest,
-    payload: Payload,
-    gateway: Gateway,
-) -> Result<Json<OrderView>, Problem> {
+pub(super) async fn resolve(request: HttpRequest, payload: Payload, gateway: Gateway) -> Result<HttpResponse, Problem> {
     let by = body::caller(&request)?;
     let bytes = body::read(&request, payload, &gateway).await?;
     let fields = Fields::of_body(&bytes)?;
@@ -204,10 +205,13 @@ pub(super) async fn resolve(
     let resolution = requests::resolution(fields).map_err(Problem::invalid)?;
     let id = body::order_id(&request)?;
     gateway.takes_work()?;
-    let desk = &gateway.office_of(&id).await?.desk;
+    let desk = match gateway.bearer_of(&id, &request, &bytes).await? {
+        Bearer::Here(office) => &office.desk,
+        Bearer::Answered(answer) => return Ok(answer),
+    };
     let command = ResolveOrder { id: id.clone(), resolution, by };
     match gateway.ask(&desk.resolve, command).await {
-        Ok(order) => Ok(Json(OrderView::of(&order))),
+        Ok(order) => Ok(HttpResponse::Ok().json(OrderView::of(&order))),
         Err(problem) => Err(gateway.of_other_kind(problem, &id).await),
     }
 }

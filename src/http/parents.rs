@@ -10,6 +10,7 @@ use tranche_actors::domain::terms::Instrument;
 
 use super::documented::{ParentOrderDoc, ProblemDoc};
 use super::fields::Fields;
+use super::forward::Bearer;
 use super::plan_shapes::{CancelView, ParentView, PlanView, PreviewView};
 use super::problem::Problem;
 use super::shapes::{OrderView, taken};
@@ -36,7 +37,10 @@ pub(super) async fn submit(request: HttpRequest, payload: Payload, gateway: Gate
     let parent = requests::parent(fields).map_err(Problem::invalid)?;
     gateway.takes_work()?;
     let symbol = parent.instruction.symbol.clone();
-    let desk = &gateway.office(&parent.account).desk;
+    let desk = match gateway.bearer(&parent.account, &request, &bytes).await? {
+        Bearer::Here(office) => &office.desk,
+        Bearer::Answered(answer) => return Ok(answer),
+    };
     let submitted = gateway.ask(&desk.submit_parent, SubmitParent { request: parent, by, key }).await;
     let submitted = submitted.map_err(|problem| refusals::of_symbol(problem, &symbol))?;
     let plan = PlanView::of(&submitted.parent, &submitted.slices);
@@ -132,7 +136,9 @@ pub(super) async fn cancel(
     body::idempotency_key(&request)?;
     let id = body::order_id(&request)?;
     gateway.takes_work()?;
-    let desk = &gateway.office_of(&id).await?.desk;
+    // Never handed on: the marks are written here, whoever owns the account, and its owner looks for them.
+    let account = gateway.account_of(&id).await?.ok_or_else(|| Problem::no_order(id.as_str()))?;
+    let desk = &gateway.office(&account).desk;
     match gateway.ask(&desk.cancel_parent, CancelParent { id: id.clone(), by }).await {
         Ok(canceled) => Ok(Json(CancelView::of(&canceled.parent, canceled.counts))),
         Err(problem) => Err(gateway.of_other_kind(problem, &id).await),

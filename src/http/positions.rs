@@ -1,17 +1,17 @@
 //! What an account holds by the gateway's own books.
 
+use actix_web::HttpRequest;
 use actix_web::web::Json;
 use serde::Serialize;
-use tranche_actors::domain::ids::DEFAULT_NAME;
 use tranche_actors::domain::money::canonical;
 use tranche_actors::domain::names::AccountName;
 use tranche_actors::ports::store::HeldPosition;
 use utoipa::ToSchema;
 
 use super::documented::ProblemDoc;
-use super::problem::{Code, Problem};
+use super::problem::Problem;
 use super::shapes::{Items, decimal, stamp};
-use super::{Gateway, refusals};
+use super::{Gateway, queries, refusals};
 
 /// What is held of a symbol, at average cost. Money is in the quote currency.
 #[derive(Debug, Serialize, ToSchema)]
@@ -38,21 +38,23 @@ pub(super) struct PositionView {
     updated_at: String,
 }
 
-/// What the account holds, by symbol.
+/// What the accounts hold, by account and symbol.
 #[utoipa::path(
     get, path = "/api/v1/positions", tag = "orders", operation_id = "list_positions",
+    params(("account" = Option<String>, Query, description = "Of this one alone")),
     responses(
         (status = 200, body = Items<PositionView>, description = "Every symbol that was ever held"),
         (status = "default", body = ProblemDoc, content_type = "application/problem+json", description = "Why not"),
     )
 )]
-pub(super) async fn list(gateway: Gateway) -> Result<Json<Items<PositionView>>, Problem> {
+pub(super) async fn list(request: HttpRequest, gateway: Gateway) -> Result<Json<Items<PositionView>>, Problem> {
+    let offices = match queries::account(request.query_string())? {
+        Some(account) => vec![gateway.office_in(Some(account))?],
+        None => gateway.state.accounts.iter().collect(),
+    };
     gateway.serves()?;
-    let account = AccountName::parse(DEFAULT_NAME)
-        .map_err(|_| Problem::new(Code::Internal, "the default account has no proper name"))?;
-    let held = gateway.state.store.positions(&account).await.map_err(refusals::store)?;
     let now = gateway.state.clock.now();
-    let view = |held: HeldPosition| {
+    let view = |account: &AccountName, held: HeldPosition| {
         let position = held.position;
         PositionView {
             account: account.to_string(),
@@ -68,5 +70,10 @@ pub(super) async fn list(gateway: Gateway) -> Result<Json<Items<PositionView>>, 
             updated_at: stamp(held.updated_at),
         }
     };
-    Ok(Json(Items::all(held.into_iter().map(view).collect())))
+    let mut items = Vec::new();
+    for office in offices {
+        let held = gateway.state.store.positions(&office.account).await.map_err(refusals::store)?;
+        items.extend(held.into_iter().map(|held| view(&office.account, held)));
+    }
+    Ok(Json(Items::all(items)))
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use actix_web::web;
 use tranche_actors::domain::fault::FieldError;
-use tranche_actors::domain::names::{self, OrderId};
+use tranche_actors::domain::names::{self, AccountName, OrderId};
 use tranche_actors::domain::parent::ParentStatus;
 use tranche_actors::domain::status::OrderStatus;
 use tranche_actors::domain::text::BadText;
@@ -68,12 +68,21 @@ pub(super) fn history(text: &str) -> Result<u32, Problem> {
     query.finish(limit)
 }
 
-/// Who clears an orphan, and why.
-pub(super) fn clearance(text: &str) -> Result<(String, String), Problem> {
+/// Of which account, who clears an orphan, and why.
+pub(super) fn clearance(text: &str) -> Result<(Option<AccountName>, String, String), Problem> {
     let mut query = Query::of(text)?;
+    let account = query.parse("account", AccountName::parse);
     let operator = query.words("operator", MAX_OPERATOR);
     let reason = query.words("reason", MAX_REASON);
-    query.finish(operator.zip(reason))?.ok_or_else(|| Problem::new(Code::Internal, "a parameter is missing"))
+    let said = operator.zip(reason).map(|(operator, reason)| (account, operator, reason));
+    query.finish(said)?.ok_or_else(|| Problem::new(Code::Internal, "a parameter is missing"))
+}
+
+/// Of which account; the first one if it doesn't say.
+pub(super) fn account(text: &str) -> Result<Option<AccountName>, Problem> {
+    let mut query = Query::of(text)?;
+    let account = query.parse("account", AccountName::parse);
+    query.finish(account)
 }
 
 fn cursor(text: &str) -> Result<u64, BadText> {

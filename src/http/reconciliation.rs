@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use actix_web::HttpRequest;
 use actix_web::web::{Json, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use tranche_actors::Office;
 use tranche_actors::commands::{ClearCause, CompareNow};
 use tranche_actors::domain::reconciliation::{Cause, CauseId};
 
 use super::documented::ProblemDoc;
+use super::forward::Bearer;
 use super::problem::{Code, Problem};
 use super::reconciliation_shapes::{
     ClearedView, ComparisonView, DifferenceView, OrphanView, QuarantineView, StatusView,
@@ -18,46 +20,56 @@ use super::{Gateway, Shared, body, queries, refusals};
 /// How the last comparison with the broker's books went, and what is open from it.
 #[utoipa::path(
     get, path = "/api/v1/reconciliation/status", tag = "controls", operation_id = "get_reconciliation",
+    params(("account" = Option<String>, Query, description = "`default` if absent")),
     responses(
         (status = 200, body = StatusView, description = "The last comparison, and what an operator has to look after"),
         (status = "default", body = ProblemDoc, content_type = "application/problem+json", description = "Why not"),
     )
 )]
-pub(super) async fn status(gateway: Gateway) -> Result<Json<StatusView>, Problem> {
+pub(super) async fn status(request: HttpRequest, gateway: Gateway) -> Result<Json<StatusView>, Problem> {
+    let office = gateway.office_in(queries::account(request.query_string())?)?;
     gateway.serves()?;
-    gateway.reconciliation().await.map(Json)
+    gateway.reconciliation(office).await.map(Json)
 }
 
 /// Compares the books now, and answers with the status after it.
 #[utoipa::path(
     post, path = "/api/v1/reconciliation/run", tag = "controls", operation_id = "run_reconciliation",
+    params(("account" = Option<String>, Query, description = "`default` if absent")),
     responses(
         (status = 200, body = StatusView, description = "Compared"),
         (status = "default", body = ProblemDoc, content_type = "application/problem+json", description = "Why not"),
     )
 )]
-pub(super) async fn run(request: HttpRequest, payload: Payload, gateway: Gateway) -> Result<Json<StatusView>, Problem> {
+pub(super) async fn run(request: HttpRequest, payload: Payload, gateway: Gateway) -> Result<HttpResponse, Problem> {
     body::caller(&request)?;
     let bytes = body::read(&request, payload, &gateway).await?;
     body::nothing_said(&bytes)?;
     body::idempotency_key(&request)?;
+    let office = gateway.office_in(queries::account(request.query_string())?)?;
     gateway.takes_work()?;
-    gateway.ask(&gateway.state.accounts.first().desk.compare, CompareNow).await?;
-    gateway.reconciliation().await.map(Json)
+    let office = match gateway.bearer(&office.account, &request, &bytes).await? {
+        Bearer::Here(office) => office,
+        Bearer::Answered(answer) => return Ok(answer),
+    };
+    gateway.ask(&office.desk.compare, CompareNow).await?;
+    Ok(HttpResponse::Ok().json(gateway.reconciliation(office).await?))
 }
 
 /// What keeps symbols in quarantine: orders at the broker that are not ours, or not what was sent. The gateway never
 /// cancels them.
 #[utoipa::path(
     get, path = "/api/v1/reconciliation/orphans", tag = "controls", operation_id = "list_orphans",
+    params(("account" = Option<String>, Query, description = "`default` if absent")),
     responses(
         (status = 200, body = Items<OrphanView>, description = "Every one that nobody has cleared, by symbol"),
         (status = "default", body = ProblemDoc, content_type = "application/problem+json", description = "Why not"),
     )
 )]
-pub(super) async fn orphans(gateway: Gateway) -> Result<Json<Items<OrphanView>>, Problem> {
+pub(super) async fn orphans(request: HttpRequest, gateway: Gateway) -> Result<Json<Items<OrphanView>>, Problem> {
+    let office = gateway.office_in(queries::account(request.query_string())?)?;
     gateway.serves()?;
-    let causes = gateway.causes().await?;
+    let causes = gateway.causes(office).await?;
     Ok(Json(Items::all(causes.iter().map(OrphanView::of).collect())))
 }
 
@@ -66,6 +78,7 @@ pub(super) async fn orphans(gateway: Gateway) -> Result<Json<Items<OrphanView>>,
     delete, path = "/api/v1/reconciliation/orphans/{id}", tag = "controls", operation_id = "clear_orphan",
     params(
         ("id" = String, Path, description = "As the list of orphans has it"),
+        ("account" = Option<String>, Query, description = "`default` if absent"),
         ("operator" = String, Query, description = "Who, in at most 64 characters"),
         ("reason" = String, Query, description = "Why, in at most 500 characters"),
     ),
@@ -74,22 +87,23 @@ pub(super) async fn orphans(gateway: Gateway) -> Result<Json<Items<OrphanView>>,
         (status = "default", body = ProblemDoc, content_type = "application/problem+json", description = "Why not"),
     )
 )]
-pub(super) async fn clear(
-    request: HttpRequest,
-    payload: Payload,
-    gateway: Gateway,
-) -> Result<Json<ClearedView>, Problem> {
+pub(super) async fn clear(request: HttpRequest, payload: Payload, gateway: Gateway) -> Result<HttpResponse, Problem> {
     let by = body::caller(&request)?;
     let bytes = body::read(&request, payload, &gateway).await?;
     body::nothing_said(&bytes)?;
     body::idempotency_key(&request)?;
-    let (operator, reason) = queries::clearance(request.query_string())?;
+    let (account, operator, reason) = queries::clearance(request.query_string())?;
+    let office = gateway.office_in(account)?;
     let id = request.match_info().get("id").unwrap_or_default();
     let cause = CauseId::parse(id).map_err(|_| no_orphan(id))?;
     gateway.takes_work()?;
+    let office = match gateway.bearer(&office.account, &request, &bytes).await? {
+        Bearer::Here(office) => office,
+        Bearer::Answered(answer) => return Ok(answer),
+    };
     let command = ClearCause { cause, operator, reason, by };
-    match gateway.ask(&gateway.state.accounts.first().desk.clear_cause, command).await {
-        Ok(cleared) => Ok(Json(ClearedView::of(&cleared))),
+    match gateway.ask(&office.desk.clear_cause, command).await {
+        Ok(cleared) => Ok(HttpResponse::Ok().json(ClearedView::of(&cleared))),
         Err(problem) if problem.is(Code::NotFound) => Err(no_orphan(id)),
         Err(problem) => Err(problem),
     }
@@ -102,14 +116,14 @@ fn no_orphan(id: &str) -> Problem {
 }
 
 impl Shared {
-    async fn causes(&self) -> Result<Vec<Cause>, Problem> {
-        self.state.store.causes(&self.state.accounts.first().account).await.map_err(refusals::store)
+    async fn causes(&self, office: &Office) -> Result<Vec<Cause>, Problem> {
+        self.state.store.causes(&office.account).await.map_err(refusals::store)
     }
 
-    async fn reconciliation(&self) -> Result<StatusView, Problem> {
-        let causes = self.causes().await?;
+    async fn reconciliation(&self, office: &Office) -> Result<StatusView, Problem> {
+        let causes = self.causes(office).await?;
         let unknown = self.state.store.unknown_orders().await.map_err(refusals::store)?;
-        let comparison = self.state.accounts.first().health.comparison();
+        let comparison = office.health.comparison();
         let mut reasons: BTreeMap<String, Vec<&'static str>> = BTreeMap::new();
         for cause in &causes {
             let of_symbol = reasons.entry(cause.symbol.to_string()).or_default();
@@ -120,7 +134,7 @@ impl Shared {
         let quarantined = reasons.into_iter().map(|(symbol, reasons)| QuarantineView { symbol, reasons });
         let differences = comparison.iter().flat_map(|comparison| &comparison.differences);
         Ok(StatusView {
-            account: self.state.accounts.first().account.to_string(),
+            account: office.account.to_string(),
             orphans: causes.iter().map(OrphanView::of).collect(),
             quarantined: quarantined.collect(),
             position_differences: differences.map(DifferenceView::of).collect(),

@@ -2,7 +2,7 @@
 
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 
-static HEADER: HeaderName = HeaderName::from_static("x-request-id");
+pub(super) static HEADER: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Longest id of a client's that is taken.
 const LONGEST: usize = 128;

@@ -1,6 +1,7 @@
 //! The service itself: probes, metrics, and what it is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use actix_web::http::header::{CONTENT_TYPE, HeaderValue};
 use actix_web::web::Json;
@@ -10,13 +11,18 @@ use tranche_actors::Office;
 use tranche_actors::domain::names::AccountName;
 use tranche_actors::gate::ShutReason;
 use tranche_actors::health::{PartHealth, Phase, Standing};
+use tranche_actors::ports::store::{SeenInstance, Stack};
 use utoipa::ToSchema;
 
 use super::documented::ProblemDoc;
+use super::shapes::stamp;
 use super::{Gateway, Shared, refusals};
 
 /// The text format that metrics are rendered in.
 const METRICS_FORMAT: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+
+/// How long the store may take to say who works on it.
+const STACK_WAIT: Duration = Duration::from_secs(1);
 
 /// The process turns.
 #[derive(Debug, Serialize, ToSchema)]
@@ -76,7 +82,10 @@ pub(super) struct StatusView {
     /// `open` or `shut`.
     gate: &'static str,
     trading_allowed: bool,
+    /// The accounts that are configured here, or that anybody has taken.
     accounts: Vec<AccountView>,
+    /// The instances that work on the same store; null while it can't be read.
+    instances: Option<Vec<InstanceView>>,
     /// How much waits, by the name of the queue.
     queues: BTreeMap<&'static str, u64>,
 }
@@ -86,10 +95,30 @@ pub(super) struct StatusView {
 #[schema(as = Account)]
 pub(super) struct AccountView {
     account: String,
+    /// The instance that owns it; null if none does, or while the store can't be read.
     owner: Option<String>,
     term: Option<u64>,
+    /// How long its lease goes on if it is not renewed; null where nothing limits it.
+    lease_left_seconds: Option<u64>,
+    /// Why this instance sends no orders of it now, the weightiest first; null where it is not configured here.
+    reasons: Option<Vec<&'static str>>,
     /// Symbols that take no new orders, because the broker's books did not fit ours; null while the store can't be read.
     quarantined: Option<Vec<String>>,
+}
+
+/// An instance of the stack.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Instance)]
+pub(super) struct InstanceView {
+    id: String,
+    /// Where other instances reach it; null if they can't.
+    address: Option<String>,
+    version: String,
+    started_at: String,
+    /// How long ago it said last that it lives.
+    heartbeat_age_seconds: u64,
+    /// The accounts that it owns.
+    accounts: Vec<String>,
 }
 
 /// Whether the process turns. Asks nothing else.
@@ -154,9 +183,17 @@ pub(super) async fn status(gateway: Gateway) -> Json<StatusView> {
             Standing::Owner { term } => (Some(state.about.instance.clone()), Some(term)),
             Standing::Standby { owner } => (Some(owner), None),
         };
-        let account = office.account.to_string();
-        accounts.push(AccountView { quarantined: gateway.quarantined(&office.account).await, account, owner, term });
+        let reasons = office.gate.reasons(state.clock.boottime()).into_iter().map(ShutReason::as_str);
+        accounts.push(AccountView {
+            quarantined: gateway.quarantined(&office.account).await,
+            account: office.account.to_string(),
+            owner,
+            term,
+            lease_left_seconds: None,
+            reasons: Some(reasons.collect()),
+        });
     }
+    let instances = gateway.stack().await.map(|stack| instances(stack, &mut accounts));
     Json(StatusView {
         version: env!("CARGO_PKG_VERSION"),
         mode: state.about.mode.clone(),
@@ -167,6 +204,7 @@ pub(super) async fn status(gateway: Gateway) -> Json<StatusView> {
         gate: readiness.gate,
         trading_allowed: readiness.trading_allowed,
         accounts,
+        instances,
         queues: gateway.queues(),
     })
 }
@@ -178,6 +216,11 @@ impl Shared {
         let mut symbols = causes.iter().map(|cause| cause.symbol.to_string()).collect::<Vec<_>>();
         symbols.dedup();
         Some(symbols)
+    }
+
+    /// Who works on the store; `None` where it doesn't say so in time.
+    async fn stack(&self) -> Option<Stack> {
+        tokio::time::timeout(STACK_WAIT, self.state.store.stack()).await.ok()?.ok()
     }
 
     fn queues(&self) -> BTreeMap<&'static str, u64> {
@@ -193,7 +236,12 @@ impl Shared {
     fn readiness(&self) -> ReadyView {
         let state = &self.state;
         let boottime = state.clock.boottime();
-        let mut reasons = state.accounts.first().gate.reasons(boottime);
+        // What another instance owns it sends itself, and is asked to.
+        let ours = state.accounts.iter().filter(|office| !matches!(office.health.standing(), Standing::Standby { .. }));
+        let of_accounts = ours.flat_map(|office| office.gate.reasons(boottime)).collect::<BTreeSet<_>>();
+        let of_process = state.gate.reasons(boottime);
+        let holds = |reason: &&ShutReason| of_accounts.contains(reason) || of_process.contains(reason);
+        let mut reasons = ShutReason::ALL.iter().filter(holds).copied().collect::<Vec<_>>();
         let gate = if reasons.is_empty() { "open" } else { "shut" };
         let phase = state.health.phase();
         let of_phase = match phase {
@@ -214,6 +262,34 @@ impl Shared {
             parts: state.health.parts().into_iter().map(part).collect(),
         }
     }
+}
+
+/// The instances as they are shown; what the store says of accounts goes before what this instance knows itself.
+fn instances(stack: Stack, accounts: &mut Vec<AccountView>) -> Vec<InstanceView> {
+    for seen in &stack.accounts {
+        let name = seen.account.as_str();
+        let lease_left_seconds = seen.left.map(|left| left.as_secs());
+        if let Some(known) = accounts.iter_mut().find(|known| known.account == name) {
+            known.owner.clone_from(&seen.owner);
+            known.term = Some(seen.term);
+            known.lease_left_seconds = lease_left_seconds;
+        } else {
+            let (account, owner, term) = (name.to_owned(), seen.owner.clone(), Some(seen.term));
+            accounts.push(AccountView { account, owner, term, lease_left_seconds, reasons: None, quarantined: None });
+        }
+    }
+    let view = |seen: SeenInstance| {
+        let owned = stack.accounts.iter().filter(|account| account.owner.as_deref() == Some(seen.card.id.as_str()));
+        InstanceView {
+            accounts: owned.map(|account| account.account.to_string()).collect(),
+            heartbeat_age_seconds: seen.age.as_secs(),
+            started_at: stamp(seen.card.started_at),
+            id: seen.card.id,
+            address: seen.card.address,
+            version: seen.card.version,
+        }
+    };
+    stack.instances.into_iter().map(view).collect()
 }
 
 fn part((name, health): (&'static str, PartHealth)) -> (&'static str, PartView) {

@@ -17,6 +17,7 @@ mod answers;
 mod arbitrary;
 mod description;
 mod fakes;
+mod forwarding;
 mod letting_in;
 mod reading;
 mod reconciling;

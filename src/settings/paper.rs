@@ -28,12 +28,12 @@ pub(crate) const CHANCES: [&str; 10] = [
 /// Their times, in milliseconds.
 pub(crate) const TIMES: [&str; 4] = ["busy_retry_after_ms", "delay_ms", "cancel_pending_ms", "replace_pending_ms"];
 
-/// Reads `[broker.paper]`; `folder` is that of the stores.
-pub(super) fn read(r: &mut Reader, folder: &Path) -> Paper {
+/// Reads `[broker.paper]`; `book` is the file of a book that nobody names.
+pub(super) fn read(r: &mut Reader, book: &Path) -> Paper {
     let (zero, thousand) = (Decimal::ZERO, Decimal::ONE_THOUSAND);
     let most_cash = Decimal::from(1_000_000_000_000_000_i64);
     Paper {
-        book: r.optional("broker.paper.book").map_or_else(|| folder.join("paper-book.db"), PathBuf::from),
+        book: r.optional("broker.paper.book").map_or_else(|| book.to_owned(), PathBuf::from),
         seed: r.whole("broker.paper.seed", 0..=u64::MAX),
         quotes: quotes(r),
         speed: r.decimal("broker.paper.speed", Decimal::new(1, 6), Decimal::from(1_000_000)),

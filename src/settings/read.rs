@@ -6,18 +6,20 @@ use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use reqwest::Url;
 use rust_decimal::Decimal;
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
+use tranche_actors::domain::ids::DEFAULT_NAME;
 use tranche_actors::domain::kill::KillMode;
 use tranche_actors::domain::money::{Price, Qty};
-use tranche_actors::domain::names::Symbol;
+use tranche_actors::domain::names::{AccountName, Symbol};
 use tranche_actors::domain::terms::Instrument;
 
 use super::reader::Reader;
 use super::sections::{
     Actors, Auth, AuthMode, Breaker, Broker, BrokerErrors, BrokerKind, Calendar, CalendarKind, Execution, Gate, Http,
-    KillSwitch, Log, LogFormat, OpenOrders, Persistence, Redis, Storage, StorePlace,
+    KillSwitch, Lease, Log, LogFormat, OpenOrders, Persistence, Redis, Storage, StorePlace,
 };
 use super::{Fault, Settings};
 use super::{alpaca, paper};
@@ -40,7 +42,9 @@ pub(super) fn settings(environment: &str, mut reader: Reader) -> Result<Settings
         environment: environment.to_owned(),
         auth: auth(r, http.bind),
         http,
-        broker: broker(r, &storage.folder),
+        broker: broker(r, &storage.folder.join("paper-book.db")),
+        accounts: accounts(r, &storage.folder),
+        lease: lease(r),
         storage,
         persistence: persistence(r),
         actors: actors(r),
@@ -58,6 +62,9 @@ pub(super) fn settings(environment: &str, mut reader: Reader) -> Result<Settings
         warnings: Vec::new(),
         shown: Vec::new(),
     };
+    if let Some(twin) = twins(&settings) {
+        reader.fault("accounts", twin);
+    }
     settings.shown = reader.finish()?;
     settings.warnings = warnings(&settings);
     Ok(settings)
@@ -69,8 +76,16 @@ fn http(r: &mut Reader) -> Http {
         r.fault("http.bind", format!("must be an address and a port, such as 127.0.0.1:8080; got {text:?}"));
         SocketAddr::from(([127, 0, 0, 1], 0))
     });
+    let advertise = r.optional("http.advertise").and_then(|text| {
+        let url = advertised(&text);
+        if url.is_none() {
+            r.fault("http.advertise", format!("must be an address and a port, or http(s)://HOST:PORT; got {text:?}"));
+        }
+        url
+    });
     let settings = Http {
         bind,
+        advertise,
         max_body_bytes: r.whole("http.max_body_bytes", 1_024..=16_777_216),
         header_timeout: r.time("http.header_timeout_ms", HOUR_MS),
         request_timeout: r.time("http.request_timeout_ms", HOUR_MS),
@@ -84,6 +99,14 @@ fn http(r: &mut Reader) -> Http {
         "must not be longer than http.request_timeout_ms (TRANCHE__HTTP__REQUEST_TIMEOUT_MS)",
     );
     settings
+}
+
+/// Where others reach this instance: a scheme, a host and a port, and nothing else.
+fn advertised(text: &str) -> Option<Url> {
+    let url = if text.contains("://") { Url::parse(text) } else { Url::parse(&format!("http://{text}")) }.ok()?;
+    let is_plain = url.username().is_empty() && url.password().is_none() && url.query().is_none();
+    let fits = matches!(url.scheme(), "http" | "https") && url.path() == "/" && url.fragment().is_none();
+    (is_plain && fits && url.host_str().is_some_and(|host| !host.is_empty())).then_some(url)
 }
 
 fn auth(r: &mut Reader, bind: SocketAddr) -> Auth {
@@ -207,7 +230,53 @@ fn actors(r: &mut Reader) -> Actors {
     }
 }
 
-fn broker(r: &mut Reader, folder: &Path) -> Broker {
+/// Every account but `default`, each with a broker of its own.
+fn accounts(r: &mut Reader, folder: &Path) -> BTreeMap<AccountName, Broker> {
+    let mut all = BTreeMap::new();
+    for name in r.names_below("accounts") {
+        // What is left of others is refused with everything that nobody takes.
+        let Some(account) = AccountName::parse(&name).ok().filter(|_| name != DEFAULT_NAME) else { continue };
+        let book = folder.join(format!("paper-book-{name}.db"));
+        all.insert(account, r.of_account(&name, |r| broker(r, &book)));
+    }
+    all
+}
+
+fn lease(r: &mut Reader) -> Lease {
+    let lease = Lease { length: r.time("lease.seconds", 3_600), renew_every: r.time("lease.renew_seconds", 3_600) };
+    r.rule(
+        ["lease.seconds", "lease.renew_seconds"],
+        lease.length >= lease.renew_every.saturating_mul(3),
+        "must be at least three times lease.renew_seconds (TRANCHE__LEASE__RENEW_SECONDS), so that one failed renewal \
+         changes nothing",
+    );
+    lease
+}
+
+/// Two accounts that are one at the broker would trade against each other's books.
+fn twins(settings: &Settings) -> Option<String> {
+    let mut seen = BTreeMap::new();
+    for (account, broker) in settings.brokers() {
+        let identity = match broker.kind {
+            BrokerKind::Paper => broker.paper.book.display().to_string(),
+            BrokerKind::Alpaca => match &broker.alpaca.key {
+                Some((key, _)) => format!("{} {}", broker.alpaca.places.base, key.expose_secret()),
+                None => continue,
+            },
+        };
+        if let Some(other) = seen.insert(identity, account) {
+            return Some(match broker.kind {
+                BrokerKind::Paper => {
+                    format!("has the same file for the paper broker's book as {other}: give it its own")
+                }
+                BrokerKind::Alpaca => format!("has the same key at the same place as {other}: give it its own"),
+            });
+        }
+    }
+    None
+}
+
+fn broker(r: &mut Reader, book: &Path) -> Broker {
     let words = [("paper", BrokerKind::Paper), ("alpaca", BrokerKind::Alpaca)];
     let kind = r.word("broker.kind", &words, &["dry_run"], BrokerKind::Paper);
     let timeout = r.time("broker.timeout_ms", HOUR_MS);
@@ -216,7 +285,7 @@ fn broker(r: &mut Reader, folder: &Path) -> Broker {
         rate_limit_per_minute: rate_limit(r, kind),
         timeout,
         max_in_flight: r.size("broker.max_in_flight", 100_000),
-        paper: paper::read(r, folder),
+        paper: paper::read(r, book),
         alpaca: alpaca::read(r, kind, timeout),
     }
 }
@@ -312,6 +381,19 @@ fn warnings(settings: &Settings) -> Vec<String> {
         }
         Some(_) | None => {}
     }
+    for (account, broker) in settings.brokers() {
+        if broker.kind == BrokerKind::Alpaca && broker.rate_limit_per_minute.is_none() {
+            let of = if account == DEFAULT_NAME { String::new() } else { format!(" of the account {account}") };
+            all.push(format!("no rate limit is set for Alpaca{of}: what is beyond its own is refused there"));
+        }
+    }
+    let is_everywhere = settings.http.bind.ip().is_unspecified();
+    if settings.storage.is_shared() && is_everywhere && settings.http.advertise.is_none() {
+        all.push(
+            "other instances can't reach this one: http.bind names no address of its own, and http.advertise is empty"
+                .to_owned(),
+        );
+    }
     if let StorePlace::Postgres(url) = &settings.storage.place
         && PgConnectOptions::from_str(url.expose_secret()).is_ok_and(|options| is_in_the_clear(&options))
     {
@@ -319,9 +401,6 @@ fn warnings(settings: &Settings) -> Vec<String> {
             "PostgreSQL is reached over a network without sslmode=verify-full: whoever is between reads along"
                 .to_owned(),
         );
-    }
-    if settings.broker.kind == BrokerKind::Alpaca && settings.broker.rate_limit_per_minute.is_none() {
-        all.push("no rate limit is set for Alpaca: what is beyond its own is refused there".to_owned());
     }
     all
 }

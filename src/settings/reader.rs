@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use rust_decimal::Decimal;
 use secrecy::SecretString;
+use tranche_actors::domain::ids::DEFAULT_NAME;
+use tranche_actors::domain::names::AccountName;
 use tranche_actors::domain::text::BadText;
 
 use super::layers::{Found, Key, Origin};
@@ -17,13 +19,24 @@ use super::{Fault, Shown};
 /// What is shown of a secret.
 const MASK: &str = "********";
 
-/// Keys that the design names and this program doesn't have yet, by section or by key.
-const PLANNED: [&str; 3] = ["accounts", "http.advertise", "lease"];
+/// What an account does not inherit once it says the other itself: two halves of one thing.
+const OWN: [(&str, &str); 6] = [
+    ("alpaca.key_id", "alpaca.key_id_file"),
+    ("alpaca.key_id_file", "alpaca.key_id"),
+    ("alpaca.secret_key", "alpaca.secret_key_file"),
+    ("alpaca.secret_key_file", "alpaca.secret_key"),
+    ("alpaca.stream_url", "alpaca.base_url"),
+    ("alpaca.data_url", "alpaca.base_url"),
+];
 
 /// The settings that were found, and what was taken of them.
 ///
 /// A faulty setting reads as some value of its type; [`Reader::finish`] sees to it that none gets any further.
 pub(super) struct Reader {
+    /// Whose settings of the broker are being read; none: those of the account `default`.
+    account: Option<String>,
+    /// What was found for the broker of `default`.
+    inherited: BTreeMap<Key, Found>,
     found: BTreeMap<Key, Found>,
     known: BTreeSet<Key>,
     shown: Vec<Shown>,
@@ -31,8 +44,11 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    pub(super) const fn new(found: BTreeMap<Key, Found>, faults: Vec<Fault>) -> Self {
-        Self { found, known: BTreeSet::new(), shown: Vec::new(), faults }
+    pub(super) fn new(found: BTreeMap<Key, Found>, faults: Vec<Fault>) -> Self {
+        let broker = Key::of("broker");
+        let inherited = found.iter().filter(|(key, _)| key.below(&broker).is_some());
+        let inherited = inherited.map(|(key, found)| (key.clone(), found.clone())).collect();
+        Self { account: None, inherited, found, known: BTreeSet::new(), shown: Vec::new(), faults }
     }
 
     /// What was taken, for people to see; or every fault, what nobody took included.
@@ -54,9 +70,14 @@ impl Reader {
     }
 
     fn unknown(&self, key: &Key) -> String {
-        let planned = |name: &str| *key == Key::of(name) || key.below(&Key::of(name)).is_some();
-        if PLANNED.iter().any(|name| planned(name)) {
-            return "is designed, but not built yet: leave it out".to_owned();
+        match key.segments() {
+            [first, account, ..] if first == "accounts" && account == DEFAULT_NAME => {
+                return "is of the account of [broker] itself: set it there".to_owned();
+            }
+            [first, account, ..] if first == "accounts" && AccountName::parse(account).is_err() => {
+                return "is of no account: a name is 1 to 32 of a-z, 0-9 and '_'".to_owned();
+            }
+            _ => {}
         }
         if self.known.iter().any(|known| known.below(key).is_some()) {
             return "is a section, not a setting".to_owned();
@@ -79,22 +100,60 @@ impl Reader {
 
     /// A fault of a setting that was taken.
     pub(super) fn fault(&mut self, key: &str, message: impl Into<String>) {
-        self.faults.push(Fault::at(&Key::of(key), message.into(), None));
+        let key = self.key(key);
+        self.faults.push(Fault::at(&key, message.into(), None));
     }
 
     /// A rule between settings, judged only where each of them is right by itself; the first is blamed.
     pub(super) fn rule<const N: usize>(&mut self, keys: [&str; N], holds: bool, message: impl Into<String>) {
-        let faulty = keys.iter().any(|key| self.faults.iter().any(|fault| fault.key.as_deref() == Some(*key)));
+        let keys = keys.map(|key| self.key(key));
+        let faulty = keys.iter().any(|key| self.faults.iter().any(|fault| fault.key == Some(key.to_string())));
         if let Some(first) = keys.first()
             && !holds
             && !faulty
         {
-            self.fault(first, message);
+            self.faults.push(Fault::at(first, message.into(), None));
         }
     }
 
+    /// The place of a setting: the broker's are read once for each account.
+    fn key(&self, key: &str) -> Key {
+        match &self.account {
+            Some(account) if key.starts_with("broker.") => Key::of(&format!("accounts.{account}.{key}")),
+            Some(_) | None => Key::of(key),
+        }
+    }
+
+    /// Reads an account's own broker: what it doesn't say is as it is for `default`, but for what belongs together with
+    /// what it does say, and for the file of the paper broker's book, which no two accounts can share.
+    pub(super) fn of_account<T>(&mut self, account: &str, read: impl FnOnce(&mut Self) -> T) -> T {
+        let (common, own) = (Key::of("broker"), Key::of(&format!("accounts.{account}.broker")));
+        let below = |section: &Key, found: &BTreeMap<Key, Found>| {
+            let keys = found.iter().filter_map(|(key, found)| Some((key.below(section)?.join("."), found.clone())));
+            keys.collect::<BTreeMap<_, _>>()
+        };
+        let (inherited, said) = (below(&common, &self.inherited), below(&own, &self.found));
+        for (name, mut found) in inherited {
+            if said.contains_key(&name) {
+                continue;
+            }
+            let goes_with = OWN.iter().filter(|(own, _)| *own == name);
+            if name == "paper.book" || goes_with.clone().any(|(_, with)| said.contains_key(*with)) {
+                if name.ends_with("key_id") || name.ends_with("secret_key") {
+                    continue;
+                }
+                found = Found { raw: Raw::Text(String::new()), origin: Origin::Default };
+            }
+            self.found.insert(Key::of(&format!("{own}.{name}")), found);
+        }
+        self.account = Some(account.to_owned());
+        let read = read(self);
+        self.account = None;
+        read
+    }
+
     fn take(&mut self, key: &str) -> Option<Found> {
-        let key = Key::of(key);
+        let key = self.key(key);
         let found = self.found.remove(&key);
         match &found {
             Some(found) => self.show(&key, found),
@@ -115,7 +174,8 @@ impl Reader {
 
     fn refuse(&mut self, key: &str, found: &Found, rule: impl Display) {
         let message = format!("{rule}; got {}", found.raw);
-        self.faults.push(Fault::at(&Key::of(key), message, Some(&found.origin)));
+        let key = self.key(key);
+        self.faults.push(Fault::at(&key, message, Some(&found.origin)));
     }
 
     /// A value read by a function that knows the rule.
@@ -229,7 +289,7 @@ impl Reader {
     pub(super) fn secret(&mut self, key: &str) -> Option<SecretString> {
         let file_key = format!("{key}_file");
         let file = self.optional(&file_key);
-        let path = Key::of(key);
+        let path = self.key(key);
         self.known.insert(path.clone());
         let direct = self.found.remove(&path);
         if let Some(found) = &direct {
@@ -260,7 +320,8 @@ impl Reader {
         self.known.insert(path.clone());
         let found = self.found.remove(&path);
         let text = found.as_ref().and_then(|found| found.raw.text()).unwrap_or_default().to_owned();
-        let origin = found.map_or(Origin::Default, |found| found.origin);
+        // An empty text takes back what a layer below has set, as a container's image does.
+        let origin = found.filter(|_| !text.is_empty()).map_or(Origin::Default, |found| found.origin);
         let (text, origin) = match (file, &origin) {
             (None, _) => (text, origin),
             (Some(file), Origin::Default) => match std::fs::read_to_string(&file) {

@@ -5,6 +5,7 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use reqwest::Url;
 use rust_decimal::Decimal;
 use secrecy::SecretString;
 use serde_json::{Map, Value};
@@ -17,6 +18,8 @@ use crate::brokers::alpaca::settings::{Environment, Places};
 pub struct Http {
     /// Address and port; port 0 picks one.
     pub bind: SocketAddr,
+    /// Where other instances reach this one; none: where it listens.
+    pub advertise: Option<Url>,
     /// Largest body of a request.
     pub max_body_bytes: usize,
     /// Longest wait for a request's headers.
@@ -73,6 +76,26 @@ pub struct Storage {
     pub migrate_on_start: bool,
     /// Connections for reading.
     pub readers: NonZeroU32,
+}
+
+impl Storage {
+    /// Whether other instances may work on the same stores at the same time. Of a folder a lock keeps them out.
+    #[must_use]
+    pub const fn is_shared(&self) -> bool {
+        match self.place {
+            StorePlace::Embedded => false,
+            StorePlace::Postgres(_) => true,
+        }
+    }
+}
+
+/// `[lease]`: how accounts are leased where several instances share the stores.
+#[derive(Clone, Copy, Debug)]
+pub struct Lease {
+    /// How long a lease goes on that is not renewed.
+    pub length: Duration,
+    /// How often it is renewed.
+    pub renew_every: Duration,
 }
 
 /// `[persistence]`: the one write path.

@@ -1,6 +1,7 @@
 //! What a configuration may be, and what it is told when it isn't.
 
 use std::fs;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -147,13 +148,55 @@ fn times_in_seconds_may_have_a_fraction() {
     assert_eq!(settings.execution.claim, Duration::from_millis(250));
 }
 
+#[test]
+fn an_account_has_a_broker_of_its_own_and_what_it_does_not_say_is_as_for_the_first() {
+    let settings = Settings::load(&with(&[
+        ("TRANCHE__BROKER__TIMEOUT_MS", "7000"),
+        ("TRANCHE__BROKER__ALPACA__KEY_ID", "first"),
+        ("TRANCHE__BROKER__ALPACA__SECRET_KEY", "secret"),
+        ("TRANCHE__ACCOUNTS__SECOND__BROKER__KIND", "alpaca"),
+        ("TRANCHE__ACCOUNTS__SECOND__BROKER__ALPACA__KEY_ID", "second"),
+        ("TRANCHE__ACCOUNTS__THIRD__BROKER__PAPER__SEED", "9"),
+    ]))
+    .unwrap();
+    let names = settings.brokers().map(|(name, _)| name.to_owned()).collect::<Vec<_>>();
+    assert_eq!(names, ["default", "second", "third"]);
+    let of = |name: &str| settings.brokers().find(|(own, _)| *own == name).unwrap().1;
+    let key = |name: &str| of(name).alpaca.key.as_ref().map(|(id, _)| id.expose_secret().to_owned());
+    assert_eq!((key("default").as_deref(), key("second").as_deref()), (Some("first"), Some("second")));
+    assert_eq!((of("second").kind, of("third").kind), (BrokerKind::Alpaca, BrokerKind::Paper));
+    assert_eq!(of("second").timeout, Duration::from_secs(7));
+    assert_eq!(of("second").rate_limit_per_minute.map(NonZeroU32::get), Some(200));
+    assert_eq!((of("third").paper.seed, of("default").paper.seed), (9, 1));
+    assert!(of("third").paper.book.ends_with("paper-book-third.db"), "{:?}", of("third").paper.book);
+    let shown = settings.masked().iter().find(|shown| shown.key == "accounts.second.broker.alpaca.key_id").unwrap();
+    assert_eq!((shown.value.as_str(), shown.from.as_str()), (Some("********"), "variable"));
+}
+
+#[test]
+fn no_two_accounts_are_one_at_the_broker() {
+    let error = Settings::load(&with(&[
+        ("TRANCHE__BROKER__KIND", "alpaca"),
+        ("TRANCHE__BROKER__ALPACA__KEY_ID", "first"),
+        ("TRANCHE__BROKER__ALPACA__SECRET_KEY", "secret"),
+        ("TRANCHE__ACCOUNTS__SECOND__BROKER__TIMEOUT_MS", "5000"),
+    ]))
+    .unwrap_err();
+    assert!(error.to_string().contains("the same key"), "{error}");
+}
+
 /// Each wrong value with the key that it must be told about, and a part of what it must be told.
-const WRONG: [(&str, &str, &str, &str); 53] = [
+const WRONG: [(&str, &str, &str, &str); 58] = [
     ("TRANCHE__HTTP__BIND", "8080", "http.bind", "127.0.0.1:8080"),
     ("TRANCHE__HTTP__BIND", "0.0.0.0:8080", "auth.mode", "openssl rand"),
     ("TRANCHE__HTTP__MAX_BODY_BYTES", "64KiB", "http.max_body_bytes", "whole number"),
     ("TRANCHE__HTTP__HEADER_TIMEOUT_MS", "30001", "http.header_timeout_ms", "request_timeout_ms"),
-    ("TRANCHE__HTTP__ADVERTISE", "http://a", "http.advertise", "not built yet"),
+    ("TRANCHE__HTTP__ADVERTISE", "http://u:p@a", "http.advertise", "HOST:PORT"),
+    ("TRANCHE__HTTP__ADVERTISE", "a:80/path", "http.advertise", "HOST:PORT"),
+    ("TRANCHE__ACCOUNTS__DEFAULT__BROKER__KIND", "paper", "accounts.default.broker.kind", "[broker]"),
+    ("TRANCHE__ACCOUNTS__SECOND__BROKER__KIND", "papre", "accounts.second.broker.kind", "one of paper"),
+    ("TRANCHE__ACCOUNTS__SECOND__BROKER__KINDS", "paper", "accounts.second.broker.kinds", "its section has"),
+    ("TRANCHE__ACCOUNTS__SECOND__BROKER__PAPER__BOOK", "data/paper-book.db", "accounts", "the same file"),
     ("TRANCHE__HTTP", "x", "http", "a section"),
     ("TRANCHE__HTPP__BIND", "x", "htpp.bind", "unknown"),
     ("TRANCHE__AUTH__MODE", "none", "auth.mode", "auto, keys, open"),
@@ -215,7 +258,7 @@ const WRONG: [(&str, &str, &str, &str); 53] = [
     ("TRANCHE__EXECUTION__MAX_SLICES", "1.5", "execution.max_slices", "whole number"),
     ("TRANCHE__GATE__OPEN_MS", "99", "gate.open_ms", "twice gate.poll_ms"),
     ("TRANCHE__BREAKER__BROKER_ERRORS__SHARE_PERCENT", "101", "breaker.broker_errors.share_percent", "1 to 100"),
-    ("TRANCHE__LEASE__SECONDS", "5", "lease.seconds", "not built yet"),
+    ("TRANCHE__LEASE__SECONDS", "5", "lease.seconds", "three times"),
     ("TRANCHE__LOG__FORMAT", "xml", "log.format", "auto, pretty, json"),
 ];
 

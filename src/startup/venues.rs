@@ -11,7 +11,7 @@ use crate::brokers::alpaca::AlpacaVenue;
 use crate::brokers::alpaca::settings::AlpacaSettings;
 use crate::brokers::paper::PaperVenue;
 use crate::brokers::paper::settings::PaperSettings;
-use crate::settings::{BrokerKind, Settings};
+use crate::settings::{Broker, BrokerKind};
 
 /// A broker at work.
 pub(super) enum Opened {
@@ -21,17 +21,17 @@ pub(super) enum Opened {
 
 impl Opened {
     pub(super) async fn open(
-        settings: &Settings,
+        broker: &Broker,
         clock: &Arc<dyn Clock>,
         entropy: &Arc<dyn Entropy>,
     ) -> Result<Self, StartupError> {
-        match settings.broker.kind {
+        match broker.kind {
             BrokerKind::Paper => {
-                let (own, book) = paper(settings)?;
+                let (own, book) = paper(broker)?;
                 Ok(Self::Paper(Arc::new(PaperVenue::open(&own, &book, Arc::clone(clock)).await?)))
             }
             BrokerKind::Alpaca => {
-                let own = alpaca(settings)?;
+                let own = alpaca(broker)?;
                 let mode = own.environment.as_str();
                 tracing::info!(mode, places = ?own.places, "orders go to Alpaca");
                 Ok(Self::Alpaca { venue: Arc::new(AlpacaVenue::new(&own, clock, entropy)?), mode })
@@ -63,8 +63,8 @@ impl Opened {
     }
 }
 
-fn alpaca(settings: &Settings) -> Result<AlpacaSettings, StartupError> {
-    let own = &settings.broker.alpaca;
+fn alpaca(broker: &Broker) -> Result<AlpacaSettings, StartupError> {
+    let own = &broker.alpaca;
     let (key_id, secret_key) = own.key.clone().ok_or(StartupError::NoKey)?;
     Ok(AlpacaSettings {
         environment: own.environment,
@@ -72,14 +72,14 @@ fn alpaca(settings: &Settings) -> Result<AlpacaSettings, StartupError> {
         key_id,
         secret_key,
         connect_timeout: own.connect_timeout,
-        timeout: settings.broker.timeout,
+        timeout: broker.timeout,
         data_feed: own.data_feed.clone(),
         data_requests_per_minute: own.data_requests_per_minute,
     })
 }
 
-fn paper(settings: &Settings) -> Result<(PaperSettings, PathBuf), StartupError> {
-    let paper = &settings.broker.paper;
+fn paper(broker: &Broker) -> Result<(PaperSettings, PathBuf), StartupError> {
+    let paper = &broker.paper;
     let quotes = serde_json::to_value(&paper.quotes)?;
     let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     let own = PaperSettings {

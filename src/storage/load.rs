@@ -18,6 +18,8 @@ pub(super) struct Statements {
     pub(super) orders: &'static str,
     /// What has not ended of parents.
     pub(super) open_children: &'static str,
+    /// All slices of parents, and what took their place.
+    pub(super) children: &'static str,
     /// An order's whole chain, by the first of it.
     pub(super) chains: &'static str,
     /// With their rows of `orders`, by id.

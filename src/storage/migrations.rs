@@ -115,7 +115,7 @@ pub(super) fn pending<'m>(
 }
 
 /// Versions and checksums of what has run; nothing in a file that is new.
-async fn applied(connection: &mut SqliteConnection) -> Result<Vec<(u32, String)>, StoreError> {
+pub(super) async fn applied(connection: &mut SqliteConnection) -> Result<Vec<(u32, String)>, StoreError> {
     let known = sqlx::query("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'schema_version'")
         .fetch_optional(&mut *connection)
         .await

@@ -36,6 +36,7 @@ mod migrating;
 mod reads;
 mod save;
 pub mod session;
+pub mod upkeep;
 
 /// How a database is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

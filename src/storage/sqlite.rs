@@ -35,6 +35,7 @@ mod leases;
 mod load;
 mod reads;
 mod save;
+pub mod upkeep;
 
 /// How an embedded store is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -14,6 +14,7 @@ use crate::report::{assert_adds_up, dec, micros, text};
 use double::{Double, KEY, at, most_within};
 
 mod double;
+mod instances;
 mod replacing;
 
 /// Times that are short enough for a test, and in the same order as in life.

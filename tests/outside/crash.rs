@@ -10,7 +10,7 @@ use crate::house::{Api, House, SOON, Server, eventually};
 use crate::report::{assert_adds_up, assert_books_agree, text};
 
 /// What takes minutes in life takes seconds here.
-const SCALED_DOWN: &[(&str, &str)] = &[
+pub(crate) const SCALED_DOWN: &[(&str, &str)] = &[
     ("execution.claim_seconds", "1"),
     ("execution.misfire_grace_seconds", "6"),
     ("execution.single_grace_seconds", "5"),
@@ -94,7 +94,7 @@ async fn kills_at_random_moments_with_a_third_of_all_answers_lost_lose_and_doubl
         let server = house.listen();
         let wait = chance.millis(0, 2_500);
         let deadline = tokio::time::sleep(wait);
-        let load = load(&server.api, life, chance.next(), &mut promised);
+        let load = load(&server.api, life, chance.next(), |id| _ = promised.insert(id));
         tokio::select! {
             () = deadline => {}
             () = load => unreachable!("the load never ends"),
@@ -121,7 +121,7 @@ async fn kills_at_random_moments_with_a_third_of_all_answers_lost_lose_and_doubl
 }
 
 /// Sends parents and single orders as long as there is somebody to take them; keeps what was promised.
-async fn load(api: &Api, life: u64, seed: u64, promised: &mut BTreeSet<String>) {
+pub(crate) async fn load(api: &Api, life: u64, seed: u64, mut promise: impl FnMut(String)) {
     let mut chance = Chance(seed);
     for number in 0_u64.. {
         let id = format!("{life}.{number}");
@@ -137,14 +137,14 @@ async fn load(api: &Api, life: u64, seed: u64, promised: &mut BTreeSet<String>) 
         if let Ok(response) = api.request("POST", path).json(&body).send().await
             && response.status() == 201
         {
-            promised.insert(id);
+            promise(id);
         }
         tokio::time::sleep(chance.millis(20, 200)).await;
     }
 }
 
 /// Waits until nothing is open any more: every parent, every order.
-async fn settled(server: &Server, seed: u64) -> Vec<Value> {
+pub(crate) async fn settled(server: &Server, seed: u64) -> Vec<Value> {
     let what = format!("every parent and every order has ended (OUTSIDE_SEED={seed})");
     eventually(&what, Duration::from_secs(60), async || {
         let parents = server.api.all("/api/v1/orders?kind=parent").await;

@@ -3,7 +3,8 @@
 //! Every test starts its own server in a folder of its own, on a port that the system picks, and ends it whatever
 //! happens. What a test waits for it asks for until it is there, and gives up after a bound.
 //!
-//! The usual run takes short forms. By variables they grow: `OUTSIDE_KILLS` (6; see `scripts/crash`), `OUTSIDE_SLICES`
+//! The usual run takes short forms. By variables they grow: `OUTSIDE_KILLS` (6) and
+//! `OUTSIDE_POSTGRES_KILLS` (3; see `scripts/crash` for both), `OUTSIDE_SLICES`
 //! due at one instant (2,000), `OUTSIDE_PACED` slices under a rate limit (60), `OUTSIDE_ORDERS` without an
 //! acknowledgement (1,000); at the double of Alpaca `OUTSIDE_LOST` orders without one (100), `OUTSIDE_PARENTS` at work while
 //! it is killed (100), `OUTSIDE_STORM` slices in a storm of 429 (20). `OUTSIDE_SEED` repeats the chances of a run that failed.
@@ -31,6 +32,7 @@ mod ending;
 mod hand;
 mod load;
 mod order_of_things;
+mod postgres;
 mod refusals;
 mod replayed;
 mod simulated;

@@ -120,12 +120,13 @@ pub(crate) async fn assert_books_agree(house: &House, api: &Api) {
     for id in theirs.keys() {
         assert!(known.contains(id), "the broker has an order that we don't know: {id}");
     }
-    assert_positions_agree(house, &book).await;
+    assert_positions_agree(api, &book).await;
 }
 
-async fn assert_positions_agree(house: &House, book: &Book) {
-    let sql = "SELECT json_object('symbol', symbol, 'qty', qty) FROM portfolio_positions ORDER BY symbol";
-    let held = house.query(sql).await;
+async fn assert_positions_agree(api: &Api, book: &Book) {
+    let (status, held) = api.get("/api/v1/positions").await;
+    assert_eq!(status, 200, "{held}");
+    let held = held.as_array().unwrap_or_else(|| held["items"].as_array().unwrap());
     let held = held.iter().map(|row| (text(&row["symbol"]), dec(&row["qty"])));
     let of_fills = book.executions.iter().fold(BTreeMap::<String, Decimal>::new(), |mut held, execution| {
         let qty = dec(&execution["qty"]);

@@ -28,13 +28,13 @@ use tranche_actors::domain::request::{Asked, PlanRules};
 use tranche_actors::domain::status::OrderStatus;
 use tranche_actors::domain::terms::Side;
 use tranche_actors::domain::trading_day::DayEnd;
-use tranche_actors::gate::{Gate, GateWriters, InFlight, ShutReason};
+use tranche_actors::gate::{GateWriters, InFlight, ProcessGate, ProcessWriters, ShutReason};
 use tranche_actors::health::{Health, Phase, Standing};
 use tranche_actors::market_hours::MarketHours;
 use tranche_actors::ports::Clock;
 use tranche_actors::ports::store::{
     Acquired, AnyOrder, Batch, Commit, Confirmation, DueSlice, HeldPosition, InstanceCard, LedgerEvent, OrderFilter,
-    Ownership, Page, ParentFilter, Stack, Store, StoreError, Switches,
+    Ownership, Page, ParentFilter, SeenAccount, SeenInstance, Stack, Store, StoreError, Switches,
 };
 use tranche_actors::supervisor::Offices;
 use tranche_actors::{Doubtful, Office};
@@ -102,6 +102,20 @@ impl Notes {
 
     pub(super) fn sent(&self) -> Vec<String> {
         self.with(|noted| noted.sent.clone())
+    }
+
+    /// Another instance is known, and reached there.
+    pub(super) fn meet(&self, id: &str, address: Option<String>) {
+        let version = "1.0.0".to_owned();
+        let card = InstanceCard { id: id.to_owned(), address, version, started_at: now() };
+        self.with(|noted| noted.stack.instances.push(SeenInstance { card, age: Duration::from_secs(2) }));
+    }
+
+    /// Another instance has the account.
+    pub(super) fn lease_to(&self, owner: &str) {
+        let owner = Some(owner.to_owned());
+        let left = Some(Duration::from_millis(7_900));
+        self.with(|noted| noted.stack.accounts.push(SeenAccount { account: account(), owner, term: 8, left }));
     }
 
     pub(super) fn panic(&self) {
@@ -537,7 +551,9 @@ impl Fixture {
         {
             clerk.clone().recipient()
         }
-        let (gate, writers) = Gate::new();
+        let (process, ProcessWriters { kill_switch, breaker, supervisor }) = ProcessGate::new();
+        let (gate, account_writer) = process.account();
+        let writers = GateWriters { kill_switch, breaker, supervisor, account: account_writer };
         writers.kill_switch.clear(ShutReason::KillSwitchUnknown);
         writers.breaker.clear(ShutReason::CircuitBreakerUnknown);
         for reason in [ShutReason::Starting, ShutReason::BrokerUnavailable] {
@@ -575,6 +591,7 @@ impl Fixture {
             accounts: Offices::new(office, Vec::new()),
             switches: SwitchDesk { disengage: to(&clerk), trip: to(&clerk), reset: to(&clerk) },
             kill_switch: Arc::new(Lever(notes.clone())),
+            gate: process,
             store: Arc::new(notes.clone()),
             health,
             clock: Arc::new(StillClock),

@@ -117,8 +117,12 @@ async fn the_status_says_what_runs() {
         json!({
             "version": env!("CARGO_PKG_VERSION"), "mode": "paper", "broker": "paper", "instance": "one",
             "phase": "ready", "uptime_seconds": 0, "gate": "open", "trading_allowed": true,
-            "accounts": [{"account": "default", "owner": "one", "term": 3, "quarantined": ["MSFT"]}],
-            "queues": {"persistence": 2},
+            "accounts": [{
+                "account": "default", "owner": "one", "term": 3, "lease_left_seconds": null, "reasons": [],
+                "quarantined": ["MSFT"],
+            }],
+            "instances": [],
+            "queues": {"in_flight": 0, "unknown": 0},
         })
     );
 }
@@ -131,6 +135,7 @@ async fn the_status_answers_without_the_store() {
     let status = get("/api/v1/status").of(&app).await;
     assert_eq!(status.status, StatusCode::OK);
     assert_eq!(status.body["accounts"][0]["quarantined"], Value::Null);
+    assert_eq!((&status.body["accounts"][0]["term"], &status.body["instances"]), (&json!(3), &Value::Null));
 }
 
 #[actix_web::test]

@@ -16,6 +16,7 @@ const SQL: Statements = Statements {
         FROM UNNEST($1, $2) AS named (a, b) JOIN orders ON caller = a AND idempotency_key = b",
     orders: "SELECT * FROM orders WHERE client_order_id = ANY($1)",
     open_children: "SELECT * FROM orders WHERE parent_order_id = ANY($1) AND terminal_at IS NULL",
+    children: "SELECT * FROM orders WHERE parent_order_id = ANY($1)",
     chains: "
         SELECT * FROM orders WHERE client_order_id = ANY($1)
         UNION ALL SELECT * FROM orders WHERE chain = ANY($1)",

@@ -13,7 +13,7 @@ use crate::storage::migrations::{Migrated, Migration, checksum, elapsed_ms, fail
 use crate::storage::profiles::Role;
 use crate::storage::registry::StoreSpec;
 
-const BOOKKEEPING: &str = "
+pub(super) const BOOKKEEPING: &str = "
 CREATE TABLE IF NOT EXISTS schema_version (
     version           BIGINT PRIMARY KEY,
     applied_at        TIMESTAMPTZ NOT NULL,

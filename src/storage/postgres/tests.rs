@@ -7,6 +7,7 @@ mod broken;
 mod conforms;
 mod contents;
 mod instances;
+mod upkeep;
 
 fn id(text: &str) -> OrderId {
     OrderId::parse(text).unwrap()

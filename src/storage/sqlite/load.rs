@@ -16,6 +16,7 @@ const SQL: Statements = Statements {
     orders: "SELECT * FROM orders WHERE client_order_id IN (SELECT value FROM json_each(?1))",
     open_children: "
         SELECT * FROM orders WHERE parent_order_id IN (SELECT value FROM json_each(?1)) AND terminal_at IS NULL",
+    children: "SELECT * FROM orders WHERE parent_order_id IN (SELECT value FROM json_each(?1))",
     chains: "
         SELECT * FROM orders WHERE client_order_id IN (SELECT value FROM json_each(?1))
         UNION ALL SELECT * FROM orders WHERE chain IN (SELECT value FROM json_each(?1))",
@@ -41,6 +42,7 @@ pub(super) const ALL: &[&str] = &[
     SQL.by_key,
     SQL.orders,
     SQL.open_children,
+    SQL.children,
     SQL.chains,
     SQL.parents,
     SQL.executions,

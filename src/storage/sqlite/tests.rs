@@ -7,6 +7,7 @@ use tranche_actors::domain::names::OrderId;
 mod broken;
 mod conforms;
 mod contents;
+mod upkeep;
 
 /// A folder that goes with its test.
 pub(crate) struct Folder(PathBuf);

@@ -1,0 +1,215 @@
+//! Two instances on one PostgreSQL, at one double, each with keys of its own there: the journal tells who sent.
+
+use std::time::{Duration, Instant};
+
+use chrono::Utc;
+use futures_util::future::join_all;
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use tranche_servers::Database;
+
+use super::double::{Double, KEY, at};
+use super::{AMPLE, QUICK};
+use crate::chance::{Chance, number, seed};
+use crate::house::{Api, House, SOON, Server, eventually};
+use crate::report::text;
+
+/// The keys of the first instance and of the second, for the accounts `default` and `second`.
+const FIRST: [&str; 2] = [KEY.0, "PKFIRST2"];
+const SECOND: [&str; 2] = ["PKSECOND1", "PKSECOND2"];
+/// A lease in these tests, and how often it is renewed: a fifth of what they are in life.
+const LEASE: Duration = Duration::from_secs(2);
+const RENEWAL: &str = "0.6";
+/// A fifth of 12 s, and what a busy machine adds to a recovery.
+const TAKEN_OVER: Duration = Duration::from_millis(2_400 + 5_000);
+
+/// Two houses at one database and one double, with the accounts `default` and `second`.
+struct Two {
+    double: Double,
+    _database: Database,
+    houses: [House; 2],
+}
+
+impl Two {
+    fn new() -> Self {
+        let keys = [
+            "PKFIRST2:secret:second".to_owned(),
+            format!("{}:secret", SECOND[0]),
+            format!("{}:secret:second", SECOND[1]),
+        ];
+        let mut options = AMPLE.to_vec();
+        for key in &keys {
+            options.extend(["--key", key.as_str()]);
+        }
+        let (double, database) = (Double::start(&options), Database::new());
+        let seconds = LEASE.as_secs().to_string();
+        let houses = [FIRST, SECOND].map(|[default, second]| {
+            let mut house = double.house(&QUICK);
+            house.set("storage.url", database.url());
+            house.set("lease.seconds", &seconds);
+            house.set("lease.renew_seconds", RENEWAL);
+            house.set("broker.alpaca.key_id", default);
+            if default != KEY.0 {
+                house.set("broker.alpaca.secret_key", "secret");
+            }
+            house.set("accounts.second.broker.alpaca.key_id", second);
+            house.set("accounts.second.broker.alpaca.secret_key", "secret");
+            house
+        });
+        Self { double, _database: database, houses }
+    }
+
+    /// The first instance owns both accounts, the second one stands by.
+    async fn serve(&self) -> (Server, Server) {
+        let first = self.houses[0].serve().await;
+        until_owner(&first.api, &id_of(&first.api).await, SOON).await;
+        let second = self.houses[1].listen();
+        second.until_ready().await;
+        (first, second)
+    }
+
+    /// How many orders were sent by one of these keys since then.
+    fn sent_by(&self, keys: &[&str], since: chrono::DateTime<Utc>) -> usize {
+        let sent = self.double.requests("submit").into_iter();
+        sent.filter(|line| keys.contains(&line["key"].as_str().unwrap()) && at(line) > since).count()
+    }
+}
+
+async fn id_of(api: &Api) -> String {
+    text(&api.get("/api/v1/status").await.1["instance"])
+}
+
+async fn owners(api: &Api) -> Vec<Value> {
+    let (_, status) = api.get("/api/v1/status").await;
+    status["accounts"].as_array().unwrap().iter().map(|account| account["owner"].clone()).collect()
+}
+
+async fn until_owner(api: &Api, instance: &str, within: Duration) {
+    eventually("it owns both accounts, and may send", within, async || {
+        let (_, status) = api.get("/api/v1/status").await;
+        let accounts = status["accounts"].as_array().unwrap();
+        let is_ours = |account: &Value| account["owner"] == instance && account["reasons"] == json!([]);
+        (accounts.len() == 2 && accounts.iter().all(is_ours)).then_some(())
+    })
+    .await;
+}
+
+/// Parents of both accounts, submitted at one instance.
+async fn submit(api: &Api, prefix: &str, parents: u64, slices: u64) -> Vec<String> {
+    let ids = (0..parents).map(|n| format!("{prefix}{n}")).collect::<Vec<_>>();
+    let sent = ids.iter().enumerate().map(|(n, id)| {
+        let account = if n % 2 == 0 { "default" } else { "second" };
+        api.slice(json!({"symbol": "AAPL", "side": "buy", "qty": slices * 2, "duration_seconds": slices,
+            "interval_seconds": 1, "order_type": "market", "client_order_id": id, "account": account}))
+    });
+    join_all(sent).await;
+    ids
+}
+
+/// Every slice was sent once, and traded.
+async fn all_traded(two: &Two, api: &Api, parents: &[String], slices: usize) {
+    for parent in parents {
+        let ended = api.until_ended(parent, Duration::from_secs(60)).await;
+        assert_eq!(ended["status"], "completed", "{ended}");
+        let statuses = api.slices(parent).await.into_iter().map(|slice| slice["status"].clone()).collect::<Vec<_>>();
+        assert_eq!(statuses, vec![json!("filled"); slices], "{parent}");
+    }
+    // Two orders under one id fail in there.
+    assert_eq!(two.double.orders().len(), parents.len() * slices);
+}
+
+#[tokio::test]
+async fn accounts_are_taken_over_from_an_instance_that_was_killed_and_no_slice_is_lost_or_sent_twice() {
+    let (kills, parents) = (number("OUTSIDE_TAKEOVERS").unwrap_or(2), number("OUTSIDE_PARENTS").unwrap_or(6));
+    let mut chance = Chance(seed());
+    let two = Two::new();
+    let (mut owner, mut standby) = two.serve().await;
+    let mut houses = [&two.houses[0], &two.houses[1]];
+    let slices = 4 + kills * 4;
+    // Asked at the instance that owns nothing, which hands it on.
+    let ids = submit(&standby.api, "worked", parents, slices).await;
+    for _ in 0..kills {
+        tokio::time::sleep(chance.millis(300, 1_500)).await;
+        owner.kill();
+        let killed = Instant::now();
+        until_owner(&standby.api, &id_of(&standby.api).await, TAKEN_OVER).await;
+        println!("taken over after {:?}", killed.elapsed());
+        let next = houses[0].listen();
+        next.until_ready().await;
+        (owner, standby) = (standby, next);
+        houses.reverse();
+    }
+    all_traded(&two, &owner.api, &ids, usize::try_from(slices).unwrap()).await;
+    drop(standby);
+}
+
+#[tokio::test]
+async fn a_frozen_owner_is_deposed_and_wakes_up_sending_nothing() {
+    let (times, parents) = (number("OUTSIDE_FREEZES").unwrap_or(1), number("OUTSIDE_PARENTS").unwrap_or(6));
+    let mut chance = Chance(seed());
+    let two = Two::new();
+    let (mut owner, mut standby) = two.serve().await;
+    let mut keys = [FIRST, SECOND];
+    let slices = 5 + times * 8;
+    let ids = submit(&owner.api, "worked", parents, slices).await;
+    for _ in 0..times {
+        tokio::time::sleep(chance.millis(300, 1_500)).await;
+        owner.signal(Signal::STOP);
+        until_owner(&standby.api, &id_of(&standby.api).await, TAKEN_OVER).await;
+        tokio::time::sleep(LEASE).await;
+        let woken = Utc::now();
+        owner.signal(Signal::CONT);
+        let new = id_of(&standby.api).await;
+        eventually("it stands by", SOON, async || {
+            let (_, status) = owner.api.get("/api/v1/status").await;
+            let accounts = status["accounts"].as_array().unwrap();
+            let is_out =
+                |account: &Value| account["reasons"].as_array().is_some_and(|all| all.contains(&json!("not_owner")));
+            accounts.iter().all(is_out).then_some(())
+        })
+        .await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(two.sent_by(&keys[0], woken), 0, "a deposed owner sends nothing");
+        assert!(two.sent_by(&keys[1], woken - LEASE) > 0, "the new one does");
+        assert_eq!(owners(&owner.api).await, vec![json!(new); 2]);
+        std::mem::swap(&mut owner, &mut standby);
+        keys.reverse();
+    }
+    all_traded(&two, &owner.api, &ids, usize::try_from(slices).unwrap()).await;
+}
+
+#[tokio::test]
+async fn a_cancel_at_the_instance_that_does_not_own_the_account_meets_a_slice_with_one_outcome() {
+    let parents = number("OUTSIDE_CANCELS").unwrap_or(20);
+    let mut chance = Chance(seed());
+    let two = Two::new();
+    let (owner, standby) = two.serve().await;
+    // Each second slice is due a second after its parent was taken; what happens at the same time differs each time.
+    let ids = (0..parents).map(|n| (n, chance.millis(900, 1_050))).collect::<Vec<_>>();
+    let canceled = ids.iter().map(async |(n, delay)| {
+        tokio::time::sleep(Duration::from_millis(n % 20 * 40)).await;
+        let id = submit(&owner.api, &format!("raced{n}-"), 1, 2).await.remove(0);
+        tokio::time::sleep(*delay).await;
+        let (status, counts) = standby.api.delete(&format!("/api/v1/orders/{id}/slices")).await;
+        assert!(status == 200 || (status == 409 && counts["code"] == "parent_terminal"), "{status} {counts}");
+        (id, status == 200)
+    });
+    let mut stopped = 0;
+    for (id, taken) in join_all(canceled).await {
+        let ended = owner.api.until_ended(&id, SOON).await;
+        let (theirs, ours) = (two.double.orders(), owner.api.slices(&id).await);
+        for slice in &ours {
+            let sent = theirs.get(&text(&slice["client_order_id"]));
+            match slice["status"].as_str().unwrap() {
+                "filled" => assert_eq!(sent.unwrap()["row"]["status"], "filled", "{slice}"),
+                "canceled" => {
+                    stopped += 1;
+                    assert!(sent.is_none_or(|sent| sent["row"]["status"] == "canceled"), "{slice} {sent:?}");
+                }
+                _ => panic!("{slice}"),
+            }
+        }
+        assert!(taken || ended["status"] == "completed", "{ended}");
+    }
+    assert!(stopped > 0 || parents < 5, "some cancels came first");
+}
