@@ -184,8 +184,8 @@ async fn a_cancel_at_the_instance_that_does_not_own_the_account_meets_a_slice_wi
     let mut chance = Chance(seed());
     let two = Two::new();
     let (owner, standby) = two.serve().await;
-    // Each second slice is due a second after its parent was taken; what happens at the same time differs each time.
-    let ids = (0..parents).map(|n| (n, chance.millis(900, 1_050))).collect::<Vec<_>>();
+    // Each second slice is due a second after its parent was taken; the answer and the cancel take a part of that.
+    let ids = (0..parents).map(|n| (n, chance.millis(300, 1_000))).collect::<Vec<_>>();
     let canceled = ids.iter().map(async |(n, delay)| {
         tokio::time::sleep(Duration::from_millis(n % 20 * 40)).await;
         let id = submit(&owner.api, &format!("raced{n}-"), 1, 2).await.remove(0);
