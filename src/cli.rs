@@ -13,6 +13,7 @@ mod progress;
 mod reconcile;
 mod report;
 mod serve;
+mod shared;
 mod simulate;
 mod switches;
 mod tables;
@@ -64,6 +65,8 @@ enum Command {
     Kill(switches::KillArgs),
     /// Trip or reset the circuit breaker.
     Breaker(switches::BreakerArgs),
+    /// Look after the switches that other programs share.
+    Switches(shared::SwitchesArgs),
     /// Compare the books with the broker's, and clear what was looked after.
     Reconcile(reconcile::ReconcileArgs),
     /// Look at the paper broker from its own side.
@@ -179,6 +182,7 @@ fn dispatch(cli: Cli, out: &mut Out) -> Result<(), CliError> {
         Some(Command::Order(args)) => client::block_on(order::run(*args, out)),
         Some(Command::Kill(args)) => client::block_on(switches::kill(args, out)),
         Some(Command::Breaker(args)) => client::block_on(switches::breaker(args, out)),
+        Some(Command::Switches(args)) => client::block_on(shared::run(args, out)),
         Some(Command::Reconcile(args)) => client::block_on(reconcile::run(args, out)),
         Some(Command::Paper(args)) => paper::run(&args, out),
         Some(Command::Venue(args)) => venue::run(*args, out),

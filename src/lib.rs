@@ -7,6 +7,7 @@ pub mod http;
 pub mod settings;
 pub mod startup;
 pub mod storage;
+pub mod switchboard;
 pub mod telemetry;
 pub mod tls;
 pub mod venue;

@@ -23,7 +23,7 @@ use tranche_actors::domain::terms::Instrument;
 pub use layers::Inputs;
 pub use sections::{
     Actors, Alpaca, Auth, AuthMode, Breaker, Broker, BrokerErrors, BrokerKind, Calendar, CalendarKind, Execution, Gate,
-    Http, KillSwitch, Lease, Log, LogFormat, OpenOrders, Paper, Persistence, Storage, StorePlace,
+    Http, KillSwitch, Lease, Log, LogFormat, OpenOrders, Paper, Persistence, Redis, Storage, StorePlace,
 };
 
 /// All settings, each within its bounds and fitting the others.
@@ -53,6 +53,8 @@ pub struct Settings {
     pub instruments: BTreeMap<Symbol, Instrument>,
     /// How orders are worked.
     pub execution: Execution,
+    /// The switchboard that other programs share.
+    pub redis: Redis,
     /// The kill switch.
     pub kill_switch: KillSwitch,
     /// The circuit breaker.

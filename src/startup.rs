@@ -15,6 +15,7 @@ use tranche_actors::domain::names::AccountName;
 use tranche_actors::domain::request::PlanRules;
 use tranche_actors::domain::trading_day::DayEnd;
 use tranche_actors::ports::store::{InstanceCard, Store, StoreError};
+use tranche_actors::ports::switchboard::SwitchBoard;
 use tranche_actors::ports::{Clock, Entropy, World};
 use tranche_actors::supervisor::{self, DrainAll, House};
 use tranche_actors::tuning::{CalendarSource, Lease, Tuning};
@@ -26,6 +27,7 @@ use crate::http::auth::{self, AuthSetupError};
 use crate::http::{self, About, HttpState, Limits};
 use crate::settings::{AuthMode, Broker, BrokerKind, CalendarKind, OpenOrders, Settings};
 use crate::storage::lock::LockError;
+use crate::switchboard::redis::{BadAddress, RedisBoard};
 
 use venues::Opened;
 
@@ -73,6 +75,9 @@ pub enum StartupError {
     /// The store needs a person: it is newer than this program, or has migrations pending that may not run unasked.
     #[error(transparent)]
     Store(StoreError),
+    /// The switchboard has no proper address.
+    #[error("redis.url {0}")]
+    Redis(#[from] BadAddress),
     /// Nobody may, or everybody.
     #[error(transparent)]
     Auth(#[from] AuthSetupError),
@@ -105,13 +110,15 @@ pub async fn run(settings: Settings, on_listening: impl FnOnce(SocketAddr)) -> R
     let listener = bind(settings.http.bind)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
+    let switchboard = switchboard(&settings)?;
     let address = listener.local_addr().map_err(StartupError::Server)?;
     let card = card(&settings, address, (&*clock, &*entropy));
     let (mut brokers, mut plans) = (Vec::new(), Vec::new());
     for (account, broker) in settings.brokers() {
         let opened = Opened::open(broker, &clock, &entropy).await?;
         let (clock, entropy) = (Arc::clone(&clock), Arc::clone(&entropy));
-        let world = World { store: Arc::clone(&kept.store), switchboard: None, venue: opened.venue(), clock, entropy };
+        let (store, switchboard) = (Arc::clone(&kept.store), switchboard.clone());
+        let world = World { store, switchboard, venue: opened.venue(), clock, entropy };
         plans.push((world, tuning(&settings, (account, broker), &card)?));
         brokers.push(opened);
     }
@@ -249,6 +256,7 @@ fn tuning(
         gate_poll: settings.gate.poll_every,
         gate_open: settings.gate.open_for,
         kill_settle: settings.kill_switch.settle,
+        foreign_mode: settings.kill_switch.foreign_mode,
         quiet_period: settings.breaker.quiet_period,
         error_rule: error_rule(settings),
         calendar: calendar(settings, broker),
@@ -327,6 +335,13 @@ fn http_state(
         limits: limits(settings),
         about: About { mode: mode.to_owned(), broker: broker.to_owned(), instance: card.id.clone() },
     })
+}
+
+/// Where the switches are shared with other programs, if they are.
+fn switchboard(settings: &Settings) -> Result<Option<Arc<dyn SwitchBoard>>, StartupError> {
+    let Some(url) = &settings.redis.url else { return Ok(None) };
+    let board: Arc<dyn SwitchBoard> = Arc::new(RedisBoard::new(url)?);
+    Ok(Some(board))
 }
 
 const fn auth_mode(settings: &Settings) -> auth::Mode {

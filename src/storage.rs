@@ -15,5 +15,32 @@ mod rows;
 pub mod sqlite;
 pub mod upkeep;
 
+use std::str::FromStr;
+
+use secrecy::ExposeSecret;
+use sqlx::postgres::PgConnectOptions;
+use tranche_actors::ports::store::{Store, StoreError, Switches};
+
+use crate::settings::{Storage, StorePlace};
+
+/// The switches as the ledger remembers them, read beside whoever has it open; unknown where there is no ledger yet.
+///
+/// # Errors
+/// When it can't be read.
+pub async fn remembered_switches(settings: &Storage) -> Result<Switches, StoreError> {
+    let url = match &settings.place {
+        StorePlace::Embedded => return sqlite::remembered_switches(&settings.folder).await,
+        StorePlace::Postgres(url) => url,
+    };
+    let options = PgConnectOptions::from_str(url.expose_secret())
+        .map_err(|_| StoreError::Unusable { detail: "storage.url names no database".to_owned() })?;
+    let own = postgres::PostgresSettings { migrate_on_start: false, ..postgres::PostgresSettings::default() };
+    let store = postgres::PostgresStore::new(options, own);
+    store.open().await?;
+    let switches = store.switches().await;
+    store.close().await;
+    switches
+}
+
 #[cfg(test)]
 mod conformance;

@@ -7,20 +7,25 @@ use actix::{
 };
 use chrono::TimeDelta;
 use serde_json::{Value, json};
+use tokio::sync::oneshot;
 
 use crate::cancel_all::{CancelEverything, Everywhere};
-use crate::commands::{CommandError, Reset, Trip};
-use crate::domain::breaker::{BROKER_ERRORS, BreakerState, BreakerWord, ErrorWindow, POSITION_MISMATCH};
-use crate::domain::ledger::{SwitchEntry, Write};
+use crate::commands::{CommandError, Reset, Trip, Tripped};
+use crate::domain::breaker::{BROKER_ERRORS, BreakerState, BreakerWord, ErrorWindow, POSITION_MISMATCH, Rebased};
+use crate::domain::ledger::{CIRCUIT_BREAKER, SwitchEntry, Write};
 use crate::domain::reconciliation::Difference;
 use crate::domain::trading_day::DayEnd;
 use crate::gate::{GateWriter, ShutReason};
 use crate::health::Health;
-use crate::line::Line;
+use crate::line::{Line, Unanswered};
 use crate::persistence::{Lane, Persist, PersistError};
 use crate::ports::World;
+use crate::ports::store::Commit;
 use crate::tuning::Tuning;
 use crate::watch::Sentinel;
+
+mod board;
+mod heeding;
 
 /// The broker answered a request, or failed to.
 #[derive(Clone, Copy, Debug, Message)]
@@ -48,8 +53,20 @@ pub(crate) struct CircuitBreaker {
     epoch: u64,
     /// How many states are not durable yet.
     saving: u32,
+    /// How many resets are being carried out.
+    resetting: u32,
     window: ErrorWindow,
     reading: bool,
+    /// The board is being told of the trip, or of the end of a quiet period.
+    asserting: bool,
+    /// When the breaker was last changed from here: what a look that began before says of it is old.
+    touched: Duration,
+    /// The last look said that the breaker is missing or unreadable.
+    doubtful: bool,
+    /// It is tripped by the board's word alone: the database knows that trip as reset.
+    borrowed: bool,
+    /// The board and the database disagree, and that was said.
+    disagrees: bool,
     quiet: Option<SpawnHandle>,
     _sentinel: Sentinel,
 }
@@ -71,8 +88,14 @@ impl CircuitBreaker {
             state: None,
             epoch: 0,
             saving: 0,
+            resetting: 0,
             window: ErrorWindow::default(),
             reading: false,
+            asserting: false,
+            touched: Duration::ZERO,
+            doubtful: false,
+            borrowed: false,
+            disagrees: false,
             quiet: None,
             _sentinel: sentinel,
         }
@@ -112,20 +135,30 @@ impl Handler<PositionDiffers> for CircuitBreaker {
 }
 
 impl Handler<Trip> for CircuitBreaker {
-    type Result = ResponseActFuture<Self, Result<BreakerState, CommandError>>;
+    type Result = ResponseActFuture<Self, Result<Tripped, CommandError>>;
 
     fn handle(&mut self, trip: Trip, ctx: &mut Self::Context) -> Self::Result {
         let durable = self.trip(&trip.reason, trip.details, &trip.operator, ctx);
-        let state = self.state.clone().unwrap_or_default();
+        let has_board = self.world.switchboard.is_some();
         let waited = async move {
-            if let Some(durable) = durable {
-                // The gate is shut whether or not the trip is durable in time; it is saved for as long as it is held.
-                if tokio::time::timeout(Duration::from_secs(1), durable).await.is_err() {
-                    tracing::error!("the trip of the breaker is not durable yet");
-                }
+            let Some(durable) = durable else { return Vec::new() };
+            // The gate is shut whether or not the trip is durable in time; it is saved for as long as it is held.
+            let timed = tokio::time::timeout(Duration::from_secs(1), durable).await;
+            let mut missing = Vec::new();
+            let saved = timed.ok().and_then(Result::ok);
+            if saved.is_none() {
+                missing.push("database");
             }
+            if has_board && !saved.is_some_and(|on_board| on_board) {
+                missing.push("redis");
+            }
+            missing
         };
-        Box::pin(waited.into_actor(self).map(move |(), _, _| Ok(state)))
+        Box::pin(
+            waited.into_actor(self).map(move |not_durable, act, _| {
+                Ok(Tripped { state: act.state.clone().unwrap_or_default(), not_durable })
+            }),
+        )
     }
 }
 
@@ -134,7 +167,11 @@ impl Handler<Reset> for CircuitBreaker {
 
     fn handle(&mut self, reset: Reset, _: &mut Self::Context) -> Self::Result {
         let patience = self.world.clock.boottime() + self.tuning.commit_timeout;
-        self.reset(reset, self.epoch, patience)
+        self.resetting += 1;
+        Box::pin(self.reset(reset, self.epoch, patience).map(|reset, act, _| {
+            act.resetting -= 1;
+            reset
+        }))
     }
 }
 
@@ -160,8 +197,13 @@ impl CircuitBreaker {
         let now = self.world.clock.now();
         let quiet = TimeDelta::from_std(self.tuning.quiet_period).unwrap_or(TimeDelta::MAX);
         // An unknown breaker may be reset too: that is an operator's word that it is looked after.
-        let unknown = || BreakerState { state: BreakerWord::Tripped, ..BreakerState::default() };
-        let state = match self.state.clone().unwrap_or_else(unknown).reset(&reset.operator, &reset.reason, now, quiet) {
+        let tripped = |state: BreakerState| BreakerState { state: BreakerWord::Tripped, ..state };
+        let known = match self.state.clone() {
+            Some(state) if self.doubtful => tripped(state),
+            Some(state) => state,
+            None => tripped(BreakerState::default()),
+        };
+        let state = match known.reset(&reset.operator, &reset.reason, now, quiet) {
             Ok(state) => state,
             Err(refused) => return Box::pin(async move { Err(CommandError::Reset(refused)) }.into_actor(self)),
         };
@@ -173,25 +215,52 @@ impl CircuitBreaker {
             details: Some(json!({"caller": reset.by})),
         };
         let write = Write::Breaker { state: Box::new(state.clone()), entry };
-        let persist = self.persist.clone();
-        let saved = async move { persist.ask(Persist { writes: vec![write], lane: Lane::Switches }).await };
-        Box::pin(saved.into_actor(self).map(move |saved, act, ctx| match saved {
+        let (persist, shared, wanted) = (self.persist.clone(), self.world.switchboard.clone(), state.clone());
+        let has_board = shared.is_some();
+        let saved = async move {
+            // The board first: where it fails nothing is reset.
+            if let Some(shared) = shared {
+                board::reset(&*shared, &wanted).await.ok()?;
+            }
+            Some(persist.ask(Persist { writes: vec![write], lane: Lane::Switches }).await)
+        };
+        Box::pin(saved.into_actor(self).map(move |saved, act, ctx| {
+            act.touched = act.world.clock.boottime();
+            let Some(saved) = saved else { return Err(CommandError::SwitchboardUnavailable) };
+            act.conclude_reset(saved, epoch, has_board, state, ctx)
+        }))
+    }
+
+    fn conclude_reset(
+        &mut self,
+        saved: Result<Result<Commit, PersistError>, Unanswered>,
+        epoch: u64,
+        has_board: bool,
+        state: BreakerState,
+        ctx: &mut Context<Self>,
+    ) -> Result<BreakerState, CommandError> {
+        match saved {
             Ok(Ok(results)) if results.iter().any(Result::is_err) => Err(overtaken()),
-            Ok(Ok(_)) if act.epoch == epoch => {
-                act.hold(state.clone(), ctx);
+            Ok(Ok(_)) if self.epoch == epoch => {
+                self.doubtful = false;
+                self.borrowed = false;
+                self.health.set_doubt(CIRCUIT_BREAKER, None);
+                self.hold(state.clone(), ctx);
                 Ok(state)
             }
             Ok(Ok(_)) => {
-                act.save_again(ctx);
+                self.save_again(ctx);
                 Err(overtaken())
             }
+            // The board has it, and the database follows as soon as it answers: as after another program's reset.
+            Ok(Err(_)) | Err(_) if has_board => Err(CommandError::OutcomeUnknown),
             Ok(Err(PersistError::Unavailable)) => Err(CommandError::StoreUnavailable),
             Ok(Err(PersistError::Unknown)) | Err(_) => {
                 // It may be written, and what is in force must not end with this process.
-                act.save_again(ctx);
+                self.save_again(ctx);
                 Err(CommandError::OutcomeUnknown)
             }
-        }))
+        }
     }
 
     /// Reads the breaker until it is known.
@@ -232,8 +301,14 @@ impl CircuitBreaker {
             return;
         };
         self.epoch += 1;
-        let (reason, details) = (tripped.trip_reason.clone(), tripped.trip_details.clone());
-        drop(self.save(tripped, "TRIPPED", "gateway", reason, details, ctx));
+        let entry = SwitchEntry {
+            event: "TRIPPED".to_owned(),
+            timestamp: self.world.clock.now(),
+            operator: "gateway".to_owned(),
+            reason: tripped.trip_reason.clone(),
+            details: tripped.trip_details.clone(),
+        };
+        drop(self.save_entry(tripped, entry, true, ctx));
     }
 
     /// The one place where `state` changes: gate, health and the quiet period's timer follow together.
@@ -243,6 +318,7 @@ impl CircuitBreaker {
             BreakerWord::Tripped => Some(ShutReason::CircuitBreakerTripped),
             BreakerWord::Quiet => Some(ShutReason::CircuitBreakerQuiet),
         };
+        self.touched = self.world.clock.boottime();
         // Shut for the new reason before the old one is taken back, so that no moment is open in between.
         if let Some(reason) = reason {
             self.pen.shut(reason);
@@ -250,7 +326,8 @@ impl CircuitBreaker {
         for other in
             [ShutReason::CircuitBreakerTripped, ShutReason::CircuitBreakerQuiet, ShutReason::CircuitBreakerUnknown]
         {
-            if Some(other) != reason {
+            let is_in_doubt = self.doubtful && other == ShutReason::CircuitBreakerUnknown;
+            if Some(other) != reason && !is_in_doubt {
                 self.pen.clear(other);
             }
         }
@@ -284,7 +361,7 @@ impl CircuitBreaker {
         details: Option<Value>,
         operator: &str,
         ctx: &mut Context<Self>,
-    ) -> Option<tokio::sync::oneshot::Receiver<()>> {
+    ) -> Option<oneshot::Receiver<bool>> {
         // Whether or not it is tripped already: this trip overtakes a reset that is on its way.
         self.epoch += 1;
         let now = self.world.clock.now();
@@ -293,6 +370,13 @@ impl CircuitBreaker {
         self.hold(tripped.clone(), ctx);
         metrics::counter!("tranche_breaker_trips_total").increment(1);
         tracing::error!(%reason, %operator, "the circuit breaker tripped");
+        self.borrowed = false;
+        self.cancel_for_trip(ctx);
+        Some(self.save(tripped, "TRIPPED", operator, Some(reason.to_owned()), details, ctx))
+    }
+
+    /// What a trip does to open orders, as configured.
+    fn cancel_for_trip(&self, ctx: &mut Context<Self>) {
         if self.tuning.cancel_on_trip {
             let (accounts, within) = (self.accounts.clone(), self.tuning.kill_settle);
             let cancelled = async move { accounts.cancel(CancelEverything { within, also: Vec::new() }).await };
@@ -302,7 +386,6 @@ impl CircuitBreaker {
                 }
             }));
         }
-        Some(self.save(tripped, "TRIPPED", operator, Some(reason.to_owned()), details, ctx))
     }
 
     /// Makes a state durable; what fails is tried again for as long as it is the state.
@@ -314,7 +397,7 @@ impl CircuitBreaker {
         reason: Option<String>,
         details: Option<Value>,
         ctx: &mut Context<Self>,
-    ) -> tokio::sync::oneshot::Receiver<()> {
+    ) -> oneshot::Receiver<bool> {
         let entry = SwitchEntry {
             event: event.to_owned(),
             timestamp: self.world.clock.now(),
@@ -322,34 +405,62 @@ impl CircuitBreaker {
             reason,
             details,
         };
+        self.save_entry(state, entry, false, ctx)
+    }
+
+    /// A trip goes to the board first, so that the database remembers whether it was there; it tries that once.
+    fn save_entry(
+        &mut self,
+        state: BreakerState,
+        entry: SwitchEntry,
+        insists: bool,
+        ctx: &mut Context<Self>,
+    ) -> oneshot::Receiver<bool> {
         let (persist, store, health) = (self.persist.clone(), self.world.store.clone(), self.health.clone());
-        let (told, durable) = tokio::sync::oneshot::channel();
+        let (shared, now) = (self.world.switchboard.clone(), self.world.clock.now());
+        let (told, durable) = oneshot::channel();
+        let held = state.clone();
         let saving = async move {
-            let mut state = state;
+            let mut next = state.clone();
+            let mut on_board = false;
+            if let (Some(shared), BreakerWord::Tripped) = (&shared, state.state) {
+                on_board = board::trip(&**shared, &state, now).await.is_ok();
+                next.seen_on_board |= on_board;
+            }
             while health.breaker().is_some_and(|held| held.is_same(&state)) {
-                let write = Write::Breaker { state: Box::new(state.clone()), entry: entry.clone() };
-                match persist.ask(Persist { writes: vec![write], lane: Lane::Switches }).await {
-                    Ok(Ok(results)) if !results.iter().any(Result::is_err) => break,
-                    Ok(Ok(_)) => {
-                        if let Ok(Some(found)) = store.switches().await.map(|switches| switches.breaker) {
-                            state.revision = found.next_revision();
-                        }
-                        tokio::time::sleep(Duration::from_millis(20)).await;
+                let write = Write::Breaker { state: Box::new(next.clone()), entry: entry.clone() };
+                let pause = match persist.ask(Persist { writes: vec![write], lane: Lane::Switches }).await {
+                    Ok(Ok(results)) if !results.iter().any(Result::is_err) => {
+                        return (told, Some(next), on_board);
                     }
-                    Ok(Err(_)) | Err(_) => tokio::time::sleep(Duration::from_millis(500)).await,
+                    Ok(Ok(_)) => 20,
+                    Ok(Err(_)) | Err(_) => 500,
+                };
+                if pause == 20
+                    && let Ok(Some(found)) = store.switches().await.map(|switches| switches.breaker)
+                {
+                    match next.rebased_on(&found, insists) {
+                        Rebased::Stands(found) => return (told, Some(found), on_board),
+                        Rebased::Write(rebased) => next = rebased,
+                        // The next look at the database takes it.
+                        Rebased::Yields => return (told, None, on_board),
+                    }
                 }
+                tokio::time::sleep(Duration::from_millis(pause)).await;
             }
-            if told.send(()).is_err() {
-                tracing::info!("the breaker's state is durable now");
-            }
-            state
+            (told, None, on_board)
         };
         self.saving += 1;
-        ctx.spawn(saving.into_actor(self).map(|saved, act, _| {
+        ctx.spawn(saving.into_actor(self).map(move |(told, saved, on_board), act, ctx| {
             act.saving -= 1;
-            if let Some(held) = act.state.as_mut().filter(|held| held.is_same(&saved)) {
-                held.revision = saved.revision;
-                act.health.set_breaker(Some(saved));
+            act.touched = act.world.clock.boottime();
+            if let Some(saved) = saved
+                && act.state.as_ref().is_some_and(|now| now.is_same(&held))
+            {
+                act.hold(saved, ctx);
+            }
+            if told.send(on_board).is_err() {
+                tracing::info!("the breaker's state is saved now");
             }
         }));
         durable

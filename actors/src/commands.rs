@@ -181,9 +181,18 @@ pub struct Disengage {
     pub by: Caller,
 }
 
+/// A breaker that tripped, or was tripped before.
+#[derive(Clone, Debug)]
+pub struct Tripped {
+    /// The breaker as it now is.
+    pub state: BreakerState,
+    /// Where the trip is not durable yet: `database`, `redis`.
+    pub not_durable: Vec<&'static str>,
+}
+
 /// Trips the circuit breaker; idempotent.
 #[derive(Clone, Debug, Message)]
-#[rtype(result = "Result<BreakerState, CommandError>")]
+#[rtype(result = "Result<Tripped, CommandError>")]
 pub struct Trip {
     /// Who, as given.
     pub operator: String,
@@ -318,6 +327,9 @@ pub enum CommandError {
     /// The store is down. Nothing was stored.
     #[error("the store is unavailable")]
     StoreUnavailable,
+    /// The switchboard that other programs share can't be reached. Nothing was released.
+    #[error("the shared switchboard is unavailable")]
+    SwitchboardUnavailable,
     /// Whether it was stored is not known: repeat the request, which is idempotent.
     #[error("the outcome is unknown")]
     OutcomeUnknown,

@@ -20,6 +20,7 @@ pub mod position;
 pub mod reconciliation;
 pub mod request;
 pub mod status;
+pub mod switchboard;
 pub mod terms;
 pub mod text;
 pub mod trading_day;

@@ -33,6 +33,7 @@ words!(
         KillSwitch = "kill_switch",
         CircuitBreaker = "circuit_breaker",
         SwitchWriter = "switch_writer",
+        Redis = "redis",
         Persistence = "persistence",
         Reconciler = "reconciler",
         Parents = "parents",
@@ -85,6 +86,8 @@ struct State {
     accounts: BTreeMap<AccountName, AccountState>,
     kill: Option<KillState>,
     breaker: Option<BreakerState>,
+    /// Why a switch can't be trusted to be as it was last read.
+    doubts: BTreeMap<&'static str, String>,
 }
 
 /// What is an account's own.
@@ -118,7 +121,14 @@ impl Default for Health {
     fn default() -> Self {
         let parts = Part::ALL.iter().map(|part| (part.as_str(), unasked())).collect();
         let (kill, breaker, accounts) = (None, None, BTreeMap::new());
-        Self(Arc::new(Mutex::new(State { phase: Phase::Starting, parts, accounts, kill, breaker })))
+        Self(Arc::new(Mutex::new(State {
+            phase: Phase::Starting,
+            parts,
+            accounts,
+            kill,
+            breaker,
+            doubts: BTreeMap::new(),
+        })))
     }
 }
 
@@ -177,6 +187,21 @@ impl Health {
     /// The breaker as it was read; `None` when it can't be.
     pub fn set_breaker(&self, state: Option<BreakerState>) {
         lock(&self.0).breaker = state;
+    }
+
+    /// Why a switch, by its name in the store, can't be trusted to be as it was last read; `None` where it can.
+    #[must_use]
+    pub fn doubt(&self, switch: &str) -> Option<String> {
+        lock(&self.0).doubts.get(switch).cloned()
+    }
+
+    /// A switch is in doubt, or no longer.
+    pub fn set_doubt(&self, switch: &'static str, doubt: Option<String>) {
+        let mut state = lock(&self.0);
+        match doubt {
+            Some(why) => state.doubts.insert(switch, why),
+            None => state.doubts.remove(switch),
+        };
     }
 
     /// An account of this process: its part of this view, which begins with it.

@@ -1,4 +1,4 @@
-//! The kill switch: manual, latched, durable. It owns the latch, and the lease on the gate's openness.
+//! The kill switch: manual, latched, durable, shared. It owns the latch, and the lease on the gate's openness.
 
 use std::time::Duration;
 
@@ -7,26 +7,30 @@ use chrono::{DateTime, Utc};
 
 use crate::cancel_all::{CancelEverything, Everywhere};
 use crate::commands::{CommandError, Disengage, Engage, EngageAnswer};
-use crate::domain::kill::{EngageOrder, Engaged, KillMode, KillState, KillWord};
-use crate::domain::ledger::{SwitchEntry, Write};
+use crate::domain::kill::{EngageOrder, Engaged, KillMode, KillState};
+use crate::domain::ledger::{KILL_SWITCH, SwitchEntry};
 use crate::domain::trading_day::DayEnd;
 use crate::gate::ShutReason;
 use crate::health::{Health, Part, PartStatus};
 use crate::line::Line;
-use crate::persistence::{Lane, Persist, PersistError};
+use crate::persistence::Persist;
 use crate::ports::World;
-use crate::sync::lock;
 use crate::tuning::Tuning;
 use crate::watch::Sentinel;
 
-use engaging::{Duties, carry_out, stop_sends};
+use engaging::{Duties, carry_out, stop_everywhere};
 
 pub(crate) use latch::Latch;
+pub(crate) use polling::SwitchesSeen;
 
 pub use latch::KillSwitchHandle;
 
+mod board;
 mod engaging;
 mod latch;
+mod polling;
+mod releasing;
+mod saving;
 
 /// The lines that the kill switch speaks on.
 #[derive(Clone)]
@@ -34,6 +38,8 @@ pub(crate) struct KillLines {
     pub(crate) persist: Line<Persist>,
     /// The way to every account.
     pub(crate) accounts: Everywhere,
+    /// To the breaker: what a look at the switches brought.
+    pub(crate) seen: Line<SwitchesSeen>,
 }
 
 /// Owns the latch. `state` is `None` while the switch is unknown, and then the gate is shut.
@@ -52,7 +58,27 @@ pub(crate) struct KillSwitch {
     saving: u32,
     /// How many releases are being carried out.
     releasing: u32,
+    /// A look at the switches is under way.
     reading: bool,
+    /// The board is being told of the engagement, or its first keys are created.
+    asserting: bool,
+    /// When the switch was last changed from here: what a look that began before says of it is old.
+    touched: Duration,
+    /// When the last good look began.
+    good: Duration,
+    /// Why the last look brought less than it should.
+    failed: Option<String>,
+    /// The last look said that a switch is missing or unreadable.
+    doubtful: bool,
+    /// It is engaged by the board's word alone: the database knows that engagement as released.
+    borrowed: bool,
+    /// The board and the database disagree, and that was said.
+    disagrees: bool,
+    /// Whether the board answered the last time.
+    board_up: Option<bool>,
+    /// Whether this is the first start on an empty database, once that is known; and what it has created.
+    first_start: Option<bool>,
+    created: Vec<String>,
     _sentinel: Sentinel,
 }
 
@@ -75,6 +101,16 @@ impl KillSwitch {
             saving: 0,
             releasing: 0,
             reading: false,
+            asserting: false,
+            touched: Duration::ZERO,
+            good: Duration::ZERO,
+            failed: None,
+            doubtful: false,
+            borrowed: false,
+            disagrees: false,
+            board_up: None,
+            first_start: None,
+            created: Vec::new(),
             _sentinel: sentinel,
         }
     }
@@ -102,18 +138,17 @@ impl Handler<Engage> for KillSwitch {
             mode: engage.mode,
         };
         let now = self.world.clock.now();
-        let id = format!("{:016x}", self.world.entropy.bits());
         // What was held before the actor died is in force, although it was not read again yet.
         let known = self.state.clone().or_else(|| self.remembered()).unwrap_or_default();
-        let (state, event) = match known.engage(&order, &id, now, DayEnd::new_york().trading_day(now)) {
+        let (state, event) = match known.engage(&order, now, DayEnd::new_york().trading_day(now)) {
             Engaged::Already => {
                 // It overtakes a release that is on its way.
                 self.epoch += 1;
                 self.latch.take_note(known.mode);
                 self.carrying_out += 1;
                 let patience = self.world.clock.boottime() + self.tuning.commit_timeout;
-                let stopped = stop_sends(self.lines.accounts.clone(), settle).into_actor(self);
-                let written = stopped.then(move |_, act, _| {
+                let stopped = stop_everywhere(self.duties(), known.clone(), settle).into_actor(self);
+                let written = stopped.then(move |(), act, _| {
                     act.carrying_out -= 1;
                     act.until_written(patience)
                 });
@@ -129,13 +164,24 @@ impl Handler<Engage> for KillSwitch {
         metrics::counter!("tranche_kill_switch_engagements_total").increment(1);
         tracing::warn!(operator = %engage.operator, reason = %engage.reason, mode = %engage.mode, "the kill switch is engaged");
         let entry = entry(event, now, &engage);
-        let durable = self.save(state.clone(), entry, ctx);
+        self.borrowed = false;
+        let durable = self.save(state.clone(), entry.clone(), false, ctx);
         self.carrying_out += 1;
-        let carried_out = carry_out(self.duties(), state, settle, durable);
-        Box::pin(carried_out.into_actor(self).map(move |answer, act, _| {
+        let carried_out = carry_out(self.duties(), state, entry, settle, durable);
+        Box::pin(carried_out.into_actor(self).map(move |carried_out, act, _| {
             act.carrying_out -= 1;
-            act.latch.remember(&engage, Some(answer.clone()));
-            Ok(answer)
+            act.touched = act.world.clock.boottime();
+            match carried_out {
+                Ok(answer) => {
+                    act.latch.remember(&engage, Some(answer.clone()));
+                    Ok(answer)
+                }
+                // Somebody else engaged it at the same time, and was first. All of the steps hold.
+                Err(other) => {
+                    act.latch.forget(&engage);
+                    Err(CommandError::AlreadyEngaged(Box::new(other)))
+                }
+            }
         }))
     }
 }
@@ -180,163 +226,6 @@ impl Handler<ResumeCancels> for KillSwitch {
 }
 
 impl KillSwitch {
-    /// Until a release that an engagement overtook on its way to the store is followed there by the engagement: else a
-    /// crash would let it through after all. It waits no longer than an engagement does for its own commit.
-    fn until_written(&self, patience: Duration) -> ResponseActFuture<Self, ()> {
-        let is_written = self.releasing == 0 && self.saving == 0;
-        if is_written || self.world.clock.boottime() > patience {
-            return Box::pin(async {}.into_actor(self));
-        }
-        let waited = tokio::time::sleep(Duration::from_millis(20)).into_actor(self);
-        Box::pin(waited.then(move |(), act, _| act.until_written(patience)))
-    }
-
-    /// Releases the engagement that was in force when the release was asked for; one that came since overtakes it, also
-    /// while it waits.
-    fn release_of(
-        &self,
-        release: Disengage,
-        epoch: u64,
-        patience: Duration,
-    ) -> ResponseActFuture<Self, Result<KillState, CommandError>> {
-        // What still cuts off and cancels must not meet orders that are sent after the release, and what is still being
-        // saved must not be written after it.
-        if self.carrying_out > 0 || self.saving > 0 {
-            if self.carrying_out == 0 && self.world.clock.boottime() > patience {
-                return Box::pin(async { Err(CommandError::StoreUnavailable) }.into_actor(self));
-            }
-            let waited = tokio::time::sleep(Duration::from_millis(20)).into_actor(self);
-            return Box::pin(waited.then(move |(), act, _| act.release_of(release, epoch, patience)));
-        }
-        if self.epoch != epoch {
-            return Box::pin(async { Err(overtaken()) }.into_actor(self));
-        }
-        let now = self.world.clock.now();
-        // An unknown switch may be released too: that is an operator's word that trading may go on.
-        let unknown = || KillState { state: KillWord::Engaged, ..KillState::default() };
-        let known = self.state.clone().unwrap_or_else(unknown);
-        let Some(state) = known.disengage(&release.operator, release.notes.as_deref(), now) else {
-            return Box::pin(async { Err(CommandError::NotEngaged) }.into_actor(self));
-        };
-        let entry = SwitchEntry {
-            event: "DISENGAGED".to_owned(),
-            timestamp: now,
-            operator: release.operator,
-            reason: release.notes,
-            details: Some(serde_json::json!({"caller": release.by})),
-        };
-        let write = Write::Kill { state: Box::new(state.clone()), entry };
-        let persist = self.lines.persist.clone();
-        let saved = async move { persist.ask(Persist { writes: vec![write], lane: Lane::Switches }).await };
-        let cancelled = saved.into_actor(self).then(move |saved, act, _| {
-            // A recovery may have begun to cancel again meanwhile.
-            act.once_carried_out(epoch).map(move |(), _, _| saved)
-        });
-        Box::pin(cancelled.map(move |saved, act, ctx| match saved {
-            // Released only once that is durable; until then everything stays as it is.
-            Ok(Ok(results)) if results.iter().any(Result::is_err) => Err(overtaken()),
-            Ok(Ok(_)) if act.epoch == epoch && lock(&act.latch.asked).is_none() => {
-                act.release(state.clone());
-                Ok(state)
-            }
-            Ok(Ok(_)) => {
-                act.save_again(ctx);
-                Err(overtaken())
-            }
-            Ok(Err(PersistError::Unavailable)) => Err(CommandError::StoreUnavailable),
-            Ok(Err(PersistError::Unknown)) | Err(_) => {
-                // It may be written, and what is in force must not end with this process.
-                act.save_again(ctx);
-                Err(CommandError::OutcomeUnknown)
-            }
-        }))
-    }
-
-    /// Ends once no engagement stops sends or cancels any more, or another one came.
-    fn once_carried_out(&self, epoch: u64) -> ResponseActFuture<Self, ()> {
-        if self.carrying_out == 0 || self.epoch != epoch {
-            return Box::pin(async {}.into_actor(self));
-        }
-        let waited = tokio::time::sleep(Duration::from_millis(20)).into_actor(self);
-        Box::pin(waited.then(move |(), act, _| act.once_carried_out(epoch)))
-    }
-
-    /// Renews the lease on openness. Without Redis this process is the only writer, so what it knows is the truth;
-    /// until it has read the switch once, the gate stays shut.
-    fn poll(&mut self, ctx: &mut Context<Self>) {
-        let began = self.world.clock.boottime();
-        if self.state.is_some() {
-            self.latch.pen.renew(began + self.tuning.gate_open);
-            return;
-        }
-        if std::mem::replace(&mut self.reading, true) {
-            return;
-        }
-        let store = self.world.store.clone();
-        ctx.spawn(async move { store.switches().await }.into_actor(self).map(move |read, act, ctx| {
-            act.reading = false;
-            match read.map(|switches| switches.kill) {
-                Ok(Some(state)) => act.learn(state, ctx),
-                Ok(None) => {
-                    let why = "the kill switch is missing from the database";
-                    act.health.set(Part::Switches, PartStatus::Down, why);
-                }
-                Err(error) => act.health.set(Part::Switches, PartStatus::Unknown, error.to_string()),
-            }
-        }));
-    }
-
-    /// The engagement that was in force when this actor's predecessor died, or while nothing could be read.
-    fn remembered(&self) -> Option<KillState> {
-        self.health.kill().filter(KillState::is_engaged)
-    }
-
-    /// The first good read. What was engaged while nothing could be read stays engaged.
-    fn learn(&mut self, read: KillState, ctx: &mut Context<Self>) {
-        if self.state.is_some() {
-            return;
-        }
-        match self.remembered() {
-            Some(held) => {
-                let is_milder = !read.is_engaged() || read.mode < held.mode;
-                self.hold(if is_milder { held } else { read });
-                // A release that the dead actor had sent to the store may be written only now.
-                self.save_again(ctx);
-            }
-            None => self.hold(read),
-        }
-        if self.state.as_ref().is_some_and(KillState::is_engaged) {
-            // Whoever carried the engagement out may have died over it.
-            ctx.notify(ResumeCancels);
-        }
-        let asked = lock(&self.latch.asked).clone();
-        if let Some(asked) = asked {
-            let engaging = <Self as Handler<Engage>>::handle(self, asked, ctx);
-            ctx.spawn(engaging.map(|answer, _, _| {
-                if let Err(error) = answer {
-                    tracing::warn!(%error, "an engagement that was asked for was in force already");
-                }
-            }));
-        }
-    }
-
-    /// Makes the engagement in force durable anew, where the store may say something milder. It overtakes a release that
-    /// is on its way, which would be written before it.
-    fn save_again(&mut self, ctx: &mut Context<Self>) {
-        let Some(held) = self.state.clone().filter(KillState::is_engaged) else {
-            return;
-        };
-        self.epoch += 1;
-        let entry = SwitchEntry {
-            event: "ENGAGED".to_owned(),
-            timestamp: self.world.clock.now(),
-            operator: held.engaged_by.clone().unwrap_or_default(),
-            reason: held.engagement_reason.clone(),
-            details: held.engagement_details.clone(),
-        };
-        drop(self.save(held, entry, ctx));
-    }
-
     /// Takes a state over into memory: gate, health and lease follow together.
     fn hold(&mut self, state: KillState) {
         if state.is_engaged() {
@@ -344,71 +233,26 @@ impl KillSwitch {
         } else {
             self.latch.open();
         }
-        self.latch.pen.clear(ShutReason::KillSwitchUnknown);
-        self.health.set(Part::Switches, PartStatus::Up, "");
+        if !self.doubtful {
+            self.latch.pen.clear(ShutReason::KillSwitchUnknown);
+            self.health.set(Part::Switches, PartStatus::Up, "");
+        }
         self.health.set_kill(Some(state.clone()));
         self.state = Some(state);
+        self.touched = self.world.clock.boottime();
     }
 
     fn release(&mut self, state: KillState) {
+        self.doubtful = false;
+        self.health.set_doubt(KILL_SWITCH, None);
         self.hold(state);
         self.latch.pen.renew(self.world.clock.boottime() + self.tuning.gate_open);
         tracing::warn!("the kill switch is disengaged");
     }
 
-    /// Makes an engagement durable, ahead of every waiting batch; what fails is tried again for as long as it is held.
-    fn save(
-        &mut self,
-        state: KillState,
-        entry: SwitchEntry,
-        ctx: &mut Context<Self>,
-    ) -> tokio::sync::oneshot::Receiver<()> {
-        let (told, durable) = tokio::sync::oneshot::channel();
-        let (persist, store) = (self.lines.persist.clone(), self.world.store.clone());
-        let health = self.health.clone();
-        let saving = async move {
-            let mut state = state;
-            loop {
-                let write = Write::Kill { state: Box::new(state.clone()), entry: entry.clone() };
-                match persist.ask(Persist { writes: vec![write], lane: Lane::Switches }).await {
-                    Ok(Ok(results)) if !results.iter().any(Result::is_err) => break,
-                    Ok(Ok(_)) => {
-                        if let Ok(Some(found)) = store.switches().await.map(|switches| switches.kill) {
-                            state.revision = found.next_revision();
-                        }
-                        tokio::time::sleep(Duration::from_millis(20)).await;
-                    }
-                    Ok(Err(_)) | Err(_) => tokio::time::sleep(Duration::from_millis(500)).await,
-                }
-                if !health.kill().is_some_and(|held| held.is_same(&state)) {
-                    return None;
-                }
-            }
-            if told.send(()).is_err() {
-                tracing::info!("the engagement is durable now");
-            }
-            Some(state)
-        };
-        self.saving += 1;
-        ctx.spawn(saving.into_actor(self).map(|saved, act, _| {
-            act.saving -= 1;
-            if let (Some(saved), Some(held)) = (saved, act.state.as_mut())
-                && held.is_same(&saved)
-            {
-                held.revision = saved.revision;
-                act.health.set_kill(Some(saved));
-            }
-        }));
-        durable
-    }
-
     fn duties(&self) -> Duties {
         Duties { world: self.world.clone(), instance: self.tuning.card.id.clone(), lines: self.lines.clone() }
     }
-}
-
-fn overtaken() -> CommandError {
-    CommandError::Conflict("the kill switch was engaged again meanwhile".to_owned())
 }
 
 fn entry(event: &str, at: DateTime<Utc>, engage: &Engage) -> SwitchEntry {

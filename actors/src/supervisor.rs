@@ -12,14 +12,14 @@ use tokio::sync::{mpsc, oneshot};
 use crate::account::{self, Account, DrainAccount, FLUSH, Office, Opened};
 use crate::cancel_all::Everywhere;
 use crate::circuit_breaker::{BrokerAnswered, CircuitBreaker, PositionDiffers};
-use crate::commands::{CommandError, Disengage, Engage, Reset, SwitchDesk, Trip};
+use crate::commands::{CommandError, Disengage, Engage, Reset, SwitchDesk, Trip, Tripped};
 use crate::domain::breaker::BreakerState;
 use crate::domain::kill::KillState;
 use crate::domain::ledger::Write;
 use crate::domain::names::AccountName;
 use crate::gate::{GateWriter, ProcessGate, ProcessWriters, ShutReason};
 use crate::health::{Health, Part, PartStatus, Phase};
-use crate::kill_switch::{KillLines, KillSwitch, KillSwitchHandle, Latch, ResumeCancels};
+use crate::kill_switch::{KillLines, KillSwitch, KillSwitchHandle, Latch, ResumeCancels, SwitchesSeen};
 use crate::line::{Line, Unanswered};
 use crate::persistence::{Lane, Persist, Persistence, StoreTurned};
 use crate::ports::World;
@@ -83,6 +83,7 @@ pub(crate) struct ProcessLines {
     disengage: Line<Disengage>,
     trip: Line<Trip>,
     reset: Line<Reset>,
+    seen: Line<SwitchesSeen>,
     pub(crate) resume_cancels: Line<ResumeCancels>,
     pub(crate) answered: Line<BrokerAnswered>,
     pub(crate) position_differs: Line<PositionDiffers>,
@@ -96,6 +97,7 @@ impl ProcessLines {
         self.disengage.disconnect();
         self.trip.disconnect();
         self.reset.disconnect();
+        self.seen.disconnect();
         self.resume_cancels.disconnect();
         self.answered.disconnect();
         self.position_differs.disconnect();
@@ -240,7 +242,7 @@ impl Handler<Disengage> for Supervisor {
 }
 
 impl Handler<Trip> for Supervisor {
-    type Result = ResponseFuture<Result<BreakerState, CommandError>>;
+    type Result = ResponseFuture<Result<Tripped, CommandError>>;
 
     fn handle(&mut self, trip: Trip, _: &mut Self::Context) -> Self::Result {
         forward(self.lines.trip.clone(), trip)
@@ -346,7 +348,11 @@ impl Supervisor {
 
     fn spawn_kill_switch(&mut self) {
         let shared = (self.world.clone(), self.tuning.clone(), self.health.clone());
-        let lines = KillLines { persist: self.lines.persist.clone(), accounts: self.everywhere.clone() };
+        let lines = KillLines {
+            persist: self.lines.persist.clone(),
+            accounts: self.everywhere.clone(),
+            seen: self.lines.seen.clone(),
+        };
         let sentinel = self.sentinel(ProcessRole::KillSwitch);
         let addr = KillSwitch::new(shared, self.latch.clone(), lines, sentinel).start();
         self.lines.engage.connect(&addr);
@@ -363,6 +369,7 @@ impl Supervisor {
         let addr = CircuitBreaker::new(shared, self.pens.breaker.clone(), lines, sentinel).start();
         self.lines.trip.connect(&addr);
         self.lines.reset.connect(&addr);
+        self.lines.seen.connect(&addr);
         self.lines.answered.connect(&addr);
         self.lines.position_differs.connect(&addr);
         self.breaker = Some(addr);

@@ -6,6 +6,7 @@ use std::time::Duration;
 use rust_decimal::Decimal;
 
 use crate::domain::breaker::ErrorRule;
+use crate::domain::kill::KillMode;
 use crate::domain::names::AccountName;
 use crate::domain::request::PlanRules;
 use crate::ports::store::InstanceCard;
@@ -91,6 +92,8 @@ pub struct Tuning {
     pub gate_open: Duration,
     /// How long engaging waits for sends in flight.
     pub kill_settle: Duration,
+    /// What an engagement by another program of the stack does.
+    pub foreign_mode: KillMode,
     /// How long entries stay blocked after a reset of the breaker.
     pub quiet_period: Duration,
     /// When broker errors trip the breaker.

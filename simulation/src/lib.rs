@@ -14,6 +14,7 @@ pub mod run;
 pub mod scenario;
 pub mod shrink;
 pub mod store;
+pub mod switchboard;
 pub mod tape;
 pub mod venue;
 

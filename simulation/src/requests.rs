@@ -81,7 +81,7 @@ impl Request {
             Self::Disengage(release) => {
                 reply(switches.disengage.send(release).await, |it| Reply::Disengaged(Box::new(it)))
             }
-            Self::Trip(trip) => reply(switches.trip.send(trip).await, |it| Reply::Breaker(Box::new(it))),
+            Self::Trip(trip) => reply(switches.trip.send(trip).await, |it| Reply::Breaker(Box::new(it.state))),
             Self::Reset(reset) => reply(switches.reset.send(reset).await, |it| Reply::Breaker(Box::new(it))),
         }
     }

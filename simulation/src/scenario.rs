@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 use tranche_actors::commands::{CancelParent, SubmitOrder, SubmitParent};
 use tranche_actors::domain::breaker::ErrorRule;
+use tranche_actors::domain::kill::KillMode;
 use tranche_actors::domain::money::{Price, Qty};
 use tranche_actors::domain::names::{AccountName, Caller, IdempotencyKey, OrderId, StrategyId, Symbol};
 use tranche_actors::domain::plan::{Schedule, Span};
@@ -280,6 +281,7 @@ fn tuning() -> Tuning {
         gate_poll: millis(50),
         gate_open: millis(500),
         kill_settle: millis(2_000),
+        foreign_mode: KillMode::Cancel,
         quiet_period: Duration::from_secs(20),
         error_rule: ErrorRule {
             enabled: false,

@@ -68,6 +68,7 @@ pub struct MemoryStore {
     open: AtomicBool,
     planned: Mutex<VecDeque<Planned>>,
     tape: Tape,
+    shared: AtomicBool,
     /// Faults of the other methods; `commit` and `settle` too.
     pub calls: Calls,
 }
@@ -96,7 +97,19 @@ impl MemoryStore {
         let calls = Calls::of(life);
         calls.delay("commit", Duration::from_millis(3));
         calls.delay("settle", Duration::from_millis(3));
-        Self { ledger, open: AtomicBool::new(false), planned: Mutex::default(), tape, calls }
+        Self {
+            ledger,
+            open: AtomicBool::new(false),
+            shared: AtomicBool::new(false),
+            planned: Mutex::default(),
+            tape,
+            calls,
+        }
+    }
+
+    /// Other instances write it too, from now on.
+    pub fn share(&self) {
+        self.shared.store(true, Ordering::Relaxed);
     }
 
     /// The next commits have these faults.
@@ -344,7 +357,7 @@ impl Store for MemoryStore {
     }
 
     fn is_shared(&self) -> bool {
-        false
+        self.shared.load(Ordering::Relaxed)
     }
 
     async fn confirm(&self, engagement: &str, instance: &str, cut: &[OrderId]) -> Result<(), StoreError> {

@@ -59,6 +59,7 @@ pub(super) async fn run(settings: Settings, on_ready: impl FnOnce(SocketAddr) + 
         | StartupError::Alpaca(_)
         | StartupError::NoKey
         | StartupError::Store(_)
+        | StartupError::Redis(_)
         | StartupError::Auth(_)
         | StartupError::Account
         | StartupError::Metrics(_)

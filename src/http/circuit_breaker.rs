@@ -4,6 +4,7 @@ use actix_web::HttpRequest;
 use actix_web::web::{Json, Payload};
 use tranche_actors::commands::{Reset, Trip};
 use tranche_actors::domain::breaker::{BreakerState, MIN_RESET_REASON};
+use tranche_actors::domain::ledger::{CIRCUIT_BREAKER, KILL_SWITCH};
 
 use super::documented::{ProblemDoc, ResetDoc, TripDoc};
 use super::fields::Fields;
@@ -20,8 +21,14 @@ use super::{Gateway, Shared, body};
     responses((status = 200, body = BreakerView, description = "The breaker; `UNKNOWN` while it can't be read"))
 )]
 pub(super) async fn status(gateway: Gateway) -> Json<BreakerView> {
-    let state = gateway.state.health.breaker();
-    Json(state.map_or_else(BreakerView::unknown, |state| gateway.breaker_view(state)))
+    let health = &gateway.state.health;
+    let view = health.breaker().map(|state| gateway.breaker_view(state));
+    // What shuts everything for want of a look at the switches is the kill switch's doubt, and this switch's too.
+    let because = health.doubt(CIRCUIT_BREAKER).or_else(|| health.doubt(KILL_SWITCH));
+    Json(match (view, because) {
+        (Some(view), None) => view,
+        (last, because) => BreakerView::unknown(last, because),
+    })
 }
 
 /// Trips the circuit breaker. One that is tripped stays as it is.
@@ -51,8 +58,8 @@ pub(super) async fn trip(
     let command = operator.zip(reason).map(|(operator, reason)| Trip { operator, reason, details, by });
     let command = fields.finish(command).map_err(Problem::invalid)?;
     gateway.takes_work()?;
-    let state = gateway.ask(&gateway.state.switches.trip, command).await?;
-    Ok(Json(gateway.breaker_view(state)))
+    let tripped = gateway.ask(&gateway.state.switches.trip, command).await?;
+    Ok(Json(BreakerView::tripped(&gateway.counted(tripped.state), tripped.not_durable)))
 }
 
 /// Resets the circuit breaker: entries stay blocked until its quiet period has ended.
@@ -104,10 +111,14 @@ pub(super) async fn history(request: HttpRequest, gateway: Gateway) -> Result<Js
 
 impl Shared {
     /// The breaker with the count of today, whichever day it was counted on.
-    fn breaker_view(&self, mut state: BreakerState) -> BreakerView {
+    fn breaker_view(&self, state: BreakerState) -> BreakerView {
+        BreakerView::of(&self.counted(state))
+    }
+
+    fn counted(&self, mut state: BreakerState) -> BreakerState {
         if state.counted_on != Some(self.today()) {
             state.trip_count_today = 0;
         }
-        BreakerView::of(&state)
+        state
     }
 }

@@ -7,6 +7,7 @@ use actix_web::web::{Json, Payload};
 use tranche_actors::commands::{Disengage, Engage};
 use tranche_actors::domain::fault::FieldError;
 use tranche_actors::domain::kill::{KillMode, KillState};
+use tranche_actors::domain::ledger::KILL_SWITCH;
 use tranche_actors::domain::names::{Caller, IdempotencyKey};
 
 use super::canonical::Canonical;
@@ -131,8 +132,12 @@ pub(super) async fn disengage(
     responses((status = 200, body = KillView, description = "The switch; `UNKNOWN` while it can't be read"))
 )]
 pub(super) async fn status(gateway: Gateway) -> Json<KillView> {
-    let state = gateway.state.health.kill();
-    Json(state.map_or_else(KillView::unknown, |state| gateway.kill_view(state)))
+    let health = &gateway.state.health;
+    let view = health.kill().map(|state| gateway.kill_view(state));
+    Json(match (view, health.doubt(KILL_SWITCH)) {
+        (Some(view), None) => view,
+        (last, because) => KillView::unknown(last, because),
+    })
 }
 
 /// What was done to the kill switch, newest first.

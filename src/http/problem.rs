@@ -75,6 +75,7 @@ codes! {
     Starting = "starting", SERVICE_UNAVAILABLE, "The gateway is starting";
     Draining = "draining", SERVICE_UNAVAILABLE, "The gateway is shutting down";
     StoreUnavailable = "store_unavailable", SERVICE_UNAVAILABLE, "The store is unavailable";
+    SwitchboardUnavailable = "switchboard_unavailable", SERVICE_UNAVAILABLE, "The shared switchboard is unavailable";
     BrokerUnavailable = "broker_unavailable", SERVICE_UNAVAILABLE, "The broker is unavailable";
     BrokerUnauthorised = "broker_unauthorised", SERVICE_UNAVAILABLE, "The broker refuses the gateway's key";
     OwnerUnavailable = "owner_unavailable", SERVICE_UNAVAILABLE, "What owns the account is unavailable";

@@ -65,6 +65,10 @@ pub(super) fn command(error: CommandError, health: &Health, now: DateTime<Utc>) 
                 .retry_after(retry_after)
         }
         CommandError::StoreUnavailable => store_unavailable(),
+        CommandError::SwitchboardUnavailable => Problem::new(
+            Code::SwitchboardUnavailable,
+            "Redis can't be reached, and nothing was released: try again when /readyz says that it answers",
+        ),
         CommandError::OutcomeUnknown => Problem::new(
             Code::StoreUnavailable,
             "whether this was stored is not known: send the same request again, which does nothing twice",

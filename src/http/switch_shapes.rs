@@ -4,8 +4,8 @@
 use serde::Serialize;
 use serde_json::Value;
 use tranche_actors::commands::EngageAnswer;
-use tranche_actors::domain::breaker::BreakerState;
-use tranche_actors::domain::kill::{KillMode, KillState};
+use tranche_actors::domain::breaker::{BreakerState, BreakerWord};
+use tranche_actors::domain::kill::{KillMode, KillState, KillWord};
 use tranche_actors::domain::ledger::SwitchEntry;
 use utoipa::ToSchema;
 
@@ -34,8 +34,10 @@ pub(super) struct KillView {
     pub(super) disengagement_notes: Option<String>,
     /// In this trading day.
     pub(super) engagement_count_today: u32,
-    /// Whether the switch could be read.
+    /// Whether the switch could be read lately.
     pub(super) known: bool,
+    /// Why it could not.
+    pub(super) unknown_because: Option<String>,
     /// The last engagement.
     pub(super) engagement_id: Option<String>,
     /// What is stopped: `global`, or nothing.
@@ -60,15 +62,21 @@ impl KillView {
             disengagement_notes: state.disengagement_notes,
             engagement_count_today: state.engagement_count_today,
             known: true,
+            unknown_because: None,
             engagement_id: state.engagement_id,
             scopes: if is_engaged { vec!["global"] } else { Vec::new() },
             mode: state.mode.map(KillMode::as_str),
         }
     }
 
-    /// A switch that could not be read.
-    pub(super) fn unknown() -> Self {
-        Self { state: UNKNOWN, ..Self::default() }
+    /// A switch that could not be read. One that was engaged when it was read last is so still.
+    pub(super) fn unknown(last: Option<Self>, because: Option<String>) -> Self {
+        match last {
+            Some(engaged) if engaged.state == KillWord::Engaged.as_str() => {
+                Self { known: false, unknown_because: because, ..engaged }
+            }
+            Some(_) | None => Self { state: UNKNOWN, unknown_because: because, ..Self::default() },
+        }
     }
 }
 
@@ -147,8 +155,12 @@ pub(super) struct BreakerView {
     /// When the quiet period ends.
     #[schema(format = DateTime)]
     quiet_until: Option<String>,
-    /// Whether the breaker could be read.
+    /// Whether the breaker could be read lately.
     known: bool,
+    /// Why it could not.
+    unknown_because: Option<String>,
+    /// Of a trip: where it is not durable yet, `database` or `redis`; it is retried for as long as it is held.
+    not_durable: Vec<&'static str>,
 }
 
 impl BreakerView {
@@ -165,12 +177,24 @@ impl BreakerView {
             trip_count_today: state.trip_count_today,
             quiet_until: state.quiet_until.map(stamp),
             known: true,
+            unknown_because: None,
+            not_durable: Vec::new(),
         }
     }
 
-    /// A breaker that could not be read.
-    pub(super) fn unknown() -> Self {
-        Self { state: UNKNOWN, ..Self::default() }
+    /// A breaker that has just been tripped.
+    pub(super) fn tripped(state: &BreakerState, not_durable: Vec<&'static str>) -> Self {
+        Self { not_durable, ..Self::of(state) }
+    }
+
+    /// A breaker that could not be read. One that was tripped when it was read last is so still.
+    pub(super) fn unknown(last: Option<Self>, because: Option<String>) -> Self {
+        match last {
+            Some(tripped) if tripped.state == BreakerWord::Tripped.as_str() => {
+                Self { known: false, unknown_because: because, ..tripped }
+            }
+            Some(_) | None => Self { state: UNKNOWN, unknown_because: because, ..Self::default() },
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use rust_decimal::Decimal;
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use tranche_actors::domain::ids::DEFAULT_NAME;
+use tranche_actors::domain::kill::KillMode;
 use tranche_actors::domain::money::{Price, Qty};
 use tranche_actors::domain::names::{AccountName, Symbol};
 use tranche_actors::domain::terms::Instrument;
@@ -18,10 +19,11 @@ use tranche_actors::domain::terms::Instrument;
 use super::reader::Reader;
 use super::sections::{
     Actors, Auth, AuthMode, Breaker, Broker, BrokerErrors, BrokerKind, Calendar, CalendarKind, Execution, Gate, Http,
-    KillSwitch, Lease, Log, LogFormat, OpenOrders, Persistence, Storage, StorePlace,
+    KillSwitch, Lease, Log, LogFormat, OpenOrders, Persistence, Redis, Storage, StorePlace,
 };
 use super::{Fault, Settings};
 use super::{alpaca, paper};
+use crate::switchboard::redis::RedisBoard;
 
 /// The longest that most times may be, in seconds and in milliseconds.
 const DAY: u64 = 86_400;
@@ -34,7 +36,6 @@ const MOST_UNITS: Decimal = Decimal::from_parts(1_000_000_000, 0, 0, false, 0);
 /// Reads everything, so that all faults are found, and only then decides.
 pub(super) fn settings(environment: &str, mut reader: Reader) -> Result<Settings, Vec<Fault>> {
     let r = &mut reader;
-    redis(r);
     let http = http(r);
     let storage = storage(r);
     let mut settings = Settings {
@@ -50,7 +51,11 @@ pub(super) fn settings(environment: &str, mut reader: Reader) -> Result<Settings
         calendar: calendar(r),
         instruments: instruments(r),
         execution: execution(r),
-        kill_switch: KillSwitch { settle: r.time("kill_switch.settle_ms", 60_000) },
+        redis: redis(r),
+        kill_switch: KillSwitch {
+            settle: r.time("kill_switch.settle_ms", 60_000),
+            foreign_mode: r.word("kill_switch.foreign_mode", &FOREIGN_MODES, &["flatten"], KillMode::Cancel),
+        },
         breaker: breaker(r),
         gate: gate(r),
         log: Log { format: log_format(r) },
@@ -145,6 +150,16 @@ fn auth(r: &mut Reader, bind: SocketAddr) -> Auth {
     auth
 }
 
+const FOREIGN_MODES: [(&str, KillMode); 2] = [("halt", KillMode::Halt), ("cancel", KillMode::Cancel)];
+
+fn redis(r: &mut Reader) -> Redis {
+    let url = Some(r.url("redis.url")).filter(|url| !url.is_empty()).map(SecretString::from);
+    if let Some(bad) = url.as_ref().and_then(|url| RedisBoard::new(url).err()) {
+        r.fault("redis.url", bad.to_string());
+    }
+    Redis { url }
+}
+
 fn storage(r: &mut Reader) -> Storage {
     let url = r.url("storage.url");
     let is_postgres = url.starts_with("postgres://") || url.starts_with("postgresql://");
@@ -183,12 +198,6 @@ fn folder(url: &str) -> Result<PathBuf, &'static str> {
             Err("must be sqlite:// and the path of a folder, such as sqlite://data or sqlite:///var/lib/tranche, or \
              postgres:// and a database")
         }
-    }
-}
-
-fn redis(r: &mut Reader) {
-    if !r.text("redis.url").is_empty() {
-        r.fault("redis.url", "names a Redis server, which is designed, but not built yet: leave it empty");
     }
 }
 

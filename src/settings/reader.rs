@@ -19,9 +19,6 @@ use super::{Fault, Shown};
 /// What is shown of a secret.
 const MASK: &str = "********";
 
-/// Keys that the design names and this program doesn't have yet, by section or by key.
-const PLANNED: [&str; 2] = ["kill_switch.foreign_mode", "redis"];
-
 /// What an account does not inherit once it says the other itself: two halves of one thing.
 const OWN: [(&str, &str); 6] = [
     ("alpaca.key_id", "alpaca.key_id_file"),
@@ -73,10 +70,6 @@ impl Reader {
     }
 
     fn unknown(&self, key: &Key) -> String {
-        let planned = |name: &str| *key == Key::of(name) || key.below(&Key::of(name)).is_some();
-        if PLANNED.iter().any(|name| planned(name)) {
-            return "is designed, but not built yet: leave it out".to_owned();
-        }
         match key.segments() {
             [first, account, ..] if first == "accounts" && account == DEFAULT_NAME => {
                 return "is of the account of [broker] itself: set it there".to_owned();

@@ -9,6 +9,7 @@ use reqwest::Url;
 use rust_decimal::Decimal;
 use secrecy::SecretString;
 use serde_json::{Map, Value};
+use tranche_actors::domain::kill::KillMode;
 
 use crate::brokers::alpaca::settings::{Environment, Places};
 
@@ -258,6 +259,15 @@ pub enum OpenOrders {
 pub struct KillSwitch {
     /// Longest wait of an engage for sends under way, and for the broker's word on cancels.
     pub settle: Duration,
+    /// What an engagement by another program does.
+    pub foreign_mode: KillMode,
+}
+
+/// `[redis]`: the switchboard that other programs share.
+#[derive(Clone, Debug)]
+pub struct Redis {
+    /// Its address; none: the database is the switchboard.
+    pub url: Option<SecretString>,
 }
 
 /// `[breaker]`: the circuit breaker.

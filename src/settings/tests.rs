@@ -209,7 +209,7 @@ const WRONG: [(&str, &str, &str, &str); 58] = [
     ("TRANCHE__STORAGE__URL", "sqlite://", "storage.url", "sqlite://data"),
     ("TRANCHE__STORAGE__URL", "sqlite::memory:", "storage.url", "sqlite://data"),
     ("TRANCHE__STORAGE__MIGRATE_ON_START", "2", "storage.migrate_on_start", "true or false"),
-    ("TRANCHE__REDIS__URL", "redis://h", "redis.url", "not built yet"),
+    ("TRANCHE__REDIS__URL", "http://h", "redis.url", "address of a Redis server"),
     ("TRANCHE__BROKER__KIND", "dry_run", "broker.kind", "not built yet"),
     ("TRANCHE__BROKER__KIND", "papre", "broker.kind", "one of paper"),
     ("TRANCHE__BROKER__ALPACA__KEY_ID", "two words", "broker.alpaca.key_id", "visible ASCII"),

@@ -1,7 +1,7 @@
 //! The ledger in an SQLite file: one connection that writes, a pool that reads.
 
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -192,6 +192,19 @@ async fn close(connection: SqliteConnection) {
     if let Err(error) = connection.close_hard().await {
         tracing::debug!(%error, "a connection of the store did not close cleanly");
     }
+}
+
+/// The switches in a folder's ledger, which somebody else may have open.
+pub(super) async fn remembered_switches(folder: &Path) -> Result<Switches, StoreError> {
+    let file = folder.join(LEDGER.sqlite_file);
+    if !file.exists() {
+        return Ok(Switches { kill: None, breaker: None, first_start: None });
+    }
+    let options = LEDGER.profile.options(&file, Role::Reader, Duration::from_secs(5));
+    let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await.map_err(classify)?;
+    let switches = reads::switches(&pool).await;
+    pool.close().await;
+    switches
 }
 
 #[async_trait]

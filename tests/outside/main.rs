@@ -38,4 +38,5 @@ mod replayed;
 mod simulated;
 mod stop;
 mod store_down;
+mod switchboard;
 mod tour;

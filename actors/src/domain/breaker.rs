@@ -32,7 +32,7 @@ words!(
     }
 );
 
-/// The breaker's state. Its fields but for the last three are those of the stack's Redis protocol.
+/// The breaker's state. Its fields but for the last five are those of the stack's Redis protocol.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BreakerState {
     /// Allowing, tripped or quiet.
@@ -53,9 +53,26 @@ pub struct BreakerState {
     pub counted_on: Option<NaiveDate>,
     /// When the quiet period ends.
     pub quiet_until: Option<DateTime<Utc>>,
+    /// Whether the shared switchboard was seen holding this trip: only then can another program's reset be a reset of it.
+    #[serde(default)]
+    pub seen_on_board: bool,
+    /// The time of the last reset that was known when it tripped.
+    #[serde(default)]
+    pub reset_before: Option<DateTime<Utc>>,
     /// Grows by one with every change, so that of two writers who saw the same state one is told.
     #[serde(default)]
     pub revision: u64,
+}
+
+/// What becomes of a state that was to be written where the breaker has moved meanwhile.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rebased {
+    /// A trip stands there already.
+    Stands(BreakerState),
+    /// It has to be written so.
+    Write(BreakerState),
+    /// What was found counts.
+    Yields,
 }
 
 /// Why a reset was refused.
@@ -82,6 +99,8 @@ impl Default for BreakerState {
             trip_count_today: 0,
             counted_on: None,
             quiet_until: None,
+            seen_on_board: false,
+            reset_before: None,
             revision: 0,
         }
     }
@@ -104,6 +123,8 @@ impl BreakerState {
                 trip_count_today: earlier_today.saturating_add(1),
                 counted_on: Some(today),
                 quiet_until: None,
+                seen_on_board: false,
+                reset_before: self.reset_at.or(self.reset_before),
                 revision: self.next_revision(),
             }),
         }
@@ -149,6 +170,32 @@ impl BreakerState {
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
         *self == Self { revision: self.revision, ..other.clone() }
+    }
+
+    /// What becomes of this state, with what was found in its place. A trip that insists was in force before, and came
+    /// again while its reset was on its way.
+    #[must_use]
+    pub fn rebased_on(&self, found: &Self, insists: bool) -> Rebased {
+        match (self.state, found.state) {
+            (BreakerWord::Tripped, BreakerWord::Tripped) if self.seen_on_board <= found.seen_on_board => {
+                Rebased::Stands(found.clone())
+            }
+            (BreakerWord::Tripped, BreakerWord::Tripped) => {
+                Rebased::Write(Self { seen_on_board: true, revision: found.next_revision(), ..found.clone() })
+            }
+            (BreakerWord::Tripped, BreakerWord::Allowing | BreakerWord::Quiet) => {
+                if self.tripped_at == found.tripped_at && !insists {
+                    Rebased::Yields
+                } else {
+                    Rebased::Write(Self { revision: found.next_revision(), ..self.clone() })
+                }
+            }
+            // A quiet period ends once, whoever says so first.
+            (
+                BreakerWord::Allowing | BreakerWord::Quiet,
+                BreakerWord::Allowing | BreakerWord::Quiet | BreakerWord::Tripped,
+            ) => Rebased::Yields,
+        }
     }
 
     /// The revision of what follows this state.

@@ -82,6 +82,17 @@ pub enum Engaged {
     Already,
 }
 
+/// What becomes of an engagement that was to be written where the switch has moved meanwhile.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rebased {
+    /// It stands there already, as strict or stricter.
+    Stands(KillState),
+    /// It has to be written so.
+    Write(KillState),
+    /// Another engagement is in force, or this one was released since.
+    Yields(KillState),
+}
+
 impl Default for KillState {
     /// The state that a new database starts with.
     fn default() -> Self {
@@ -112,7 +123,7 @@ impl KillState {
 
     /// The state after an operator engages the switch.
     #[must_use]
-    pub fn engage(&self, order: &EngageOrder, id: &str, at: DateTime<Utc>, today: NaiveDate) -> Engaged {
+    pub fn engage(&self, order: &EngageOrder, at: DateTime<Utc>, today: NaiveDate) -> Engaged {
         if self.is_engaged() {
             return if self.mode.is_some_and(|mode| mode >= order.mode) {
                 Engaged::Already
@@ -121,7 +132,7 @@ impl KillState {
             };
         }
         let earlier_today = if self.counted_on == Some(today) { self.engagement_count_today } else { 0 };
-        Engaged::New(Self {
+        let engaged = Self {
             state: KillWord::Engaged,
             engaged_at: Some(at),
             engaged_by: Some(order.operator.clone()),
@@ -132,10 +143,11 @@ impl KillState {
             disengagement_notes: None,
             engagement_count_today: earlier_today.saturating_add(1),
             counted_on: Some(today),
-            engagement_id: Some(id.to_owned()),
+            engagement_id: None,
             mode: Some(order.mode),
             revision: self.next_revision(),
-        })
+        };
+        Engaged::New(Self { engagement_id: Some(engaged.id_of_engagement()), ..engaged })
     }
 
     /// The state after an operator disengages the switch; `None` if it isn't engaged.
@@ -155,6 +167,30 @@ impl KillState {
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
         *self == Self { revision: self.revision, ..other.clone() }
+    }
+
+    /// What becomes of this engagement, with what was found in its place. One that insists was in force before, and was
+    /// asked for again while its release was on its way.
+    #[must_use]
+    pub fn rebased_on(&self, found: &Self, insists: bool) -> Rebased {
+        let same = self.engaged_at == found.engaged_at;
+        if found.is_engaged() {
+            if found.mode >= self.mode {
+                return if same { Rebased::Stands(found.clone()) } else { Rebased::Yields(found.clone()) };
+            }
+            // Whoever was first keeps the engagement, and the stricter mode counts.
+            return Rebased::Write(Self { mode: self.mode, revision: found.next_revision(), ..found.clone() });
+        }
+        if same && !insists {
+            return Rebased::Yields(found.clone());
+        }
+        Rebased::Write(Self { revision: found.next_revision(), ..self.clone() })
+    }
+
+    /// Names the engagement. It follows from when and by whom, so that every program that sees it names it alike.
+    #[must_use]
+    pub fn id_of_engagement(&self) -> String {
+        super::ids::engagement(self.engaged_at, self.engaged_by.as_deref())
     }
 
     /// The revision of what follows this state.
@@ -179,15 +215,15 @@ mod tests {
     #[test]
     fn engaging_again_escalates_or_says_that_it_is_so_already() {
         let today = at(0).date_naive();
-        let Engaged::New(halted) = KillState::default().engage(&order(KillMode::Halt), "e1", at(1), today) else {
+        let Engaged::New(halted) = KillState::default().engage(&order(KillMode::Halt), at(1), today) else {
             panic!("a fresh switch takes an engagement")
         };
-        assert_eq!(halted.engage(&order(KillMode::Halt), "e2", at(2), today), Engaged::Already);
-        let Engaged::Escalated(cancelling) = halted.engage(&order(KillMode::Cancel), "e2", at(2), today) else {
+        assert_eq!(halted.engage(&order(KillMode::Halt), at(2), today), Engaged::Already);
+        let Engaged::Escalated(cancelling) = halted.engage(&order(KillMode::Cancel), at(2), today) else {
             panic!("a stricter mode escalates")
         };
-        assert_eq!((cancelling.engaged_at, cancelling.engagement_id.as_deref()), (Some(at(1)), Some("e1")));
-        assert_eq!(cancelling.engage(&order(KillMode::Halt), "e3", at(3), today), Engaged::Already);
+        assert_eq!((cancelling.engaged_at, &cancelling.engagement_id), (Some(at(1)), &halted.engagement_id));
+        assert_eq!(cancelling.engage(&order(KillMode::Halt), at(3), today), Engaged::Already);
         assert_eq!(cancelling.engagement_count_today, 1);
     }
 
@@ -197,7 +233,7 @@ mod tests {
         assert_eq!(state.disengage("ops", None, at(0)), None);
         for (n, day) in [(1, 0), (2, 0), (1, 1)] {
             let today = at(day * 86_400).date_naive();
-            let Engaged::New(engaged) = state.engage(&order(KillMode::Halt), "e", at(day), today) else { panic!() };
+            let Engaged::New(engaged) = state.engage(&order(KillMode::Halt), at(day), today) else { panic!() };
             assert_eq!(engaged.engagement_count_today, n);
             state = engaged.disengage("ops", Some("over"), at(day)).unwrap();
             assert!(!state.is_engaged());

@@ -1,13 +1,28 @@
-//! What follows once the gate is shut: sends stopped, open orders cancelled, all of it answered.
+//! What follows once the gate is shut: durable, sends stopped here and elsewhere, open orders cancelled, all of it answered.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::KillLines;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::saving::Saved;
+use super::{KillLines, board};
 use crate::cancel_all::{CancelEverything, CancelTally, Everywhere};
 use crate::commands::{EngageAnswer, InstanceOutcome};
 use crate::domain::kill::{KillMode, KillState};
+use crate::domain::ledger::SwitchEntry;
 use crate::domain::names::OrderId;
 use crate::ports::World;
+
+/// How long making it durable is waited for.
+const DURABLE: Duration = Duration::from_secs(1);
+/// How long the board waits for the database, so that who sees the engagement there finds its mode here.
+const HEAD_START: Duration = Duration::from_millis(250);
+/// How much longer than `settle` the other instances have.
+const GRACE: Duration = Duration::from_millis(500);
+/// An instance that was silent for so long is not counted, unless it owns an account.
+const SILENT: Duration = Duration::from_secs(30);
 
 /// What engaging works with once the gate is shut.
 pub(super) struct Duties {
@@ -16,63 +31,210 @@ pub(super) struct Duties {
     pub(super) lines: KillLines,
 }
 
-/// Waits for the sends in flight and cuts off what is left: after this nothing is being written.
-pub(super) async fn stop_sends(accounts: Everywhere, settle: Duration) -> Vec<OrderId> {
-    let deadline = tokio::time::Instant::now() + settle;
-    while !accounts.is_quiet() && tokio::time::Instant::now() < deadline {
-        tokio::time::sleep(Duration::from_millis(5)).await;
+/// Waits for the sends in flight and cuts off what is left: after this nothing is being written here.
+async fn stop_sends(accounts: Everywhere, settle: Duration) -> Vec<OrderId> {
+    let deadline = Instant::now() + settle;
+    while !accounts.is_quiet() && Instant::now() < deadline {
+        sleep(Duration::from_millis(5)).await;
     }
     let left = accounts.in_flight();
     accounts.cut_all();
     left
 }
 
-/// Steps 2 to 6 of engaging, the gate being shut: durable, sends stopped, open orders cancelled, answered.
+/// The same for an engagement that is in force already, here and on every other instance.
+pub(super) async fn stop_everywhere(duties: Duties, state: KillState, settle: Duration) {
+    let here = stop_sends(duties.lines.accounts.clone(), settle);
+    let engagement = state.engagement_id.clone().unwrap_or_default();
+    futures_util::join!(here, elsewhere(&duties, &engagement, settle));
+}
+
+/// What an instance does for an engagement that it did not make itself.
+pub(super) async fn comply(duties: Duties, state: KillState, settle: Duration) {
+    let mut also = stop_sends(duties.lines.accounts.clone(), settle).await;
+    let store = &duties.world.store;
+    if let (true, Some(engagement)) = (store.is_shared(), &state.engagement_id) {
+        // Who engaged it waits no longer than this for the word.
+        let deadline = Instant::now() + settle + GRACE;
+        while let Err(error) = store.confirm(engagement, &duties.instance, &also).await {
+            if Instant::now() > deadline {
+                tracing::error!(%error, "an engagement could not be confirmed");
+                break;
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+    if state.mode == Some(KillMode::Cancel) {
+        also.extend(duties.lines.accounts.doubtful());
+        cancel(&duties, &also, settle).await;
+    }
+}
+
+/// Steps 2 to 6 of engaging, the gate being shut: durable, sends stopped, open orders cancelled, answered. The error is the
+/// engagement of whoever was first.
 pub(super) async fn carry_out(
     duties: Duties,
     state: KillState,
+    entry: SwitchEntry,
     settle: Duration,
-    durable: tokio::sync::oneshot::Receiver<()>,
-) -> EngageAnswer {
-    let saved = tokio::time::timeout(Duration::from_secs(1), durable);
-    let stopped = async {
+    durable: oneshot::Receiver<Saved>,
+) -> Result<EngageAnswer, KillState> {
+    let engagement_id = state.engagement_id.clone().unwrap_or_default();
+    let shared = async {
+        let durable = make_durable(&duties, &state, &entry, durable).await;
+        (durable, elsewhere(&duties, &engagement_id, settle).await)
+    };
+    let here = async {
         let cut = stop_sends(duties.lines.accounts.clone(), settle).await;
-        let from_store = tokio::time::timeout(Duration::from_secs(1), duties.world.store.unknown_orders()).await;
-        (cut, from_store)
+        let mut unknown = Unknown { ids: duties.lines.accounts.doubtful().into_iter().collect(), all: true };
+        unknown.ids.extend(cut);
+        unknown.read(&duties.world).await;
+        let ids = unknown.ids.iter().cloned().collect::<Vec<_>>();
+        let cancels = state.mode == Some(KillMode::Cancel);
+        let tally = if cancels { cancel(&duties, &ids, settle).await } else { CancelTally::default() };
+        (unknown, tally)
     };
-    let (saved, (cut, from_store)) = futures_util::join!(saved, stopped);
-    let mut unknown = duties.lines.accounts.doubtful();
-    unknown.extend(cut);
-    let covers = match from_store {
-        Ok(Ok(ids)) => {
-            unknown.extend(ids);
-            "all"
-        }
-        Ok(Err(_)) | Err(_) => "this_instance",
-    };
-    unknown.sort();
-    unknown.dedup();
-    let tally = if state.mode == Some(KillMode::Cancel) {
-        let everything = CancelEverything { within: settle, also: unknown.clone() };
-        let within = settle + Duration::from_millis(500);
-        match tokio::time::timeout(within, duties.lines.accounts.cancel(everything)).await {
-            Ok(Ok(tally)) => tally,
-            // Nobody said what was open: that is a failure to cancel it, and the marks are retried.
-            Ok(Err(_)) | Err(_) => CancelTally { failed: 1, ..CancelTally::default() },
-        }
-    } else {
-        CancelTally::default()
-    };
-    EngageAnswer {
-        engagement_id: state.engagement_id.clone().unwrap_or_default(),
+    let ((durable, others), (mut unknown, tally)) = futures_util::join!(shared, here);
+    if duties.world.store.is_shared() {
+        unknown.ids.extend(others.cut);
+        unknown.all &= others.all;
+        unknown.read(&duties.world).await;
+    }
+    if let Some(other) = durable.other {
+        return Err(other);
+    }
+    let mut instances = vec![InstanceOutcome { id: duties.instance, outcome: "confirmed" }];
+    instances.extend(others.instances);
+    Ok(EngageAnswer {
+        engagement_id,
         state,
-        unknown,
+        unknown: unknown.ids.into_iter().collect(),
         cancel_requested: tally.requested,
         cancel_confirmed: tally.confirmed,
         cancel_failed: tally.failed,
         flatten_orders: Vec::new(),
-        instances: vec![InstanceOutcome { id: duties.instance, outcome: "confirmed" }],
-        not_durable: if matches!(saved, Ok(Ok(()))) { Vec::new() } else { vec!["database"] },
-        covers,
+        instances,
+        not_durable: durable.missing,
+        covers: if unknown.all { "all" } else { "this_instance" },
+    })
+}
+
+/// The orders that may be live without an answer.
+struct Unknown {
+    ids: BTreeSet<OrderId>,
+    /// Whether those of the other instances are among them.
+    all: bool,
+}
+
+impl Unknown {
+    async fn read(&mut self, world: &World) {
+        match timeout(DURABLE, world.store.unknown_orders()).await {
+            Ok(Ok(ids)) => self.ids.extend(ids),
+            Ok(Err(_)) | Err(_) => self.all = false,
+        }
+    }
+}
+
+struct Durable {
+    missing: Vec<&'static str>,
+    /// Whoever engaged it first.
+    other: Option<KillState>,
+}
+
+/// The database and the board, waited for together no longer than [`DURABLE`]; both are tried on for as long as it is held.
+async fn make_durable(
+    duties: &Duties,
+    state: &KillState,
+    entry: &SwitchEntry,
+    mut durable: oneshot::Receiver<Saved>,
+) -> Durable {
+    let Some(shared) = duties.world.switchboard.clone() else {
+        return durability(timeout(DURABLE, durable).await.ok(), None);
+    };
+    let on_board = async {
+        let deadline = Instant::now() + DURABLE - HEAD_START;
+        loop {
+            match board::engage(&*shared, state, entry).await {
+                board::OnBoard::Unreachable if Instant::now() < deadline => sleep(Duration::from_millis(50)).await,
+                known @ (board::OnBoard::Stands | board::OnBoard::Another(_) | board::OnBoard::Unreachable) => {
+                    return known;
+                }
+            }
+        }
+    };
+    match timeout(HEAD_START, &mut durable).await {
+        Ok(saved) => durability(Some(saved), Some(on_board.await)),
+        Err(_) => {
+            let (saved, told) = futures_util::join!(timeout(DURABLE - HEAD_START, durable), on_board);
+            durability(saved.ok(), Some(told))
+        }
+    }
+}
+
+fn durability(saved: Option<Result<Saved, oneshot::error::RecvError>>, told: Option<board::OnBoard>) -> Durable {
+    let mut durable = Durable { missing: Vec::new(), other: None };
+    match saved {
+        Some(Ok(Saved::Durable(_))) => {}
+        Some(Ok(Saved::Yields(other))) if other.is_engaged() => durable.other = Some(other),
+        Some(Ok(Saved::Yields(_) | Saved::Dropped) | Err(_)) | None => durable.missing.push("database"),
+    }
+    match told {
+        None | Some(board::OnBoard::Stands) => {}
+        Some(board::OnBoard::Another(other)) => durable.other = durable.other.or(Some(other)),
+        Some(board::OnBoard::Unreachable) => durable.missing.push("redis"),
+    }
+    durable
+}
+
+/// How the other instances stopped.
+struct Others {
+    instances: Vec<InstanceOutcome>,
+    cut: Vec<OrderId>,
+    /// Whether they could be asked for.
+    all: bool,
+}
+
+/// Waits until every other instance that lives has confirmed the engagement, and no longer than their leases on the gate
+/// go on.
+async fn elsewhere(duties: &Duties, engagement: &str, settle: Duration) -> Others {
+    let store = &duties.world.store;
+    let mut others = Others { instances: Vec::new(), cut: Vec::new(), all: true };
+    if !store.is_shared() {
+        return others;
+    }
+    let deadline = Instant::now() + settle + GRACE;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(100));
+        let look = async { (store.stack().await, store.confirmations(engagement).await) };
+        if let Ok((Ok(stack), Ok(confirmed))) = timeout(left, look).await {
+            let alive = stack.instances.into_iter().filter(|one| one.age < SILENT).map(|one| one.card.id);
+            let owners = stack.accounts.into_iter().filter_map(|account| account.owner);
+            let mut expected = alive.chain(owners).collect::<BTreeSet<_>>();
+            expected.remove(&duties.instance);
+            let says = |id: &String| confirmed.iter().any(|one| one.instance == *id);
+            let outcome = |id: &String| if says(id) { "confirmed" } else { "lapsed" };
+            others.instances =
+                expected.iter().map(|id| InstanceOutcome { id: id.clone(), outcome: outcome(id) }).collect();
+            others.all = true;
+            others.cut = confirmed.iter().flat_map(|one| one.cut.iter().cloned()).collect();
+            if expected.iter().all(says) {
+                return others;
+            }
+        } else {
+            others.all = false;
+        }
+        if Instant::now() >= deadline {
+            return others;
+        }
+        sleep(Duration::from_millis(25)).await;
+    }
+}
+
+async fn cancel(duties: &Duties, unknown: &[OrderId], settle: Duration) -> CancelTally {
+    let everything = CancelEverything { within: settle, also: unknown.to_vec() };
+    match timeout(settle + GRACE, duties.lines.accounts.cancel(everything)).await {
+        Ok(Ok(tally)) => tally,
+        // Nobody said what was open: that is a failure to cancel it, and the marks are retried.
+        Ok(Err(_)) | Err(_) => CancelTally { failed: 1, ..CancelTally::default() },
     }
 }

@@ -80,6 +80,12 @@ impl Latch {
         answered.push_back(Remembered { by: engage.by.clone(), key, hash, answer });
     }
 
+    /// The request brought no engagement of its own: asked again it is looked at anew.
+    pub(super) fn forget(&self, engage: &Engage) {
+        let Some((key, _)) = &engage.key else { return };
+        lock(&self.answered).retain(|first| first.by != engage.by || first.key != *key);
+    }
+
     /// The actor died: until it is rebuilt and has read the switch again, the switch is unknown.
     pub(crate) fn lose(&self) {
         self.pen.shut(ShutReason::KillSwitchUnknown);

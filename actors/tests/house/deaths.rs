@@ -176,7 +176,7 @@ fn a_breaker_that_dies_over_a_trip_is_rebuilt_with_the_gate_shut_meanwhile() {
         running.house.switches.trip.send(trip.clone()).await.unwrap().unwrap_err();
         shut_for_a_while(&rig, &running, ShutReason::CircuitBreakerUnknown).await;
         let tripped = running.house.switches.trip.send(trip).await.unwrap().unwrap();
-        assert_eq!(tripped.state, BreakerWord::Tripped);
+        assert_eq!(tripped.state.state, BreakerWord::Tripped);
         assert_eq!(rig.verdict(&running), Verdict::Shut(ShutReason::CircuitBreakerTripped));
         rig.until_all_ended().await;
         rig.audit_at_rest();

@@ -26,6 +26,7 @@ mod releases;
 mod replacements;
 mod retries;
 mod sessions;
+mod shared;
 mod troubles;
 mod unknowns;
 mod volumes;

@@ -399,6 +399,7 @@ fn is_for_now(error: &CommandError, request: &Request) -> bool {
     match error {
         CommandError::Gate(_)
         | CommandError::Busy { .. }
+        | CommandError::SwitchboardUnavailable
         | CommandError::StoreUnavailable
         | CommandError::OutcomeUnknown => true,
         // Its submission is still being asked for.

@@ -285,7 +285,7 @@ async fn the_switches_speak_the_words_of_the_stack() {
         json!({
             "state": "ACTIVE", "engaged_at": null, "engaged_by": null, "engagement_reason": null,
             "engagement_details": null, "disengaged_at": null, "disengaged_by": null, "disengagement_notes": null,
-            "engagement_count_today": 0, "known": true, "engagement_id": null, "scopes": [], "mode": null,
+            "engagement_count_today": 0, "known": true, "unknown_because": null, "engagement_id": null, "scopes": [], "mode": null,
         })
     );
     let body = r#"{"operator":"ops","reason":"prices look wrong","scope":"global","mode":"halt","details":{"a":[1]},"settle_ms":50}"#;
@@ -322,7 +322,7 @@ async fn the_switches_speak_the_words_of_the_stack() {
         json!({
             "state": "TRIPPED", "tripped_at": "2026-11-21T14:30:00.123456Z", "trip_reason": "MANUAL",
             "trip_details": null, "reset_at": null, "reset_by": null, "trip_count_today": 1, "quiet_until": null,
-            "known": true,
+            "known": true, "unknown_because": null, "not_durable": ["redis"],
         })
     );
     let reset = r#"{"operator":"ops","reason":"the venue is back and was checked"}"#;

@@ -13,7 +13,7 @@ use serde_json::json;
 use tranche_actors::commands::{
     CancelOrder, CancelParent, CanceledParent, ClearCause, ClearedCause, CommandError, CompareNow, Desk, Disengage,
     Engage, EngageAnswer, InstanceOutcome, ReadVolume, Reset, ResolveOrder, SubmitOrder, SubmitParent, SubmittedOrder,
-    SubmittedParent, SwitchDesk, Trip,
+    SubmittedParent, SwitchDesk, Trip, Tripped,
 };
 use tranche_actors::domain::breaker::BreakerState;
 use tranche_actors::domain::kill::{EngageOrder, Engaged, KillState};
@@ -268,13 +268,13 @@ impl Handler<Disengage> for Clerk {
 }
 
 impl Handler<Trip> for Clerk {
-    type Result = Result<BreakerState, CommandError>;
+    type Result = Result<Tripped, CommandError>;
 
     fn handle(&mut self, message: Trip, _: &mut Context<Self>) -> Self::Result {
         self.0.take(&message)?;
         let today = DayEnd::new_york().trading_day(now());
         let tripped = BreakerState::default().trip(&message.reason, message.details, now(), today);
-        Ok(tripped.unwrap())
+        Ok(Tripped { state: tripped.unwrap(), not_durable: vec!["redis"] })
     }
 }
 
@@ -297,8 +297,8 @@ pub(super) fn engaged() -> KillState {
         mode: tranche_actors::domain::kill::KillMode::Cancel,
     };
     let today = DayEnd::new_york().trading_day(now());
-    match KillState::default().engage(&order, "e-1", now(), today) {
-        Engaged::New(state) | Engaged::Escalated(state) => state,
+    match KillState::default().engage(&order, now(), today) {
+        Engaged::New(state) | Engaged::Escalated(state) => KillState { engagement_id: Some("e-1".to_owned()), ..state },
         Engaged::Already => panic!("the default is not engaged"),
     }
 }

@@ -23,6 +23,7 @@ use tranche_actors::market::engine::Rules;
 use tranche_actors::market::quotes::Quotes;
 use tranche_actors::market::walk::Walk;
 use tranche_actors::ports::store::InstanceCard;
+use tranche_actors::ports::switchboard::SwitchBoard;
 use tranche_actors::ports::{Clock, World};
 use tranche_actors::supervisor::{House, start};
 use tranche_actors::tuning::{CalendarSource, Tuning};
@@ -31,6 +32,7 @@ use super::orders::{account, caller};
 use tranche_simulation::clock::{EPOCH, Seeded, VirtualClock};
 use tranche_simulation::life::Life;
 use tranche_simulation::store::MemoryStore;
+use tranche_simulation::switchboard::MemoryBoard;
 use tranche_simulation::tape::Tape;
 use tranche_simulation::venue::EngineVenue;
 
@@ -39,6 +41,8 @@ pub(crate) struct Rig {
     pub(crate) clock: Arc<VirtualClock>,
     pub(crate) store: Arc<MemoryStore>,
     pub(crate) venue: Arc<EngineVenue>,
+    /// Shared by the houses that are started once it is there.
+    pub(crate) board: Option<Arc<MemoryBoard>>,
     pub(crate) entropy: Arc<Seeded>,
     pub(crate) tuning: Tuning,
 }
@@ -102,6 +106,7 @@ fn tuning() -> Tuning {
         gate_poll: millis(50),
         gate_open: millis(500),
         kill_settle: seconds(2),
+        foreign_mode: KillMode::Cancel,
         quiet_period: seconds(300),
         error_rule: ErrorRule { enabled: false, window: seconds(60), min_count: 10, share_percent: 50, consecutive: 5 },
         calendar: CalendarSource::AlwaysOpen,
@@ -125,6 +130,7 @@ impl Rig {
         Self {
             store: Arc::new(MemoryStore::new(life, tape)),
             venue: Arc::new(venue),
+            board: None,
             entropy: Arc::new(Seeded::new(seed)),
             clock,
             tuning: tuning(),
@@ -138,7 +144,7 @@ impl Rig {
     fn world(&self) -> World {
         World {
             store: self.store.clone(),
-            switchboard: None,
+            switchboard: self.board.clone().map(|board| -> Arc<dyn SwitchBoard> { board }),
             venue: self.venue.clone(),
             clock: self.clock.clone(),
             entropy: self.entropy.clone(),
@@ -240,7 +246,7 @@ impl Running {
 
     pub(crate) async fn trip(&self) -> BreakerState {
         let trip = Trip { operator: "ops".to_owned(), reason: "MANUAL".to_owned(), details: None, by: caller() };
-        self.house.switches.trip.send(trip).await.unwrap().unwrap()
+        self.house.switches.trip.send(trip).await.unwrap().unwrap().state
     }
 
     pub(crate) async fn reset(&self, reason: &str) -> Result<BreakerState, CommandError> {

@@ -1,0 +1,197 @@
+//! Letting go: by an operator of ours, or as another program did it.
+
+use std::time::Duration;
+
+use actix::{ActorFutureExt, AsyncContext, Context, ResponseActFuture, WrapFuture};
+use serde_json::json;
+
+use super::{KillSwitch, board};
+use crate::commands::{CommandError, Disengage};
+use crate::domain::kill::{KillState, KillWord};
+use crate::domain::ledger::{SwitchEntry, Write};
+use crate::domain::switchboard::kill;
+use crate::persistence::{Lane, Persist, PersistError};
+use crate::ports::switchboard::BoardError;
+use crate::sync::lock;
+
+/// How far a release came.
+enum Released {
+    /// It is durable.
+    Durable,
+    /// The switch has moved meanwhile.
+    Overtaken,
+    /// The board can't be reached, and so nothing was released.
+    NoBoard,
+    /// The board took it, and the database does not answer: it follows as soon as it does.
+    Halfway,
+    /// The database does not answer.
+    NoStore,
+    /// It may be in the database.
+    Unknown,
+}
+
+impl KillSwitch {
+    /// Until a release that an engagement overtook on its way to the store is followed there by the engagement: else a
+    /// crash would let it through after all. It waits no longer than an engagement does for its own commit.
+    pub(super) fn until_written(&self, patience: Duration) -> ResponseActFuture<Self, ()> {
+        let is_written = self.releasing == 0 && self.saving == 0;
+        if is_written || self.world.clock.boottime() > patience {
+            return Box::pin(async {}.into_actor(self));
+        }
+        let waited = tokio::time::sleep(Duration::from_millis(20)).into_actor(self);
+        Box::pin(waited.then(move |(), act, _| act.until_written(patience)))
+    }
+
+    /// Releases the engagement that was in force when the release was asked for; one that came since overtakes it, also
+    /// while it waits.
+    pub(super) fn release_of(
+        &self,
+        release: Disengage,
+        epoch: u64,
+        patience: Duration,
+    ) -> ResponseActFuture<Self, Result<KillState, CommandError>> {
+        // What still cuts off and cancels must not meet orders that are sent after the release, and what is still being
+        // saved must not be written after it.
+        if self.carrying_out > 0 || self.saving > 0 {
+            if self.carrying_out == 0 && self.world.clock.boottime() > patience {
+                return Box::pin(async { Err(CommandError::StoreUnavailable) }.into_actor(self));
+            }
+            let waited = tokio::time::sleep(Duration::from_millis(20)).into_actor(self);
+            return Box::pin(waited.then(move |(), act, _| act.release_of(release, epoch, patience)));
+        }
+        if self.epoch != epoch {
+            return Box::pin(async { Err(overtaken()) }.into_actor(self));
+        }
+        let now = self.world.clock.now();
+        // An unknown switch may be released too: that is an operator's word that trading may go on.
+        let is_known = self.state.as_ref().is_some_and(KillState::is_engaged) || !self.doubtful;
+        let held = self.state.clone().filter(|_| is_known);
+        let unknown = || KillState {
+            state: KillWord::Engaged,
+            revision: self.state.as_ref().map_or(0, |state| state.revision),
+            ..KillState::default()
+        };
+        let known = held.clone().unwrap_or_else(unknown);
+        let Some(state) = known.disengage(&release.operator, release.notes.as_deref(), now) else {
+            return Box::pin(async { Err(CommandError::NotEngaged) }.into_actor(self));
+        };
+        let entry = SwitchEntry {
+            event: "DISENGAGED".to_owned(),
+            timestamp: now,
+            operator: release.operator,
+            reason: release.notes,
+            details: Some(json!({"caller": release.by})),
+        };
+        let cancelled = self.let_go(held, state.clone(), entry).into_actor(self).then(move |saved, act, _| {
+            // A recovery may have begun to cancel again meanwhile.
+            act.once_carried_out(epoch).map(move |(), _, _| saved)
+        });
+        Box::pin(cancelled.map(move |released, act, ctx| act.conclude_release(released, epoch, state, ctx)))
+    }
+
+    fn conclude_release(
+        &mut self,
+        released: Released,
+        epoch: u64,
+        state: KillState,
+        ctx: &mut Context<Self>,
+    ) -> Result<KillState, CommandError> {
+        self.touched = self.world.clock.boottime();
+        match released {
+            // Released only once that is durable; until then everything stays as it is.
+            Released::Durable if self.epoch == epoch && lock(&self.latch.asked).is_none() => {
+                self.release(state.clone());
+                Ok(state)
+            }
+            Released::Durable => {
+                self.save_again(ctx);
+                self.assert(ctx);
+                Err(overtaken())
+            }
+            Released::Overtaken => Err(overtaken()),
+            Released::NoBoard => Err(CommandError::SwitchboardUnavailable),
+            Released::NoStore => Err(CommandError::StoreUnavailable),
+            Released::Halfway => Err(CommandError::OutcomeUnknown),
+            Released::Unknown => {
+                // It may be written, and what is in force must not end with this process.
+                self.save_again(ctx);
+                Err(CommandError::OutcomeUnknown)
+            }
+        }
+    }
+
+    /// The board first, and the database only once the board has taken it.
+    fn let_go(
+        &self,
+        held: Option<KillState>,
+        state: KillState,
+        entry: SwitchEntry,
+    ) -> impl Future<Output = Released> + use<> {
+        let (shared, persist) = (self.world.switchboard.clone(), self.lines.persist.clone());
+        let store = self.world.store.clone();
+        async move {
+            if let Some(shared) = &shared {
+                match board::release(&**shared, held.as_ref(), &state, &entry).await {
+                    Ok(()) => {}
+                    Err(BoardError::LostRace) => return Released::Overtaken,
+                    Err(BoardError::Unreachable { .. }) => return Released::NoBoard,
+                }
+            }
+            let mut next = state;
+            for _ in 0..2 {
+                let write = Write::Kill { state: Box::new(next.clone()), entry: entry.clone() };
+                match persist.ask(Persist { writes: vec![write], lane: Lane::Switches }).await {
+                    Ok(Ok(results)) if !results.iter().any(Result::is_err) => return Released::Durable,
+                    Ok(Ok(_)) if held.is_none() => {
+                        // The word of an operator holds whatever the database says, which was not known.
+                        let Ok(read) = store.switches().await else { return Released::NoStore };
+                        next.revision = read.kill.map_or(1, |found| found.next_revision());
+                    }
+                    Ok(Ok(_)) => return Released::Overtaken,
+                    Ok(Err(_)) | Err(_) if shared.is_some() => return Released::Halfway,
+                    Ok(Err(PersistError::Unavailable)) => return Released::NoStore,
+                    Ok(Err(PersistError::Unknown)) | Err(_) => return Released::Unknown,
+                }
+            }
+            Released::Overtaken
+        }
+    }
+
+    /// Takes over what another program did: durable first, then the gate may open.
+    pub(super) fn release_as_told(&mut self, held: &KillState, told: &KillState, ctx: &mut Context<Self>) {
+        let state = kill::release(held, told);
+        let entry = kill::entry_of(&state, self.world.clock.now());
+        let write = Write::Kill { state: Box::new(state.clone()), entry };
+        let (persist, epoch) = (self.lines.persist.clone(), self.epoch);
+        self.releasing += 1;
+        let saved = async move { persist.ask(Persist { writes: vec![write], lane: Lane::Switches }).await };
+        ctx.spawn(saved.into_actor(self).map(move |saved, act, ctx| {
+            act.releasing -= 1;
+            act.touched = act.world.clock.boottime();
+            // What fails is tried again at the next look; what another instance wrote is seen there.
+            let is_written = matches!(saved, Ok(Ok(results)) if !results.iter().any(Result::is_err));
+            match (is_written, act.epoch == epoch && lock(&act.latch.asked).is_none()) {
+                (true, true) => {
+                    tracing::warn!(operator = ?state.disengaged_by, "another program disengages the kill switch");
+                    act.borrowed = false;
+                    act.release(state);
+                }
+                (true, false) => act.save_again(ctx),
+                (false, _) => {}
+            }
+        }));
+    }
+
+    /// Ends once no engagement stops sends or cancels any more, or another one came.
+    fn once_carried_out(&self, epoch: u64) -> ResponseActFuture<Self, ()> {
+        if self.carrying_out == 0 || self.epoch != epoch {
+            return Box::pin(async {}.into_actor(self));
+        }
+        let waited = tokio::time::sleep(Duration::from_millis(20)).into_actor(self);
+        Box::pin(waited.then(move |(), act, _| act.once_carried_out(epoch)))
+    }
+}
+
+fn overtaken() -> CommandError {
+    CommandError::Conflict("the kill switch was engaged again meanwhile".to_owned())
+}
