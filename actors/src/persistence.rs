@@ -262,11 +262,11 @@ impl Persistence {
                     // Another owner is why either is so: the account draws the consequences.
                     self.ownership = None;
                     self.tell(StoreTurned::Deposed, ctx);
-                    self.flush(ctx);
-                    return;
+                } else {
+                    self.turn_down(error.to_string(), ctx);
                 }
-                self.turn_down(error.to_string(), ctx);
-                if !std::mem::replace(&mut self.probing, true) {
+                // Also for an account that is not ours any more: it may have been too slow before, and be ours again.
+                if self.is_down && !std::mem::replace(&mut self.probing, true) {
                     ctx.run_later(self.tuning.probe, |act, ctx| act.probe(ctx));
                 }
             }

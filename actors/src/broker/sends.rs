@@ -311,6 +311,17 @@ async fn hand_over(world: &World, order: &Order, new: &NewOrder) -> Result<Venue
     }
 }
 
+/// Until the account's lease is over, as it stands each time that it would be.
+async fn lease_over(world: &World, gate: &Gate) {
+    loop {
+        let left = gate.lease_left(world.clock.boottime());
+        if left.is_zero() {
+            return;
+        }
+        tokio::time::sleep(left).await;
+    }
+}
+
 /// Works on a request for no longer than the account's lease goes on: a process that was frozen over the end of it finds
 /// that out before its next step, and not only by a timer.
 async fn while_ours<T>(world: &World, gate: &Gate, request: impl Future<Output = T>) -> Option<T> {
@@ -352,7 +363,6 @@ async fn send(
         return Sent::HeldBack(reason.as_str());
     }
     doubtful.insert(&order.id);
-    let lease_over = tokio::time::sleep(gate.lease_left(now));
     let sent = tokio::select! {
         biased;
         answer = while_ours(&world, &gate, hand_over(&world, &order, &new_order)) => match answer {
@@ -360,7 +370,7 @@ async fn send(
             Some(Err(error)) => Sent::Failed(error),
             None => Sent::CutOff,
         },
-        () = lease_over => Sent::CutOff,
+        () = lease_over(&world, &gate) => Sent::CutOff,
         _ = is_cut => Sent::CutOff,
         () = timeout => Sent::TimedOut,
     };

@@ -78,7 +78,12 @@ impl KillSwitch {
             None => {}
             Some(Err(error)) => self.fail(format!("the database can't be read: {error}")),
             Some(Ok(switches)) => {
-                self.first_start.get_or_insert(switches.first_start.is_none());
+                if switches.first_start.is_some() {
+                    // Somebody else may have ended it: what is missing later is missing.
+                    self.first_start = Some(false);
+                } else {
+                    self.first_start.get_or_insert(true);
+                }
                 match &switches.kill {
                     None => doubt = Some("the kill switch is missing from the database".to_owned()),
                     Some(read) if self.state.is_none() => self.learn(read.clone(), ctx),
@@ -103,11 +108,12 @@ impl KillSwitch {
             }
         }
         self.record_first_start(seen.board.as_ref(), ctx);
-        self.conclude(seen.began, doubt);
+        self.conclude(seen.began, doubt, is_settled);
     }
 
-    /// A good look prolongs the lease; one that failed changes nothing; one that says nothing good shuts at once.
-    fn conclude(&mut self, began: Duration, doubt: Option<String>) {
+    /// A good look prolongs the lease; one that failed, or was not heeded since the switch was moving here, changes nothing;
+    /// one that says nothing good shuts at once.
+    fn conclude(&mut self, began: Duration, doubt: Option<String>, is_settled: bool) {
         match doubt {
             Some(why) => {
                 self.latch.pen.shut(ShutReason::KillSwitchUnknown);
@@ -118,7 +124,9 @@ impl KillSwitch {
                 self.doubtful = false;
                 self.good = began;
                 self.latch.pen.clear(ShutReason::KillSwitchUnknown);
-                self.latch.pen.renew(began + self.tuning.gate_open);
+                if is_settled {
+                    self.latch.pen.renew(began + self.tuning.gate_open);
+                }
                 self.show(None);
             }
             None => {}

@@ -14,7 +14,7 @@ use tranche_actors::health::{Phase, Standing};
 use tranche_actors::ports::store::{Batch, Ownership, Store, StoreError, Writer};
 use tranche_actors::ports::{Clock, Entropy};
 use tranche_actors::tuning::Lease;
-use tranche_simulation::store::MemoryStore;
+use tranche_simulation::store::{CommitFault, MemoryStore};
 use tranche_simulation::venue::Fate;
 
 use crate::support::orders::{account, caller, id, parent, resting_parent};
@@ -160,6 +160,41 @@ fn a_send_that_is_under_way_is_cut_off_at_the_end_of_the_lease() {
         assert_eq!(rig.statuses(&id("worked")), [OrderStatus::Filled; 2]);
         assert_eq!(rig.venue.submissions().len(), 3, "the lost one was sent again, by the next owner");
         rig.audit_at_rest();
+    });
+}
+
+#[test]
+fn a_slow_answer_is_waited_for_as_long_as_the_lease_is_renewed() {
+    run(|mut rig| async move {
+        leased(&mut rig);
+        rig.tuning.send_timeout = seconds(20);
+        let (first, _second) = two(&rig).await;
+        rig.venue.plan([Fate::AnsweredAfter(seconds(15))]);
+        first.during(first.running.submit(parent("worked", 20, 2, 60))).await;
+        first.during(sleep(seconds(12))).await;
+        assert!(!first.running.house.accounts.first().in_flight.is_empty());
+        first.during(all_sent_once(&rig, "worked", 2)).await;
+        let in_doubt = rig.store.look(|ledger| ledger.events().iter().any(|event| event.event == "outcome_unknown"));
+        assert!(!in_doubt, "its outcome was never in doubt");
+    });
+}
+
+#[test]
+fn a_writer_that_lost_the_account_over_a_commit_in_doubt_writes_again_once_the_account_is_back() {
+    run(|mut rig| async move {
+        leased(&mut rig);
+        let (first, second) = two(&rig).await;
+        first.during(first.running.submit(parent("worked", 100, 10, 20))).await;
+        first.store.plan([CommitFault::Unknown { committed: false }]);
+        for call in ["settle", "renew", "acquire"] {
+            first.store.calls.fail(call, true);
+        }
+        first.during(rig.until("the second one trades", || rig.verdict(&second) == Verdict::Open)).await;
+        first.during(sleep(seconds(30))).await;
+        first.store.calls.heal();
+        first.during(second.house.supervisor.send(tranche_actors::supervisor::DrainAll)).await.unwrap();
+        first.during(rig.until("the first one trades again", || rig.verdict(&first.running) == Verdict::Open)).await;
+        first.during(all_sent_once(&rig, "worked", 10)).await;
     });
 }
 
