@@ -243,9 +243,12 @@ async fn of_two_gateways_that_engage_at_once_one_wins() {
     let (one, two) = (house_at(&redis), house_at(&redis));
     let first = one.serve().await;
     let second = two.serve().await;
-    let body = json!({"operator": "ann", "reason": "a drill", "mode": "halt"});
-    let engage = async |api: &Api| api.post("/api/v1/kill-switch/engage", &body).await;
-    let (mine, yours) = futures_util::join!(engage(&first.api), engage(&second.api));
+    // The same operator in the same microsecond would be one engagement.
+    let engage = async |api: &Api, operator: &str| {
+        let body = json!({"operator": operator, "reason": "a drill", "mode": "halt"});
+        api.post("/api/v1/kill-switch/engage", &body).await
+    };
+    let (mine, yours) = futures_util::join!(engage(&first.api, "ann"), engage(&second.api, "bob"));
     let mut codes = [mine.0, yours.0];
     codes.sort_unstable();
     assert_eq!(codes, [200, 409], "{mine:?} {yours:?}");

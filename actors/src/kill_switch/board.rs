@@ -24,7 +24,8 @@ pub(super) async fn engage(board: &dyn SwitchBoard, state: &KillState, entry: &S
     for _ in 0..TRIES {
         let Ok(reading) = board.read().await else { return OnBoard::Unreachable };
         if let Some(told) = kill::read(reading.kill.as_deref()).known().filter(|told| told.is_engaged()) {
-            let same = told.engaged_at == state.engaged_at;
+            // Two operators may engage in the same microsecond.
+            let same = told.id_of_engagement() == state.id_of_engagement();
             return if same { OnBoard::Stands } else { OnBoard::Another(told.clone()) };
         }
         match board.make(&step(reading.kill, state, entry)).await {
