@@ -30,7 +30,7 @@ pub struct Sessions {
 pub enum Hours {
     /// Any session: it waits for the next open.
     Any,
-    /// The session of the trading day that it is due in: it waits for that open, and for no other.
+    /// The session that it is due in, else that of its trading day: it waits for that open, and for no other.
     TradingDay,
     /// The session that it is due in: it waits for none.
     AtOnce,
@@ -133,6 +133,11 @@ impl Sessions {
         Self { sessions: apart, first, last }
     }
 
+    /// The session that holds an instant.
+    fn at(&self, at: DateTime<Utc>) -> Option<&VenueSession> {
+        self.sessions.iter().find(|session| session.opens <= at && at < session.closes)
+    }
+
     /// The session that holds an instant, or else the next one.
     fn after(&self, at: DateTime<Utc>) -> Option<&VenueSession> {
         self.sessions.iter().find(|session| session.closes > at)
@@ -140,7 +145,10 @@ impl Sessions {
 
     fn slot(&self, hours: Hours, due: DateTime<Utc>, grace: TimeDelta, now: DateTime<Utc>) -> Slot {
         let day = match hours {
-            Hours::Any | Hours::TradingDay | Hours::AtOnce => DayEnd::new_york().trading_day(due),
+            // A session that goes on past the end of our trading day still is the venue's own day.
+            Hours::Any | Hours::TradingDay | Hours::AtOnce => {
+                self.at(due).map_or_else(|| DayEnd::new_york().trading_day(due), |session| session.date)
+            }
             // After the close, until midnight there, some venues trade on.
             Hours::Outside => due.with_timezone(&DayEnd::new_york().zone).date_naive(),
         };
@@ -274,6 +282,24 @@ mod tests {
             assert_eq!(slot(hours, at("2026-02-20T15:00:00Z"), far), Slot::Late, "{hours:?}");
             assert_eq!(MarketCalendar::AlwaysOpen.slot(hours, far, minutes(1), far + minutes(1)), Slot::Go);
             assert_eq!(MarketCalendar::AlwaysOpen.slot(hours, far, minutes(1), far + minutes(2)), Slot::Late);
+        }
+    }
+
+    #[test]
+    fn in_a_market_that_closes_for_nobody_every_hour_of_every_day_goes() {
+        let first = "2026-03-06".parse::<NaiveDate>().unwrap();
+        let (opens, days) = (|day: i64| in_new_york(first + TimeDelta::days(day), 0, 0), 5);
+        let listed = (0..days).map(|day| VenueSession {
+            date: first + TimeDelta::days(day),
+            opens: opens(day),
+            closes: opens(day + 1),
+        });
+        let sessions = Sessions::listed(listed.collect(), (first, first + TimeDelta::days(days - 1)));
+        let (from, until) = (opens(0), opens(days));
+        for due in std::iter::successors(Some(from), |due| Some(*due + minutes(30))).take_while(|due| *due < until) {
+            for hours in [Hours::Any, Hours::TradingDay, Hours::AtOnce, Hours::Outside] {
+                assert_eq!(sessions.slot(hours, due, minutes(1), due), Slot::Go, "{hours:?} at {due}");
+            }
         }
     }
 
