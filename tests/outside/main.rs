@@ -39,4 +39,5 @@ mod simulated;
 mod stop;
 mod store_down;
 mod switchboard;
+mod tls;
 mod tour;
