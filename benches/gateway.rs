@@ -175,10 +175,11 @@ async fn postgres(sheet: &mut Sheet) {
     let database = tranche_servers::Server::postgres();
     let [mut at_once, mut at_best, mut by_row] = [const { Beside::NONE }; 3];
     for run in 1..=RUNS {
-        let mut rates = [0.0; CLIENTS.len()];
-        let url = database.database(&format!("run_{run}"));
+        let (mut rates, mut url) = ([0.0; CLIENTS.len()], String::new());
         for (rate, clients) in rates.iter_mut().zip(CLIENTS) {
             say(&format!("submissions of {clients} clients on PostgreSQL, run {run} of {RUNS}"));
+            // A server that is killed keeps its lease for a while.
+            url = database.database(&format!("run_{run}_{clients}"));
             let server = Server::start(&[&SETTINGS[..], &[&format!("storage.url={url}")]].concat()).await;
             let mut load = Load::new(&server, clients).await;
             saturated(&mut load, Duration::from_millis(300)).await;
