@@ -252,7 +252,7 @@ impl Shared {
         refusals::shut(reason, &self.state.health, self.state.clock.now())
     }
 
-    /// Where what is asked of an account goes in this instance. One that is not configured is refused there, with its field.
+    /// The account that a plan names. One that is not configured is refused by the first one, with its field.
     fn office(&self, account: &AccountName) -> &Office {
         self.state.accounts.of(account).unwrap_or_else(|| self.state.accounts.first())
     }

@@ -56,7 +56,7 @@ pub(super) enum Bearer<'a> {
 }
 
 impl Shared {
-    /// Who carries out what is asked of an account. One that is not configured anywhere is refused here, with its field.
+    /// Who carries out what a new order asks of an account. One that is not configured is refused here, with its field.
     pub(super) async fn bearer(
         &self,
         account: &AccountName,
@@ -80,23 +80,19 @@ impl Shared {
         request: &HttpRequest,
         body: &[u8],
     ) -> Result<Bearer<'_>, Problem> {
-        match self.account_of(id).await? {
-            Some(account) => self.bearer(&account, request, body).await,
-            None => Ok(Bearer::Here(self.state.accounts.first())),
-        }
+        let account = &self.office_of(id).await?.account;
+        self.bearer(account, request, body).await
     }
 
-    /// The account of an order; `None` where there is only one that it could be of.
-    pub(super) async fn account_of(&self, id: &OrderId) -> Result<Option<AccountName>, Problem> {
-        let first = self.state.accounts.first();
-        if self.state.accounts.iter().nth(1).is_none() {
-            return Ok(Some(first.account.clone()));
-        }
-        match self.state.store.order(id).await.map_err(refusals::store)? {
-            Some(AnyOrder::Parent(parent)) => Ok(Some(parent.account)),
-            Some(AnyOrder::Order(order)) => Ok(Some(order.account)),
-            None => Ok(None),
-        }
+    /// The account of an order in this instance. An id that names nothing is looked for by the first account, which doesn't
+    /// find it either.
+    pub(super) async fn office_of(&self, id: &OrderId) -> Result<&Office, Problem> {
+        let account = match self.state.store.order(id).await.map_err(refusals::store)? {
+            Some(AnyOrder::Parent(parent)) => parent.account,
+            Some(AnyOrder::Order(order)) => order.account,
+            None => return Ok(self.state.accounts.first()),
+        };
+        self.state.accounts.of(&account).ok_or_else(|| refusals::not_configured(&account))
     }
 
     async fn hand_on(

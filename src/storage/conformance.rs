@@ -140,6 +140,7 @@ macro_rules! suite {
             committing::a_deposed_owner_disturbs_nothing,
             committing::a_batch_that_is_refused_whole_leaves_nothing_behind,
             committing::a_slice_has_a_parent_and_a_single_order_a_caller,
+            committing::what_is_of_another_account_is_not_there,
             committing::events_are_numbered_without_gaps_in_the_order_of_their_commits,
             committing::a_batch_is_settled_by_its_nonce,
             committing::only_the_last_batch_of_an_account_is_known_to_be_committed,

@@ -37,7 +37,7 @@ impl Ledger {
     }
 
     fn load(&self, keys: Keys, account: Option<&AccountName>, at: DateTime<Utc>) -> Books {
-        let mut books = Books::new(at);
+        let mut books = Books::new(account.cloned(), at);
         if keys.switches {
             books.kill.clone_from(&self.kill);
             books.breaker.clone_from(&self.breaker);

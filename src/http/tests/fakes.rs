@@ -150,6 +150,18 @@ impl Notes {
         self.with(|noted| noted.orders.insert(order.id.clone(), AnyOrder::Order(Box::new(order))));
     }
 
+    /// Every order is of that account.
+    pub(super) fn move_to(&self, account: &AccountName) {
+        self.with(|noted| {
+            for any in noted.orders.values_mut() {
+                match any {
+                    AnyOrder::Parent(parent) => parent.account.clone_from(account),
+                    AnyOrder::Order(order) => order.account.clone_from(account),
+                }
+            }
+        });
+    }
+
     pub(super) fn take(&self, message: &impl std::fmt::Debug) -> Result<(), CommandError> {
         self.with(|noted| {
             noted.sent.push(format!("{message:?}"));

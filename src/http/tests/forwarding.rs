@@ -2,6 +2,7 @@
 
 use actix_web::http::StatusCode;
 use serde_json::json;
+use tranche_actors::domain::names::AccountName;
 use tranche_actors::health::Standing;
 
 use super::*;
@@ -103,4 +104,26 @@ async fn a_standby_is_ready_and_its_status_shows_who_has_what() {
             "started_at": "2026-11-21T14:30:00.123456Z", "heartbeat_age_seconds": 2, "accounts": ["default"],
         }])
     );
+}
+
+#[actix_web::test]
+async fn nothing_is_asked_of_an_order_whose_account_is_not_configured_here() {
+    let here = Fixture::ready();
+    let app = serve!(here);
+    let removed = post("/api/v1/orders", SINGLE).of(&app).await;
+    let id = removed.body["client_order_id"].as_str().unwrap().to_owned();
+    here.notes.move_to(&AccountName::parse("removed").unwrap());
+    let asked = here.notes.sent().len();
+    let resolve = format!("/api/v1/orders/{id}/resolve");
+    for answer in [
+        post(&format!("/api/v1/orders/{id}/cancel"), "").of(&app).await,
+        ask(Method::DELETE, &format!("/api/v1/orders/{id}/slices")).of(&app).await,
+        post(&resolve, r#"{"as":"canceled","reason":"it is not there"}"#).of(&app).await,
+        ask(Method::PATCH, &format!("/api/v1/orders/{id}")).bytes(br#"{"qty":"7"}"#.to_vec()).of(&app).await,
+    ] {
+        assert_eq!((answer.status.as_u16(), answer.code()), (503, "account_not_configured"), "{}", answer.text);
+        assert_eq!(answer.body["account"], "removed");
+    }
+    assert_eq!(here.notes.sent().len(), asked);
+    assert_eq!(get(&format!("/api/v1/orders/{id}")).of(&app).await.status, StatusCode::OK, "it is shown all the same");
 }
