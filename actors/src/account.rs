@@ -263,7 +263,12 @@ impl Handler<StoreTurned> for Account {
                     self.recover(ctx);
                 }
             }
-            StoreTurned::Deposed => self.lose("another instance has taken the account", ctx),
+            StoreTurned::Deposed { term } => {
+                // The word of an earlier term, which came late, says nothing of this one.
+                if self.ownership.as_ref().is_some_and(|ownership| ownership.term == term) {
+                    self.lose("another instance has taken the account", ctx);
+                }
+            }
         }
     }
 }

@@ -152,6 +152,7 @@ macro_rules! suite {
             leasing::an_instance_takes_anew_what_it_holds_itself,
             leasing::only_one_of_many_takes_an_account,
             leasing::who_is_deposed_renews_and_releases_nothing,
+            leasing::a_term_is_its_owners_alone,
             leasing::a_guest_marks_a_cancel_whatever_the_term_is,
             leasing::a_guests_batch_is_never_settled_and_names_nothing,
             leasing::instances_are_seen_until_they_say_good_bye,

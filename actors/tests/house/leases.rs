@@ -52,9 +52,9 @@ fn owns(running: &Running) -> bool {
     matches!(running.house.accounts.first().health.standing(), Standing::Owner { .. })
 }
 
-fn ownership(running: &Running) -> Ownership {
+fn ownership(running: &Running, owner: &str) -> Ownership {
     let term = running.house.accounts.first().health.term().unwrap();
-    Ownership { account: account(), term }
+    Ownership { account: account(), owner: owner.to_owned(), term }
 }
 
 /// The first instance trades, the second stands by.
@@ -120,7 +120,7 @@ fn a_frozen_owner_wakes_up_shut_sends_nothing_and_its_writes_are_refused() {
         let (first, second) = two(&rig).await;
         first.during(first.running.submit(parent("worked", 100, 10, 10))).await;
         first.during(sleep(seconds(5))).await;
-        let deposed = ownership(&first.running);
+        let deposed = ownership(&first.running, "first");
         rig.until("the second one trades", || rig.verdict(&second) == Verdict::Open).await;
         sleep(seconds(30)).await;
 
@@ -195,6 +195,28 @@ fn a_writer_that_lost_the_account_over_a_commit_in_doubt_writes_again_once_the_a
         first.during(second.house.supervisor.send(tranche_actors::supervisor::DrainAll)).await.unwrap();
         first.during(rig.until("the first one trades again", || rig.verdict(&first.running) == Verdict::Open)).await;
         first.during(all_sent_once(&rig, "worked", 10)).await;
+    });
+}
+
+#[test]
+fn the_late_word_of_an_earlier_term_does_not_depose_the_one_that_holds() {
+    run(|mut rig| async move {
+        leased(&mut rig);
+        let (first, second) = two(&rig).await;
+        first.during(first.running.submit(parent("worked", 100, 10, 20))).await;
+        first.store.plan([CommitFault::Slow(seconds(60))]);
+        for call in ["renew", "acquire"] {
+            first.store.calls.fail(call, true);
+        }
+        first.during(rig.until("the second one trades", || rig.verdict(&second) == Verdict::Open)).await;
+        first.store.calls.heal();
+        first.during(second.house.supervisor.send(tranche_actors::supervisor::DrainAll)).await.unwrap();
+        first.during(rig.until("the account is back", || owns(&first.running))).await;
+        let term = first.running.house.accounts.first().health.term();
+        first.during(rig.until("it trades", || rig.verdict(&first.running) == Verdict::Open)).await;
+        first.during(sleep(seconds(60))).await;
+        assert_eq!(first.running.house.accounts.first().health.term(), term, "it was never lost again");
+        first.during(rig.until_all_ended()).await;
     });
 }
 

@@ -54,7 +54,7 @@ pub(crate) async fn a_deposed_owner_writes_nothing(place: &dyn Place) {
     let error = desk.commit(vec![submit(single("s", 1))]).await.unwrap_err();
     assert!(matches!(error, StoreError::Deposed), "{error}");
     assert_eq!(desk.store.order(&id("s")).await.unwrap(), None);
-    let unheard = Ownership { account: AccountName::parse("unheard_of").unwrap(), term: 1 };
+    let unheard = Ownership { account: AccountName::parse("unheard_of").unwrap(), ..second.clone() };
     for ownership in [second, unheard] {
         let known = ownership.account == account();
         let batch = Batch { writer: Writer::Owner(ownership), ..desk.batch(vec![submit(single("s", 1))]) };
