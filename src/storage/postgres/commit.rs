@@ -92,7 +92,7 @@ pub(super) async fn is_last(connection: &mut PgConnection, batch: &Batch) -> Res
 }
 
 /// The row of `accounts` that a batch begins with; what belongs to no account has one of its own.
-pub(super) fn row_of(writer: &Writer) -> &str {
+fn row_of(writer: &Writer) -> &str {
     writer.account().map_or("", AccountName::as_str)
 }
 
