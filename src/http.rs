@@ -92,8 +92,19 @@ pub struct HttpState {
     pub metrics: PrometheusHandle,
     /// What the server bears.
     pub limits: Limits,
+    /// Where requests are handed on to.
+    pub forwarding: Forwarding,
     /// What the process is, for `GET /api/v1/status`.
     pub about: About,
+}
+
+/// Where requests, and the keys that came with them, are handed on to.
+#[derive(Clone, Copy, Debug)]
+pub struct Forwarding {
+    /// An instance that was silent for longer is not spoken to: somebody else may have its address by now.
+    pub silent: Duration,
+    /// Whether keys may travel by plain HTTP to other machines.
+    pub in_the_clear: bool,
 }
 
 /// Bounds of the server.

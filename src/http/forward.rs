@@ -13,11 +13,12 @@ use reqwest::{Client, Method, Url};
 use tranche_actors::Office;
 use tranche_actors::domain::names::{AccountName, OrderId};
 use tranche_actors::health::Standing;
-use tranche_actors::ports::store::AnyOrder;
+use tranche_actors::ports::store::{AnyOrder, SeenAccount};
 
 use super::problem::{Code, Problem};
 use super::request_id::{self, RequestId};
 use super::{Shared, refusals};
+use crate::tls::is_this_machine;
 
 /// Which instance handed a request on.
 pub(super) const FORWARDED_BY: HeaderName = HeaderName::from_static("tranche-forwarded-by");
@@ -105,7 +106,7 @@ impl Shared {
         if request.headers().contains_key(FORWARDED_BY) {
             return Err(unavailable(account, "the instance that was taken for its owner doesn't own it"));
         }
-        let url = self.address_of(owner).await.ok_or_else(|| unavailable(account, "its owner can't be reached"))?;
+        let url = self.address_of(account, owner).await.map_err(|why| unavailable(account, why))?;
         let url = url.join(request.uri().path_and_query().map_or("/", |path| path.as_str()));
         let url = url.map_err(|_| unavailable(account, "its owner has no proper address"))?;
         let others = self.others.as_ref().ok_or_else(|| unavailable(account, "nothing can be handed on to it"))?;
@@ -136,11 +137,23 @@ impl Shared {
         Ok(told.body(body))
     }
 
-    /// Where an instance said that it is reached.
-    async fn address_of(&self, instance: &str) -> Option<Url> {
-        let stack = self.state.store.stack().await.ok()?;
-        let seen = stack.instances.into_iter().find(|seen| seen.card.id == instance)?;
-        Url::parse(&seen.card.address?).ok()
+    /// Where the owner said that it is reached. The caller's key goes there, so that it is the owner's address only for as
+    /// long as the owner lives, and not one that others can listen on the way to.
+    async fn address_of(&self, account: &AccountName, owner: &str) -> Result<Url, &'static str> {
+        let stack = self.state.store.stack().await.map_err(|_| "where its owner is can't be read")?;
+        let is_leased = |seen: &SeenAccount| {
+            seen.account == *account
+                && seen.owner.as_deref() == Some(owner)
+                && seen.left.is_none_or(|left| !left.is_zero())
+        };
+        let seen = stack.instances.into_iter().find(|seen| seen.card.id == owner);
+        let seen = seen.filter(|seen| seen.age <= self.state.forwarding.silent && stack.accounts.iter().any(is_leased));
+        let address = seen.ok_or("its owner is silent")?.card.address.ok_or("its owner has told no address")?;
+        let url = Url::parse(&address).map_err(|_| "its owner has no proper address")?;
+        if url.scheme() != "https" && !is_this_machine(&url) && !self.state.forwarding.in_the_clear {
+            return Err("its owner is reached by plain HTTP only, which http.forward_in_the_clear doesn't allow");
+        }
+        Ok(url)
     }
 }
 

@@ -19,6 +19,7 @@ fn standby() -> (Fixture, Fixture, actix_web::dev::ServerHandle) {
     actix_web::rt::spawn(server);
     here.state.accounts.first().health.stand(Standing::Standby { owner: OWNER.to_owned() });
     here.notes.meet(OWNER, Some(format!("http://{address}")));
+    here.notes.lease_to(OWNER);
     (here, owner, handle)
 }
 
@@ -73,6 +74,7 @@ async fn an_owner_that_can_not_be_reached_is_said_to_be_unavailable_and_nothing_
     assert_eq!((unknown.status.as_u16(), unknown.code()), (503, "owner_unavailable"));
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     here.notes.meet(OWNER, Some(format!("http://{closed}")));
+    here.notes.lease_to(OWNER);
     let gone = post("/api/v1/orders", SINGLE).of(&app).await;
     assert_eq!((gone.status.as_u16(), gone.code()), (503, "owner_unavailable"), "{}", gone.text);
     assert_eq!((gone.header("retry-after"), &gone.body["outcome"]), ("1", &json!(null)));
@@ -126,4 +128,50 @@ async fn nothing_is_asked_of_an_order_whose_account_is_not_configured_here() {
     }
     assert_eq!(here.notes.sent().len(), asked);
     assert_eq!(get(&format!("/api/v1/orders/{id}")).of(&app).await.status, StatusCode::OK, "it is shown all the same");
+}
+
+#[actix_web::test]
+async fn no_key_goes_to_an_owner_that_is_silent_or_has_lost_the_account() {
+    let (here, owner, server) = standby();
+    let app = serve!(here);
+    let refused = async |why: &str| {
+        let answer = post("/api/v1/orders", SINGLE).of(&app).await;
+        assert_eq!((answer.status.as_u16(), answer.code()), (503, "owner_unavailable"), "{}", answer.text);
+        assert!(answer.text.contains(why), "{}", answer.text);
+    };
+    here.notes.silence(std::time::Duration::from_secs(11));
+    refused("silent").await;
+    here.notes.silence(std::time::Duration::from_secs(2));
+    here.notes.lease_for(OWNER, std::time::Duration::ZERO);
+    refused("silent").await;
+    here.notes.lease_to("somebody else");
+    refused("silent").await;
+    assert!(owner.notes.sent().is_empty());
+    here.notes.lease_to(OWNER);
+    assert_eq!(post("/api/v1/orders", SINGLE).of(&app).await.status, StatusCode::CREATED);
+    server.stop(false).await;
+}
+
+#[actix_web::test]
+async fn a_key_leaves_this_machine_by_plain_http_only_where_a_setting_allows_it() {
+    for (address, allowed, goes) in [
+        ("http://192.0.2.1:1", false, false),
+        ("http://localhost.example:1", false, false),
+        ("http://192.0.2.1:1", true, true),
+        ("http://127.0.0.1:1", false, true),
+        ("http://[::1]:1", false, true),
+        ("http://localhost:1", false, true),
+        ("https://127.0.0.1:1", false, true),
+    ] {
+        let mut here = Fixture::ready();
+        here.state.forwarding.in_the_clear = allowed;
+        here.state.limits.request_timeout = std::time::Duration::from_millis(300);
+        here.state.accounts.first().health.stand(Standing::Standby { owner: OWNER.to_owned() });
+        here.notes.meet(OWNER, Some(address.to_owned()));
+        here.notes.lease_to(OWNER);
+        let app = serve!(here);
+        let answer = post("/api/v1/orders", SINGLE).of(&app).await;
+        assert_eq!((answer.status.as_u16(), answer.code()), (503, "owner_unavailable"), "{}", answer.text);
+        assert_eq!(!answer.text.contains("forward_in_the_clear"), goes, "{address}: {}", answer.text);
+    }
 }
