@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep};
-use tranche_actors::commands::{CancelParent, CommandError};
+use tranche_actors::commands::{CancelOrder, CancelParent, CommandError};
+use tranche_actors::domain::kill::KillMode;
 use tranche_actors::domain::ledger::Write;
 use tranche_actors::domain::parent::ParentStatus;
 use tranche_actors::domain::status::OrderStatus;
@@ -264,6 +265,46 @@ fn a_lease_goes_on_over_renewals_that_fail_or_come_late_for_a_while() {
 }
 
 #[test]
+fn one_renewal_that_is_never_answered_costs_no_lease() {
+    run(|mut rig| async move {
+        leased(&mut rig);
+        let (first, second) = two(&rig).await;
+        let term = first.running.house.accounts.first().health.term();
+        first.store.calls.silence("renew", true);
+        first.during(sleep(seconds(4))).await;
+        first.store.calls.silence("renew", false);
+        for _ in 0..20 {
+            first.during(sleep(seconds(1))).await;
+            assert_eq!(rig.verdict(&first.running), Verdict::Open);
+        }
+        assert_eq!(first.running.house.accounts.first().health.term(), term);
+        assert!(!owns(&second));
+    });
+}
+
+#[test]
+fn an_account_that_is_taken_while_the_instance_ends_is_given_up() {
+    run(|mut rig| async move {
+        leased(&mut rig);
+        rig.store.open().await.unwrap();
+        let only = Process::start(&rig, "only").await;
+        only.during(rig.until("it trades", || rig.verdict(&only.running) == Verdict::Open)).await;
+        for call in ["renew", "acquire"] {
+            only.store.calls.fail(call, true);
+        }
+        only.during(rig.until("the lease is over", || !owns(&only.running))).await;
+        only.during(sleep(seconds(5))).await;
+        only.store.calls.heal();
+        only.store.calls.delay("acquire", millis(400));
+        let asked = only.store.calls.made("acquire");
+        only.during(rig.until("the store is asked", || only.store.calls.made("acquire") > asked)).await;
+        only.during(only.running.house.supervisor.send(tranche_actors::supervisor::DrainAll)).await.unwrap();
+        let account = rig.store.stack().await.unwrap().accounts.remove(0);
+        assert_eq!((account.owner, account.left), (None, None));
+    });
+}
+
+#[test]
 fn a_renewal_that_is_answered_after_the_lease_ended_prolongs_nothing() {
     run(|mut rig| async move {
         leased(&mut rig);
@@ -323,4 +364,121 @@ fn a_cancel_elsewhere_and_a_slice_at_the_same_instant_have_one_outcome() {
             rig.audit_at_rest();
         });
     }
+}
+
+#[test]
+fn a_cancel_at_an_owner_whose_writer_hangs_is_marked_all_the_same() {
+    run(|mut rig| async move {
+        leased(&mut rig);
+        let (first, _second) = two(&rig).await;
+        first.during(first.running.submit(resting_parent("worked", 30, 3, 60))).await;
+        first.during(sleep(seconds(1))).await;
+        let desk = first.running.house.accounts.first().desk.clone();
+        first.store.plan([CommitFault::Slow(seconds(7))]);
+        let hangs = desk.cancel_order.send(CancelOrder { id: id("worked-2"), by: caller() });
+        let canceled = async {
+            sleep(millis(1_500)).await;
+            let asked = Instant::now();
+            let canceled = desk.cancel_parent.send(CancelParent { id: id("worked"), by: caller() }).await.unwrap();
+            assert!(asked.elapsed() < seconds(1), "{:?}", asked.elapsed());
+            canceled.unwrap().counts
+        };
+        let (_, counts) = first.during(async { futures_util::join!(hangs, canceled) }).await;
+        assert_eq!((counts.pending_canceled, counts.open_cancel_requested), (2, 1));
+        first.during(rig.until_all_ended()).await;
+        assert_eq!(rig.venue.submissions().len(), 1);
+        rig.audit_at_rest();
+    });
+}
+
+#[test]
+fn a_parent_that_was_ended_elsewhere_no_longer_counts_as_open_at_its_owner() {
+    run(|mut rig| async move {
+        leased(&mut rig);
+        rig.tuning.max_open_parents = 1;
+        let (first, second) = two(&rig).await;
+        first.during(first.running.submit(parent("worked", 30, 3, 3_600))).await;
+        first.during(rig.until("one slice traded", || rig.statuses(&id("worked"))[0] == OrderStatus::Filled)).await;
+        let cancel = CancelParent { id: id("worked"), by: caller() };
+        first.during(second.house.accounts.first().desk.cancel_parent.send(cancel)).await.unwrap().unwrap();
+        assert!(rig.parent(&id("worked")).status.is_terminal());
+        first.during(sleep(seconds(11))).await;
+        first.during(first.running.submit(parent("next", 10, 1, 10))).await;
+        first.during(rig.until_all_ended()).await;
+        rig.audit_at_rest();
+    });
+}
+
+/// Nothing is asked of the store any more with an answer.
+fn cut_off(store: &MemoryStore) {
+    for call in [
+        "renew",
+        "acquire",
+        "commit",
+        "settle",
+        "order",
+        "open_orders",
+        "marked_orders",
+        "unknown_orders",
+        "switches",
+        "stack",
+        "confirm",
+        "confirmations",
+        "heartbeat",
+        "open_parents",
+    ] {
+        store.calls.fail(call, true);
+    }
+}
+
+#[test]
+fn engaging_while_the_database_is_away_for_longer_than_a_lease_cancels_at_the_broker_and_lists_what_is_in_doubt() {
+    run(|mut rig| async move {
+        leased(&mut rig);
+        rig.store.open().await.unwrap();
+        let first = Process::start(&rig, "first").await;
+        first.store.share();
+        first.during(rig.until("it trades", || rig.verdict(&first.running) == Verdict::Open)).await;
+        first.during(first.running.submit(resting_parent("open", 30, 3, 600))).await;
+        first.during(sleep(seconds(2))).await;
+        rig.venue.plan([Fate::RequestLost]);
+        first.during(first.running.submit(parent("doubtful", 10, 1, 10))).await;
+        first.during(sleep(millis(500))).await;
+        cut_off(&first.store);
+        first.during(sleep(seconds(30))).await;
+        assert_eq!(first.running.house.accounts.first().health.standing(), Standing::Unknown);
+        let answer = first.during(first.running.engage(KillMode::Cancel)).await.unwrap();
+        assert_eq!((answer.cancel_requested, answer.cancel_confirmed, answer.cancel_failed), (1, 1, 0), "{answer:?}");
+        assert_eq!(answer.unknown, [id("doubtful-0")]);
+        assert_eq!((answer.not_durable.as_slice(), answer.covers), (["database"].as_slice(), "this_instance"));
+        first.store.calls.heal();
+        first.during(rig.until_all_ended()).await;
+        assert_eq!(rig.parent(&id("open")).status, ParentStatus::Canceled);
+        rig.audit_at_rest();
+    });
+}
+
+#[test]
+fn an_engagement_cancels_at_the_broker_what_an_owner_that_is_frozen_left_open() {
+    run(|mut rig| async move {
+        leased(&mut rig);
+        rig.store.open().await.unwrap();
+        let first = Process::start(&rig, "first").await;
+        first.store.share();
+        first.during(rig.until("the first one trades", || rig.verdict(&first.running) == Verdict::Open)).await;
+        let (second, store) = rig.beside("second");
+        store.share();
+        first.during(rig.until("the second one stands by", || second.house.health.phase() == Phase::Ready)).await;
+        first.during(first.running.submit(resting_parent("open", 30, 3, 600))).await;
+        first.during(sleep(seconds(2))).await;
+
+        let answer = second.engage(KillMode::Cancel).await.unwrap();
+        let outcomes = answer.instances.iter().map(|one| (one.id.as_str(), one.outcome)).collect::<Vec<_>>();
+        assert_eq!(outcomes, [("second", "confirmed"), ("first", "lapsed")]);
+        assert_eq!((answer.cancel_requested, answer.cancel_confirmed, answer.cancel_failed), (1, 1, 0), "{answer:?}");
+        assert!(!owns(&second), "it did not wait to be the owner");
+        first.during(sleep(seconds(30))).await;
+        assert_eq!(rig.statuses(&id("open"))[0], OrderStatus::Canceled);
+        assert_eq!(rig.venue.submissions().len(), 1);
+    });
 }
