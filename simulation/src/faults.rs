@@ -179,7 +179,8 @@ impl FaultKind {
             73..=75 => Self::VenueSilent(one_of(chance, VENUE_READS), spell(chance, 15_000)),
             76..=78 => Self::StreamEnds,
             79..=84 => Self::ActorDies(points(chance)),
-            85..=91 => Self::Crash(points(chance), spell(chance, 40_000)),
+            // Half of them are started again at once, as a supervisor does it.
+            85..=91 => Self::Crash(points(chance), spell(chance, if chance.below(2) == 0 { 1_000 } else { 40_000 })),
             92 => Self::Suspended(spell(chance, 30_000)),
             93 => Self::ClockSet(i64::try_from(chance.below(6_000)).unwrap_or(0) - 3_000),
             94..=97 => {
