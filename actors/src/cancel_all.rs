@@ -120,11 +120,14 @@ impl Everywhere {
         Ok(answers.into_iter().map(counted).fold(CancelTally::default(), CancelTally::and))
     }
 
-    /// Cancels, in every account that another instance owns, what its broker lists, but where that instance has stopped by
-    /// itself.
-    pub(crate) async fn cancel_for(&self, has_stopped: impl Fn(&str) -> bool, within: Duration) -> CancelTally {
-        let left = self.0.iter().filter(|account| match account.health.standing() {
-            Standing::Standby { owner } => !has_stopped(&owner),
+    /// Cancels what the broker lists in those accounts that another instance owns and are left to us.
+    pub(crate) async fn cancel_for_others(
+        &self,
+        is_left: impl Fn(&AccountName) -> bool,
+        within: Duration,
+    ) -> CancelTally {
+        let left = self.0.iter().filter(|reach| match reach.health.standing() {
+            Standing::Standby { .. } => is_left(&reach.account),
             Standing::Unknown | Standing::Owner { .. } => false,
         });
         let answers = futures_util::future::join_all(left.map(|account| account.cancel_from_here(within))).await;

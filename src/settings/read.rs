@@ -396,10 +396,13 @@ fn warnings(settings: &Settings) -> Vec<String> {
                 .to_owned(),
         );
     }
-    let is_plain = settings.http.advertise.as_ref().is_some_and(|url| url.scheme() == "http" && !is_this_machine(url));
+    let is_plain = match &settings.http.advertise {
+        Some(url) => url.scheme() == "http" && !is_this_machine(url),
+        None => !is_everywhere && !settings.http.bind.ip().is_loopback(),
+    };
     if settings.storage.is_shared() && is_plain && !settings.http.forward_in_the_clear {
         all.push(
-            "other instances hand nothing on to this one: http.advertise is plain HTTP, which \
+            "other machines hand nothing on to this one: they reach it by plain HTTP, which \
              http.forward_in_the_clear doesn't allow"
                 .to_owned(),
         );

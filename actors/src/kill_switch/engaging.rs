@@ -195,8 +195,6 @@ fn durability(saved: Option<Result<Saved, oneshot::error::RecvError>>, told: Opt
 struct Others {
     instances: Vec<InstanceOutcome>,
     cut: Vec<OrderId>,
-    /// Those that have confirmed.
-    stopped: BTreeSet<String>,
     /// The accounts of those that have lapsed, and of nobody.
     left: Vec<AccountName>,
     /// Whether they could be asked for.
@@ -225,7 +223,6 @@ async fn elsewhere(duties: &Duties, engagement: &str, settle: Duration) -> Other
             others.instances =
                 expected.iter().map(|id| InstanceOutcome { id: id.clone(), outcome: outcome(id) }).collect();
             others.all = true;
-            others.stopped = expected.iter().filter(|id| says(id)).cloned().collect();
             let is_left = |account: &SeenAccount| {
                 account.owner.as_ref().is_none_or(|owner| *owner != duties.instance && !says(owner))
             };
@@ -249,8 +246,8 @@ async fn elsewhere(duties: &Duties, engagement: &str, settle: Duration) -> Other
 /// where nobody can be asked who has stopped. Of an account that is not configured here our books say what stays open.
 async fn cancel_for_lapsed(duties: &Duties, others: &Others, settle: Duration) -> CancelTally {
     let accounts = &duties.lines.accounts;
-    let has_stopped = |owner: &str| others.stopped.contains(owner);
-    let mut tally = match timeout(settle + GRACE, accounts.cancel_for(has_stopped, settle)).await {
+    let is_left = |account: &AccountName| !others.all || others.left.contains(account);
+    let mut tally = match timeout(settle + GRACE, accounts.cancel_for_others(is_left, settle)).await {
         Ok(tally) => tally,
         Err(_) => CancelTally { failed: 1, ..CancelTally::default() },
     };

@@ -375,7 +375,7 @@ fn a_cancel_at_an_owner_whose_writer_hangs_is_marked_all_the_same() {
         first.during(sleep(seconds(1))).await;
         let desk = first.running.house.accounts.first().desk.clone();
         first.store.plan([CommitFault::Slow(seconds(7))]);
-        let hangs = desk.cancel_order.send(CancelOrder { id: id("worked-2"), by: caller() });
+        let hangs = desk.cancel_order.send(CancelOrder { id: rig.slices(&id("worked"))[2].id.clone(), by: caller() });
         let canceled = async {
             sleep(millis(1_500)).await;
             let asked = Instant::now();
@@ -449,7 +449,7 @@ fn engaging_while_the_database_is_away_for_longer_than_a_lease_cancels_at_the_br
         assert_eq!(first.running.house.accounts.first().health.standing(), Standing::Unknown);
         let answer = first.during(first.running.engage(KillMode::Cancel)).await.unwrap();
         assert_eq!((answer.cancel_requested, answer.cancel_confirmed, answer.cancel_failed), (1, 1, 0), "{answer:?}");
-        assert_eq!(answer.unknown, [id("doubtful-0")]);
+        assert_eq!(answer.unknown, [rig.slices(&id("doubtful"))[0].id.clone()]);
         assert_eq!((answer.not_durable.as_slice(), answer.covers), (["database"].as_slice(), "this_instance"));
         first.store.calls.heal();
         first.during(rig.until_all_ended()).await;
