@@ -113,6 +113,7 @@ fn cell(name: &str) -> String {
         "parent_order_id" => "coalesce('(:id || ''-' || right(parent_order_id, 16) || ''')', 'NULL')".to_owned(),
         "idempotency_key" => "CASE WHEN idempotency_key IS NULL THEN 'NULL' ELSE '(:id || ''-key'')' END".to_owned(),
         "number" => "':number'".to_owned(),
-        _ => format!("quote_nullable({name}::text)"),
+        // What follows a colon at once is a variable to pgbench, also within quotes.
+        _ => format!("quote_nullable(replace({name}::text, '\":', '\": '))"),
     }
 }
