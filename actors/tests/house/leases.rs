@@ -439,7 +439,7 @@ fn engaging_while_the_database_is_away_for_longer_than_a_lease_cancels_at_the_br
         let first = Process::start(&rig, "first").await;
         first.store.share();
         first.during(rig.until("it trades", || rig.verdict(&first.running) == Verdict::Open)).await;
-        first.during(first.running.submit(resting_parent("open", 30, 3, 600))).await;
+        first.during(first.running.submit(resting_parent("open", 30, 3, 60))).await;
         first.during(sleep(seconds(2))).await;
         rig.venue.plan([Fate::RequestLost]);
         first.during(first.running.submit(parent("doubtful", 10, 1, 10))).await;
@@ -453,7 +453,7 @@ fn engaging_while_the_database_is_away_for_longer_than_a_lease_cancels_at_the_br
         assert_eq!((answer.not_durable.as_slice(), answer.covers), (["database"].as_slice(), "this_instance"));
         first.store.calls.heal();
         first.during(rig.until_all_ended()).await;
-        assert_eq!(rig.parent(&id("open")).status, ParentStatus::Canceled);
+        assert_eq!(rig.statuses(&id("open"))[0], OrderStatus::Canceled);
         rig.audit_at_rest();
     });
 }
