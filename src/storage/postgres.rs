@@ -1,5 +1,5 @@
-//! The ledger in a schema of a PostgreSQL database: a connection that writes for each account, one for leases and
-//! heartbeats, which never wait for a batch, and a pool that reads.
+//! The ledger in a schema of a PostgreSQL database: a connection that writes for each account, one for its lease, one for
+//! heartbeats and one for confirmations, which wait for no batch and not for each other, and a pool that reads.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use tranche_actors::ports::store::{
     Ownership, Page, ParentFilter, Stack, Store, StoreError, Switches, Writer,
 };
 
-use self::commit::{Failed, row_of};
+use self::commit::Failed;
 use self::faults::classify;
 use self::session::{Patience, Session, connect, set_up, within};
 use super::profiles::Role;
@@ -67,18 +67,51 @@ pub struct PostgresStore {
 }
 
 struct Opened {
-    /// By account; the account '' is nobody's.
-    writers: Mutex<BTreeMap<String, Arc<Mutex<Place>>>>,
-    leases: Mutex<Option<Session>>,
+    writers: Mutex<BTreeMap<Scribe, Arc<Mutex<Place>>>>,
+    /// The history of the database under which each account was taken.
+    taken_under: Mutex<BTreeMap<String, String>>,
+    /// Idle connections of what is asked beside the batches.
+    errands: Mutex<BTreeMap<Errand, Session>>,
     readers: PgPool,
 }
 
-/// The place of a connection that writes for an account; empty between a failure and the next write.
+/// Who writes through a connection of its own. A guest's marks never wait behind what the owner's writer is stuck in.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Scribe {
+    Owner(String),
+    Guest(String),
+    Nobody,
+}
+
+impl Scribe {
+    fn of(writer: &Writer) -> Self {
+        match writer {
+            Writer::Owner(ownership) => Self::Owner(ownership.account.to_string()),
+            Writer::Guest(account) => Self::Guest(account.to_string()),
+            Writer::Nobody => Self::Nobody,
+        }
+    }
+}
+
+/// What is asked beside the batches, each on a connection of its own: a lease that waits for its row, or for an answer that
+/// never comes, must not keep another account's from being renewed, nor an engagement from being confirmed.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Errand {
+    Lease(String),
+    Life,
+    Confirmation,
+}
+
+impl Errand {
+    fn lease(account: &AccountName) -> Self {
+        Self::Lease(account.to_string())
+    }
+}
+
+/// The place of a connection that writes; empty between a failure and the next write.
 #[derive(Default)]
 struct Place {
     idle: Option<Session>,
-    /// The history of the database under which the account was taken.
-    taken_under: Option<String>,
 }
 
 impl PostgresStore {
@@ -122,39 +155,44 @@ impl PostgresStore {
         within(self.settings.patience.answer, question(&readers)).await
     }
 
-    /// A statement of leases and heartbeats. One that failed, or was not waited for, leaves a connection that is not used
-    /// again.
+    /// A statement that is a transaction of its own. One that failed, or was not waited for, leaves a connection that is
+    /// not used again.
     async fn outside_a_batch<T>(
         &self,
+        errand: Errand,
         run: impl AsyncFnOnce(&mut Session) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let opened = self.opened().await?;
-        let mut place = opened.leases.lock().await;
-        let mut session = match place.take() {
+        let idle = opened.errands.lock().await.remove(&errand);
+        let mut session = match idle {
             Some(session) => session,
             None => self.connect(Role::Writer).await?,
         };
         let result = within(self.settings.patience.answer, run(&mut session)).await;
         if matches!(result, Ok(_) | Err(StoreError::Deposed)) {
-            *place = Some(session);
+            opened.errands.lock().await.insert(errand, session);
         }
         result
     }
 
     /// The connection of a batch. Where the database went back behind what the account's owner has seen, the owner has to
     /// recover first.
-    async fn session(&self, place: &mut Place, batch: &Batch) -> Result<Session, StoreError> {
-        let session = match place.idle.take() {
+    async fn session(&self, opened: &Opened, place: &mut Place, batch: &Batch) -> Result<Session, StoreError> {
+        let taken_under = match &batch.writer {
+            Writer::Owner(ownership) => opened.taken_under.lock().await.get(ownership.account.as_str()).cloned(),
+            Writer::Guest(_) | Writer::Nobody => None,
+        };
+        let is_another = |session: &Session| taken_under.as_ref().is_some_and(|history| *history != session.history);
+        // It may be from before the account was taken.
+        let session = match place.idle.take().filter(|session| !is_another(session)) {
             Some(session) => session,
             None => self.connect(Role::Writer).await?,
         };
-        let is_owner = matches!(batch.writer, Writer::Owner(_));
-        if is_owner && place.taken_under.as_ref().is_some_and(|history| *history != session.history) {
+        if is_another(&session) {
             tracing::error!(
-                before = ?place.taken_under, now = session.history,
+                before = ?taken_under, now = session.history,
                 "the database has another history than when the account was taken: it may lack the last commits"
             );
-            place.idle = Some(session);
             return Err(StoreError::Deposed);
         }
         Ok(session)
@@ -190,8 +228,8 @@ impl PostgresStore {
 }
 
 impl Opened {
-    async fn place(&self, account: &str) -> Arc<Mutex<Place>> {
-        Arc::clone(self.writers.lock().await.entry(account.to_owned()).or_default())
+    async fn place(&self, writer: &Writer) -> Arc<Mutex<Place>> {
+        Arc::clone(self.writers.lock().await.entry(Scribe::of(writer)).or_default())
     }
 }
 
@@ -206,7 +244,8 @@ impl Store for PostgresStore {
         migrating::open(&self.options, self.spec, self.settings.patience, may_apply).await?;
         *opened = Some(Arc::new(Opened {
             writers: Mutex::default(),
-            leases: Mutex::default(),
+            taken_under: Mutex::default(),
+            errands: Mutex::default(),
             readers: self.connect_readers().await?,
         }));
         Ok(())
@@ -219,41 +258,50 @@ impl Store for PostgresStore {
         lease: Option<Duration>,
     ) -> Result<Acquired, StoreError> {
         let (acquired, history) = self
-            .outside_a_batch(async |session| {
+            .outside_a_batch(Errand::lease(account), async |session| {
                 Ok((leases::acquire(session, account, instance, lease).await?, session.history.clone()))
             })
             .await?;
         if matches!(acquired, Acquired::Taken(_)) {
-            let place = self.opened().await?.place(account.as_str()).await;
-            let mut place = place.lock().await;
-            place.idle.take_if(|session| session.history != history);
-            place.taken_under = Some(history);
+            self.opened().await?.taken_under.lock().await.insert(account.to_string(), history);
         }
         Ok(acquired)
     }
 
     async fn renew(&self, ownership: &Ownership, lease: Duration) -> Result<(), StoreError> {
-        self.outside_a_batch(async |session| leases::renew(session, ownership, lease).await).await
+        self.outside_a_batch(Errand::lease(&ownership.account), async |session| {
+            leases::renew(session, ownership, lease).await
+        })
+        .await
     }
 
     async fn release(&self, ownership: &Ownership) -> Result<(), StoreError> {
-        self.outside_a_batch(async |session| leases::release(session, ownership).await).await
+        self.outside_a_batch(Errand::lease(&ownership.account), async |session| {
+            leases::release(session, ownership).await
+        })
+        .await
     }
 
     async fn is_rewound(&self, ownership: &Ownership) -> Result<bool, StoreError> {
-        self.outside_a_batch(async |session| leases::is_rewound(session, ownership).await).await
+        self.outside_a_batch(Errand::lease(&ownership.account), async |session| {
+            leases::is_rewound(session, ownership).await
+        })
+        .await
     }
 
     async fn caught_up(&self, ownership: &Ownership) -> Result<(), StoreError> {
-        self.outside_a_batch(async |session| leases::caught_up(session, ownership).await).await
+        self.outside_a_batch(Errand::lease(&ownership.account), async |session| {
+            leases::caught_up(session, ownership).await
+        })
+        .await
     }
 
     async fn heartbeat(&self, instance: &InstanceCard) -> Result<(), StoreError> {
-        self.outside_a_batch(async |session| leases::heartbeat(session, instance).await).await
+        self.outside_a_batch(Errand::Life, async |session| leases::heartbeat(session, instance).await).await
     }
 
     async fn farewell(&self, instance: &str) -> Result<(), StoreError> {
-        self.outside_a_batch(async |session| leases::farewell(session, instance).await).await
+        self.outside_a_batch(Errand::Life, async |session| leases::farewell(session, instance).await).await
     }
 
     async fn stack(&self) -> Result<Stack, StoreError> {
@@ -262,9 +310,9 @@ impl Store for PostgresStore {
 
     async fn commit(&self, batch: &Batch) -> Result<Commit, StoreError> {
         let opened = self.opened().await?;
-        let place = opened.place(row_of(&batch.writer)).await;
+        let place = opened.place(&batch.writer).await;
         let mut place = place.lock().await;
-        let mut session = self.session(&mut place, batch).await?;
+        let mut session = self.session(&opened, &mut place, batch).await?;
         match commit::run(&mut session.connection, batch, self.settings.patience.answer).await {
             Ok(results) => {
                 place.idle = Some(session);
@@ -283,7 +331,7 @@ impl Store for PostgresStore {
 
     async fn settle(&self, batch: &Batch) -> Result<bool, StoreError> {
         let opened = self.opened().await?;
-        let place = opened.place(row_of(&batch.writer)).await;
+        let place = opened.place(&batch.writer).await;
         let mut place = place.lock().await;
         place.idle = None;
         self.read_back(batch).await
@@ -347,8 +395,10 @@ impl Store for PostgresStore {
     }
 
     async fn confirm(&self, engagement: &str, instance: &str, cut: &[OrderId]) -> Result<(), StoreError> {
-        self.outside_a_batch(async |session| save::confirm(&mut session.connection, engagement, instance, cut).await)
-            .await
+        self.outside_a_batch(Errand::Confirmation, async |session| {
+            save::confirm(&mut session.connection, engagement, instance, cut).await
+        })
+        .await
     }
 
     async fn confirmations(&self, engagement: &str) -> Result<Vec<Confirmation>, StoreError> {
@@ -377,7 +427,8 @@ impl Store for PostgresStore {
         };
         let closed = async {
             opened.readers.close().await;
-            let mut idle = opened.leases.lock().await.take().into_iter().collect::<Vec<_>>();
+            let errands = std::mem::take(&mut *opened.errands.lock().await);
+            let mut idle = errands.into_values().collect::<Vec<_>>();
             for place in opened.writers.lock().await.values() {
                 idle.extend(place.lock().await.idle.take());
             }

@@ -12,8 +12,9 @@ use crate::cancel_all::{CancelEverything, CancelTally, Everywhere};
 use crate::commands::{EngageAnswer, InstanceOutcome};
 use crate::domain::kill::{KillMode, KillState};
 use crate::domain::ledger::SwitchEntry;
-use crate::domain::names::OrderId;
+use crate::domain::names::{AccountName, OrderId};
 use crate::ports::World;
+use crate::ports::store::SeenAccount;
 
 /// How long making it durable is waited for.
 const DURABLE: Duration = Duration::from_secs(1);
@@ -104,7 +105,10 @@ pub(super) async fn carry_out(
         let tally = if cancels { cancel(&duties, &ids, settle).await } else { CancelTally::default() };
         (unknown, tally, cut)
     };
-    let ((durable, others), (mut unknown, tally, cut)) = futures_util::join!(shared, here);
+    let ((durable, others), (mut unknown, mut tally, cut)) = futures_util::join!(shared, here);
+    if stop.state.mode == Some(KillMode::Cancel) {
+        tally = tally.and(cancel_for_lapsed(&duties, &others, settle).await);
+    }
     if duties.world.store.is_shared() {
         unknown.ids.extend(others.cut);
         unknown.all &= others.all;
@@ -209,9 +213,12 @@ fn durability(
 }
 
 /// How the other instances stopped.
+#[derive(Default)]
 struct Others {
     instances: Vec<InstanceOutcome>,
     cut: Vec<OrderId>,
+    /// The accounts of those that have lapsed, and of nobody.
+    left: Vec<AccountName>,
     /// Whether they could be asked for.
     all: bool,
 }
@@ -220,7 +227,7 @@ struct Others {
 /// go on. They settle for as long as they are configured to, which is taken to be as here.
 async fn elsewhere(duties: &Duties, engagement: &str, settle: Duration) -> Others {
     let store = &duties.world.store;
-    let mut others = Others { instances: Vec::new(), cut: Vec::new(), all: true };
+    let mut others = Others { all: true, ..Others::default() };
     if !store.is_shared() {
         return others;
     }
@@ -230,7 +237,7 @@ async fn elsewhere(duties: &Duties, engagement: &str, settle: Duration) -> Other
         let look = async { (store.stack().await, store.confirmations(engagement).await) };
         if let Ok((Ok(stack), Ok(confirmed))) = timeout(left, look).await {
             let alive = stack.instances.into_iter().filter(|one| one.age < SILENT).map(|one| one.card.id);
-            let owners = stack.accounts.into_iter().filter_map(|account| account.owner);
+            let owners = stack.accounts.iter().filter_map(|account| account.owner.clone());
             let mut expected = alive.chain(owners).collect::<BTreeSet<_>>();
             expected.remove(&duties.instance);
             let says = |id: &String| confirmed.iter().any(|one| one.instance == *id);
@@ -238,6 +245,11 @@ async fn elsewhere(duties: &Duties, engagement: &str, settle: Duration) -> Other
             others.instances =
                 expected.iter().map(|id| InstanceOutcome { id: id.clone(), outcome: outcome(id) }).collect();
             others.all = true;
+            let is_left = |account: &SeenAccount| {
+                account.owner.as_ref().is_none_or(|owner| *owner != duties.instance && !says(owner))
+            };
+            let left = stack.accounts.into_iter().filter(is_left);
+            others.left = left.map(|account| account.account).collect();
             others.cut = confirmed.iter().flat_map(|one| one.cut.iter().cloned()).collect();
             if expected.iter().all(says) {
                 return others;
@@ -250,6 +262,25 @@ async fn elsewhere(duties: &Duties, engagement: &str, settle: Duration) -> Other
         }
         sleep(Duration::from_millis(25)).await;
     }
+}
+
+/// What the owners that have lapsed leave open, cancelled at the broker from its own list; so is what anybody else owns
+/// where nobody can be asked who has stopped. Of an account that is not configured here our books say what stays open.
+async fn cancel_for_lapsed(duties: &Duties, others: &Others, settle: Duration) -> CancelTally {
+    let accounts = &duties.lines.accounts;
+    let is_left = |account: &AccountName| !others.all || others.left.contains(account);
+    let mut tally = match timeout(settle + GRACE, accounts.cancel_for_others(is_left, settle)).await {
+        Ok(tally) => tally,
+        Err(_) => CancelTally { failed: 1, ..CancelTally::default() },
+    };
+    for account in others.left.iter().filter(|account| !accounts.has(account)) {
+        let open = match timeout(DURABLE, duties.world.store.open_orders(account)).await {
+            Ok(Ok(open)) => u32::try_from(open.len()).unwrap_or(u32::MAX),
+            Ok(Err(_)) | Err(_) => 1,
+        };
+        tally = tally.and(CancelTally { failed: open, ..CancelTally::default() });
+    }
+    tally
 }
 
 async fn cancel(duties: &Duties, unknown: &[OrderId], settle: Duration) -> CancelTally {
