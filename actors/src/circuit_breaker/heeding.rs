@@ -95,6 +95,8 @@ impl CircuitBreaker {
                 self.disagrees = false;
                 self.remember_reset(&told, ctx);
             }
+            // What only the board says is not written, and what is being written is seen there later.
+            BreakerVerdict::Holds if self.borrowed || self.saving > 0 => {}
             BreakerVerdict::Holds => {
                 let state = BreakerState { seen_on_board: true, revision: held.next_revision(), ..held };
                 self.hold(state.clone(), ctx);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::sleep;
 use tranche_actors::commands::{CommandError, Engage, Trip};
 use tranche_actors::domain::breaker::BreakerWord;
@@ -13,7 +13,7 @@ use tranche_actors::ports::switchboard::SwitchKey;
 use tranche_simulation::clock::EPOCH;
 use tranche_simulation::life::Life;
 use tranche_simulation::store::MemoryStore;
-use tranche_simulation::switchboard::MemoryBoard;
+use tranche_simulation::switchboard::{Held, MemoryBoard};
 
 use crate::support::orders::{caller, single};
 use crate::support::rig::{Rig, Running, engage, millis, run, seconds};
@@ -490,6 +490,76 @@ fn a_reset_whose_trip_was_never_seen_resets_no_later_trip() {
             assert_eq!(history.iter().filter(|entry| entry.operator == "Bob").count(), 1, "{history:?}");
         });
     }
+}
+
+#[test]
+fn a_trip_that_is_over_and_comes_back_stops_for_as_long_as_it_is_told() {
+    run(|mut rig| async move {
+        let board = with_board(&mut rig);
+        let running = rig.open().await;
+        running.trip().await;
+        let tripped = board.snapshot();
+        running.reset(REASON).await.unwrap();
+        sleep(seconds(301)).await;
+        let over = board.snapshot();
+        board.put_back(tripped);
+        sleep(seconds(1)).await;
+        assert_eq!(rig.reasons(&running), [ShutReason::CircuitBreakerTripped]);
+        let stored = rig.store.look(|ledger| ledger.switches().breaker.unwrap());
+        assert_eq!(stored.state, BreakerWord::Allowing, "nothing of it is written");
+        board.put_back(over);
+        sleep(millis(300)).await;
+        assert_eq!(rig.verdict(&running), Verdict::Open);
+    });
+}
+
+#[test]
+fn an_engagement_that_is_over_gives_way_to_the_one_in_force() {
+    run(|mut rig| async move {
+        let board = with_board(&mut rig);
+        let running = rig.open().await;
+        running.engage(KillMode::Halt).await.unwrap();
+        let old = board.snapshot();
+        running.disengage().await.unwrap();
+        let second = running.engage(KillMode::Halt).await.unwrap();
+        sleep(seconds(1)).await;
+        board.put_back(old);
+        stays_engaged(&rig, &running, &second.engagement_id).await;
+        running.disengage().await.unwrap();
+        assert_eq!(rig.verdict(&running), Verdict::Open);
+    });
+}
+
+#[test]
+fn a_flush_while_only_the_board_says_stopped_writes_nothing_back() {
+    run(|mut rig| async move {
+        let board = with_board(&mut rig);
+        let running = rig.open().await;
+        running.engage(KillMode::Halt).await.unwrap();
+        let old = board.snapshot();
+        running.disengage().await.unwrap();
+        board.put_back(old);
+        sleep(millis(300)).await;
+        assert_eq!(rig.reasons(&running), [ShutReason::KillSwitchEngaged]);
+        board.put_back(Held::default());
+        sleep(seconds(1)).await;
+        assert!(rig.reasons(&running).contains(&ShutReason::KillSwitchUnknown));
+        assert_eq!(board.told(SwitchKey::Kill), Value::Null);
+    });
+}
+
+#[test]
+fn a_trip_that_is_seen_on_the_board_before_it_is_written_keeps_its_entry() {
+    run(|mut rig| async move {
+        let _board = with_board(&mut rig);
+        let running = rig.open().await;
+        rig.store.calls.delay("commit", millis(300));
+        running.trip().await;
+        sleep(seconds(2)).await;
+        let history = rig.store.look(|ledger| ledger.history("circuit_breaker"));
+        let events = history.iter().map(|entry| entry.event.as_str()).collect::<Vec<_>>();
+        assert_eq!(events, ["TRIPPED"]);
+    });
 }
 
 fn manual() -> Trip {
