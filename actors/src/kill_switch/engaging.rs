@@ -32,6 +32,14 @@ pub(super) struct Duties {
     pub(super) lines: KillLines,
 }
 
+/// An engagement that is to be carried out.
+pub(super) struct Stop {
+    pub(super) state: KillState,
+    pub(super) entry: SwitchEntry,
+    /// The one that it takes the place of.
+    pub(super) over: Option<KillState>,
+}
+
 /// Waits for the sends in flight and cuts off what is left: after this nothing is being written here.
 async fn stop_sends(accounts: Everywhere, settle: Duration) -> Vec<OrderId> {
     let deadline = Instant::now() + settle;
@@ -75,15 +83,14 @@ pub(super) async fn comply(duties: Duties, state: KillState, settle: Duration) {
 /// engagement of whoever was first.
 pub(super) async fn carry_out(
     duties: Duties,
-    state: KillState,
-    entry: SwitchEntry,
+    stop: Stop,
     settle: Duration,
     durable: oneshot::Receiver<Saved>,
 ) -> Result<EngageAnswer, KillState> {
-    let engagement_id = state.engagement_id.clone().unwrap_or_default();
     let shared = async {
-        let durable = make_durable(&duties, &state, &entry, durable).await;
-        (durable, elsewhere(&duties, &engagement_id, settle).await)
+        let durable = make_durable(&duties, &stop, durable).await;
+        let engagement = durable.state.engagement_id.clone().unwrap_or_default();
+        (durable, elsewhere(&duties, &engagement, settle).await)
     };
     let here = async {
         let cut = stop_sends(duties.lines.accounts.clone(), settle).await;
@@ -91,12 +98,12 @@ pub(super) async fn carry_out(
         unknown.ids.extend(cut);
         unknown.read(&duties.world).await;
         let ids = unknown.ids.iter().cloned().collect::<Vec<_>>();
-        let cancels = state.mode == Some(KillMode::Cancel);
+        let cancels = stop.state.mode == Some(KillMode::Cancel);
         let tally = if cancels { cancel(&duties, &ids, settle).await } else { CancelTally::default() };
         (unknown, tally)
     };
     let ((durable, others), (mut unknown, mut tally)) = futures_util::join!(shared, here);
-    if state.mode == Some(KillMode::Cancel) {
+    if stop.state.mode == Some(KillMode::Cancel) {
         tally = tally.and(cancel_for_lapsed(&duties, &others, settle).await);
     }
     if duties.world.store.is_shared() {
@@ -110,8 +117,8 @@ pub(super) async fn carry_out(
     let mut instances = vec![InstanceOutcome { id: duties.instance, outcome: "confirmed" }];
     instances.extend(others.instances);
     Ok(EngageAnswer {
-        engagement_id,
-        state,
+        engagement_id: durable.state.engagement_id.clone().unwrap_or_default(),
+        state: durable.state,
         unknown: unknown.ids.into_iter().collect(),
         cancel_requested: tally.requested,
         cancel_confirmed: tally.confirmed,
@@ -140,25 +147,22 @@ impl Unknown {
 }
 
 struct Durable {
+    /// The engagement as it was written: who was a little earlier has named it.
+    state: KillState,
     missing: Vec<&'static str>,
     /// Whoever engaged it first.
     other: Option<KillState>,
 }
 
 /// The database and the board, waited for together no longer than [`DURABLE`]; both are tried on for as long as it is held.
-async fn make_durable(
-    duties: &Duties,
-    state: &KillState,
-    entry: &SwitchEntry,
-    mut durable: oneshot::Receiver<Saved>,
-) -> Durable {
+async fn make_durable(duties: &Duties, stop: &Stop, mut durable: oneshot::Receiver<Saved>) -> Durable {
     let Some(shared) = duties.world.switchboard.clone() else {
-        return durability(timeout(DURABLE, durable).await.ok(), None);
+        return durability(stop, timeout(DURABLE, durable).await.ok(), None);
     };
-    let on_board = async {
-        let deadline = Instant::now() + DURABLE - HEAD_START;
+    let deadline = Instant::now() + DURABLE;
+    let on_board = async |state: &KillState| {
         loop {
-            match board::engage(&*shared, state, entry).await {
+            match board::engage(&*shared, state, &stop.entry, stop.over.as_ref()).await {
                 board::OnBoard::Unreachable if Instant::now() < deadline => sleep(Duration::from_millis(50)).await,
                 known @ (board::OnBoard::Stands | board::OnBoard::Another(_) | board::OnBoard::Unreachable) => {
                     return known;
@@ -167,18 +171,27 @@ async fn make_durable(
         }
     };
     match timeout(HEAD_START, &mut durable).await {
-        Ok(saved) => durability(Some(saved), Some(on_board.await)),
+        // The board is told of the engagement that counts, by whoever made it.
+        Ok(saved @ Ok(Saved::Yields(_))) => durability(stop, Some(saved), None),
+        Ok(saved) => {
+            let told = on_board(saved.as_ref().map_or(&stop.state, |saved| saved.state_or(&stop.state))).await;
+            durability(stop, Some(saved), Some(told))
+        }
         Err(_) => {
-            let (saved, told) = futures_util::join!(timeout(DURABLE - HEAD_START, durable), on_board);
-            durability(saved.ok(), Some(told))
+            let (saved, told) = futures_util::join!(timeout(DURABLE - HEAD_START, durable), on_board(&stop.state));
+            durability(stop, saved.ok(), Some(told))
         }
     }
 }
 
-fn durability(saved: Option<Result<Saved, oneshot::error::RecvError>>, told: Option<board::OnBoard>) -> Durable {
-    let mut durable = Durable { missing: Vec::new(), other: None };
+fn durability(
+    stop: &Stop,
+    saved: Option<Result<Saved, oneshot::error::RecvError>>,
+    told: Option<board::OnBoard>,
+) -> Durable {
+    let mut durable = Durable { state: stop.state.clone(), missing: Vec::new(), other: None };
     match saved {
-        Some(Ok(Saved::Durable(_))) => {}
+        Some(Ok(Saved::Durable(state))) => durable.state = state,
         Some(Ok(Saved::Yields(other))) if other.is_engaged() => durable.other = Some(other),
         Some(Ok(Saved::Yields(_) | Saved::Dropped) | Err(_)) | None => durable.missing.push("database"),
     }

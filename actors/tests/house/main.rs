@@ -27,6 +27,7 @@ mod replacements;
 mod retries;
 mod sessions;
 mod shared;
+mod stale;
 mod troubles;
 mod unknowns;
 mod volumes;
