@@ -69,6 +69,7 @@ pub struct MemoryStore {
     planned: Mutex<VecDeque<Planned>>,
     tape: Tape,
     shared: AtomicBool,
+    garbled: AtomicBool,
     /// Faults of the other methods; `commit` and `settle` too.
     pub calls: Calls,
 }
@@ -101,6 +102,7 @@ impl MemoryStore {
             ledger,
             open: AtomicBool::new(false),
             shared: AtomicBool::new(false),
+            garbled: AtomicBool::new(false),
             planned: Mutex::default(),
             tape,
             calls,
@@ -110,6 +112,11 @@ impl MemoryStore {
     /// Other instances write it too, from now on.
     pub fn share(&self) {
         self.shared.store(true, Ordering::Relaxed);
+    }
+
+    /// What is stored of the switches can't be read any more, or can be again.
+    pub fn garble_switches(&self, garbled: bool) {
+        self.garbled.store(garbled, Ordering::Relaxed);
     }
 
     /// The next commits have these faults.
@@ -353,7 +360,11 @@ impl Store for MemoryStore {
     }
 
     async fn switches(&self) -> Result<Switches, StoreError> {
-        self.ask("switches", |ledger| ledger.switches()).await
+        let read = self.ask("switches", |ledger| ledger.switches()).await?;
+        if self.garbled.load(Ordering::Relaxed) {
+            return Err(StoreError::Corrupt { detail: "the switches make no sense".to_owned() });
+        }
+        Ok(read)
     }
 
     fn is_shared(&self) -> bool {

@@ -117,6 +117,8 @@ impl KillSwitch {
         let mut doubt = None;
         match &seen.stored {
             None => {}
+            // What can't be made sense of says nothing good, and a later look will not either.
+            Some(Err(error @ StoreError::Corrupt { .. })) => doubt = Some(error.to_string()),
             Some(Err(error)) => self.fail(format!("the database can't be read: {error}")),
             Some(Ok(switches)) => {
                 if switches.first_start.is_some() {

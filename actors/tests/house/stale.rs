@@ -562,6 +562,21 @@ fn a_trip_that_is_seen_on_the_board_before_it_is_written_keeps_its_entry() {
     });
 }
 
+#[test]
+fn switches_that_the_database_garbled_shut_at_once() {
+    run(|rig| async move {
+        rig.store.share();
+        let running = rig.open().await;
+        sleep(seconds(1)).await;
+        rig.store.garble_switches(true);
+        sleep(millis(100)).await;
+        assert_eq!(rig.verdict(&running), Verdict::Shut(ShutReason::KillSwitchUnknown));
+        rig.store.garble_switches(false);
+        sleep(millis(200)).await;
+        assert_eq!(rig.verdict(&running), Verdict::Open);
+    });
+}
+
 fn manual() -> Trip {
     Trip { operator: "ops".to_owned(), reason: "MANUAL".to_owned(), details: None, by: caller() }
 }
