@@ -42,6 +42,7 @@ mod guests;
 mod leasing;
 mod lines;
 mod recovery;
+mod rewound;
 mod spawning;
 mod volumes;
 

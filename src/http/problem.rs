@@ -54,6 +54,7 @@ codes! {
     Conflict = "conflict", CONFLICT, "The request conflicts with what is so";
     OrderIdReused = "order_id_reused", CONFLICT, "The client order id names another order";
     ParentTerminal = "parent_terminal", CONFLICT, "The parent has ended";
+    NotPaused = "not_paused", CONFLICT, "The parent is not paused";
     NotResolvable = "not_resolvable", CONFLICT, "The order needs no word of an operator";
     NotReplaceable = "not_replaceable", CONFLICT, "The order can't be replaced";
     AlreadyEngaged = "kill_switch_already_engaged", CONFLICT, "The kill switch is engaged already";

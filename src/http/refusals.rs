@@ -39,6 +39,10 @@ pub(super) fn command(error: CommandError, health: &Health, now: DateTime<Utc>) 
         CommandError::ParentTerminal => {
             Problem::new(Code::ParentTerminal, "the parent has ended, so there is nothing left to change")
         }
+        CommandError::NotPaused(status) => {
+            Problem::new(Code::NotPaused, format!("the parent is {status}, not paused, so there is nothing to resume"))
+                .with("order_status", status.as_str())
+        }
         CommandError::NotResolvable(status) => {
             Problem::new(Code::NotResolvable, format!("an order that is {status} can't be settled by hand"))
                 .with("order_status", status.as_str())

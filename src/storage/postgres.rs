@@ -69,6 +69,8 @@ pub struct PostgresStore {
 struct Opened {
     /// By account; the account '' is nobody's.
     writers: Mutex<BTreeMap<String, Arc<Mutex<Place>>>>,
+    /// The history of the database under which each account was taken.
+    taken_under: Mutex<BTreeMap<String, String>>,
     leases: Mutex<Option<Session>>,
     readers: PgPool,
 }
@@ -77,8 +79,6 @@ struct Opened {
 #[derive(Default)]
 struct Place {
     idle: Option<Session>,
-    /// The history of the database under which the account was taken.
-    taken_under: Option<String>,
 }
 
 impl PostgresStore {
@@ -143,19 +143,16 @@ impl PostgresStore {
 
     /// The connection of a batch. Where the database went back behind what the account's owner has seen, the owner has to
     /// recover first.
-    async fn session(&self, place: &mut Place, batch: &Batch) -> Result<Session, StoreError> {
+    async fn session(&self, opened: &Opened, place: &mut Place, batch: &Batch) -> Result<Session, StoreError> {
         let session = match place.idle.take() {
             Some(session) => session,
             None => self.connect(Role::Writer).await?,
         };
-        let is_owner = matches!(batch.writer, Writer::Owner(_));
-        if is_owner && place.taken_under.as_ref().is_some_and(|history| *history != session.history) {
-            tracing::error!(
-                before = ?place.taken_under, now = session.history,
-                "the database has another history than when the account was taken: it may lack the last commits"
-            );
+        if let Writer::Owner(ownership) = &batch.writer
+            && let Err(error) = opened.must_be_as_taken(ownership, &session).await
+        {
             place.idle = Some(session);
-            return Err(StoreError::Deposed);
+            return Err(error);
         }
         Ok(session)
     }
@@ -193,6 +190,21 @@ impl Opened {
     async fn place(&self, account: &str) -> Arc<Mutex<Place>> {
         Arc::clone(self.writers.lock().await.entry(account.to_owned()).or_default())
     }
+
+    /// Whether the database is that under which the account was taken.
+    async fn must_be_as_taken(&self, ownership: &Ownership, session: &Session) -> Result<(), StoreError> {
+        let taken_under = self.taken_under.lock().await;
+        match taken_under.get(ownership.account.as_str()) {
+            Some(before) if *before != session.history => {
+                tracing::error!(
+                    account = %ownership.account, %before, now = session.history,
+                    "the database has another history than when the account was taken: it may lack the last commits"
+                );
+                Err(StoreError::Deposed)
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
 }
 
 #[async_trait]
@@ -206,6 +218,7 @@ impl Store for PostgresStore {
         migrating::open(&self.options, self.spec, self.settings.patience, may_apply).await?;
         *opened = Some(Arc::new(Opened {
             writers: Mutex::default(),
+            taken_under: Mutex::default(),
             leases: Mutex::default(),
             readers: self.connect_readers().await?,
         }));
@@ -224,16 +237,21 @@ impl Store for PostgresStore {
             })
             .await?;
         if matches!(acquired, Acquired::Taken(_)) {
-            let place = self.opened().await?.place(account.as_str()).await;
-            let mut place = place.lock().await;
-            place.idle.take_if(|session| session.history != history);
-            place.taken_under = Some(history);
+            let opened = self.opened().await?;
+            let place = opened.place(account.as_str()).await;
+            place.lock().await.idle.take_if(|session| session.history != history);
+            opened.taken_under.lock().await.insert(account.to_string(), history);
         }
         Ok(acquired)
     }
 
     async fn renew(&self, ownership: &Ownership, lease: Duration) -> Result<(), StoreError> {
-        self.outside_a_batch(async |session| leases::renew(session, ownership, lease).await).await
+        let opened = self.opened().await?;
+        self.outside_a_batch(async |session| {
+            opened.must_be_as_taken(ownership, session).await?;
+            leases::renew(session, ownership, lease).await
+        })
+        .await
     }
 
     async fn release(&self, ownership: &Ownership) -> Result<(), StoreError> {
@@ -245,7 +263,12 @@ impl Store for PostgresStore {
     }
 
     async fn caught_up(&self, ownership: &Ownership) -> Result<(), StoreError> {
-        self.outside_a_batch(async |session| leases::caught_up(session, ownership).await).await
+        let opened = self.opened().await?;
+        self.outside_a_batch(async |session| {
+            opened.must_be_as_taken(ownership, session).await?;
+            leases::caught_up(session, ownership).await
+        })
+        .await
     }
 
     async fn heartbeat(&self, instance: &InstanceCard) -> Result<(), StoreError> {
@@ -264,7 +287,7 @@ impl Store for PostgresStore {
         let opened = self.opened().await?;
         let place = opened.place(row_of(&batch.writer)).await;
         let mut place = place.lock().await;
-        let mut session = self.session(&mut place, batch).await?;
+        let mut session = self.session(&opened, &mut place, batch).await?;
         match commit::run(&mut session.connection, batch, self.settings.patience.answer).await {
             Ok(results) => {
                 place.idle = Some(session);

@@ -10,7 +10,7 @@ use super::guests::mark;
 use crate::broker::{CancelMarked, Due, dispatch};
 use crate::commands::{
     CancelOrder, CancelParent, CanceledParent, ClearCause, ClearedCause, CommandError, CompareNow, ReplaceOrder,
-    ReplacedOrder, ResolveOrder, SubmitOrder, SubmitParent, SubmittedOrder, SubmittedParent,
+    ReplacedOrder, ResolveOrder, ResumeParent, SubmitOrder, SubmitParent, SubmittedOrder, SubmittedParent,
 };
 use crate::domain::calendar::Hours;
 use crate::domain::fault::FieldError;
@@ -159,10 +159,25 @@ impl Handler<CancelParent> for Account {
                     | Outcome::Done
                     | Outcome::Unchanged
                     | Outcome::Replayed
+                    | Outcome::Resumed
                     | Outcome::Cleared { .. },
                     _,
                 ) => Err(CommandError::OutcomeUnknown),
             }
+        })
+    }
+}
+
+impl Handler<ResumeParent> for Account {
+    type Result = ResponseFuture<Result<Parent, CommandError>>;
+
+    /// The parent's actor hears of it as of every turn, and brings what is overdue; while the account is being recovered,
+    /// the recovery sees to that.
+    fn handle(&mut self, resume: ResumeParent, _: &mut Self::Context) -> Self::Result {
+        let intake = self.intake();
+        Box::pin(async move {
+            let applied = intake.write(Write::ResumeParent { id: resume.id, by: resume.by }).await?;
+            applied.parents.into_iter().next().ok_or(CommandError::OutcomeUnknown)
         })
     }
 }
@@ -208,6 +223,7 @@ impl Handler<ClearCause> for Account {
                 (
                     Outcome::Cleared { .. }
                     | Outcome::Canceling(_)
+                    | Outcome::Resumed
                     | Outcome::Done
                     | Outcome::Unchanged
                     | Outcome::Replayed,
@@ -371,6 +387,7 @@ pub(super) fn refused(refusal: Refusal) -> CommandError {
     match refusal {
         Refusal::NotFound => CommandError::NotFound,
         Refusal::ParentTerminal => CommandError::ParentTerminal,
+        Refusal::NotPaused(status) => CommandError::NotPaused(status),
         Refusal::NotResolvable(status) => CommandError::NotResolvable(status),
         Refusal::Unfitting(rule) => CommandError::Invalid(vec![FieldError::new("filled_qty", "does_not_fit", rule)]),
         Refusal::UnfittingQty(rule) => CommandError::Invalid(vec![FieldError::new("qty", "does_not_fit", rule)]),

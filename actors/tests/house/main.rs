@@ -25,6 +25,7 @@ mod leases;
 mod releases;
 mod replacements;
 mod retries;
+mod rewinds;
 mod sessions;
 mod shared;
 mod troubles;
