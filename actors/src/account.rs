@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::broker::{Broker, BrokerTurned};
 use crate::budget::Budget;
 use crate::cancel_all::Reach;
+use crate::clock_guard::ClockGuard;
 use crate::commands::Desk;
 use crate::domain::names::{AccountName, OrderId};
 use crate::domain::order::Order;
@@ -36,6 +37,7 @@ use volumes::Volumes;
 pub(crate) use draining::{DrainAccount, FLUSH};
 
 mod calendar;
+mod clock;
 mod commands;
 mod draining;
 mod guests;
@@ -75,6 +77,9 @@ pub(crate) struct Account {
     gate: Gate,
     pen: GateWriter,
     market_hours: MarketHours,
+    clock_guard: ClockGuard,
+    /// The wall clock was found to have moved, and the venue is asked about it.
+    asks_the_time: bool,
     volumes: Volumes,
     lines: Lines,
     in_flight: InFlight,
@@ -142,6 +147,8 @@ pub(crate) fn open(
         gate: gate.clone(),
         pen: pen.clone(),
         market_hours: market_hours.clone(),
+        clock_guard: ClockGuard::default(),
+        asks_the_time: false,
         volumes: Volumes::default(),
         lines,
         in_flight: in_flight.clone(),
@@ -185,6 +192,7 @@ impl Actor for Account {
         self.spawn_persistence();
         self.acquire(ctx);
         self.keep_calendar(ctx);
+        self.watch_clock(ctx);
         ctx.run_interval(self.tuning.heartbeat, Self::beat);
     }
 }

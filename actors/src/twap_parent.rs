@@ -11,6 +11,7 @@ use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 
 use crate::broker::{CancelMarked, Dispatch, Due, dispatch};
+use crate::clock_guard::ClockGuard;
 use crate::domain::calendar::Hours;
 use crate::domain::ledger::Write;
 use crate::domain::names::{OrderId, Symbol};
@@ -40,6 +41,11 @@ pub(crate) struct Turned(pub(crate) ParentStatus);
 #[rtype(result = "()")]
 pub(crate) struct Rest;
 
+/// The wall clock was set, and is right now: due times are derived anew.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Rederive;
+
 /// The lines that a parent speaks on.
 #[derive(Clone, Default)]
 pub(crate) struct ParentLines {
@@ -48,10 +54,14 @@ pub(crate) struct ParentLines {
     pub(crate) cancel: Line<CancelMarked>,
 }
 
+/// How long after a time that can't be told the clock is looked at again.
+const UNSURE: Duration = Duration::from_secs(1);
+
 /// Owns a parent's timers. `near` holds the next slices in the order of (time, number); what lies behind them is still
 /// in the store, unless `all_near`.
 pub(crate) struct TwapParent {
     world: World,
+    clock_guard: ClockGuard,
     lines: ParentLines,
     id: OrderId,
     symbol: Symbol,
@@ -80,13 +90,14 @@ pub(crate) struct TwapParent {
 impl TwapParent {
     pub(crate) fn new(
         parent: &Parent,
-        world: World,
+        (world, clock_guard): (World, ClockGuard),
         tuning: &Tuning,
         lines: ParentLines,
         sentinel: Sentinel,
     ) -> Self {
         Self {
             world,
+            clock_guard,
             lines,
             id: parent.id.clone(),
             symbol: parent.instruction.symbol.clone(),
@@ -146,6 +157,16 @@ impl Handler<Turned> for TwapParent {
             | ParentStatus::Canceled
             | ParentStatus::Rejected
             | ParentStatus::Failed => ctx.stop(),
+        }
+    }
+}
+
+impl Handler<Rederive> for TwapParent {
+    type Result = ();
+
+    fn handle(&mut self, _: Rederive, ctx: &mut Self::Context) {
+        if !self.paused {
+            self.begin(ctx);
         }
     }
 }
@@ -285,10 +306,10 @@ impl TwapParent {
         let left = (self.end_at - self.world.clock.now()).to_std().unwrap_or(Duration::ZERO);
         self.ending = Some(ctx.run_later(left.min(LONGEST_SLEEP), |act, ctx| {
             act.ending = None;
-            if act.world.clock.now() < act.end_at {
-                act.await_end(ctx);
-            } else {
-                act.end_schedule(ctx);
+            match act.clock_guard.now(&*act.world.clock) {
+                Some(now) if now < act.end_at => act.await_end(ctx),
+                Some(_) => act.end_schedule(ctx),
+                None => act.ending = Some(ctx.run_later(UNSURE, Self::await_end)),
             }
         }));
     }

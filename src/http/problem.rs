@@ -75,6 +75,7 @@ codes! {
     BreakerUnknown = "circuit_breaker_unknown", SERVICE_UNAVAILABLE, "The circuit breaker could not be read";
     Starting = "starting", SERVICE_UNAVAILABLE, "The gateway is starting";
     Draining = "draining", SERVICE_UNAVAILABLE, "The gateway is shutting down";
+    ClockUnsure = "clock_unsure", SERVICE_UNAVAILABLE, "The wall clock is not known to be right";
     StoreUnavailable = "store_unavailable", SERVICE_UNAVAILABLE, "The store is unavailable";
     SwitchboardUnavailable = "switchboard_unavailable", SERVICE_UNAVAILABLE, "The shared switchboard is unavailable";
     BrokerUnavailable = "broker_unavailable", SERVICE_UNAVAILABLE, "The broker is unavailable";
@@ -92,6 +93,7 @@ impl From<ShutReason> for Code {
             ShutReason::CircuitBreakerUnknown => Self::BreakerUnknown,
             ShutReason::Starting => Self::Starting,
             ShutReason::Draining => Self::Draining,
+            ShutReason::ClockUnsure => Self::ClockUnsure,
             ShutReason::StoreUnavailable => Self::StoreUnavailable,
             ShutReason::BrokerUnavailable => Self::BrokerUnavailable,
             ShutReason::NotOwner => Self::OwnerUnavailable,

@@ -181,6 +181,7 @@ pub(super) fn shut(reason: ShutReason, health: &Health, now: DateTime<Utc>) -> P
         | ShutReason::Starting
         | ShutReason::Draining
         | ShutReason::NotOwner
+        | ShutReason::ClockUnsure
         | ShutReason::StoreUnavailable
         | ShutReason::BrokerUnavailable
         | ShutReason::BrokerUnauthorised => problem,
@@ -203,6 +204,7 @@ pub(super) fn explain_to_anybody(reason: ShutReason, health: &Health) -> String 
         | ShutReason::Starting
         | ShutReason::Draining
         | ShutReason::NotOwner
+        | ShutReason::ClockUnsure
         | ShutReason::StoreUnavailable
         | ShutReason::BrokerUnavailable
         | ShutReason::BrokerUnauthorised => explain(reason, health),
@@ -247,6 +249,11 @@ fn explain(reason: ShutReason, health: &Health) -> String {
             "another instance owns the account, or this one's lease on it is over: try again, whoever has it then answers"
                 .to_owned()
         }
+        ShutReason::ClockUnsure => format!(
+            "the machine's clock was set by itself, and is not known to agree with the broker's{}: see to its time; nothing is \
+             sent and nothing expires until it does",
+            because(Part::Clock)
+        ),
         ShutReason::StoreUnavailable => format!("the store does not commit{}", because(Part::Store)),
         ShutReason::BrokerUnavailable => format!(
             "the broker can't be reached, or its books were not compared with ours yet{}",

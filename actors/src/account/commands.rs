@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 use super::Account;
 use super::guests::mark;
 use crate::broker::{CancelMarked, Due, dispatch};
+use crate::clock_guard::ClockGuard;
 use crate::commands::{
     CancelOrder, CancelParent, CanceledParent, ClearCause, ClearedCause, CommandError, CompareNow, ReplaceOrder,
     ReplacedOrder, ResolveOrder, ResumeParent, SubmitOrder, SubmitParent, SubmittedOrder, SubmittedParent,
@@ -263,6 +264,7 @@ fn not_compared(error: CompareError) -> CommandError {
 struct Intake {
     world: World,
     gate: Gate,
+    clock_guard: ClockGuard,
     persist: Line<Persist>,
     cancel_marked: Line<CancelMarked>,
     /// Another instance owns this account.
@@ -307,6 +309,9 @@ impl Intake {
     fn objection(&self, times: Result<(), Vec<FieldError>>, is_full: bool) -> Option<CommandError> {
         if let Err(faults) = times {
             return Some(CommandError::Invalid(faults));
+        }
+        if self.clock_guard.moved(&*self.world.clock).is_some() {
+            return Some(CommandError::Gate(ShutReason::ClockUnsure));
         }
         if let Verdict::Shut(reason) = self.gate.verdict(self.world.clock.boottime()) {
             return Some(CommandError::Gate(reason));
@@ -409,6 +414,7 @@ impl Account {
         Intake {
             world: self.world.clone(),
             gate: self.gate.clone(),
+            clock_guard: self.clock_guard.clone(),
             persist: self.lines.persist.clone(),
             cancel_marked: self.lines.cancel_marked.clone(),
             guest_of: (self.tuning.lease.is_some() && self.ownership.is_none()).then(|| self.tuning.account.clone()),
