@@ -1,6 +1,6 @@
 //! The gateway's speed, each figure beside its limit in the same run.
 //!
-//! `scripts/bench` runs all of it; names of parts (`start`, `submit`, `tail`, `engage`, `lateness`, `day`) run just these. It
+//! `scripts/bench` runs all of it; names of parts (`start`, `submit`, `tail`, `postgres`, `engage`, `lateness`, `day`) run just these. It
 //! starts the built program on folders of its own below the target folder, so that the disk is the one that is built on,
 //! loads it over loopback, and prints a table; `bench.json` in the target folder has the same figures. Absolute numbers
 //! move with the machine, and with whatever else runs there: the ratios are what the targets are about.
@@ -30,6 +30,8 @@ mod figures;
 mod limits;
 #[path = "gateway/load.rs"]
 mod load;
+#[path = "gateway/pgbench.rs"]
+mod pgbench;
 #[path = "gateway/server.rs"]
 mod server;
 
@@ -37,6 +39,7 @@ use burst::Burst;
 use figures::{Reach, Row, Sheet, Spread, ms, percentile};
 use limits::{Ledger, same_writes, timers};
 use load::{Load, paced, saturated};
+use pgbench::{Rows, Way};
 use server::Server;
 
 /// The whole run ends after this, whatever hangs.
@@ -89,6 +92,9 @@ async fn measure(parts: &[String]) -> Sheet {
     }
     if let (true, Some(peak)) = (wants("tail"), peak) {
         tail(&mut sheet, peak / 2.0).await;
+    }
+    if wants("postgres") {
+        postgres(&mut sheet).await;
     }
     if wants("engage") {
         engage(&mut sheet).await;
@@ -162,6 +168,55 @@ async fn submit(sheet: &mut Sheet) -> f64 {
         sheet.add(row.noted(note));
     }
     peak
+}
+
+/// The same submissions with the ledger on PostgreSQL, beside what its own benchmark does with their rows.
+async fn postgres(sheet: &mut Sheet) {
+    let database = tranche_servers::Server::postgres();
+    let [mut at_once, mut at_best, mut by_row] = [const { Beside::NONE }; 3];
+    for run in 1..=RUNS {
+        let (mut rates, mut url) = ([0.0; CLIENTS.len()], String::new());
+        for (rate, clients) in rates.iter_mut().zip(CLIENTS) {
+            say(&format!("submissions of {clients} clients on PostgreSQL, run {run} of {RUNS}"));
+            // A server that is killed keeps its lease for a while.
+            url = database.database(&format!("run_{run}_{clients}"));
+            let server = Server::start(&[&SETTINGS[..], &[&format!("storage.url={url}")]].concat()).await;
+            let mut load = Load::new(&server, clients).await;
+            saturated(&mut load, Duration::from_millis(300)).await;
+            *rate = saturated(&mut load, LOAD_TIME).await.rate();
+        }
+        say(&format!("pgbench with their rows, run {run} of {RUNS}"));
+        let rows = Rows::of_first_parent(&url);
+        at_once.add(rates[0], rows.rate(Way::OneStatement, CLIENTS[0]));
+        at_best.add(rates[1], rows.best_rate(Way::OneStatement));
+        by_row.add(rates[1], rows.best_rate(Way::EachWithAccount));
+    }
+    let what = CLIENTS.map(|clients| format!("durable POST, 10 slices, {clients} clients, PostgreSQL"));
+    let least = Reach::AtLeast;
+    sheet.add(at_once.row(&what[0], "pgbench, the same rows in one statement, as many clients", least(0.65)));
+    sheet.add(at_best.row(&what[1], "that pgbench at its best number of clients", least(0.85)));
+    sheet.add(by_row.row(&what[1], "pgbench, a statement a row, with the account's row, at its best", least(4.0)));
+}
+
+/// Rates of ours, each beside its limit in the same run.
+struct Beside {
+    rates: Vec<f64>,
+    limits: Vec<f64>,
+}
+
+impl Beside {
+    const NONE: Self = Self { rates: Vec::new(), limits: Vec::new() };
+
+    fn add(&mut self, rate: f64, limit: f64) {
+        self.rates.push(rate);
+        self.limits.push(limit);
+    }
+
+    fn row(&self, what: &str, beside: &'static str, reach: Reach) -> Row {
+        let ratios = self.rates.iter().zip(&self.limits).map(|(rate, limit)| rate / limit).collect::<Vec<_>>();
+        let beside = (beside, Spread::of(&self.limits));
+        Row::ratio(what, "/s", Spread::of(&self.rates), beside, Spread::of(&ratios), reach)
+    }
 }
 
 /// The slowest hundredth at half the peak rate, beside one synced commit.

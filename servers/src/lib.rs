@@ -11,6 +11,7 @@
 )]
 
 use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -46,7 +47,16 @@ impl Server {
     /// When there is none, and says how to get it.
     #[must_use]
     pub fn postgres() -> Self {
-        Self::start_kind("postgres")
+        Self::start_kind(&["postgres"])
+    }
+
+    /// Starts PostgreSQL that takes connections by TLS alone; `ca.pem` in that folder is what made its certificate.
+    ///
+    /// # Panics
+    /// When there is none, and says how to get it.
+    #[must_use]
+    pub fn postgres_by_tls(folder: &Path) -> Self {
+        Self::start_kind(&["postgres", &folder.display().to_string()])
     }
 
     /// Starts Redis; it keeps what it answered over a kill.
@@ -55,12 +65,21 @@ impl Server {
     /// When there is none, and says how to get it.
     #[must_use]
     pub fn redis() -> Self {
-        Self::start_kind("redis")
+        Self::start_kind(&["redis"])
     }
 
-    fn start_kind(kind: &str) -> Self {
+    /// Starts Redis that takes connections by TLS alone; `ca.pem` in that folder is what made its certificate.
+    ///
+    /// # Panics
+    /// When there is none, and says how to get it.
+    #[must_use]
+    pub fn redis_by_tls(folder: &Path) -> Self {
+        Self::start_kind(&["redis", &folder.display().to_string()])
+    }
+
+    fn start_kind(kind: &[&str]) -> Self {
         let mut command = Command::new(SCRIPT);
-        command.args(["hold", kind]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.arg("hold").args(kind).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut script = command.spawn().unwrap_or_else(|error| panic!("{SCRIPT}: {error}"));
         let commands = script.stdin.take();
         let mut server =
@@ -281,6 +300,14 @@ pub fn restore(url: &str, dump: &str) {
 /// When it fails.
 pub fn redis(url: &str, words: &[&str]) -> String {
     run(&[&["redis", url], words].concat())
+}
+
+/// Has PostgreSQL's own benchmark load a server, and gives back what it prints.
+///
+/// # Panics
+/// When it fails.
+pub fn pgbench(url: &str, words: &[&str]) -> String {
+    run(&[&["pgbench", url], words].concat())
 }
 
 fn run(arguments: &[&str]) -> String {

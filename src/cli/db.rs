@@ -1,5 +1,6 @@
 //! `tranche db …`: the state of the stores, their migrations, and whether everything in them is as it should be.
 
+use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -7,14 +8,17 @@ use clap::{Args, Subcommand};
 use secrecy::ExposeSecret;
 use serde_json::json;
 use sqlx::postgres::PgConnectOptions;
+use tranche_actors::ports::Clock;
 use tranche_actors::ports::store::{Store, StoreError};
 
 use super::output::{self, Out};
 use super::serve::SettingsArgs;
 use super::{CliError, client};
+use crate::clock::SystemClock;
 use crate::settings::{Settings, StorePlace};
 use crate::storage::lock::DataLock;
 use crate::storage::postgres::{self, PostgresSettings, PostgresStore};
+use crate::storage::registry::LEDGER;
 use crate::storage::sqlite::{self, SqliteSettings, SqliteStore};
 use crate::storage::upkeep::Status;
 
@@ -28,8 +32,8 @@ pub(super) struct DbArgs {
 enum DbCommand {
     /// Show versions, sizes and a quick check; exit code 1 where something is wrong or pending.
     Status(PlaceArgs),
-    /// Bring the schema to this program's version. A failure leaves the old schema; nothing is backed up yet.
-    Migrate(PlaceArgs),
+    /// Bring the schema to this program's version, and check everything then. A failure leaves the old schema.
+    Migrate(MigrateArgs),
     /// Check everything, list all findings, and end with exit code 1 where there is one.
     Verify(PlaceArgs),
 }
@@ -41,6 +45,18 @@ struct PlaceArgs {
     /// Print JSON.
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Debug, Args)]
+struct MigrateArgs {
+    #[command(flatten)]
+    place: PlaceArgs,
+    /// Migrate a copy, check that, and leave everything as it is. Embedded stores alone.
+    #[arg(long)]
+    dry_run: bool,
+    /// Say that the database was backed up: one of PostgreSQL is not by this command.
+    #[arg(long)]
+    backed_up: bool,
 }
 
 /// Where the stores are.
@@ -100,24 +116,97 @@ async fn status(args: &PlaceArgs, out: &mut Out) -> Result<(), CliError> {
     judged(status.findings.len())
 }
 
-async fn migrate(args: &PlaceArgs, out: &mut Out) -> Result<(), CliError> {
-    let place = place(args)?;
-    let store: Box<dyn Store> = match &place {
-        Place::Embedded(folder) => {
-            let lock = DataLock::take(folder).map_err(|error| CliError::Failed(output::in_full(&error)))?;
-            Box::new(SqliteStore::new(Arc::new(lock), SqliteSettings::default()))
-        }
-        Place::Postgres(options) => Box::new(PostgresStore::new((**options).clone(), PostgresSettings::default())),
+async fn migrate(args: &MigrateArgs, out: &mut Out) -> Result<(), CliError> {
+    let (findings, done) = match place(&args.place)? {
+        Place::Embedded(folder) if args.dry_run => dry_run(&folder).await?,
+        Place::Embedded(folder) => migrate_embedded(&folder).await?,
+        Place::Postgres(options) => migrate_postgres(&options, args).await?,
     };
+    if args.place.json {
+        out.json(&json!({"done": done, "findings": findings}))?;
+    } else {
+        for line in done.iter().chain(&findings) {
+            out.line(line)?;
+        }
+    }
+    judged(findings.len())
+}
+
+/// What is not as it should be afterwards, and what was done, a line each.
+type Migrated = (Vec<String>, Vec<String>);
+
+async fn dry_run(folder: &Path) -> Result<Migrated, CliError> {
+    let _ours = lock(folder)?;
+    let before = look_at(folder).await?;
+    let copy = folder.join(format!("dry-run-{}", stamp()));
+    let tried = async {
+        if before.version > 0 {
+            sqlite::upkeep::copy(folder, &copy.join(LEDGER.sqlite_file)).await.map_err(failed)?;
+        }
+        bring_up(lock(&copy)?).await?;
+        sqlite::upkeep::verify(&copy).await.map_err(failed)
+    };
+    let tried = tried.await;
+    std::fs::remove_dir_all(&copy).map_err(|error| CliError::Failed(format!("{}: {error}", copy.display())))?;
+    let done = format!("a copy of {} went from version {} to {}", before.store, before.version, before.known);
+    Ok((tried?, vec![done]))
+}
+
+async fn migrate_embedded(folder: &Path) -> Result<Migrated, CliError> {
+    let ours = lock(folder)?;
+    let (before, mut done) = (look_at(folder).await?, Vec::new());
+    if (1..before.known).contains(&before.version) {
+        let backup = format!("{}-v{}-{}.db", before.store, before.version, stamp());
+        let backup = folder.join("backups").join(backup);
+        sqlite::upkeep::copy(folder, &backup).await.map_err(failed)?;
+        done.push(format!("{} is backed up in {}", before.store, backup.display()));
+    }
+    bring_up(ours).await?;
+    done.push(format!("{} went from version {} to {}", before.store, before.version, before.known));
+    Ok((sqlite::upkeep::verify(folder).await.map_err(failed)?, done))
+}
+
+async fn migrate_postgres(options: &PgConnectOptions, args: &MigrateArgs) -> Result<Migrated, CliError> {
+    let before = postgres::upkeep::status(options).await.map_err(failed)?;
+    if args.dry_run {
+        let how = "--dry-run is for embedded stores: restore a backup into another database, and migrate that";
+        return Err(CliError::Failed(how.to_owned()));
+    }
+    if (1..before.known).contains(&before.version) && !args.backed_up {
+        let how = "back the database up first, with pg_dump for one, and say so with --backed-up";
+        return Err(CliError::Failed(how.to_owned()));
+    }
+    opened_and_closed(&PostgresStore::new(options.clone(), PostgresSettings::default())).await?;
+    let done = format!("{} went from version {} to {}", before.store, before.version, before.known);
+    Ok((postgres::upkeep::verify(options).await.map_err(failed)?, vec![done]))
+}
+
+/// A folder where nothing is yet has version 0.
+async fn look_at(folder: &Path) -> Result<Status, CliError> {
+    if folder.join(LEDGER.sqlite_file).exists() {
+        return sqlite::upkeep::status(folder).await.map_err(failed);
+    }
+    let known = LEDGER.sqlite_migrations.last().map_or(0, |last| last.version);
+    Ok(Status { store: LEDGER.name, backend: "sqlite", version: 0, known, bytes: 0, findings: Vec::new() })
+}
+
+async fn bring_up(folder: DataLock) -> Result<(), CliError> {
+    opened_and_closed(&SqliteStore::new(Arc::new(folder), SqliteSettings::default())).await
+}
+
+/// A store migrates as it is opened.
+async fn opened_and_closed(store: &dyn Store) -> Result<(), CliError> {
     store.open().await.map_err(failed)?;
     store.close().await;
-    let status = look(&place).await?;
-    if args.json {
-        out.json(&json!({"stores": [status]}))?;
-    } else {
-        out.line(&format!("{} is at version {} of {}", status.store, status.version, status.known))?;
-    }
-    judged(status.findings.len())
+    Ok(())
+}
+
+fn lock(folder: &Path) -> Result<DataLock, CliError> {
+    DataLock::take(folder).map_err(|error| CliError::Failed(output::in_full(&error)))
+}
+
+fn stamp() -> String {
+    SystemClock.now().format("%Y%m%dT%H%M%S%.6fZ").to_string()
 }
 
 async fn verify(args: &PlaceArgs, out: &mut Out) -> Result<(), CliError> {

@@ -82,6 +82,8 @@ pub(super) struct StatusView {
     /// `open` or `shut`.
     gate: &'static str,
     trading_allowed: bool,
+    /// How the parts of this instance are, the shared Redis and the database among them.
+    parts: BTreeMap<&'static str, PartView>,
     /// The accounts that are configured here, or that anybody has taken.
     accounts: Vec<AccountView>,
     /// The instances that work on the same store; null while it can't be read.
@@ -203,6 +205,7 @@ pub(super) async fn status(gateway: Gateway) -> Json<StatusView> {
         uptime_seconds: state.clock.monotonic().saturating_sub(gateway.started).as_secs(),
         gate: readiness.gate,
         trading_allowed: readiness.trading_allowed,
+        parts: readiness.parts,
         accounts,
         instances,
         queues: gateway.queues(),

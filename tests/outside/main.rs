@@ -7,7 +7,8 @@
 //! `OUTSIDE_POSTGRES_KILLS` (3; see `scripts/crash` for both), `OUTSIDE_SLICES`
 //! due at one instant (2,000), `OUTSIDE_PACED` slices under a rate limit (60), `OUTSIDE_ORDERS` without an
 //! acknowledgement (1,000); at the double of Alpaca `OUTSIDE_LOST` orders without one (100), `OUTSIDE_PARENTS` at work while
-//! it is killed (100), `OUTSIDE_STORM` slices in a storm of 429 (20). `OUTSIDE_SEED` repeats the chances of a run that failed.
+//! it is killed (100), `OUTSIDE_STORM` slices in a storm of 429 (20); with two instances `OUTSIDE_TAKEOVERS` (2),
+//! `OUTSIDE_FREEZES` (1), `OUTSIDE_CANCELS` (20), `OUTSIDE_ENGAGES` (2). `OUTSIDE_SEED` repeats the chances of a run that failed.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -31,6 +32,7 @@ mod doubt;
 mod ending;
 mod hand;
 mod load;
+mod migrating;
 mod order_of_things;
 mod postgres;
 mod refusals;
@@ -39,4 +41,5 @@ mod simulated;
 mod stop;
 mod store_down;
 mod switchboard;
+mod tls;
 mod tour;

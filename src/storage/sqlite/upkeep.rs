@@ -1,5 +1,7 @@
 //! What `tranche db` asks of an SQLite file.
 
+use std::fmt::Display;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -61,6 +63,32 @@ pub async fn status(folder: &Path) -> Result<Status, StoreError> {
         bytes: bytes.sum(),
         findings,
     })
+}
+
+/// Makes a copy of the ledger, whole at one instant, and checks it. The copy is on the disk when this returns.
+///
+/// # Errors
+/// Where it can't be read or written, or the copy is not sound; also where `to` exists.
+pub async fn copy(folder: &Path, to: &Path) -> Result<(), StoreError> {
+    let into = to.to_str().ok_or_else(|| unwritten(to, "its name is no text"))?;
+    let parent = to.parent().unwrap_or(folder);
+    std::fs::create_dir_all(parent).map_err(|error| unwritten(parent, error))?;
+    let mut connection = open(folder).await?;
+    sqlx::query("VACUUM INTO ?1").bind(into).execute(&mut connection).await.map_err(classify)?;
+    // SQLite leaves it to the system when the bytes reach the disk.
+    for path in [to, parent] {
+        File::open(path).and_then(|file| file.sync_all()).map_err(|error| unwritten(path, error))?;
+    }
+    let options = SqliteConnectOptions::new().filename(to).read_only(true).disable_statement_logging();
+    let mut copied = options.connect().await.map_err(classify)?;
+    match check(&mut copied, "PRAGMA integrity_check", "integrity_check").await?.first() {
+        None => copied.close().await.map_err(classify),
+        Some(finding) => Err(unwritten(to, finding)),
+    }
+}
+
+fn unwritten(path: &Path, why: impl Display) -> StoreError {
+    StoreError::Unavailable { detail: format!("{} can't be written: {why}", path.display()) }
 }
 
 /// Everything that is not as it should be.

@@ -14,6 +14,8 @@ use crate::chance::{Chance, number, seed};
 use crate::house::{Api, House, SOON, Server, eventually};
 use crate::report::text;
 
+mod stopping;
+
 /// The keys of the first instance and of the second, for the accounts `default` and `second`.
 const FIRST: [&str; 2] = [KEY.0, "PKFIRST2"];
 const SECOND: [&str; 2] = ["PKSECOND1", "PKSECOND2"];
@@ -32,12 +34,17 @@ struct Two {
 
 impl Two {
     fn new() -> Self {
+        Self::with(&[])
+    }
+
+    /// The same with a double that works by these options too.
+    fn with(of_double: &[&str]) -> Self {
         let keys = [
             "PKFIRST2:secret:second".to_owned(),
             format!("{}:secret", SECOND[0]),
             format!("{}:secret:second", SECOND[1]),
         ];
-        let mut options = AMPLE.to_vec();
+        let mut options = [&AMPLE, of_double].concat();
         for key in &keys {
             options.extend(["--key", key.as_str()]);
         }

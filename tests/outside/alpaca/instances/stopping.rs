@@ -1,0 +1,108 @@
+//! One call at one instance stops them all, also one that doesn't answer.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use chrono::Utc;
+use futures_util::future::join_all;
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use super::{LEASE, Two, id_of, owners};
+use crate::alpaca::double::at;
+use crate::chance::{Chance, number, seed};
+use crate::house::{Api, SOON, eventually};
+use crate::report::text;
+
+/// Single orders of both accounts that rest at a price that nobody pays; they are taken, and sent a moment later.
+async fn rest(api: &Api, prefix: &str, orders: u64) {
+    let sent = (0..orders).map(async |n| {
+        let account = if n % 2 == 0 { "default" } else { "second" };
+        let body = json!({"symbol": "AAPL", "side": "buy", "qty": 1, "order_type": "limit", "limit_price": "1",
+            "client_order_id": format!("{prefix}{n}"), "account": account});
+        // Once the switch is engaged they are refused.
+        let (status, answer) = api.post("/api/v1/orders", &body).await;
+        assert!(status == 201 || status == 503 || status == 409, "{status} {answer}");
+    });
+    join_all(sent).await;
+}
+
+async fn disengaged(api: &Api) {
+    eventually("it is disengaged", SOON, async || {
+        let (status, _) = api.post("/api/v1/kill-switch/disengage", &json!({"operator": "ann"})).await;
+        (status == 200).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_engagement_at_one_instance_under_load_at_both_names_all_that_still_reaches_the_venue() {
+    let rounds = number("OUTSIDE_ENGAGES").unwrap_or(2);
+    let mut chance = Chance(seed());
+    // Slow enough that some are always in flight.
+    let mut two = Two::with(&["--latency-ms", "700"]);
+    for house in &mut two.houses {
+        house.set("broker.timeout_ms", "4000");
+        house.set("kill_switch.settle_ms", "300");
+    }
+    let (mut owner, mut other) = two.serve().await;
+    let (mut listed, mut confirmed, mut lapsed) = (0, 0, 0);
+    for round in 0..rounds {
+        let froze = round % 2 == 1;
+        let delay = chance.millis(150, 900);
+        let stop = async {
+            tokio::time::sleep(delay).await;
+            if froze {
+                owner.signal(Signal::STOP);
+            }
+            let engaged = other.api.engage("cancel").await;
+            (engaged, Utc::now())
+        };
+        let prefixes = [format!("owner{round}-"), format!("other{round}-")];
+        let load = async {
+            let loads = async { tokio::join!(rest(&owner.api, &prefixes[0], 30), rest(&other.api, &prefixes[1], 30)) };
+            // Who asks a frozen instance waits until it is woken.
+            _ = tokio::time::timeout(Duration::from_secs(3), loads).await;
+        };
+        let ((engaged, answered), ()) = tokio::join!(stop, load);
+        let outcomes = engaged["instances"].as_array().unwrap().iter();
+        let outcomes = outcomes.map(|one| (text(&one["id"]), text(&one["outcome"]))).collect::<BTreeSet<_>>();
+        assert_eq!(outcomes.len(), 2, "{engaged}");
+        confirmed += outcomes.iter().filter(|(_, outcome)| outcome == "confirmed").count();
+        lapsed += outcomes.iter().filter(|(_, outcome)| outcome == "lapsed").count();
+        if froze {
+            assert!(outcomes.iter().any(|(_, outcome)| outcome == "lapsed"), "{engaged}");
+            // Longer than its lease: the other one takes its accounts over, and asks for its orders to be cancelled.
+            tokio::time::sleep(LEASE * 2).await;
+            owner.signal(Signal::CONT);
+        }
+        eventually("nothing is live at the venue", SOON * 3, async || {
+            let orders = two.double.orders();
+            let mine = orders.iter().filter(|(id, _)| prefixes.iter().any(|prefix| id.starts_with(prefix)));
+            mine.into_iter().all(|(_, order)| order["row"]["status"] == "canceled").then_some(())
+        })
+        .await;
+        let unknown = engaged["unknown"].as_array().unwrap().iter().map(text).collect::<BTreeSet<_>>();
+        let sent = two.double.requests("submit").into_iter().filter(|line| at(line) > answered);
+        for line in sent {
+            let id = text(&line["client_order_id"]);
+            assert!(unknown.contains(&id), "round {round}: {id} is not in the answer: {engaged}");
+        }
+        listed += unknown.len();
+        // Whoever owns the accounts now goes on as the owner.
+        let both = [id_of(&owner.api).await, id_of(&other.api).await];
+        let is_swapped = eventually("one of them owns both", SOON, async || {
+            let owners = owners(&other.api).await;
+            let of = |id: &String| owners == vec![Value::String(id.clone()); 2];
+            both.iter().position(of)
+        })
+        .await;
+        if is_swapped == 1 {
+            std::mem::swap(&mut owner, &mut other);
+        }
+        disengaged(&other.api).await;
+        owner.until_trading().await;
+    }
+    assert!(listed > 0 && confirmed > 0, "some were in flight, and told so");
+    assert!(lapsed > 0 || rounds < 2, "a frozen one lapsed");
+}
