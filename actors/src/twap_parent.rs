@@ -75,9 +75,9 @@ pub(crate) struct TwapParent {
     near: VecDeque<DueSlice>,
     all_near: bool,
     last_taken: Option<(DateTime<Utc>, u32)>,
-    /// Held: no timer runs until it is resumed.
+    /// Held: nothing is due until it is resumed.
     paused: bool,
-    /// For the start, then for the next slice.
+    /// For the start, then for the next slice; for another look while it is held.
     timer: Option<SpawnHandle>,
     /// For the end of the schedule.
     ending: Option<SpawnHandle>,
@@ -126,7 +126,9 @@ impl Actor for TwapParent {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        if !self.paused {
+        if self.paused {
+            self.await_resume(ctx);
+        } else {
             self.begin(ctx);
         }
         self.sample(ctx);
@@ -146,6 +148,7 @@ impl Handler<Turned> for TwapParent {
             ParentStatus::Paused => {
                 self.paused = true;
                 self.disarm(ctx);
+                self.await_resume(ctx);
             }
             ParentStatus::Canceling => {
                 self.near.clear();
@@ -190,6 +193,12 @@ impl TwapParent {
         if !self.schedule_over {
             self.await_end(ctx);
         }
+    }
+
+    /// Held, it may be ended by another instance, which tells nobody here.
+    fn await_resume(&mut self, ctx: &mut Context<Self>) {
+        self.look_for_end(ctx);
+        self.timer = Some(ctx.run_later(LONGEST_SLEEP, Self::await_resume));
     }
 
     fn disarm(&mut self, ctx: &mut Context<Self>) {

@@ -63,9 +63,10 @@ impl Account {
                         act.believe_clock(ctx);
                         return;
                     }
-                    theirs.map_or_else(String::new, |VenueClock { at, .. }| {
-                        format!("our clock is {} s ahead of the broker's", seconds(now - at))
-                    })
+                    theirs.map_or_else(
+                        || "it was set once more".to_owned(),
+                        |VenueClock { at, .. }| format!("our clock is {} s ahead of the broker's", seconds(now - at)),
+                    )
                 }
                 Err(error) => format!("the broker's clock can't be read: {error}"),
             };

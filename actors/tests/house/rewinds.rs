@@ -7,9 +7,11 @@ use tranche_actors::domain::ledger::{EventKind, Write};
 use tranche_actors::domain::parent::{Parent, ParentStatus, PauseReason};
 use tranche_actors::domain::status::OrderStatus;
 use tranche_actors::gate::Verdict;
+use tranche_actors::ports::Clock;
+use tranche_simulation::store::CommitFault;
 use tranche_simulation::store::ledger::Ledger;
 
-use crate::support::orders::{caller, id, parent, resting_parent};
+use crate::support::orders::{caller, id, parent, resting_parent, single};
 use crate::support::rig::{Rig, Running, run, seconds};
 
 async fn resume(running: &Running, parent: &str) -> Result<Parent, CommandError> {
@@ -131,7 +133,7 @@ fn parents_are_held_before_anything_is_sent_also_where_the_pause_can_not_be_writ
         let copy = a_copy_that_lacks_two_slices(&rig).await;
         rig.store.restore(copy);
         let is_pause = |write: &Write| matches!(write, Write::Pause { .. });
-        rig.store.plan_for(is_pause, tranche_simulation::store::CommitFault::Unavailable);
+        rig.store.plan_for(is_pause, CommitFault::Unavailable);
         let _running = rig.open().await;
         assert_eq!(rig.parent(&id("held")).status, ParentStatus::Paused);
         sleep(seconds(60)).await;
@@ -193,6 +195,54 @@ fn a_parent_that_is_held_can_be_cancelled_and_one_that_was_canceling_stays_so() 
         for name in ["held", "going"] {
             assert_eq!(rig.parent(&id(name)).status, ParentStatus::Canceled);
         }
+        rig.audit_at_rest();
+    });
+}
+
+#[test]
+fn a_parent_that_is_held_and_was_cancelled_by_another_instance_makes_room() {
+    run(|mut rig| async move {
+        rig.tuning.max_open_parents = 1;
+        let copy = rig
+            .live(async |rig| {
+                rig.open().await.submit(parent("held", 100, 10, 20)).await;
+                sleep(seconds(1)).await;
+                rig.store.back_up()
+            })
+            .await;
+        rig.store.restore(copy);
+        let running = rig.open().await;
+        assert_eq!(rig.parent(&id("held")).status, ParentStatus::Paused);
+        rig.store.slip_in(Write::CancelParent { id: id("held"), by: caller() }, rig.clock.now());
+        assert!(rig.parent(&id("held")).status.is_terminal());
+        sleep(seconds(61)).await;
+        running.submit(parent("next", 10, 2, 20)).await;
+    });
+}
+
+#[test]
+fn a_single_order_that_was_sent_since_the_copy_is_found_and_does_not_expire() {
+    run(|rig| async move {
+        let copy = rig
+            .live(async |rig| {
+                let running = rig.open().await;
+                let is_claim = |write: &Write| matches!(write, Write::Claim { .. });
+                rig.store.plan_for(is_claim, CommitFault::Slow(seconds(1) / 2));
+                let copied = async {
+                    rig.until("it is stored", || rig.store.look(|ledger| ledger.orders().count() == 1)).await;
+                    rig.store.back_up()
+                };
+                let (_, copy) = futures_util::join!(running.send(single("lone", 10)), copied);
+                rig.until("it has traded", || rig.order(&id("lone")).status == FILLED).await;
+                copy
+            })
+            .await;
+        sleep(seconds(20)).await;
+        rig.store.restore(copy);
+        assert_eq!(rig.order(&id("lone")).status, OrderStatus::PendingNew);
+        let _running = rig.open().await;
+        rig.until("it is found", || rig.order(&id("lone")).status == FILLED).await;
+        assert_eq!(rig.venue.submissions().len(), 1);
         rig.audit_at_rest();
     });
 }
