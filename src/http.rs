@@ -92,8 +92,19 @@ pub struct HttpState {
     pub metrics: PrometheusHandle,
     /// What the server bears.
     pub limits: Limits,
+    /// Where requests are handed on to.
+    pub forwarding: Forwarding,
     /// What the process is, for `GET /api/v1/status`.
     pub about: About,
+}
+
+/// Where requests, and the keys that came with them, are handed on to.
+#[derive(Clone, Copy, Debug)]
+pub struct Forwarding {
+    /// An instance that was silent for longer is not spoken to: somebody else may have its address by now.
+    pub silent: Duration,
+    /// Whether keys may travel by plain HTTP to other machines.
+    pub in_the_clear: bool,
 }
 
 /// Bounds of the server.
@@ -252,7 +263,7 @@ impl Shared {
         refusals::shut(reason, &self.state.health, self.state.clock.now())
     }
 
-    /// Where what is asked of an account goes in this instance. One that is not configured is refused there, with its field.
+    /// The account that a plan names. One that is not configured is refused by the first one, with its field.
     fn office(&self, account: &AccountName) -> &Office {
         self.state.accounts.of(account).unwrap_or_else(|| self.state.accounts.first())
     }

@@ -24,7 +24,7 @@ use crate::brokers::alpaca::AlpacaError;
 use crate::brokers::paper::PaperError;
 use crate::clock::{SystemClock, SystemEntropy};
 use crate::http::auth::{self, AuthSetupError};
-use crate::http::{self, About, HttpState, Limits};
+use crate::http::{self, About, Forwarding, HttpState, Limits};
 use crate::settings::{AuthMode, Broker, BrokerKind, CalendarKind, OpenOrders, Settings};
 use crate::storage::lock::LockError;
 use crate::switchboard::redis::{BadAddress, RedisBoard};
@@ -333,6 +333,7 @@ fn http_state(
         metrics_public: settings.auth.metrics_public,
         metrics: http::metrics::install()?,
         limits: limits(settings),
+        forwarding: Forwarding { silent: settings.lease.length, in_the_clear: settings.http.forward_in_the_clear },
         about: About { mode: mode.to_owned(), broker: broker.to_owned(), instance: card.id.clone() },
     })
 }

@@ -90,6 +90,8 @@ pub(crate) struct Account {
     ownership: Option<Ownership>,
     /// The store is being asked for the account.
     acquiring: bool,
+    /// Ends when it has answered, and what it gave to one that ends was given back.
+    acquired: Option<oneshot::Receiver<()>>,
     lease_watch: Option<SpawnHandle>,
     persistence: Option<Addr<Persistence>>,
     broker: Option<Addr<Broker>>,
@@ -133,14 +135,18 @@ pub(crate) fn open(
         if tuning.calendar == CalendarSource::AlwaysOpen { MarketHours::always_open() } else { MarketHours::default() };
     let plan_rules = Arc::new(tuning.plan_rules.clone());
     let (account, health, lines) = (tuning.account.clone(), whole.account(&tuning.account), Lines::of(lines));
+    let budget = Budget::new(tuning.requests_per_minute, &world.clock);
     let reach = Reach {
+        account: account.clone(),
         in_flight: in_flight.clone(),
         doubtful: doubtful.clone(),
         cancel: lines.cancel_everything.clone(),
         health: health.clone(),
+        venue: world.venue.clone(),
+        budget: budget.clone(),
     };
     let addr = Account {
-        budget: Budget::new(tuning.requests_per_minute, &world.clock),
+        budget,
         world,
         tuning,
         health: health.clone(),
@@ -157,6 +163,7 @@ pub(crate) fn open(
         reported: Some(reported),
         ownership: None,
         acquiring: false,
+        acquired: None,
         lease_watch: None,
         persistence: None,
         broker: None,
@@ -194,6 +201,9 @@ impl Actor for Account {
         self.keep_calendar(ctx);
         self.watch_clock(ctx);
         ctx.run_interval(self.tuning.heartbeat, Self::beat);
+        if self.tuning.lease.is_some() {
+            ctx.run_interval(guests::LOOK, Self::look_for_guests);
+        }
     }
 }
 
@@ -272,7 +282,12 @@ impl Handler<StoreTurned> for Account {
                     self.recover(ctx);
                 }
             }
-            StoreTurned::Deposed => self.lose("another instance has taken the account", ctx),
+            StoreTurned::Deposed { term } => {
+                // The word of an earlier term, which came late, says nothing of this one.
+                if self.ownership.as_ref().is_some_and(|ownership| ownership.term == term) {
+                    self.lose("another instance has taken the account", ctx);
+                }
+            }
         }
     }
 }

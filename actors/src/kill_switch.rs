@@ -18,7 +18,8 @@ use crate::ports::World;
 use crate::tuning::Tuning;
 use crate::watch::Sentinel;
 
-use engaging::{Duties, carry_out, stop_everywhere};
+use engaging::{Duties, Stop, carry_out, stop_everywhere};
+use repeating::{Looked, Standing};
 
 pub(crate) use latch::Latch;
 pub(crate) use polling::SwitchesSeen;
@@ -30,6 +31,7 @@ mod engaging;
 mod latch;
 mod polling;
 mod releasing;
+mod repeating;
 mod saving;
 
 /// The lines that the kill switch speaks on.
@@ -60,12 +62,18 @@ pub(crate) struct KillSwitch {
     releasing: u32,
     /// A look at the switches is under way.
     reading: bool,
+    /// A look at the board alone is.
+    peeking: bool,
     /// The board is being told of the engagement, or its first keys are created.
     asserting: bool,
     /// When the switch was last changed from here: what a look that began before says of it is old.
     touched: Duration,
     /// When the last good look began.
     good: Duration,
+    /// When the last look began that leased openness.
+    confirmed: Duration,
+    /// The time of an engagement whose release the board was asked for and did not answer: it may take it yet.
+    unsettled: Option<DateTime<Utc>>,
     /// Why the last look brought less than it should.
     failed: Option<String>,
     /// The last look said that a switch is missing or unreadable.
@@ -101,9 +109,12 @@ impl KillSwitch {
             saving: 0,
             releasing: 0,
             reading: false,
+            peeking: false,
             asserting: false,
             touched: Duration::ZERO,
             good: Duration::ZERO,
+            confirmed: Duration::ZERO,
+            unsettled: None,
             failed: None,
             doubtful: false,
             borrowed: false,
@@ -130,59 +141,11 @@ impl Handler<Engage> for KillSwitch {
 
     fn handle(&mut self, engage: Engage, ctx: &mut Self::Context) -> Self::Result {
         self.latch.pen.shut(ShutReason::KillSwitchEngaged);
-        let settle = engage.settle.unwrap_or(self.tuning.kill_settle);
-        let order = EngageOrder {
-            operator: engage.operator.clone(),
-            reason: engage.reason.clone(),
-            details: engage.details.clone(),
-            mode: engage.mode,
-        };
-        let now = self.world.clock.now();
-        // What was held before the actor died is in force, although it was not read again yet.
-        let known = self.state.clone().or_else(|| self.remembered()).unwrap_or_default();
-        let (state, event) = match known.engage(&order, now, DayEnd::new_york().trading_day(now)) {
-            Engaged::Already => {
-                // It overtakes a release that is on its way.
-                self.epoch += 1;
-                self.latch.take_note(known.mode);
-                self.carrying_out += 1;
-                let patience = self.world.clock.boottime() + self.tuning.commit_timeout;
-                let stopped = stop_everywhere(self.duties(), known.clone(), settle).into_actor(self);
-                let written = stopped.then(move |(), act, _| {
-                    act.carrying_out -= 1;
-                    act.until_written(patience)
-                });
-                return Box::pin(written.map(|(), _, _| Err(CommandError::AlreadyEngaged(Box::new(known)))));
-            }
-            Engaged::New(state) => (state, "ENGAGED"),
-            Engaged::Escalated(state) => (state, "ESCALATED"),
-        };
-        self.epoch += 1;
-        self.hold(state.clone());
-        self.latch.take_note(state.mode);
-        self.latch.remember(&engage, None);
-        metrics::counter!("tranche_kill_switch_engagements_total").increment(1);
-        tracing::warn!(operator = %engage.operator, reason = %engage.reason, mode = %engage.mode, "the kill switch is engaged");
-        let entry = entry(event, now, &engage);
-        self.borrowed = false;
-        let durable = self.save(state.clone(), entry.clone(), false, ctx);
-        self.carrying_out += 1;
-        let carried_out = carry_out(self.duties(), state, entry, settle, durable);
-        Box::pin(carried_out.into_actor(self).map(move |carried_out, act, _| {
-            act.carrying_out -= 1;
-            act.touched = act.world.clock.boottime();
-            match carried_out {
-                Ok(answer) => {
-                    act.latch.remember(&engage, Some(answer.clone()));
-                    Ok(answer)
-                }
-                // Somebody else engaged it at the same time, and was first. All of the steps hold.
-                Err(other) => {
-                    act.latch.forget(&engage);
-                    Err(CommandError::AlreadyEngaged(Box::new(other)))
-                }
-            }
-        }))
+        let known = self.known();
+        if known.is_engaged() && self.is_watched() {
+            return self.after_a_look(engage, known);
+        }
+        self.decide(engage, None, ctx)
     }
 }
 
@@ -192,9 +155,11 @@ impl Handler<Disengage> for KillSwitch {
     fn handle(&mut self, release: Disengage, _: &mut Self::Context) -> Self::Result {
         let patience = self.world.clock.boottime() + self.tuning.commit_timeout;
         self.releasing += 1;
-        Box::pin(self.release_of(release, self.epoch, patience).map(|released, act, _| {
+        let released = self.release_of(release, self.epoch, patience);
+        Box::pin(released.then(|released, act, _| {
             act.releasing -= 1;
-            released
+            let patience = act.world.clock.boottime() + act.tuning.commit_timeout;
+            act.until_seen(released.is_ok(), act.touched, patience).map(|(), _, _| released)
         }))
     }
 }
@@ -226,11 +191,109 @@ impl Handler<ResumeCancels> for KillSwitch {
 }
 
 impl KillSwitch {
+    /// Whether others write the switch too, so that looks say what it is.
+    fn is_watched(&self) -> bool {
+        self.world.switchboard.is_some() || self.world.store.is_shared()
+    }
+
+    /// What was held before the actor died is in force, although it was not read again yet.
+    fn known(&self) -> KillState {
+        self.state.clone().or_else(|| self.remembered()).unwrap_or_default()
+    }
+
+    /// Decides what a wish to stop comes to, and carries that out.
+    fn decide(
+        &mut self,
+        engage: Engage,
+        looked: Option<Looked>,
+        ctx: &mut Context<Self>,
+    ) -> ResponseActFuture<Self, Result<EngageAnswer, CommandError>> {
+        let settle = engage.settle.unwrap_or(self.tuning.kill_settle);
+        let order = EngageOrder {
+            operator: engage.operator.clone(),
+            reason: engage.reason.clone(),
+            details: engage.details.clone(),
+            mode: engage.mode,
+        };
+        let (now, known) = (self.world.clock.now(), self.known());
+        let today = DayEnd::new_york().trading_day(now);
+        // What a look has shown as over, or could not see, is engaged anew: no release of the old one releases that.
+        let looked = looked.filter(|looked| known.is_engaged() && known.engagement_id == looked.held.engagement_id);
+        let (engaged, over) = match looked.map(|looked| looked.standing) {
+            None | Some(Standing::Stands) => (known.engage(&order, now, today), None),
+            Some(Standing::Over) => (Engaged::New(known.engage_anew(&order, now, today)), Some(known.clone())),
+            Some(Standing::Unseen) => {
+                let anew = known.engage_anew(&order, now, today);
+                (Engaged::New(KillState { mode: anew.mode.max(known.mode), ..anew }), Some(known.clone()))
+            }
+        };
+        let (state, event) = match engaged {
+            Engaged::Already => return self.already(known, settle),
+            Engaged::New(state) => (state, "ENGAGED"),
+            Engaged::Escalated(state) => (state, "ESCALATED"),
+        };
+        self.epoch += 1;
+        self.hold(state.clone());
+        self.latch.take_note(state.mode);
+        self.latch.remember(&engage, None);
+        metrics::counter!("tranche_kill_switch_engagements_total").increment(1);
+        tracing::warn!(operator = %engage.operator, reason = %engage.reason, mode = %engage.mode, "the kill switch is engaged");
+        let entry = entry(event, now, &engage);
+        self.borrowed = false;
+        // A stricter wish outlives a release that is on its way elsewhere.
+        let durable = self.save(state.clone(), entry.clone(), event == "ESCALATED", ctx);
+        self.carrying_out += 1;
+        let carried_out = carry_out(self.duties(), Stop { state, entry, over }, settle, durable);
+        Box::pin(carried_out.into_actor(self).map(move |carried_out, act, _| {
+            act.carrying_out -= 1;
+            act.touched = act.world.clock.boottime();
+            match carried_out {
+                Ok(answer) => {
+                    act.latch.remember(&engage, Some(answer.clone()));
+                    Ok(answer)
+                }
+                // Somebody else engaged it at the same time, and was first. All of the steps hold.
+                Err(other) => {
+                    act.latch.forget(&engage);
+                    Err(CommandError::AlreadyEngaged(Box::new(other)))
+                }
+            }
+        }))
+    }
+
+    /// It is in force, as strict: answered once everything is stopped, and that is written.
+    fn already(
+        &mut self,
+        known: KillState,
+        settle: Duration,
+    ) -> ResponseActFuture<Self, Result<EngageAnswer, CommandError>> {
+        // It overtakes a release that is on its way.
+        self.epoch += 1;
+        self.latch.take_note(known.mode);
+        self.carrying_out += 1;
+        let patience = self.world.clock.boottime() + self.tuning.commit_timeout;
+        let stopped = stop_everywhere(self.duties(), known.clone(), settle).into_actor(self);
+        let written = stopped.then(move |(), act, _| {
+            act.carrying_out -= 1;
+            act.until_written(patience)
+        });
+        Box::pin(written.map(|(), _, _| Err(CommandError::AlreadyEngaged(Box::new(known)))))
+    }
+
     /// Takes a state over into memory: gate, health and lease follow together.
     fn hold(&mut self, state: KillState) {
+        let now = self.world.clock.boottime();
+        let was_open = self.state.as_ref().is_some_and(|held| !held.is_engaged());
         if state.is_engaged() {
             self.latch.pen.shut(ShutReason::KillSwitchEngaged);
-        } else {
+        }
+        if state.is_engaged() || !self.is_watched() {
+            self.latch.pen.renew(now + self.tuning.gate_open);
+        } else if !was_open {
+            // What was seen before says nothing of what others did since: openness waits for a look that begins now.
+            self.latch.pen.renew(Duration::ZERO);
+        }
+        if !state.is_engaged() {
             self.latch.open();
         }
         if !self.doubtful {
@@ -239,14 +302,17 @@ impl KillSwitch {
         }
         self.health.set_kill(Some(state.clone()));
         self.state = Some(state);
-        self.touched = self.world.clock.boottime();
+        self.touched = now;
     }
 
     fn release(&mut self, state: KillState) {
-        self.doubtful = false;
-        self.health.set_doubt(KILL_SWITCH, None);
+        // Where others write it too, a look ends the doubt.
+        if !self.is_watched() {
+            self.doubtful = false;
+            self.health.set_doubt(KILL_SWITCH, None);
+        }
+        self.unsettled = None;
         self.hold(state);
-        self.latch.pen.renew(self.world.clock.boottime() + self.tuning.gate_open);
         tracing::warn!("the kill switch is disengaged");
     }
 

@@ -74,8 +74,11 @@ pub(crate) struct Committed {
 pub(crate) enum StoreTurned {
     Up,
     Down(String),
-    /// Another instance has taken the account.
-    Deposed,
+    /// Another instance has taken the account that was ours under this term.
+    Deposed {
+        /// The term.
+        term: u64,
+    },
 }
 
 struct Waiting {
@@ -146,9 +149,7 @@ impl Handler<Own> for Persistence {
     fn handle(&mut self, Own(ownership): Own, _: &mut Self::Context) {
         if ownership.is_none() {
             // What was not written under the term that is over must not be written under another one.
-            for one in self.queue.drain(..) {
-                answer(one, Err(PersistError::Unavailable));
-            }
+            self.refuse_all();
         }
         self.ownership = ownership;
     }
@@ -198,6 +199,7 @@ impl Persistence {
         }
         self.is_busy = true;
         self.watch(ctx);
+        let term = ownership.as_ref().map(|ownership| ownership.term);
         let batch = Batch {
             writer: ownership.map_or(Writer::Nobody, Writer::Owner),
             nonce: self.world.entropy.bits(),
@@ -211,7 +213,7 @@ impl Persistence {
             let took = act.world.clock.monotonic().saturating_sub(began);
             metrics::histogram!("tranche_commit_duration_seconds").record(took);
             metrics::histogram!("tranche_commit_batch_writes").record(u32::try_from(size).unwrap_or(u32::MAX));
-            act.done(written, ctx);
+            act.done(term, written, ctx);
         }));
     }
 
@@ -240,7 +242,8 @@ impl Persistence {
         }));
     }
 
-    fn done(&mut self, written: Written, ctx: &mut Context<Self>) {
+    /// A transaction has ended that began under this term; under none where it was nobody's.
+    fn done(&mut self, term: Option<u64>, written: Written, ctx: &mut Context<Self>) {
         if let Some(watchdog) = self.watchdog.take() {
             ctx.cancel_future(watchdog);
         }
@@ -255,15 +258,14 @@ impl Persistence {
                 for one in written.undone {
                     answer(one, Err(if is_unknown { PersistError::Unknown } else { PersistError::Unavailable }));
                 }
-                for one in self.queue.drain(..) {
-                    answer(one, Err(PersistError::Unavailable));
-                }
-                if is_unknown || matches!(error, StoreError::Deposed) {
-                    // Another owner is why either is so: the account draws the consequences.
-                    self.ownership = None;
-                    self.tell(StoreTurned::Deposed, ctx);
-                } else {
-                    self.turn_down(error.to_string(), ctx);
+                // Another owner is why either is so: the account draws the consequences.
+                let deposed = term.filter(|_| is_unknown || matches!(error, StoreError::Deposed));
+                match deposed {
+                    Some(term) => self.fall(term, ctx),
+                    None => {
+                        self.refuse_all();
+                        self.turn_down(error.to_string(), ctx);
+                    }
                 }
                 // Also for an account that is not ours any more: it may have been too slow before, and be ours again.
                 if self.is_down && !std::mem::replace(&mut self.probing, true) {
@@ -272,6 +274,22 @@ impl Persistence {
             }
         }
         self.flush(ctx);
+    }
+
+    /// A term of ours is over. Where the account is ours again by now, under another one, what waits is of that.
+    fn fall(&mut self, term: u64, ctx: &mut Context<Self>) {
+        if self.ownership.as_ref().is_none_or(|ownership| ownership.term == term) {
+            self.ownership = None;
+            self.refuse_all();
+        }
+        self.tell(StoreTurned::Deposed { term }, ctx);
+    }
+
+    /// Certainly not written, all that waits.
+    fn refuse_all(&mut self) {
+        for one in self.queue.drain(..) {
+            answer(one, Err(PersistError::Unavailable));
+        }
     }
 
     /// While the store is down a commit of nothing is tried every second.

@@ -228,7 +228,7 @@ impl Handler<StoreTurned> for Supervisor {
                 self.pens.supervisor.clear(ShutReason::StoreUnavailable);
             }
             // Nobody owns the switches, so nobody can be deposed.
-            StoreTurned::Deposed => {}
+            StoreTurned::Deposed { .. } => {}
         }
     }
 }

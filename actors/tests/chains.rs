@@ -80,7 +80,7 @@ impl Desk {
         };
         let (parent, slices) = request.plan(&rules, &Asked { by: local(), key: None, at: at() }).unwrap();
         let (id, ids) = (parent.id.clone(), slices.iter().map(|slice| slice.id.clone()).collect());
-        let mut books = Books::new(at());
+        let mut books = Books::new(AccountName::parse("default").ok(), at());
         books.apply(&Write::Submit(Box::new(Submission::Parent { parent, slices }))).unwrap();
         Self { books, parent: id, slices: ids }
     }

@@ -69,7 +69,7 @@ fn books() -> (Books, OrderId, Vec<OrderId>) {
     let asked = Asked { by: local(), key: None, at: at() };
     let (parent, slices) = request(30).plan(&rules(), &asked).unwrap();
     let (id, ids) = (parent.id.clone(), slices.iter().map(|slice| slice.id.clone()).collect());
-    let mut books = Books::new(at());
+    let mut books = Books::new(AccountName::parse("default").ok(), at());
     books.apply(&Write::Submit(Box::new(Submission::Parent { parent, slices }))).unwrap();
     (books, id, ids)
 }

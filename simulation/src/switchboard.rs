@@ -1,6 +1,7 @@
 //! The shared switchboard in memory: other programs write it too, and it fails as it is told to.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -19,7 +20,8 @@ const BUDGET: Duration = Duration::from_millis(50);
 /// The board. It outlives the houses that use it.
 #[derive(Default)]
 pub struct MemoryBoard {
-    held: Mutex<Held>,
+    held: Arc<Mutex<Held>>,
+    late: Mutex<Option<Duration>>,
     /// Faults of its methods `read` and `make`: to fail is to be unreachable, and so is to be slower than 50 ms.
     pub calls: Calls,
 }
@@ -39,7 +41,7 @@ impl MemoryBoard {
     /// An empty board.
     #[must_use]
     pub fn new(life: Life) -> Self {
-        Self { held: Mutex::default(), calls: Calls::of(life) }
+        Self { calls: Calls::of(life), ..Self::default() }
     }
 
     /// Another program writes a key, or deletes it.
@@ -69,6 +71,11 @@ impl MemoryBoard {
     pub fn cut(&self, is_cut: bool) {
         self.calls.fail("read", is_cut);
         self.calls.fail("make", is_cut);
+    }
+
+    /// The next transition is made so much later than it is asked for, and not answered.
+    pub fn late(&self, by: Duration) {
+        *self.late.lock() = Some(by);
     }
 
     async fn reach(&self, method: &'static str) -> Result<(), BoardError> {
@@ -102,8 +109,23 @@ impl SwitchBoard for MemoryBoard {
 
     async fn make(&self, transition: &Transition) -> Result<(), BoardError> {
         self.reach("make").await?;
-        let mut held = self.held.lock();
-        let there = place(&mut held.keys, transition.key).clone();
+        let late = self.late.lock().take();
+        if let Some(by) = late {
+            let (held, transition) = (Arc::clone(&self.held), transition.clone());
+            tokio::spawn(async move {
+                tokio::time::sleep(by).await;
+                drop(held.lock().make(&transition));
+            });
+            tokio::time::sleep(BUDGET).await;
+            return Err(BoardError::OutcomeUnknown { detail: "no answer within 50 ms".to_owned() });
+        }
+        self.held.lock().make(transition)
+    }
+}
+
+impl Held {
+    fn make(&mut self, transition: &Transition) -> Result<(), BoardError> {
+        let there = place(&mut self.keys, transition.key).clone();
         if there.as_ref() == Some(&transition.to) {
             return Ok(());
         }
@@ -113,24 +135,24 @@ impl SwitchBoard for MemoryBoard {
         match &transition.history {
             HistoryStep::None => {}
             HistoryStep::Append(entry) => {
-                held.kills.push_back(entry.clone());
-                if held.kills.len() > MOST_ENTRIES {
-                    held.kills.pop_front();
+                self.kills.push_back(entry.clone());
+                if self.kills.len() > MOST_ENTRIES {
+                    self.kills.pop_front();
                 }
             }
             HistoryStep::Insert { entry, score } => {
-                held.trips.push((score.clone(), entry.clone()));
-                held.trips.sort();
-                if held.trips.len() > MOST_ENTRIES {
-                    held.trips.remove(0);
+                self.trips.push((score.clone(), entry.clone()));
+                self.trips.sort();
+                if self.trips.len() > MOST_ENTRIES {
+                    self.trips.remove(0);
                 }
             }
-            HistoryStep::Complete { from, to } => match held.trips.last_mut() {
+            HistoryStep::Complete { from, to } => match self.trips.last_mut() {
                 Some((_, newest)) if newest == from => newest.clone_from(to),
                 Some(_) | None => return Err(BoardError::LostRace),
             },
         }
-        *place(&mut held.keys, transition.key) = Some(transition.to.clone());
+        *place(&mut self.keys, transition.key) = Some(transition.to.clone());
         Ok(())
     }
 }

@@ -13,11 +13,12 @@ use reqwest::{Client, Method, Url};
 use tranche_actors::Office;
 use tranche_actors::domain::names::{AccountName, OrderId};
 use tranche_actors::health::Standing;
-use tranche_actors::ports::store::AnyOrder;
+use tranche_actors::ports::store::{AnyOrder, SeenAccount};
 
 use super::problem::{Code, Problem};
 use super::request_id::{self, RequestId};
 use super::{Shared, refusals};
+use crate::tls::is_this_machine;
 
 /// Which instance handed a request on.
 pub(super) const FORWARDED_BY: HeaderName = HeaderName::from_static("tranche-forwarded-by");
@@ -56,7 +57,7 @@ pub(super) enum Bearer<'a> {
 }
 
 impl Shared {
-    /// Who carries out what is asked of an account. One that is not configured anywhere is refused here, with its field.
+    /// Who carries out what a new order asks of an account. One that is not configured is refused here, with its field.
     pub(super) async fn bearer(
         &self,
         account: &AccountName,
@@ -80,23 +81,19 @@ impl Shared {
         request: &HttpRequest,
         body: &[u8],
     ) -> Result<Bearer<'_>, Problem> {
-        match self.account_of(id).await? {
-            Some(account) => self.bearer(&account, request, body).await,
-            None => Ok(Bearer::Here(self.state.accounts.first())),
-        }
+        let account = &self.office_of(id).await?.account;
+        self.bearer(account, request, body).await
     }
 
-    /// The account of an order; `None` where there is only one that it could be of.
-    pub(super) async fn account_of(&self, id: &OrderId) -> Result<Option<AccountName>, Problem> {
-        let first = self.state.accounts.first();
-        if self.state.accounts.iter().nth(1).is_none() {
-            return Ok(Some(first.account.clone()));
-        }
-        match self.state.store.order(id).await.map_err(refusals::store)? {
-            Some(AnyOrder::Parent(parent)) => Ok(Some(parent.account)),
-            Some(AnyOrder::Order(order)) => Ok(Some(order.account)),
-            None => Ok(None),
-        }
+    /// The account of an order in this instance. An id that names nothing is looked for by the first account, which doesn't
+    /// find it either.
+    pub(super) async fn office_of(&self, id: &OrderId) -> Result<&Office, Problem> {
+        let account = match self.state.store.order(id).await.map_err(refusals::store)? {
+            Some(AnyOrder::Parent(parent)) => parent.account,
+            Some(AnyOrder::Order(order)) => order.account,
+            None => return Ok(self.state.accounts.first()),
+        };
+        self.state.accounts.of(&account).ok_or_else(|| refusals::not_configured(&account))
     }
 
     async fn hand_on(
@@ -109,7 +106,7 @@ impl Shared {
         if request.headers().contains_key(FORWARDED_BY) {
             return Err(unavailable(account, "the instance that was taken for its owner doesn't own it"));
         }
-        let url = self.address_of(owner).await.ok_or_else(|| unavailable(account, "its owner can't be reached"))?;
+        let url = self.address_of(account, owner).await.map_err(|why| unavailable(account, why))?;
         let url = url.join(request.uri().path_and_query().map_or("/", |path| path.as_str()));
         let url = url.map_err(|_| unavailable(account, "its owner has no proper address"))?;
         let others = self.others.as_ref().ok_or_else(|| unavailable(account, "nothing can be handed on to it"))?;
@@ -140,11 +137,23 @@ impl Shared {
         Ok(told.body(body))
     }
 
-    /// Where an instance said that it is reached.
-    async fn address_of(&self, instance: &str) -> Option<Url> {
-        let stack = self.state.store.stack().await.ok()?;
-        let seen = stack.instances.into_iter().find(|seen| seen.card.id == instance)?;
-        Url::parse(&seen.card.address?).ok()
+    /// Where the owner said that it is reached. The caller's key goes there, so that it is the owner's address only for as
+    /// long as the owner lives, and not one that others can listen on the way to.
+    async fn address_of(&self, account: &AccountName, owner: &str) -> Result<Url, &'static str> {
+        let stack = self.state.store.stack().await.map_err(|_| "where its owner is can't be read")?;
+        let is_leased = |seen: &SeenAccount| {
+            seen.account == *account
+                && seen.owner.as_deref() == Some(owner)
+                && seen.left.is_none_or(|left| !left.is_zero())
+        };
+        let seen = stack.instances.into_iter().find(|seen| seen.card.id == owner);
+        let seen = seen.filter(|seen| seen.age <= self.state.forwarding.silent && stack.accounts.iter().any(is_leased));
+        let address = seen.ok_or("its owner is silent")?.card.address.ok_or("its owner has told no address")?;
+        let url = Url::parse(&address).map_err(|_| "its owner has no proper address")?;
+        if url.scheme() != "https" && !is_this_machine(&url) && !self.state.forwarding.in_the_clear {
+            return Err("its owner is reached by plain HTTP only, which http.forward_in_the_clear doesn't allow");
+        }
+        Ok(url)
     }
 }
 

@@ -139,8 +139,7 @@ pub(super) async fn cancel(
     let id = body::order_id(&request)?;
     gateway.takes_work()?;
     // Never handed on: the mark is written here, whoever owns the account, and its owner looks for it.
-    let account = gateway.account_of(&id).await?.ok_or_else(|| Problem::no_order(id.as_str()))?;
-    let desk = &gateway.office(&account).desk;
+    let desk = &gateway.office_of(&id).await?.desk;
     match gateway.ask(&desk.cancel_order, CancelOrder { id: id.clone(), by }).await {
         Ok(order) => Ok(Json(OrderView::of(&order))),
         Err(problem) => Err(gateway.of_other_kind(problem, &id).await),

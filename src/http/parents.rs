@@ -137,8 +137,7 @@ pub(super) async fn cancel(
     let id = body::order_id(&request)?;
     gateway.takes_work()?;
     // Never handed on: the marks are written here, whoever owns the account, and its owner looks for them.
-    let account = gateway.account_of(&id).await?.ok_or_else(|| Problem::no_order(id.as_str()))?;
-    let desk = &gateway.office(&account).desk;
+    let desk = &gateway.office_of(&id).await?.desk;
     match gateway.ask(&desk.cancel_parent, CancelParent { id: id.clone(), by }).await {
         Ok(canceled) => Ok(Json(CancelView::of(&canceled.parent, canceled.counts))),
         Err(problem) => Err(gateway.of_other_kind(problem, &id).await),

@@ -80,6 +80,7 @@ codes! {
     SwitchboardUnavailable = "switchboard_unavailable", SERVICE_UNAVAILABLE, "The shared switchboard is unavailable";
     BrokerUnavailable = "broker_unavailable", SERVICE_UNAVAILABLE, "The broker is unavailable";
     BrokerUnauthorised = "broker_unauthorised", SERVICE_UNAVAILABLE, "The broker refuses the gateway's key";
+    AccountNotConfigured = "account_not_configured", SERVICE_UNAVAILABLE, "The order's account is not configured here";
     OwnerUnavailable = "owner_unavailable", SERVICE_UNAVAILABLE, "What owns the account is unavailable";
 }
 

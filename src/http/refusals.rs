@@ -8,7 +8,7 @@ use tranche_actors::domain::breaker::{MIN_RESET_REASON, ResetRefused};
 use tranche_actors::domain::fault::FieldError;
 use tranche_actors::domain::kill::KillState;
 use tranche_actors::domain::ledger::NotReplaceable;
-use tranche_actors::domain::names::{OrderId, Symbol};
+use tranche_actors::domain::names::{AccountName, OrderId, Symbol};
 use tranche_actors::gate::ShutReason;
 use tranche_actors::health::{Health, Part};
 use tranche_actors::ports::store::StoreError;
@@ -20,6 +20,15 @@ use super::switch_shapes::KillView;
 /// What there is to say of a symbol in quarantine.
 const QUARANTINED: &str = "is quarantined, because the broker's books did not fit ours, and takes no new orders: \
     GET /api/v1/reconciliation/orphans says why, and DELETE clears it there";
+
+/// Nothing is asked of an account that no settings here are of, and nothing of it is written.
+pub(super) fn not_configured(account: &AccountName) -> Problem {
+    let detail = format!(
+        "it is of the account {account}, which is not configured in this instance: nothing was done; ask an instance that \
+         has this account, or configure it again"
+    );
+    Problem::new(Code::AccountNotConfigured, detail).with("account", account.as_str())
+}
 
 /// A refused command as an answer.
 pub(super) fn command(error: CommandError, health: &Health, now: DateTime<Utc>) -> Problem {

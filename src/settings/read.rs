@@ -24,6 +24,7 @@ use super::sections::{
 use super::{Fault, Settings};
 use super::{alpaca, paper};
 use crate::switchboard::redis::RedisBoard;
+use crate::tls::is_this_machine;
 
 /// The longest that most times may be, in seconds and in milliseconds.
 const DAY: u64 = 86_400;
@@ -86,6 +87,7 @@ fn http(r: &mut Reader) -> Http {
     let settings = Http {
         bind,
         advertise,
+        forward_in_the_clear: r.flag("http.forward_in_the_clear"),
         max_body_bytes: r.whole("http.max_body_bytes", 1_024..=16_777_216),
         header_timeout: r.time("http.header_timeout_ms", HOUR_MS),
         request_timeout: r.time("http.request_timeout_ms", HOUR_MS),
@@ -391,6 +393,17 @@ fn warnings(settings: &Settings) -> Vec<String> {
     if settings.storage.is_shared() && is_everywhere && settings.http.advertise.is_none() {
         all.push(
             "other instances can't reach this one: http.bind names no address of its own, and http.advertise is empty"
+                .to_owned(),
+        );
+    }
+    let is_plain = match &settings.http.advertise {
+        Some(url) => url.scheme() == "http" && !is_this_machine(url),
+        None => !is_everywhere && !settings.http.bind.ip().is_loopback(),
+    };
+    if settings.storage.is_shared() && is_plain && !settings.http.forward_in_the_clear {
+        all.push(
+            "other machines hand nothing on to this one: they reach it by plain HTTP, which \
+             http.forward_in_the_clear doesn't allow"
                 .to_owned(),
         );
     }

@@ -20,6 +20,8 @@ pub struct Http {
     pub bind: SocketAddr,
     /// Where other instances reach this one; none: where it listens.
     pub advertise: Option<Url>,
+    /// Whether requests are handed on to other machines by plain HTTP, with the caller's key.
+    pub forward_in_the_clear: bool,
     /// Largest body of a request.
     pub max_body_bytes: usize,
     /// Longest wait for a request's headers.

@@ -63,7 +63,7 @@ pub(super) async fn load<T: Tables>(tables: &mut T, batch: &Batch) -> Result<Boo
     for write in &batch.writes {
         write.add_keys(&mut keys);
     }
-    let mut books = Books::new(batch.at);
+    let mut books = Books::new(batch.writer.account().cloned(), batch.at);
     let mut named = std::mem::take(&mut keys.orders);
     named.append(&mut keys.positions_of.clone());
     for row in

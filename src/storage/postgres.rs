@@ -1,5 +1,5 @@
-//! The ledger in a schema of a PostgreSQL database: a connection that writes for each account, one for leases and
-//! heartbeats, which never wait for a batch, and a pool that reads.
+//! The ledger in a schema of a PostgreSQL database: a connection that writes for each account, one for its lease, one for
+//! heartbeats and one for confirmations, which wait for no batch and not for each other, and a pool that reads.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use tranche_actors::ports::store::{
     Ownership, Page, ParentFilter, Stack, Store, StoreError, Switches, Writer,
 };
 
-use self::commit::{Failed, row_of};
+use self::commit::Failed;
 use self::faults::classify;
 use self::session::{Patience, Session, connect, set_up, within};
 use super::profiles::Role;
@@ -67,15 +67,48 @@ pub struct PostgresStore {
 }
 
 struct Opened {
-    /// By account; the account '' is nobody's.
-    writers: Mutex<BTreeMap<String, Arc<Mutex<Place>>>>,
+    writers: Mutex<BTreeMap<Scribe, Arc<Mutex<Place>>>>,
     /// The history of the database under which each account was taken.
     taken_under: Mutex<BTreeMap<String, String>>,
-    leases: Mutex<Option<Session>>,
+    /// Idle connections of what is asked beside the batches.
+    errands: Mutex<BTreeMap<Errand, Session>>,
     readers: PgPool,
 }
 
-/// The place of a connection that writes for an account; empty between a failure and the next write.
+/// Who writes through a connection of its own. A guest's marks never wait behind what the owner's writer is stuck in.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Scribe {
+    Owner(String),
+    Guest(String),
+    Nobody,
+}
+
+impl Scribe {
+    fn of(writer: &Writer) -> Self {
+        match writer {
+            Writer::Owner(ownership) => Self::Owner(ownership.account.to_string()),
+            Writer::Guest(account) => Self::Guest(account.to_string()),
+            Writer::Nobody => Self::Nobody,
+        }
+    }
+}
+
+/// What is asked beside the batches, each on a connection of its own: a lease that waits for its row, or for an answer that
+/// never comes, must not keep another account's from being renewed, nor an engagement from being confirmed.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Errand {
+    Lease(String),
+    Life,
+    Confirmation,
+}
+
+impl Errand {
+    fn lease(account: &AccountName) -> Self {
+        Self::Lease(account.to_string())
+    }
+}
+
+/// The place of a connection that writes; empty between a failure and the next write.
 #[derive(Default)]
 struct Place {
     idle: Option<Session>,
@@ -122,21 +155,22 @@ impl PostgresStore {
         within(self.settings.patience.answer, question(&readers)).await
     }
 
-    /// A statement of leases and heartbeats. One that failed, or was not waited for, leaves a connection that is not used
-    /// again.
+    /// A statement that is a transaction of its own. One that failed, or was not waited for, leaves a connection that is
+    /// not used again.
     async fn outside_a_batch<T>(
         &self,
+        errand: Errand,
         run: impl AsyncFnOnce(&mut Session) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let opened = self.opened().await?;
-        let mut place = opened.leases.lock().await;
-        let mut session = match place.take() {
+        let idle = opened.errands.lock().await.remove(&errand);
+        let mut session = match idle {
             Some(session) => session,
             None => self.connect(Role::Writer).await?,
         };
         let result = within(self.settings.patience.answer, run(&mut session)).await;
         if matches!(result, Ok(_) | Err(StoreError::Deposed)) {
-            *place = Some(session);
+            opened.errands.lock().await.insert(errand, session);
         }
         result
     }
@@ -144,15 +178,18 @@ impl PostgresStore {
     /// The connection of a batch. Where the database went back behind what the account's owner has seen, the owner has to
     /// recover first.
     async fn session(&self, opened: &Opened, place: &mut Place, batch: &Batch) -> Result<Session, StoreError> {
-        let session = match place.idle.take() {
+        let taken_under = match &batch.writer {
+            Writer::Owner(ownership) => opened.taken_under.lock().await.get(ownership.account.as_str()).cloned(),
+            Writer::Guest(_) | Writer::Nobody => None,
+        };
+        let is_another = |session: &Session| taken_under.as_ref().is_some_and(|history| *history != session.history);
+        // It may be from before the account was taken.
+        let session = match place.idle.take().filter(|session| !is_another(session)) {
             Some(session) => session,
             None => self.connect(Role::Writer).await?,
         };
-        if let Writer::Owner(ownership) = &batch.writer
-            && let Err(error) = opened.must_be_as_taken(ownership, &session).await
-        {
-            place.idle = Some(session);
-            return Err(error);
+        if let Writer::Owner(ownership) = &batch.writer {
+            opened.must_be_as_taken(ownership, &session).await?;
         }
         Ok(session)
     }
@@ -187,8 +224,8 @@ impl PostgresStore {
 }
 
 impl Opened {
-    async fn place(&self, account: &str) -> Arc<Mutex<Place>> {
-        Arc::clone(self.writers.lock().await.entry(account.to_owned()).or_default())
+    async fn place(&self, writer: &Writer) -> Arc<Mutex<Place>> {
+        Arc::clone(self.writers.lock().await.entry(Scribe::of(writer)).or_default())
     }
 
     /// Whether the database is that under which the account was taken.
@@ -219,7 +256,7 @@ impl Store for PostgresStore {
         *opened = Some(Arc::new(Opened {
             writers: Mutex::default(),
             taken_under: Mutex::default(),
-            leases: Mutex::default(),
+            errands: Mutex::default(),
             readers: self.connect_readers().await?,
         }));
         Ok(())
@@ -232,22 +269,19 @@ impl Store for PostgresStore {
         lease: Option<Duration>,
     ) -> Result<Acquired, StoreError> {
         let (acquired, history) = self
-            .outside_a_batch(async |session| {
+            .outside_a_batch(Errand::lease(account), async |session| {
                 Ok((leases::acquire(session, account, instance, lease).await?, session.history.clone()))
             })
             .await?;
         if matches!(acquired, Acquired::Taken(_)) {
-            let opened = self.opened().await?;
-            let place = opened.place(account.as_str()).await;
-            place.lock().await.idle.take_if(|session| session.history != history);
-            opened.taken_under.lock().await.insert(account.to_string(), history);
+            self.opened().await?.taken_under.lock().await.insert(account.to_string(), history);
         }
         Ok(acquired)
     }
 
     async fn renew(&self, ownership: &Ownership, lease: Duration) -> Result<(), StoreError> {
         let opened = self.opened().await?;
-        self.outside_a_batch(async |session| {
+        self.outside_a_batch(Errand::lease(&ownership.account), async |session| {
             opened.must_be_as_taken(ownership, session).await?;
             leases::renew(session, ownership, lease).await
         })
@@ -255,16 +289,22 @@ impl Store for PostgresStore {
     }
 
     async fn release(&self, ownership: &Ownership) -> Result<(), StoreError> {
-        self.outside_a_batch(async |session| leases::release(session, ownership).await).await
+        self.outside_a_batch(Errand::lease(&ownership.account), async |session| {
+            leases::release(session, ownership).await
+        })
+        .await
     }
 
     async fn is_rewound(&self, ownership: &Ownership) -> Result<bool, StoreError> {
-        self.outside_a_batch(async |session| leases::is_rewound(session, ownership).await).await
+        self.outside_a_batch(Errand::lease(&ownership.account), async |session| {
+            leases::is_rewound(session, ownership).await
+        })
+        .await
     }
 
     async fn caught_up(&self, ownership: &Ownership) -> Result<(), StoreError> {
         let opened = self.opened().await?;
-        self.outside_a_batch(async |session| {
+        self.outside_a_batch(Errand::lease(&ownership.account), async |session| {
             opened.must_be_as_taken(ownership, session).await?;
             leases::caught_up(session, ownership).await
         })
@@ -272,11 +312,11 @@ impl Store for PostgresStore {
     }
 
     async fn heartbeat(&self, instance: &InstanceCard) -> Result<(), StoreError> {
-        self.outside_a_batch(async |session| leases::heartbeat(session, instance).await).await
+        self.outside_a_batch(Errand::Life, async |session| leases::heartbeat(session, instance).await).await
     }
 
     async fn farewell(&self, instance: &str) -> Result<(), StoreError> {
-        self.outside_a_batch(async |session| leases::farewell(session, instance).await).await
+        self.outside_a_batch(Errand::Life, async |session| leases::farewell(session, instance).await).await
     }
 
     async fn stack(&self) -> Result<Stack, StoreError> {
@@ -285,7 +325,7 @@ impl Store for PostgresStore {
 
     async fn commit(&self, batch: &Batch) -> Result<Commit, StoreError> {
         let opened = self.opened().await?;
-        let place = opened.place(row_of(&batch.writer)).await;
+        let place = opened.place(&batch.writer).await;
         let mut place = place.lock().await;
         let mut session = self.session(&opened, &mut place, batch).await?;
         match commit::run(&mut session.connection, batch, self.settings.patience.answer).await {
@@ -306,7 +346,7 @@ impl Store for PostgresStore {
 
     async fn settle(&self, batch: &Batch) -> Result<bool, StoreError> {
         let opened = self.opened().await?;
-        let place = opened.place(row_of(&batch.writer)).await;
+        let place = opened.place(&batch.writer).await;
         let mut place = place.lock().await;
         place.idle = None;
         self.read_back(batch).await
@@ -370,8 +410,10 @@ impl Store for PostgresStore {
     }
 
     async fn confirm(&self, engagement: &str, instance: &str, cut: &[OrderId]) -> Result<(), StoreError> {
-        self.outside_a_batch(async |session| save::confirm(&mut session.connection, engagement, instance, cut).await)
-            .await
+        self.outside_a_batch(Errand::Confirmation, async |session| {
+            save::confirm(&mut session.connection, engagement, instance, cut).await
+        })
+        .await
     }
 
     async fn confirmations(&self, engagement: &str) -> Result<Vec<Confirmation>, StoreError> {
@@ -396,7 +438,8 @@ impl Store for PostgresStore {
         };
         let closed = async {
             opened.readers.close().await;
-            let mut idle = opened.leases.lock().await.take().into_iter().collect::<Vec<_>>();
+            let errands = std::mem::take(&mut *opened.errands.lock().await);
+            let mut idle = errands.into_values().collect::<Vec<_>>();
             for place in opened.writers.lock().await.values() {
                 idle.extend(place.lock().await.idle.take());
             }

@@ -65,7 +65,7 @@ impl RedisBoard {
         Ok(())
     }
 
-    /// Asks within the budget. What fails or is late leaves a connection that is not used again: a late answer must not be
+    /// Asks within the budget; what failed after it was sent has an unknown outcome. What fails or is late leaves a connection that is not used again: a late answer must not be
     /// taken for that of the next call.
     async fn ask<T>(
         &self,
@@ -74,12 +74,13 @@ impl RedisBoard {
         let mut connection = self.connection().await?;
         let why = match timeout(BUDGET, ask(&mut connection)).await {
             Ok(Ok(answer)) => return Ok(answer),
+            // An answer that says no is an answer: nothing was done.
             Ok(Err(error)) if !is_broken(&error) => return Err(unreachable(error.to_string())),
             Ok(Err(error)) => error.to_string(),
             Err(_) => format!("no answer within {} ms", BUDGET.as_millis()),
         };
         self.reconnect(&mut *self.line.lock().await, why.clone());
-        Err(unreachable(why))
+        Err(BoardError::OutcomeUnknown { detail: why })
     }
 
     async fn connection(&self) -> Result<MultiplexedConnection, BoardError> {
@@ -136,6 +137,14 @@ fn is_broken(error: &redis::RedisError) -> bool {
     error.is_io_error() || error.is_connection_dropped() || error.is_timeout() || error.is_unrecoverable_error()
 }
 
+/// A question that was not answered has changed nothing.
+fn of_a_read(error: BoardError) -> BoardError {
+    match error {
+        BoardError::OutcomeUnknown { detail } => BoardError::Unreachable { detail },
+        BoardError::LostRace | BoardError::Unreachable { .. } => error,
+    }
+}
+
 fn unreachable(detail: impl Into<String>) -> BoardError {
     BoardError::Unreachable { detail: detail.into() }
 }
@@ -150,7 +159,8 @@ impl SwitchBoard for RedisBoard {
                 let values = both.query_async::<redis::Value>(connection).await?;
                 Ok(<(Option<Vec<u8>>, Option<Vec<u8>>)>::from_redis_value(values)?)
             })
-            .await?;
+            .await
+            .map_err(of_a_read)?;
         Ok(BoardReading { kill, breaker })
     }
 
@@ -162,6 +172,7 @@ impl SwitchBoard for RedisBoard {
             Ok(entries.into_iter().next())
         })
         .await
+        .map_err(of_a_read)
     }
 
     async fn make(&self, transition: &Transition) -> Result<(), BoardError> {

@@ -267,8 +267,10 @@ struct Intake {
     clock_guard: ClockGuard,
     persist: Line<Persist>,
     cancel_marked: Line<CancelMarked>,
-    /// Another instance owns this account.
-    guest_of: Option<AccountName>,
+    /// The account, where other instances may own it.
+    leased: Option<AccountName>,
+    /// This one doesn't.
+    is_guest: bool,
 }
 
 impl Intake {
@@ -350,12 +352,18 @@ impl Intake {
         }
     }
 
-    /// Marks what is to be cancelled, whoever owns the account, and has the cancels asked for at once where that is us.
+    /// Marks what is to be cancelled, whoever owns the account, and has the cancels asked for at once where that is us. An
+    /// owner that can't write marks as anybody may: its lease may be over before it knows, while the store takes marks.
     async fn mark(&self, cancel: Write) -> Result<Applied, CommandError> {
-        if let Some(account) = &self.guest_of {
-            return mark(&self.world, account.clone(), cancel).await;
-        }
-        let applied = self.write(cancel).await?;
+        let as_guest = self.leased.as_ref().map(|account| mark(&self.world, account.clone(), cancel.clone()));
+        let applied = match as_guest {
+            Some(marked) if self.is_guest => return marked.await,
+            Some(marked) => match self.write(cancel).await {
+                Err(CommandError::StoreUnavailable) => marked.await?,
+                written => written?,
+            },
+            None => self.write(cancel).await?,
+        };
         self.nudge_cancels().await;
         Ok(applied)
     }
@@ -417,7 +425,8 @@ impl Account {
             clock_guard: self.clock_guard.clone(),
             persist: self.lines.persist.clone(),
             cancel_marked: self.lines.cancel_marked.clone(),
-            guest_of: (self.tuning.lease.is_some() && self.ownership.is_none()).then(|| self.tuning.account.clone()),
+            leased: self.tuning.lease.map(|_| self.tuning.account.clone()),
+            is_guest: self.ownership.is_none(),
         }
     }
 

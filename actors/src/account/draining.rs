@@ -35,6 +35,7 @@ impl Handler<DrainAccount> for Account {
         let (cancel, within) = (self.lines.cancel_everything.clone(), self.tuning.drain);
         let (store, ownership) = (self.world.store.clone(), self.ownership.clone());
         let cancel_open = self.tuning.cancel_on_shutdown;
+        let acquired = self.acquired.take();
         let drained = async move {
             let deadline = tokio::time::Instant::now() + within;
             if let Some(broker) = &broker {
@@ -53,6 +54,12 @@ impl Handler<DrainAccount> for Account {
             let flushed = tokio::time::timeout(FLUSH, persist(&persisting, Write::Probe)).await;
             if !matches!(flushed, Ok(Ok(_))) {
                 tracing::error!("the last writes could not be confirmed; the next start recovers what they were about");
+            }
+            // The store may be about to give us the account: whoever has asked for it gives it back.
+            if let Some(acquired) = acquired
+                && tokio::time::timeout(FLUSH, acquired).await.is_err()
+            {
+                tracing::warn!("the store did not say whether the account is ours; a lease on it ends by itself");
             }
             let Some(ownership) = ownership else { return };
             match tokio::time::timeout(FLUSH, store.release(&ownership)).await {

@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
+use tokio::sync::oneshot;
 
 use super::Account;
 use crate::gate::ShutReason;
@@ -33,13 +34,18 @@ impl Account {
             let acquired = store.acquire(&account, &instance, lease.map(|lease| lease.length)).await?;
             Ok::<_, StoreError>((acquired, asked_at))
         };
+        let (settled, acquired) = oneshot::channel();
+        self.acquired = Some(acquired);
         ctx.spawn(asked.into_actor(self).map(|asked, act, ctx| {
             act.acquiring = false;
             match asked {
+                Ok((Acquired::Taken(ownership), _)) if act.is_draining() => act.give_back(ownership, settled, ctx),
                 Ok((Acquired::Taken(ownership), asked_at)) => act.own(ownership, asked_at, ctx),
                 Ok((Acquired::HeldBy { owner, left }, _)) => act.stand_by(owner, left, ctx),
                 Err(error) => {
                     tracing::error!(account = %act.tuning.account, %error, "the account can't be taken yet");
+                    // Whoever had it may have lost it since.
+                    act.health.stand(Standing::Unknown);
                     act.pen.shut(ShutReason::StoreUnavailable);
                     act.health.set(Part::Store, PartStatus::Down, error.to_string());
                     act.acquire_in(RETRY, ctx);
@@ -54,10 +60,6 @@ impl Account {
     }
 
     fn own(&mut self, ownership: Ownership, asked_at: Duration, ctx: &mut Context<Self>) {
-        if self.is_draining() {
-            self.give_back(ownership, ctx);
-            return;
-        }
         tracing::info!(account = %ownership.account, term = ownership.term, "the account is taken");
         self.health.set(Part::Store, PartStatus::Up, "");
         self.health.stand(Standing::Owner { term: ownership.term });
@@ -82,6 +84,8 @@ impl Account {
             tracing::info!(account = %self.tuning.account, ?standing, "the account is another instance's");
             self.health.stand(standing);
         }
+        // What was in doubt with us is the owner's to tell of.
+        self.doubtful.retain(|_| false);
         self.pen.shut(ShutReason::NotOwner);
         self.pen.clear(ShutReason::StoreUnavailable);
         self.health.set(Part::Store, PartStatus::Up, "");
@@ -100,8 +104,8 @@ impl Account {
         let (store, world) = (self.world.store.clone(), self.world.clone());
         let renewed = async move {
             let asked_at = world.clock.boottime();
-            // An answer that comes later than this would be of no use.
-            let asked = tokio::time::timeout(lease.held(), store.renew(&ownership, lease.length)).await;
+            // One that is never answered leaves time for others before the lease is over.
+            let asked = tokio::time::timeout(lease.renew_every / 2, store.renew(&ownership, lease.length)).await;
             (asked_at, asked)
         };
         ctx.spawn(renewed.into_actor(self).map(move |(asked_at, asked), act, ctx| {
@@ -151,7 +155,8 @@ impl Account {
         }));
     }
 
-    /// The account is not ours any more: shut, cut off, stopped; what is durable is the next owner's to recover.
+    /// The account is not ours any more: shut, cut off, stopped; what is durable is the next owner's to recover. What is in
+    /// doubt stays known until there is one: an engagement lists it meanwhile.
     pub(super) fn lose(&mut self, why: &str, ctx: &mut Context<Self>) {
         let Some(ownership) = self.ownership.take() else { return };
         self.pen.shut(ShutReason::NotOwner);
@@ -169,18 +174,18 @@ impl Account {
             ctx.cancel_future(retry);
         }
         self.stop_workers(ctx);
-        self.doubtful.retain(|_| false);
         self.hand_over_ownership(ctx);
         self.acquire_in(Duration::ZERO, ctx);
     }
 
     /// The account was taken when nobody wanted it any more.
-    fn give_back(&self, ownership: Ownership, ctx: &mut Context<Self>) {
+    fn give_back(&self, ownership: Ownership, settled: oneshot::Sender<()>, ctx: &mut Context<Self>) {
         let store = self.world.store.clone();
         ctx.spawn(async move { store.release(&ownership).await }.into_actor(self).map(|released, _, _| {
             if let Err(error) = released {
                 tracing::warn!(%error, "an account could not be given up; its lease ends by itself");
             }
+            drop(settled);
         }));
     }
 

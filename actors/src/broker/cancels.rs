@@ -3,20 +3,16 @@
 use std::time::Duration;
 
 use actix::{ActorFutureExt, AsyncContext, Context, Handler, Message, ResponseActFuture, WrapFuture};
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
 
 use super::{Broker, find};
 use crate::budget::{Budget, Lane};
-use crate::cancel_all::{CancelEverything, CancelTally};
+use crate::cancel_all::{CancelEverything, CancelTally, cancel_listed};
 use crate::domain::ledger::{Refusal, Report, Write};
-use crate::domain::names::BrokerOrderId;
 use crate::domain::order::Order;
 use crate::domain::status::{OrderStatus, Share};
-use crate::domain::venue::VenueOrder;
 use crate::line::Line;
 use crate::persistence::{Persist, persist_surely};
-use crate::ports::{CancelError, Venue, VenueError, World};
+use crate::ports::{CancelError, VenueError, World};
 
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
@@ -64,49 +60,12 @@ impl Handler<CancelEverything> for Broker {
         };
         ctx.spawn(mark.into_actor(self).map(|(), act, ctx| act.scan_marks(ctx)));
         let (venue, budget, within) = (self.world.venue.clone(), self.budget.clone(), everything.within);
-        Box::pin(async move { cancel_everything(&*venue, &budget, within).await }.into_actor(self))
+        let cancelled = async move {
+            let unread = CancelTally { failed: 1, ..CancelTally::default() };
+            cancel_listed(&*venue, &budget, within).await.unwrap_or(unread)
+        };
+        Box::pin(cancelled.into_actor(self))
     }
-}
-
-/// Cancels from the venue's list and watches that list until it is empty or the time is over.
-async fn cancel_everything(venue: &dyn Venue, budget: &Budget, within: Duration) -> CancelTally {
-    let deadline = tokio::time::Instant::now() + within;
-    let open = match tokio::time::timeout_at(deadline, venue.open_orders()).await {
-        Ok(Ok(open)) => open,
-        Ok(Err(_)) | Err(_) => {
-            tracing::error!("the venue's open orders could not be read; what our books know is cancelled from there");
-            return CancelTally { failed: 1, ..CancelTally::default() };
-        }
-    };
-    // What the rate budget has no room for in time is cancelled by its mark.
-    let cancel = async |order: &VenueOrder| {
-        budget.wait(Lane::Control).await;
-        venue.cancel(&order.broker_order_id).await
-    };
-    let mut answers = open.iter().map(cancel).collect::<FuturesUnordered<_>>();
-    let mut asked = Vec::new();
-    while let Ok(Some(answer)) = tokio::time::timeout_at(deadline, answers.next()).await {
-        asked.push(answer);
-    }
-    let refused = |answer: &&Result<(), CancelError>| matches!(answer, Err(CancelError::Venue(_)));
-    let failed = asked.iter().filter(refused).count() + open.len().saturating_sub(asked.len());
-    let mut left = open.len();
-    while left > 0 && tokio::time::Instant::now() < deadline {
-        if let Ok(Ok(still)) = tokio::time::timeout_at(deadline, venue.open_orders()).await {
-            left = still.iter().filter(|order| is_among(&open, &order.broker_order_id)).count();
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-    CancelTally {
-        requested: count(open.len()),
-        confirmed: count(open.len().saturating_sub(left)),
-        failed: count(failed),
-    }
-}
-
-fn is_among(orders: &[VenueOrder], id: &BrokerOrderId) -> bool {
-    orders.iter().any(|order| order.broker_order_id == *id)
 }
 
 impl Broker {

@@ -16,9 +16,9 @@ use crate::persistence::{Lane, Persist};
 const HISTORY: u32 = 1_000;
 
 impl Handler<SwitchesSeen> for CircuitBreaker {
-    type Result = ();
+    type Result = bool;
 
-    fn handle(&mut self, seen: SwitchesSeen, ctx: &mut Self::Context) {
+    fn handle(&mut self, seen: SwitchesSeen, ctx: &mut Self::Context) -> bool {
         let is_settled = self.resetting == 0 && seen.began > self.touched;
         let mut doubt = None;
         if let Some(Ok(switches)) = &seen.stored {
@@ -51,6 +51,7 @@ impl Handler<SwitchesSeen> for CircuitBreaker {
             }
             None => {}
         }
+        is_settled
     }
 }
 

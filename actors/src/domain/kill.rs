@@ -131,6 +131,12 @@ impl KillState {
                 Engaged::Escalated(Self { mode: Some(order.mode), revision: self.next_revision(), ..self.clone() })
             };
         }
+        Engaged::New(self.engage_anew(order, at, today))
+    }
+
+    /// A new engagement, whatever was in force before.
+    #[must_use]
+    pub fn engage_anew(&self, order: &EngageOrder, at: DateTime<Utc>, today: NaiveDate) -> Self {
         let earlier_today = if self.counted_on == Some(today) { self.engagement_count_today } else { 0 };
         let engaged = Self {
             state: KillWord::Engaged,
@@ -147,7 +153,13 @@ impl KillState {
             mode: Some(order.mode),
             revision: self.next_revision(),
         };
-        Engaged::New(Self { engagement_id: Some(engaged.id_of_engagement()), ..engaged })
+        Self { engagement_id: Some(engaged.id_of_engagement()), ..engaged }
+    }
+
+    /// The same wish as a new engagement: no release of the old one, wherever it is on its way, releases this.
+    fn renewed(&self, at: DateTime<Utc>) -> Self {
+        let renewed = Self { engaged_at: Some(at), ..self.clone() };
+        Self { engagement_id: Some(renewed.id_of_engagement()), ..renewed }
     }
 
     /// The state after an operator disengages the switch; `None` if it isn't engaged.
@@ -170,9 +182,9 @@ impl KillState {
     }
 
     /// What becomes of this engagement, with what was found in its place. One that insists was in force before, and was
-    /// asked for again while its release was on its way.
+    /// asked for again: where it was released meanwhile it is engaged anew, at that time.
     #[must_use]
-    pub fn rebased_on(&self, found: &Self, insists: bool) -> Rebased {
+    pub fn rebased_on(&self, found: &Self, insists: Option<DateTime<Utc>>) -> Rebased {
         let same = self.engaged_at == found.engaged_at;
         if found.is_engaged() {
             if found.mode >= self.mode {
@@ -181,10 +193,28 @@ impl KillState {
             // Whoever was first keeps the engagement, and the stricter mode counts.
             return Rebased::Write(Self { mode: self.mode, revision: found.next_revision(), ..found.clone() });
         }
-        if same && !insists {
-            return Rebased::Yields(found.clone());
+        let state = match insists {
+            Some(at) if same => self.renewed(at),
+            None if same => return Rebased::Yields(found.clone()),
+            Some(_) | None => self.clone(),
+        };
+        Rebased::Write(Self { revision: found.next_revision(), ..state })
+    }
+
+    /// What becomes of this release, with what was found in its place. Of an unknown switch it is known only that nothing
+    /// engaged may be released by it.
+    #[must_use]
+    pub fn release_on(&self, found: &Self, is_known: bool) -> Rebased {
+        let same = is_known && self.engaged_at == found.engaged_at;
+        let moved = || Rebased::Write(Self { revision: found.next_revision(), ..self.clone() });
+        match found.state {
+            // Somebody else wrote it first.
+            KillWord::Active if same => Rebased::Stands(found.clone()),
+            KillWord::Active if !is_known => moved(),
+            // Only a stricter mode is a new wish to stop.
+            KillWord::Engaged if same && found.mode <= self.mode => moved(),
+            KillWord::Active | KillWord::Engaged => Rebased::Yields(found.clone()),
         }
-        Rebased::Write(Self { revision: found.next_revision(), ..self.clone() })
     }
 
     /// Names the engagement. It follows from when and by whom, so that every program that sees it names it alike.

@@ -442,6 +442,39 @@ impl Write {
     }
 }
 
+impl Write {
+    /// The order or the parent that has to be there for it. A submission has none, and marks pass over what they don't find.
+    pub(super) fn subject(&self) -> Option<&OrderId> {
+        match self {
+            Self::Replace(replacement) => Some(&replacement.order),
+            Self::Report(report) => Some(&report.order.client_order_id),
+            Self::Claim { id, .. }
+            | Self::NeverLeft { id, .. }
+            | Self::OutcomeUnknown { id, .. }
+            | Self::Refused { id, .. }
+            | Self::Absent { id, .. }
+            | Self::End { id, .. }
+            | Self::Hold { id, .. }
+            | Self::CancelOrder { id, .. }
+            | Self::CancelTaken { id }
+            | Self::CancelRefused { id }
+            | Self::Resolve { id, .. }
+            | Self::CancelParent { id, .. }
+            | Self::ScheduleEnded { id }
+            | Self::Benchmark { id, .. } => Some(id),
+            Self::Submit(_)
+            | Self::MarkCancels { .. }
+            | Self::Quarantine { .. }
+            | Self::ClearCause { .. }
+            | Self::PositionDiffers { .. }
+            | Self::Kill { .. }
+            | Self::Breaker { .. }
+            | Self::FirstStart(_)
+            | Self::Probe => None,
+        }
+    }
+}
+
 impl Submission {
     fn add_keys(&self, keys: &mut Keys) {
         let (id, origin) = match self {

@@ -19,28 +19,39 @@ pub(super) enum OnBoard {
     Unreachable,
 }
 
-/// Puts an engagement on the board, unless one stands there.
-pub(super) async fn engage(board: &dyn SwitchBoard, state: &KillState, entry: &SwitchEntry) -> OnBoard {
+/// Puts an engagement on the board, unless one stands there that is not `over`.
+pub(super) async fn engage(
+    board: &dyn SwitchBoard,
+    state: &KillState,
+    entry: &SwitchEntry,
+    over: Option<&KillState>,
+) -> OnBoard {
     for _ in 0..TRIES {
         let Ok(reading) = board.read().await else { return OnBoard::Unreachable };
         if let Some(told) = kill::read(reading.kill.as_deref()).known().filter(|told| told.is_engaged()) {
             // Two operators may engage in the same microsecond.
-            let same = told.id_of_engagement() == state.id_of_engagement();
-            return if same { OnBoard::Stands } else { OnBoard::Another(told.clone()) };
+            let id = told.id_of_engagement();
+            if id == state.id_of_engagement() {
+                return OnBoard::Stands;
+            }
+            if over.is_none_or(|over| over.id_of_engagement() != id) {
+                return OnBoard::Another(told.clone());
+            }
         }
         match board.make(&step(reading.kill, state, entry)).await {
             Ok(()) => return OnBoard::Stands,
             Err(BoardError::LostRace) => {}
-            Err(BoardError::Unreachable { .. }) => return OnBoard::Unreachable,
+            Err(BoardError::Unreachable { .. } | BoardError::OutcomeUnknown { .. }) => return OnBoard::Unreachable,
         }
     }
     OnBoard::Unreachable
 }
 
-/// Takes an engagement off the board: the one that `held` names, or any where the switch was unknown.
+/// Takes an engagement off the board: the one that `held` names, or none where the switch was unknown, whose place it then
+/// takes.
 ///
 /// # Errors
-/// [`BoardError::LostRace`] where another engagement stands there; [`BoardError::Unreachable`] as ever.
+/// [`BoardError::LostRace`] where another engagement stands there, or one at all that was not known; the others as ever.
 pub(super) async fn release(
     board: &dyn SwitchBoard,
     held: Option<&KillState>,
@@ -49,9 +60,8 @@ pub(super) async fn release(
 ) -> Result<(), BoardError> {
     for _ in 0..TRIES {
         let reading = board.read().await?;
-        if let (Some(told), Some(held)) = (kill::read(reading.kill.as_deref()).known(), held)
-            && told.is_engaged()
-            && told.engaged_at != held.engaged_at
+        if let Some(told) = kill::read(reading.kill.as_deref()).known().filter(|told| told.is_engaged())
+            && held.is_none_or(|held| held.engaged_at != told.engaged_at)
         {
             return Err(BoardError::LostRace);
         }

@@ -12,8 +12,9 @@ use crate::cancel_all::{CancelEverything, CancelTally, Everywhere};
 use crate::commands::{EngageAnswer, InstanceOutcome};
 use crate::domain::kill::{KillMode, KillState};
 use crate::domain::ledger::SwitchEntry;
-use crate::domain::names::OrderId;
+use crate::domain::names::{AccountName, OrderId};
 use crate::ports::World;
+use crate::ports::store::SeenAccount;
 
 /// How long making it durable is waited for.
 const DURABLE: Duration = Duration::from_secs(1);
@@ -29,6 +30,14 @@ pub(super) struct Duties {
     pub(super) world: World,
     pub(super) instance: String,
     pub(super) lines: KillLines,
+}
+
+/// An engagement that is to be carried out.
+pub(super) struct Stop {
+    pub(super) state: KillState,
+    pub(super) entry: SwitchEntry,
+    /// The one that it takes the place of.
+    pub(super) over: Option<KillState>,
 }
 
 /// Waits for the sends in flight and cuts off what is left: after this nothing is being written here.
@@ -74,15 +83,14 @@ pub(super) async fn comply(duties: Duties, state: KillState, settle: Duration) {
 /// engagement of whoever was first.
 pub(super) async fn carry_out(
     duties: Duties,
-    state: KillState,
-    entry: SwitchEntry,
+    stop: Stop,
     settle: Duration,
     durable: oneshot::Receiver<Saved>,
 ) -> Result<EngageAnswer, KillState> {
-    let engagement_id = state.engagement_id.clone().unwrap_or_default();
     let shared = async {
-        let durable = make_durable(&duties, &state, &entry, durable).await;
-        (durable, elsewhere(&duties, &engagement_id, settle).await)
+        let durable = make_durable(&duties, &stop, durable).await;
+        let engagement = durable.state.engagement_id.clone().unwrap_or_default();
+        (durable, elsewhere(&duties, &engagement, settle).await)
     };
     let here = async {
         let cut = stop_sends(duties.lines.accounts.clone(), settle).await;
@@ -90,11 +98,14 @@ pub(super) async fn carry_out(
         unknown.ids.extend(cut);
         unknown.read(&duties.world).await;
         let ids = unknown.ids.iter().cloned().collect::<Vec<_>>();
-        let cancels = state.mode == Some(KillMode::Cancel);
+        let cancels = stop.state.mode == Some(KillMode::Cancel);
         let tally = if cancels { cancel(&duties, &ids, settle).await } else { CancelTally::default() };
         (unknown, tally)
     };
-    let ((durable, others), (mut unknown, tally)) = futures_util::join!(shared, here);
+    let ((durable, others), (mut unknown, mut tally)) = futures_util::join!(shared, here);
+    if stop.state.mode == Some(KillMode::Cancel) {
+        tally = tally.and(cancel_for_lapsed(&duties, &others, settle).await);
+    }
     if duties.world.store.is_shared() {
         unknown.ids.extend(others.cut);
         unknown.all &= others.all;
@@ -106,8 +117,8 @@ pub(super) async fn carry_out(
     let mut instances = vec![InstanceOutcome { id: duties.instance, outcome: "confirmed" }];
     instances.extend(others.instances);
     Ok(EngageAnswer {
-        engagement_id,
-        state,
+        engagement_id: durable.state.engagement_id.clone().unwrap_or_default(),
+        state: durable.state,
         unknown: unknown.ids.into_iter().collect(),
         cancel_requested: tally.requested,
         cancel_confirmed: tally.confirmed,
@@ -136,25 +147,22 @@ impl Unknown {
 }
 
 struct Durable {
+    /// The engagement as it was written: who was a little earlier has named it.
+    state: KillState,
     missing: Vec<&'static str>,
     /// Whoever engaged it first.
     other: Option<KillState>,
 }
 
 /// The database and the board, waited for together no longer than [`DURABLE`]; both are tried on for as long as it is held.
-async fn make_durable(
-    duties: &Duties,
-    state: &KillState,
-    entry: &SwitchEntry,
-    mut durable: oneshot::Receiver<Saved>,
-) -> Durable {
+async fn make_durable(duties: &Duties, stop: &Stop, mut durable: oneshot::Receiver<Saved>) -> Durable {
     let Some(shared) = duties.world.switchboard.clone() else {
-        return durability(timeout(DURABLE, durable).await.ok(), None);
+        return durability(stop, timeout(DURABLE, durable).await.ok(), None);
     };
-    let on_board = async {
-        let deadline = Instant::now() + DURABLE - HEAD_START;
+    let deadline = Instant::now() + DURABLE;
+    let on_board = async |state: &KillState| {
         loop {
-            match board::engage(&*shared, state, entry).await {
+            match board::engage(&*shared, state, &stop.entry, stop.over.as_ref()).await {
                 board::OnBoard::Unreachable if Instant::now() < deadline => sleep(Duration::from_millis(50)).await,
                 known @ (board::OnBoard::Stands | board::OnBoard::Another(_) | board::OnBoard::Unreachable) => {
                     return known;
@@ -163,18 +171,27 @@ async fn make_durable(
         }
     };
     match timeout(HEAD_START, &mut durable).await {
-        Ok(saved) => durability(Some(saved), Some(on_board.await)),
+        // The board is told of the engagement that counts, by whoever made it.
+        Ok(saved @ Ok(Saved::Yields(_))) => durability(stop, Some(saved), None),
+        Ok(saved) => {
+            let told = on_board(saved.as_ref().map_or(&stop.state, |saved| saved.state_or(&stop.state))).await;
+            durability(stop, Some(saved), Some(told))
+        }
         Err(_) => {
-            let (saved, told) = futures_util::join!(timeout(DURABLE - HEAD_START, durable), on_board);
-            durability(saved.ok(), Some(told))
+            let (saved, told) = futures_util::join!(timeout(DURABLE - HEAD_START, durable), on_board(&stop.state));
+            durability(stop, saved.ok(), Some(told))
         }
     }
 }
 
-fn durability(saved: Option<Result<Saved, oneshot::error::RecvError>>, told: Option<board::OnBoard>) -> Durable {
-    let mut durable = Durable { missing: Vec::new(), other: None };
+fn durability(
+    stop: &Stop,
+    saved: Option<Result<Saved, oneshot::error::RecvError>>,
+    told: Option<board::OnBoard>,
+) -> Durable {
+    let mut durable = Durable { state: stop.state.clone(), missing: Vec::new(), other: None };
     match saved {
-        Some(Ok(Saved::Durable(_))) => {}
+        Some(Ok(Saved::Durable(state))) => durable.state = state,
         Some(Ok(Saved::Yields(other))) if other.is_engaged() => durable.other = Some(other),
         Some(Ok(Saved::Yields(_) | Saved::Dropped) | Err(_)) | None => durable.missing.push("database"),
     }
@@ -187,9 +204,12 @@ fn durability(saved: Option<Result<Saved, oneshot::error::RecvError>>, told: Opt
 }
 
 /// How the other instances stopped.
+#[derive(Default)]
 struct Others {
     instances: Vec<InstanceOutcome>,
     cut: Vec<OrderId>,
+    /// The accounts of those that have lapsed, and of nobody.
+    left: Vec<AccountName>,
     /// Whether they could be asked for.
     all: bool,
 }
@@ -198,7 +218,7 @@ struct Others {
 /// go on.
 async fn elsewhere(duties: &Duties, engagement: &str, settle: Duration) -> Others {
     let store = &duties.world.store;
-    let mut others = Others { instances: Vec::new(), cut: Vec::new(), all: true };
+    let mut others = Others { all: true, ..Others::default() };
     if !store.is_shared() {
         return others;
     }
@@ -208,7 +228,7 @@ async fn elsewhere(duties: &Duties, engagement: &str, settle: Duration) -> Other
         let look = async { (store.stack().await, store.confirmations(engagement).await) };
         if let Ok((Ok(stack), Ok(confirmed))) = timeout(left, look).await {
             let alive = stack.instances.into_iter().filter(|one| one.age < SILENT).map(|one| one.card.id);
-            let owners = stack.accounts.into_iter().filter_map(|account| account.owner);
+            let owners = stack.accounts.iter().filter_map(|account| account.owner.clone());
             let mut expected = alive.chain(owners).collect::<BTreeSet<_>>();
             expected.remove(&duties.instance);
             let says = |id: &String| confirmed.iter().any(|one| one.instance == *id);
@@ -216,6 +236,11 @@ async fn elsewhere(duties: &Duties, engagement: &str, settle: Duration) -> Other
             others.instances =
                 expected.iter().map(|id| InstanceOutcome { id: id.clone(), outcome: outcome(id) }).collect();
             others.all = true;
+            let is_left = |account: &SeenAccount| {
+                account.owner.as_ref().is_none_or(|owner| *owner != duties.instance && !says(owner))
+            };
+            let left = stack.accounts.into_iter().filter(is_left);
+            others.left = left.map(|account| account.account).collect();
             others.cut = confirmed.iter().flat_map(|one| one.cut.iter().cloned()).collect();
             if expected.iter().all(says) {
                 return others;
@@ -228,6 +253,25 @@ async fn elsewhere(duties: &Duties, engagement: &str, settle: Duration) -> Other
         }
         sleep(Duration::from_millis(25)).await;
     }
+}
+
+/// What the owners that have lapsed leave open, cancelled at the broker from its own list; so is what anybody else owns
+/// where nobody can be asked who has stopped. Of an account that is not configured here our books say what stays open.
+async fn cancel_for_lapsed(duties: &Duties, others: &Others, settle: Duration) -> CancelTally {
+    let accounts = &duties.lines.accounts;
+    let is_left = |account: &AccountName| !others.all || others.left.contains(account);
+    let mut tally = match timeout(settle + GRACE, accounts.cancel_for_others(is_left, settle)).await {
+        Ok(tally) => tally,
+        Err(_) => CancelTally { failed: 1, ..CancelTally::default() },
+    };
+    for account in others.left.iter().filter(|account| !accounts.has(account)) {
+        let open = match timeout(DURABLE, duties.world.store.open_orders(account)).await {
+            Ok(Ok(open)) => u32::try_from(open.len()).unwrap_or(u32::MAX),
+            Ok(Err(_)) | Err(_) => 1,
+        };
+        tally = tally.and(CancelTally { failed: open, ..CancelTally::default() });
+    }
+    tally
 }
 
 async fn cancel(duties: &Duties, unknown: &[OrderId], settle: Duration) -> CancelTally {

@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use super::KillSwitch;
 use super::engaging::comply;
 use crate::commands::Engage;
+use crate::domain::breaker::{BreakerState, BreakerWord};
 use crate::domain::kill::KillState;
 use crate::domain::ledger::{FirstStart, KILL_SWITCH, Write};
 use crate::domain::switchboard::kill::{self, KillVerdict};
@@ -22,9 +23,9 @@ use crate::sync::lock;
 /// How many entries of the history are looked through for an engagement that is told of.
 const HISTORY: u32 = 1_000;
 
-/// What one look at the switches brought; for the breaker too.
+/// What one look at the switches brought; for the breaker too, which answers whether it heeds it.
 #[derive(Clone, Debug, Message)]
-#[rtype(result = "()")]
+#[rtype(result = "bool")]
 pub(crate) struct SwitchesSeen {
     /// When the look began, on the clock that counts suspended time.
     pub(crate) began: Duration,
@@ -49,28 +50,72 @@ impl KillSwitch {
             self.show(Some(self.failed.clone().unwrap_or_else(|| "it was not read lately".to_owned())));
         }
         if std::mem::replace(&mut self.reading, true) {
-            return;
+            return self.peek(ctx);
         }
         let asks_store = is_shared || self.state.is_none();
         let look = async move {
-            // The board first: what an engagement of another instance says there is in the database by then.
-            let told = match board {
+            match board {
                 Some(board) => Some(board.read().await),
                 None => None,
-            };
-            let stored = if asks_store { Some(store.switches().await) } else { None };
-            SwitchesSeen { began, board: told, stored }
+            }
         };
-        ctx.spawn(look.into_actor(self).map(|seen, act, ctx| {
-            act.reading = false;
-            act.see(&seen, ctx);
+        // The board first: what an engagement of another instance says there is in the database by then.
+        let both = look.into_actor(self).then(move |told, act, _| {
+            if let Some(Ok(reading)) = &told {
+                act.stop_at_once(reading);
+            }
+            async move {
+                let stored = if asks_store { Some(store.switches().await) } else { None };
+                SwitchesSeen { began, board: told, stored }
+            }
+            .into_actor(act)
+        });
+        let heeded = both.then(|seen, act, ctx| {
+            let is_good = act.see(&seen, ctx);
             let line = act.lines.seen.clone();
-            // While the breaker is being rebuilt it keeps the gate shut, and needs no news.
-            ctx.spawn(async move { line.ask(seen).await }.into_actor(act).map(|_, _, _| ()));
+            // While the breaker is being rebuilt it keeps the gate shut, and openness runs out.
+            async move { is_good & line.ask(seen).await.unwrap_or(false) }.into_actor(act)
+        });
+        ctx.spawn(heeded.map(move |is_heeded, act, _| {
+            act.reading = false;
+            // Only what both switches have heeded leases openness, and only if nothing moved since.
+            if is_heeded && began > act.touched {
+                act.latch.pen.renew(began + act.tuning.gate_open);
+                act.confirmed = began;
+            }
         }));
     }
 
-    fn see(&mut self, seen: &SwitchesSeen, ctx: &mut Context<Self>) {
+    /// While the database keeps a look waiting, the board may say stopped.
+    fn peek(&mut self, ctx: &mut Context<Self>) {
+        let Some(board) = self.world.switchboard.clone() else { return };
+        if std::mem::replace(&mut self.peeking, true) {
+            return;
+        }
+        ctx.spawn(async move { board.read().await }.into_actor(self).map(|told, act, _| {
+            act.peeking = false;
+            if let Ok(reading) = told {
+                act.stop_at_once(&reading);
+            }
+        }));
+    }
+
+    /// A board that says stopped, or says nothing, takes openness back before anything else is asked.
+    fn stop_at_once(&self, reading: &BoardReading) {
+        let is_engaged = self.state.as_ref().is_none_or(KillState::is_engaged);
+        let is_tripped = |state: &BreakerState| state.state == BreakerWord::Tripped;
+        let kill = kill::read(reading.kill.as_deref());
+        let breaker = breaker::read(reading.breaker.as_deref());
+        let engages = !is_engaged && kill.known().is_none_or(KillState::is_engaged);
+        let trips =
+            !self.health.breaker().is_some_and(|held| is_tripped(&held)) && breaker.known().is_none_or(is_tripped);
+        if engages || trips {
+            self.latch.pen.renew(Duration::ZERO);
+        }
+    }
+
+    /// Takes a look over; the answer is whether it is good, and was heeded.
+    fn see(&mut self, seen: &SwitchesSeen, ctx: &mut Context<Self>) -> bool {
         let is_settled = self.carrying_out == 0 && self.releasing == 0 && seen.began > self.touched;
         self.failed = None;
         let mut doubt = None;
@@ -108,28 +153,26 @@ impl KillSwitch {
             }
         }
         self.record_first_start(seen.board.as_ref(), ctx);
-        self.conclude(seen.began, doubt, is_settled);
+        self.conclude(seen.began, doubt) && is_settled
     }
 
-    /// A good look prolongs the lease; one that failed, or was not heeded since the switch was moving here, changes nothing;
-    /// one that says nothing good shuts at once.
-    fn conclude(&mut self, began: Duration, doubt: Option<String>, is_settled: bool) {
+    /// Whether the look was good. One that failed changes nothing; one that says nothing good shuts at once.
+    fn conclude(&mut self, began: Duration, doubt: Option<String>) -> bool {
         match doubt {
             Some(why) => {
                 self.latch.pen.shut(ShutReason::KillSwitchUnknown);
                 self.show(Some(why));
                 self.doubtful = true;
+                false
             }
             None if self.failed.is_none() && self.state.is_some() => {
                 self.doubtful = false;
                 self.good = began;
                 self.latch.pen.clear(ShutReason::KillSwitchUnknown);
-                if is_settled {
-                    self.latch.pen.renew(began + self.tuning.gate_open);
-                }
                 self.show(None);
+                true
             }
-            None => {}
+            None => false,
         }
     }
 
@@ -189,7 +232,7 @@ impl KillSwitch {
         let Some(held) = self.state.clone() else { return };
         let told = match told {
             Told::Is(told) => told,
-            Told::Missing | Told::Unreadable(_) if held.is_engaged() => return self.assert(ctx),
+            Told::Missing | Told::Unreadable(_) if held.is_engaged() => return self.assert(None, ctx),
             Told::Missing => return self.create(&held, reading, ctx),
             Told::Unreadable(_) => return,
         };
@@ -209,7 +252,7 @@ impl KillSwitch {
             }
             KillVerdict::Contradicts => {
                 self.alert("Redis says that trading may go on, and that is no release of what is held");
-                self.assert(ctx);
+                self.assert(None, ctx);
             }
             KillVerdict::Relapses(told) => self.borrow(told),
             KillVerdict::Releases(told) if self.saving == 0 => self.release_as_told(&held, &told, ctx),
@@ -238,7 +281,7 @@ impl KillSwitch {
             match (is_known, held.is_engaged()) {
                 (true, true) => {
                     act.alert("Redis says that an engagement is in force which is over");
-                    act.asserting = false;
+                    act.assert(Some(told), ctx);
                 }
                 (true, false) => act.borrow(told),
                 (false, _) => {

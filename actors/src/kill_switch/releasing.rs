@@ -3,25 +3,31 @@
 use std::time::Duration;
 
 use actix::{ActorFutureExt, AsyncContext, Context, ResponseActFuture, WrapFuture};
+use chrono::{DateTime, Utc};
 use serde_json::json;
 
 use super::{KillSwitch, board};
 use crate::commands::{CommandError, Disengage};
-use crate::domain::kill::{KillState, KillWord};
+use crate::domain::kill::{KillState, KillWord, Rebased};
 use crate::domain::ledger::{SwitchEntry, Write};
 use crate::domain::switchboard::kill;
 use crate::persistence::{Lane, Persist, PersistError};
 use crate::ports::switchboard::BoardError;
 use crate::sync::lock;
 
+/// How often somebody else may be faster.
+const TRIES: usize = 8;
+
 /// How far a release came.
 enum Released {
-    /// It is durable.
-    Durable,
+    /// It is durable, as this.
+    Durable(KillState),
     /// The switch has moved meanwhile.
     Overtaken,
     /// The board can't be reached, and so nothing was released.
     NoBoard,
+    /// The board did not answer, and may take it yet: a look will show that, and finish it.
+    BoardUnknown,
     /// The board took it, and the database does not answer: it follows as soon as it does.
     Halfway,
     /// The database does not answer.
@@ -86,32 +92,51 @@ impl KillSwitch {
             // A recovery may have begun to cancel again meanwhile.
             act.once_carried_out(epoch).map(move |(), _, _| saved)
         });
-        Box::pin(cancelled.map(move |released, act, ctx| act.conclude_release(released, epoch, state, ctx)))
+        Box::pin(cancelled.map(move |released, act, ctx| act.conclude_release(released, epoch, known.engaged_at, ctx)))
+    }
+
+    /// Until a look that began after a release has leased openness again, or shown that somebody else engaged since.
+    pub(super) fn until_seen(
+        &self,
+        is_released: bool,
+        since: Duration,
+        patience: Duration,
+    ) -> ResponseActFuture<Self, ()> {
+        let is_engaged = self.state.as_ref().is_some_and(KillState::is_engaged);
+        let is_seen = !is_released || !self.is_watched() || is_engaged || self.confirmed > since;
+        if is_seen || self.world.clock.boottime() > patience {
+            return Box::pin(async {}.into_actor(self));
+        }
+        let waited = tokio::time::sleep(Duration::from_millis(10)).into_actor(self);
+        Box::pin(waited.then(move |(), act, _| act.until_seen(is_released, since, patience)))
     }
 
     fn conclude_release(
         &mut self,
         released: Released,
         epoch: u64,
-        state: KillState,
+        engaged_at: Option<DateTime<Utc>>,
         ctx: &mut Context<Self>,
     ) -> Result<KillState, CommandError> {
         self.touched = self.world.clock.boottime();
         match released {
             // Released only once that is durable; until then everything stays as it is.
-            Released::Durable if self.epoch == epoch && lock(&self.latch.asked).is_none() => {
+            Released::Durable(state) if self.epoch == epoch && lock(&self.latch.asked).is_none() => {
                 self.release(state.clone());
                 Ok(state)
             }
-            Released::Durable => {
+            Released::Durable(_) => {
                 self.save_again(ctx);
-                self.assert(ctx);
                 Err(overtaken())
             }
             Released::Overtaken => Err(overtaken()),
             Released::NoBoard => Err(CommandError::SwitchboardUnavailable),
             Released::NoStore => Err(CommandError::StoreUnavailable),
             Released::Halfway => Err(CommandError::OutcomeUnknown),
+            Released::BoardUnknown => {
+                self.unsettled = engaged_at;
+                Err(CommandError::OutcomeUnknown)
+            }
             Released::Unknown => {
                 // It may be written, and what is in force must not end with this process.
                 self.save_again(ctx);
@@ -135,19 +160,26 @@ impl KillSwitch {
                     Ok(()) => {}
                     Err(BoardError::LostRace) => return Released::Overtaken,
                     Err(BoardError::Unreachable { .. }) => return Released::NoBoard,
+                    Err(BoardError::OutcomeUnknown { .. }) => return Released::BoardUnknown,
                 }
             }
+            let unread = if shared.is_some() { Released::Halfway } else { Released::NoStore };
             let mut next = state;
-            for _ in 0..2 {
+            for _ in 0..TRIES {
                 let write = Write::Kill { state: Box::new(next.clone()), entry: entry.clone() };
                 match persist.ask(Persist { writes: vec![write], lane: Lane::Switches }).await {
-                    Ok(Ok(results)) if !results.iter().any(Result::is_err) => return Released::Durable,
-                    Ok(Ok(_)) if held.is_none() => {
-                        // The word of an operator holds whatever the database says, which was not known.
-                        let Ok(read) = store.switches().await else { return Released::NoStore };
-                        next.revision = read.kill.map_or(1, |found| found.next_revision());
+                    Ok(Ok(results)) if !results.iter().any(Result::is_err) => {
+                        return Released::Durable(next);
                     }
-                    Ok(Ok(_)) => return Released::Overtaken,
+                    // Another instance has written: perhaps this very release, which it saw on the board.
+                    Ok(Ok(_)) => {
+                        let Ok(read) = store.switches().await else { return unread };
+                        match next.release_on(&read.kill.unwrap_or_default(), held.is_some()) {
+                            Rebased::Stands(found) => return Released::Durable(found),
+                            Rebased::Write(rebased) => next = rebased,
+                            Rebased::Yields(_) => return Released::Overtaken,
+                        }
+                    }
                     Ok(Err(_)) | Err(_) if shared.is_some() => return Released::Halfway,
                     Ok(Err(PersistError::Unavailable)) => return Released::NoStore,
                     Ok(Err(PersistError::Unknown)) | Err(_) => return Released::Unknown,

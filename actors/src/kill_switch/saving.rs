@@ -22,19 +22,29 @@ pub(super) enum Saved {
     Dropped,
 }
 
+impl Saved {
+    /// What is durable, or else what was to be.
+    pub(super) const fn state_or<'a>(&'a self, asked: &'a KillState) -> &'a KillState {
+        match self {
+            Self::Durable(state) => state,
+            Self::Yields(_) | Self::Dropped => asked,
+        }
+    }
+}
+
 impl KillSwitch {
     /// Makes an engagement durable in the database, ahead of every waiting batch; what fails is tried again for as long as
     /// it is held.
     pub(super) fn save(
         &mut self,
         state: KillState,
-        entry: SwitchEntry,
+        mut entry: SwitchEntry,
         insists: bool,
         ctx: &mut Context<Self>,
     ) -> oneshot::Receiver<Saved> {
         let (told, durable) = oneshot::channel();
         let (persist, store, health) = (self.lines.persist.clone(), self.world.store.clone(), self.health.clone());
-        let held = state.clone();
+        let (clock, held) = (self.world.clock.clone(), state.clone());
         let saving = async move {
             let mut next = state.clone();
             loop {
@@ -47,9 +57,14 @@ impl KillSwitch {
                 if pause == 20
                     && let Ok(Some(found)) = store.switches().await.map(|switches| switches.kill)
                 {
-                    match state.rebased_on(&found, insists) {
+                    match state.rebased_on(&found, insists.then(|| clock.now())) {
                         Rebased::Stands(found) => return Saved::Durable(found),
-                        Rebased::Write(rebased) => next = rebased,
+                        Rebased::Write(rebased) => {
+                            if !found.is_engaged() && rebased.engagement_id != state.engagement_id {
+                                entry = kill::entry_of(&rebased, clock.now());
+                            }
+                            next = rebased;
+                        }
                         Rebased::Yields(found) => return Saved::Yields(found),
                     }
                 }
@@ -65,7 +80,12 @@ impl KillSwitch {
             act.touched = act.world.clock.boottime();
             let is_held = act.state.as_ref().is_some_and(|now| now.is_same(&held));
             match &saved {
-                Saved::Durable(state) if is_held => act.hold(state.clone()),
+                Saved::Durable(state) if is_held => {
+                    act.hold(state.clone());
+                    if state.engagement_id != held.engagement_id {
+                        act.assert(None, ctx);
+                    }
+                }
                 Saved::Yields(found) if is_held && found.is_engaged() => act.join(found.clone(), ctx),
                 // A release by another instance: the next look at the database takes it.
                 Saved::Durable(_) | Saved::Yields(_) | Saved::Dropped => {}
@@ -88,14 +108,15 @@ impl KillSwitch {
         drop(self.save(held, entry, true, ctx));
     }
 
-    /// Tells the board of the engagement in force, which it lacks. The next look at it shows whether that worked.
-    pub(super) fn assert(&mut self, ctx: &mut Context<Self>) {
+    /// Tells the board of the engagement in force, which it lacks, also in the place of one that is over. The next look at
+    /// it shows whether that worked.
+    pub(super) fn assert(&mut self, over: Option<KillState>, ctx: &mut Context<Self>) {
         let (Some(shared), Some(held)) = (self.world.switchboard.clone(), self.state.clone()) else { return };
         if !held.is_engaged() || std::mem::replace(&mut self.asserting, true) {
             return;
         }
         let entry = self.entry_of(&held);
-        let told = async move { board::engage(&*shared, &held, &entry).await };
+        let told = async move { board::engage(&*shared, &held, &entry, over.as_ref()).await };
         ctx.spawn(told.into_actor(self).map(|_, act, _| {
             act.asserting = false;
             act.touched = act.world.clock.boottime();

@@ -17,11 +17,14 @@ use crate::domain::position::Position;
 use crate::domain::reconciliation::Cause;
 use crate::domain::status::OrderStatus;
 
-/// The right to write an account's ledger: it ends when somebody takes a higher term.
+/// The right to write an account's ledger: it ends when somebody takes a higher term. Where the store went back behind a
+/// take-over, two owners may have the same term, so that only both together name one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ownership {
     /// The account.
     pub account: AccountName,
+    /// The instance that took it.
+    pub owner: String,
     /// Grows at every start and every take-over.
     pub term: u64,
 }

@@ -79,9 +79,16 @@ pub enum BoardError {
     /// Somebody else was faster; certainly not made. Read again.
     #[error("the switch was changed by another program meanwhile")]
     LostRace,
-    /// It could not be reached in time. A transition may have been made, or be made later: repeating it is harmless.
+    /// It could not be reached: certainly not made.
     #[error("the switchboard can't be reached: {detail}")]
     Unreachable {
+        /// What failed.
+        detail: String,
+    },
+    /// It was asked, and did not answer in time. The transition may have been made, or be made later: repeating it is
+    /// harmless.
+    #[error("the switchboard did not answer: {detail}")]
+    OutcomeUnknown {
         /// What failed.
         detail: String,
     },

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep};
-use tranche_actors::commands::{CancelParent, CommandError};
+use tranche_actors::commands::{CancelOrder, CancelParent, CommandError};
+use tranche_actors::domain::kill::KillMode;
 use tranche_actors::domain::ledger::Write;
 use tranche_actors::domain::parent::ParentStatus;
 use tranche_actors::domain::status::OrderStatus;
@@ -52,9 +53,9 @@ fn owns(running: &Running) -> bool {
     matches!(running.house.accounts.first().health.standing(), Standing::Owner { .. })
 }
 
-fn ownership(running: &Running) -> Ownership {
+fn ownership(running: &Running, owner: &str) -> Ownership {
     let term = running.house.accounts.first().health.term().unwrap();
-    Ownership { account: account(), term }
+    Ownership { account: account(), owner: owner.to_owned(), term }
 }
 
 /// The first instance trades, the second stands by.
@@ -120,7 +121,7 @@ fn a_frozen_owner_wakes_up_shut_sends_nothing_and_its_writes_are_refused() {
         let (first, second) = two(&rig).await;
         first.during(first.running.submit(parent("worked", 100, 10, 10))).await;
         first.during(sleep(seconds(5))).await;
-        let deposed = ownership(&first.running);
+        let deposed = ownership(&first.running, "first");
         rig.until("the second one trades", || rig.verdict(&second) == Verdict::Open).await;
         sleep(seconds(30)).await;
 
@@ -199,6 +200,28 @@ fn a_writer_that_lost_the_account_over_a_commit_in_doubt_writes_again_once_the_a
 }
 
 #[test]
+fn the_late_word_of_an_earlier_term_does_not_depose_the_one_that_holds() {
+    run(|mut rig| async move {
+        leased(&mut rig);
+        let (first, second) = two(&rig).await;
+        first.during(first.running.submit(parent("worked", 100, 10, 20))).await;
+        first.store.plan([CommitFault::Slow(seconds(60))]);
+        for call in ["renew", "acquire"] {
+            first.store.calls.fail(call, true);
+        }
+        first.during(rig.until("the second one trades", || rig.verdict(&second) == Verdict::Open)).await;
+        first.store.calls.heal();
+        first.during(second.house.supervisor.send(tranche_actors::supervisor::DrainAll)).await.unwrap();
+        first.during(rig.until("the account is back", || owns(&first.running))).await;
+        let term = first.running.house.accounts.first().health.term();
+        first.during(rig.until("it trades", || rig.verdict(&first.running) == Verdict::Open)).await;
+        first.during(sleep(seconds(60))).await;
+        assert_eq!(first.running.house.accounts.first().health.term(), term, "it was never lost again");
+        first.during(rig.until_all_ended()).await;
+    });
+}
+
+#[test]
 fn an_owner_that_can_not_renew_stops_by_itself_before_its_lease_is_over() {
     run(|mut rig| async move {
         leased(&mut rig);
@@ -238,6 +261,46 @@ fn a_lease_goes_on_over_renewals_that_fail_or_come_late_for_a_while() {
         }
         assert_eq!(first.running.house.accounts.first().health.term(), term);
         assert!(!owns(&second));
+    });
+}
+
+#[test]
+fn one_renewal_that_is_never_answered_costs_no_lease() {
+    run(|mut rig| async move {
+        leased(&mut rig);
+        let (first, second) = two(&rig).await;
+        let term = first.running.house.accounts.first().health.term();
+        first.store.calls.silence("renew", true);
+        first.during(sleep(seconds(4))).await;
+        first.store.calls.silence("renew", false);
+        for _ in 0..20 {
+            first.during(sleep(seconds(1))).await;
+            assert_eq!(rig.verdict(&first.running), Verdict::Open);
+        }
+        assert_eq!(first.running.house.accounts.first().health.term(), term);
+        assert!(!owns(&second));
+    });
+}
+
+#[test]
+fn an_account_that_is_taken_while_the_instance_ends_is_given_up() {
+    run(|mut rig| async move {
+        leased(&mut rig);
+        rig.store.open().await.unwrap();
+        let only = Process::start(&rig, "only").await;
+        only.during(rig.until("it trades", || rig.verdict(&only.running) == Verdict::Open)).await;
+        for call in ["renew", "acquire"] {
+            only.store.calls.fail(call, true);
+        }
+        only.during(rig.until("the lease is over", || !owns(&only.running))).await;
+        only.during(sleep(seconds(5))).await;
+        only.store.calls.heal();
+        only.store.calls.delay("acquire", millis(400));
+        let asked = only.store.calls.made("acquire");
+        only.during(rig.until("the store is asked", || only.store.calls.made("acquire") > asked)).await;
+        only.during(only.running.house.supervisor.send(tranche_actors::supervisor::DrainAll)).await.unwrap();
+        let account = rig.store.stack().await.unwrap().accounts.remove(0);
+        assert_eq!((account.owner, account.left), (None, None));
     });
 }
 
@@ -301,4 +364,121 @@ fn a_cancel_elsewhere_and_a_slice_at_the_same_instant_have_one_outcome() {
             rig.audit_at_rest();
         });
     }
+}
+
+#[test]
+fn a_cancel_at_an_owner_whose_writer_hangs_is_marked_all_the_same() {
+    run(|mut rig| async move {
+        leased(&mut rig);
+        let (first, _second) = two(&rig).await;
+        first.during(first.running.submit(resting_parent("worked", 30, 3, 60))).await;
+        first.during(sleep(seconds(1))).await;
+        let desk = first.running.house.accounts.first().desk.clone();
+        first.store.plan([CommitFault::Slow(seconds(7))]);
+        let hangs = desk.cancel_order.send(CancelOrder { id: rig.slices(&id("worked"))[2].id.clone(), by: caller() });
+        let canceled = async {
+            sleep(millis(1_500)).await;
+            let asked = Instant::now();
+            let canceled = desk.cancel_parent.send(CancelParent { id: id("worked"), by: caller() }).await.unwrap();
+            assert!(asked.elapsed() < seconds(1), "{:?}", asked.elapsed());
+            canceled.unwrap().counts
+        };
+        let (_, counts) = first.during(async { futures_util::join!(hangs, canceled) }).await;
+        assert_eq!((counts.pending_canceled, counts.open_cancel_requested), (2, 1));
+        first.during(rig.until_all_ended()).await;
+        assert_eq!(rig.venue.submissions().len(), 1);
+        rig.audit_at_rest();
+    });
+}
+
+#[test]
+fn a_parent_that_was_ended_elsewhere_no_longer_counts_as_open_at_its_owner() {
+    run(|mut rig| async move {
+        leased(&mut rig);
+        rig.tuning.max_open_parents = 1;
+        let (first, second) = two(&rig).await;
+        first.during(first.running.submit(parent("worked", 30, 3, 3_600))).await;
+        first.during(rig.until("one slice traded", || rig.statuses(&id("worked"))[0] == OrderStatus::Filled)).await;
+        let cancel = CancelParent { id: id("worked"), by: caller() };
+        first.during(second.house.accounts.first().desk.cancel_parent.send(cancel)).await.unwrap().unwrap();
+        assert!(rig.parent(&id("worked")).status.is_terminal());
+        first.during(sleep(seconds(11))).await;
+        first.during(first.running.submit(parent("next", 10, 1, 10))).await;
+        first.during(rig.until_all_ended()).await;
+        rig.audit_at_rest();
+    });
+}
+
+/// Nothing is asked of the store any more with an answer.
+fn cut_off(store: &MemoryStore) {
+    for call in [
+        "renew",
+        "acquire",
+        "commit",
+        "settle",
+        "order",
+        "open_orders",
+        "marked_orders",
+        "unknown_orders",
+        "switches",
+        "stack",
+        "confirm",
+        "confirmations",
+        "heartbeat",
+        "open_parents",
+    ] {
+        store.calls.fail(call, true);
+    }
+}
+
+#[test]
+fn engaging_while_the_database_is_away_for_longer_than_a_lease_cancels_at_the_broker_and_lists_what_is_in_doubt() {
+    run(|mut rig| async move {
+        leased(&mut rig);
+        rig.store.open().await.unwrap();
+        let first = Process::start(&rig, "first").await;
+        first.store.share();
+        first.during(rig.until("it trades", || rig.verdict(&first.running) == Verdict::Open)).await;
+        first.during(first.running.submit(resting_parent("open", 30, 3, 60))).await;
+        first.during(sleep(seconds(2))).await;
+        rig.venue.plan([Fate::RequestLost]);
+        first.during(first.running.submit(parent("doubtful", 10, 1, 10))).await;
+        first.during(sleep(millis(500))).await;
+        cut_off(&first.store);
+        first.during(sleep(seconds(30))).await;
+        assert_eq!(first.running.house.accounts.first().health.standing(), Standing::Unknown);
+        let answer = first.during(first.running.engage(KillMode::Cancel)).await.unwrap();
+        assert_eq!((answer.cancel_requested, answer.cancel_confirmed, answer.cancel_failed), (1, 1, 0), "{answer:?}");
+        assert_eq!(answer.unknown, [rig.slices(&id("doubtful"))[0].id.clone()]);
+        assert_eq!((answer.not_durable.as_slice(), answer.covers), (["database"].as_slice(), "this_instance"));
+        first.store.calls.heal();
+        first.during(rig.until_all_ended()).await;
+        assert_eq!(rig.statuses(&id("open"))[0], OrderStatus::Canceled);
+        rig.audit_at_rest();
+    });
+}
+
+#[test]
+fn an_engagement_cancels_at_the_broker_what_an_owner_that_is_frozen_left_open() {
+    run(|mut rig| async move {
+        leased(&mut rig);
+        rig.store.open().await.unwrap();
+        let first = Process::start(&rig, "first").await;
+        first.store.share();
+        first.during(rig.until("the first one trades", || rig.verdict(&first.running) == Verdict::Open)).await;
+        let (second, store) = rig.beside("second");
+        store.share();
+        first.during(rig.until("the second one stands by", || second.house.health.phase() == Phase::Ready)).await;
+        first.during(first.running.submit(resting_parent("open", 30, 3, 600))).await;
+        first.during(sleep(seconds(2))).await;
+
+        let answer = second.engage(KillMode::Cancel).await.unwrap();
+        let outcomes = answer.instances.iter().map(|one| (one.id.as_str(), one.outcome)).collect::<Vec<_>>();
+        assert_eq!(outcomes, [("second", "confirmed"), ("first", "lapsed")]);
+        assert_eq!((answer.cancel_requested, answer.cancel_confirmed, answer.cancel_failed), (1, 1, 0), "{answer:?}");
+        assert!(!owns(&second), "it did not wait to be the owner");
+        first.during(sleep(seconds(30))).await;
+        assert_eq!(rig.statuses(&id("open"))[0], OrderStatus::Canceled);
+        assert_eq!(rig.venue.submissions().len(), 1);
+    });
 }

@@ -29,6 +29,7 @@ mod retries;
 mod rewinds;
 mod sessions;
 mod shared;
+mod stale;
 mod troubles;
 mod unknowns;
 mod volumes;

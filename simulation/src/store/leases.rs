@@ -29,7 +29,7 @@ impl Ledger {
         row.term += 1;
         row.owner = Some(instance.to_owned());
         row.until = lease.map(|lease| now + lease);
-        Acquired::Taken(Ownership { account: account.clone(), term: row.term })
+        Acquired::Taken(Ownership { account: account.clone(), owner: instance.to_owned(), term: row.term })
     }
 
     pub(super) fn renew(&mut self, ownership: &Ownership, lease: Duration, now: Instant) -> Result<(), StoreError> {
@@ -58,7 +58,7 @@ impl Ledger {
 
     fn owned(&mut self, ownership: &Ownership) -> Result<&mut Account, StoreError> {
         let row = self.accounts.get_mut(&Some(ownership.account.clone()));
-        row.filter(|row| row.term == ownership.term).ok_or(StoreError::Deposed)
+        row.filter(|row| row.is_owned(ownership)).ok_or(StoreError::Deposed)
     }
 
     pub(super) fn heartbeat(&mut self, card: &InstanceCard, now: Instant) {

@@ -49,6 +49,13 @@ pub(super) struct Account {
     pub(super) causes: BTreeMap<CauseId, Cause>,
 }
 
+impl Account {
+    /// Whether it is owned so: by that instance, under that term.
+    pub(super) fn is_owned(&self, ownership: &Ownership) -> bool {
+        self.term == ownership.term && self.owner.as_ref() == Some(&ownership.owner)
+    }
+}
+
 /// What one batch changed: the rows by their ids, each as it was before; `None` is a new one.
 #[derive(Debug, Default)]
 pub struct Saved {
@@ -144,10 +151,10 @@ impl Ledger {
     /// Only an account's last batch is known. Once there is another owner, another last batch may be the owner's, and
     /// says nothing of an earlier one.
     pub(super) fn settle(&self, batch: &Batch) -> Result<bool, StoreError> {
-        let (account, term) = match &batch.writer {
-            Writer::Owner(ownership) => (Some(ownership.account.clone()), ownership.term),
+        let (account, ownership) = match &batch.writer {
+            Writer::Owner(ownership) => (Some(ownership.account.clone()), Some(ownership)),
             Writer::Guest(_) => return Err(never_known("a guest's batch has no name in the account's row")),
-            Writer::Nobody => (None, 0),
+            Writer::Nobody => (None, None),
         };
         let Some(row) = self.accounts.get(&account) else {
             // Nothing was ever written for nobody's row; an account that nobody took is a mistake.
@@ -159,7 +166,7 @@ impl Ledger {
         if row.last_batch == Some(batch.nonce) {
             return Ok(true);
         }
-        if row.term == term {
+        if ownership.is_none_or(|ownership| row.is_owned(ownership)) {
             return Ok(false);
         }
         Err(never_known("the account has another owner, and another last batch"))
@@ -168,7 +175,7 @@ impl Ledger {
     /// Who owns the account that there is.
     pub(super) fn ownership(&self) -> Option<Ownership> {
         let (account, row) = self.accounts.iter().find_map(|(account, row)| Some((account.clone()?, row)))?;
-        Some(Ownership { account, term: row.term })
+        Some(Ownership { account, owner: row.owner.clone()?, term: row.term })
     }
 
     /// What a batch would come to if it were committed.

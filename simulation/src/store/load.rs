@@ -16,7 +16,7 @@ impl Ledger {
     /// What a batch comes to, and the books as they are after it; nothing is saved.
     pub(super) fn decide(&self, batch: &Batch) -> Result<(Commit, Books), StoreError> {
         let may_write = match &batch.writer {
-            Writer::Owner(ownership) => self.account(&ownership.account).is_some_and(|row| row.term == ownership.term),
+            Writer::Owner(ownership) => self.account(&ownership.account).is_some_and(|row| row.is_owned(ownership)),
             Writer::Guest(account) => self.account(account).is_some(),
             Writer::Nobody => true,
         };
@@ -37,7 +37,7 @@ impl Ledger {
     }
 
     fn load(&self, keys: Keys, account: Option<&AccountName>, at: DateTime<Utc>) -> Books {
-        let mut books = Books::new(at);
+        let mut books = Books::new(account.cloned(), at);
         if keys.switches {
             books.kill.clone_from(&self.kill);
             books.breaker.clone_from(&self.breaker);

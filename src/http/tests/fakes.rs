@@ -40,7 +40,7 @@ use tranche_actors::supervisor::Offices;
 use tranche_actors::{Doubtful, Office};
 
 use crate::http::auth::Access;
-use crate::http::{About, HttpState, Limits, Shared, StopTrading, metrics};
+use crate::http::{About, Forwarding, HttpState, Limits, Shared, StopTrading, metrics};
 
 pub(super) fn now() -> DateTime<Utc> {
     "2026-11-21T14:30:00.123456Z".parse().unwrap()
@@ -111,10 +111,20 @@ impl Notes {
         self.with(|noted| noted.stack.instances.push(SeenInstance { card, age: Duration::from_secs(2) }));
     }
 
+    /// Every other instance was last heard so long ago.
+    pub(super) fn silence(&self, age: Duration) {
+        self.with(|noted| noted.stack.instances.iter_mut().for_each(|seen| seen.age = age));
+    }
+
     /// Another instance has the account.
     pub(super) fn lease_to(&self, owner: &str) {
-        let owner = Some(owner.to_owned());
-        let left = Some(Duration::from_millis(7_900));
+        self.lease_for(owner, Duration::from_millis(7_900));
+    }
+
+    /// Another instance has the account, for so long.
+    pub(super) fn lease_for(&self, owner: &str, left: Duration) {
+        let (owner, left) = (Some(owner.to_owned()), Some(left));
+        self.with(|noted| noted.stack.accounts.clear());
         self.with(|noted| noted.stack.accounts.push(SeenAccount { account: account(), owner, term: 8, left }));
     }
 
@@ -148,6 +158,18 @@ impl Notes {
 
     pub(super) fn keep_order(&self, order: Order) {
         self.with(|noted| noted.orders.insert(order.id.clone(), AnyOrder::Order(Box::new(order))));
+    }
+
+    /// Every order is of that account.
+    pub(super) fn move_to(&self, account: &AccountName) {
+        self.with(|noted| {
+            for any in noted.orders.values_mut() {
+                match any {
+                    AnyOrder::Parent(parent) => parent.account.clone_from(account),
+                    AnyOrder::Order(order) => order.account.clone_from(account),
+                }
+            }
+        });
     }
 
     pub(super) fn take(&self, message: &impl std::fmt::Debug) -> Result<(), CommandError> {
@@ -613,6 +635,7 @@ impl Fixture {
             metrics_public: false,
             metrics: metrics::install().unwrap(),
             limits: Limits::default(),
+            forwarding: Forwarding { silent: Duration::from_secs(10), in_the_clear: false },
             about: About { mode: "paper".to_owned(), broker: "paper".to_owned(), instance: "one".to_owned() },
         };
         Self { notes, state, gate: writers }

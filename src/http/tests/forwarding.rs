@@ -2,6 +2,7 @@
 
 use actix_web::http::StatusCode;
 use serde_json::json;
+use tranche_actors::domain::names::AccountName;
 use tranche_actors::health::Standing;
 
 use super::*;
@@ -18,6 +19,7 @@ fn standby() -> (Fixture, Fixture, actix_web::dev::ServerHandle) {
     actix_web::rt::spawn(server);
     here.state.accounts.first().health.stand(Standing::Standby { owner: OWNER.to_owned() });
     here.notes.meet(OWNER, Some(format!("http://{address}")));
+    here.notes.lease_to(OWNER);
     (here, owner, handle)
 }
 
@@ -83,6 +85,7 @@ async fn an_owner_that_can_not_be_reached_is_said_to_be_unavailable_and_nothing_
     assert_eq!((unknown.status.as_u16(), unknown.code()), (503, "owner_unavailable"));
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     here.notes.meet(OWNER, Some(format!("http://{closed}")));
+    here.notes.lease_to(OWNER);
     let gone = post("/api/v1/orders", SINGLE).of(&app).await;
     assert_eq!((gone.status.as_u16(), gone.code()), (503, "owner_unavailable"), "{}", gone.text);
     assert_eq!((gone.header("retry-after"), &gone.body["outcome"]), ("1", &json!(null)));
@@ -114,4 +117,72 @@ async fn a_standby_is_ready_and_its_status_shows_who_has_what() {
             "started_at": "2026-11-21T14:30:00.123456Z", "heartbeat_age_seconds": 2, "accounts": ["default"],
         }])
     );
+}
+
+#[actix_web::test]
+async fn nothing_is_asked_of_an_order_whose_account_is_not_configured_here() {
+    let here = Fixture::ready();
+    let app = serve!(here);
+    let removed = post("/api/v1/orders", SINGLE).of(&app).await;
+    let id = removed.body["client_order_id"].as_str().unwrap().to_owned();
+    here.notes.move_to(&AccountName::parse("removed").unwrap());
+    let asked = here.notes.sent().len();
+    let resolve = format!("/api/v1/orders/{id}/resolve");
+    for answer in [
+        post(&format!("/api/v1/orders/{id}/cancel"), "").of(&app).await,
+        ask(Method::DELETE, &format!("/api/v1/orders/{id}/slices")).of(&app).await,
+        post(&resolve, r#"{"as":"canceled","reason":"it is not there"}"#).of(&app).await,
+        ask(Method::PATCH, &format!("/api/v1/orders/{id}")).bytes(br#"{"qty":"7"}"#.to_vec()).of(&app).await,
+    ] {
+        assert_eq!((answer.status.as_u16(), answer.code()), (503, "account_not_configured"), "{}", answer.text);
+        assert_eq!(answer.body["account"], "removed");
+    }
+    assert_eq!(here.notes.sent().len(), asked);
+    assert_eq!(get(&format!("/api/v1/orders/{id}")).of(&app).await.status, StatusCode::OK, "it is shown all the same");
+}
+
+#[actix_web::test]
+async fn no_key_goes_to_an_owner_that_is_silent_or_has_lost_the_account() {
+    let (here, owner, server) = standby();
+    let app = serve!(here);
+    let refused = async |why: &str| {
+        let answer = post("/api/v1/orders", SINGLE).of(&app).await;
+        assert_eq!((answer.status.as_u16(), answer.code()), (503, "owner_unavailable"), "{}", answer.text);
+        assert!(answer.text.contains(why), "{}", answer.text);
+    };
+    here.notes.silence(std::time::Duration::from_secs(11));
+    refused("silent").await;
+    here.notes.silence(std::time::Duration::from_secs(2));
+    here.notes.lease_for(OWNER, std::time::Duration::ZERO);
+    refused("silent").await;
+    here.notes.lease_to("somebody else");
+    refused("silent").await;
+    assert!(owner.notes.sent().is_empty());
+    here.notes.lease_to(OWNER);
+    assert_eq!(post("/api/v1/orders", SINGLE).of(&app).await.status, StatusCode::CREATED);
+    server.stop(false).await;
+}
+
+#[actix_web::test]
+async fn a_key_leaves_this_machine_by_plain_http_only_where_a_setting_allows_it() {
+    for (address, allowed, goes) in [
+        ("http://192.0.2.1:1", false, false),
+        ("http://localhost.example:1", false, false),
+        ("http://192.0.2.1:1", true, true),
+        ("http://127.0.0.1:1", false, true),
+        ("http://[::1]:1", false, true),
+        ("http://localhost:1", false, true),
+        ("https://127.0.0.1:1", false, true),
+    ] {
+        let mut here = Fixture::ready();
+        here.state.forwarding.in_the_clear = allowed;
+        here.state.limits.request_timeout = std::time::Duration::from_millis(300);
+        here.state.accounts.first().health.stand(Standing::Standby { owner: OWNER.to_owned() });
+        here.notes.meet(OWNER, Some(address.to_owned()));
+        here.notes.lease_to(OWNER);
+        let app = serve!(here);
+        let answer = post("/api/v1/orders", SINGLE).of(&app).await;
+        assert_eq!((answer.status.as_u16(), answer.code()), (503, "owner_unavailable"), "{}", answer.text);
+        assert_eq!(!answer.text.contains("forward_in_the_clear"), goes, "{address}: {}", answer.text);
+    }
 }

@@ -54,12 +54,58 @@ pub(crate) async fn a_deposed_owner_writes_nothing(place: &dyn Place) {
     let error = desk.commit(vec![submit(single("s", 1))]).await.unwrap_err();
     assert!(matches!(error, StoreError::Deposed), "{error}");
     assert_eq!(desk.store.order(&id("s")).await.unwrap(), None);
-    let unheard = Ownership { account: AccountName::parse("unheard_of").unwrap(), term: 1 };
+    let unheard = Ownership { account: AccountName::parse("unheard_of").unwrap(), ..second.clone() };
     for ownership in [second, unheard] {
         let known = ownership.account == account();
         let batch = Batch { writer: Writer::Owner(ownership), ..desk.batch(vec![submit(single("s", 1))]) };
         assert_eq!(desk.store.commit(&batch).await.is_ok(), known);
     }
+}
+
+pub(crate) async fn what_is_of_another_account_is_not_there(place: &dyn Place) {
+    let desk = Desk::at(place).await;
+    let others = AccountName::parse("other").unwrap();
+    let owner = take(&*desk.store, &others, "test").await;
+    let (mut whole, mut slices) = parent("p", 2);
+    whole.account.clone_from(&others);
+    slices.iter_mut().for_each(|slice| slice.account.clone_from(&others));
+    let theirs = || Order { account: others.clone(), ..keyed("s", "k", "r") };
+    let taken = vec![submit_parent((whole.clone(), slices.clone())), claim("p-0"), submit(theirs())];
+    let batch = Batch { writer: Writer::Owner(owner), ..desk.batch(taken) };
+    assert!(desk.store.commit(&batch).await.unwrap().iter().all(Result::is_ok));
+    let before = (parent_now(&*desk.store, "p").await, order(&*desk.store, "p-0").await);
+
+    let by = || caller("admin");
+    let of_others = || {
+        vec![
+            claim("p-1"),
+            claim_single("s"),
+            accepted(&slices[0]),
+            Write::CancelOrder { id: id("s"), by: by() },
+            Write::CancelParent { id: id("p"), by: by() },
+            Write::ScheduleEnded { id: id("p") },
+        ]
+    };
+    let guest = Batch { writer: Writer::Guest(account()), ..desk.batch(of_others()) };
+    for batch in [desk.batch(of_others()), guest, desk.global(of_others())] {
+        for result in desk.store.commit(&batch).await.unwrap() {
+            assert_eq!(result.unwrap_err(), Refusal::NotFound);
+        }
+    }
+    desk.write(Write::MarkCancels { ids: vec![id("p-0"), id("s")] }).await.unwrap();
+    let new = Order { account: others.clone(), ..single("new", 1) };
+    assert!(matches!(desk.write(submit(new)).await, Err(Refusal::Constraint(_))), "it is not written here");
+    assert_eq!((parent_now(&*desk.store, "p").await, order(&*desk.store, "p-0").await), before);
+    assert_eq!(kinds(&*desk.store, "s").await, ["submitted"]);
+
+    let repeated = desk.write(submit(theirs())).await.unwrap();
+    assert_eq!((repeated.outcome, &repeated.orders[0].account), (Outcome::Replayed, &others));
+    assert_eq!(
+        desk.write(submit(single("p-0", 1))).await,
+        Err(Refusal::IdReused),
+        "an id names one thing in all accounts"
+    );
+    assert_eq!(desk.write(submit(keyed("t", "k", "another"))).await, Err(Refusal::KeyReused));
 }
 
 pub(crate) async fn a_deposed_owner_disturbs_nothing(place: &dyn Place) {

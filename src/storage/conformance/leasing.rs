@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tranche_actors::domain::ledger::Write;
 use tranche_actors::domain::names::AccountName;
+use tranche_actors::domain::order::Order;
 use tranche_actors::domain::status::OrderStatus;
 use tranche_actors::ports::store::{
     Acquired, Batch, InstanceCard, Ownership, SeenAccount, SeenInstance, Store, StoreError, Writer,
@@ -25,6 +26,10 @@ fn taken(acquired: Acquired) -> Ownership {
         Acquired::Taken(ownership) => ownership,
         Acquired::HeldBy { owner, left } => panic!("{owner} has it for {left:?}"),
     }
+}
+
+fn owned_by(owner: &str, term: u64) -> Ownership {
+    Ownership { account: other(), owner: owner.to_owned(), term }
 }
 
 async fn opened(place: &dyn Place) -> Box<dyn Store> {
@@ -54,7 +59,7 @@ fn is_deposed<T>(result: Result<T, StoreError>) -> bool {
 pub(crate) async fn a_lease_keeps_others_out_until_it_is_over(place: &dyn Place) {
     let store = opened(place).await;
     let first = taken(store.acquire(&other(), "a", Some(SHORT)).await.unwrap());
-    assert_eq!(first, Ownership { account: other(), term: 1 });
+    assert_eq!(first, owned_by("a", 1));
     let Acquired::HeldBy { owner, left } = store.acquire(&other(), "b", LONG).await.unwrap() else {
         panic!("two owners");
     };
@@ -120,11 +125,34 @@ pub(crate) async fn who_is_deposed_renews_and_releases_nothing(place: &dyn Place
     let second = take(&*desk.store, &account(), "another").await;
     assert!(is_deposed(desk.store.renew(&desk.owner, SHORT).await));
     assert!(is_deposed(desk.store.release(&desk.owner).await));
-    let unheard = Ownership { account: other(), term: 1 };
+    let unheard = owned_by("test", 1);
     assert!(is_deposed(desk.store.renew(&unheard, SHORT).await));
     let seen = desk.store.stack().await.unwrap().accounts;
     let expected = SeenAccount { account: account(), owner: Some("another".to_owned()), term: second.term, left: None };
     assert_eq!(seen, [expected], "taken for good");
+}
+
+/// Where the store went back behind a take-over, the term of whoever had it is given out once more.
+pub(crate) async fn a_term_is_its_owners_alone(place: &dyn Place) {
+    let store = opened(place).await;
+    let owner = taken(store.acquire(&other(), "b", LONG).await.unwrap());
+    let namesake = owned_by("a", owner.term);
+    assert!(is_deposed(store.renew(&namesake, SHORT).await));
+    assert!(is_deposed(store.release(&namesake).await));
+    let batch = |owner: &Ownership, nonce| Batch {
+        writer: Writer::Owner(owner.clone()),
+        nonce,
+        at: start(),
+        writes: vec![submit(Order { account: other(), ..single(&format!("s{nonce}"), 1) })],
+    };
+    assert!(is_deposed(store.commit(&batch(&namesake, 1)).await));
+    store.commit(&batch(&owner, 2)).await.unwrap();
+    assert!(!store.settle(&batch(&owner, 1)).await.unwrap());
+    let settled = store.settle(&batch(&namesake, 1)).await;
+    assert!(matches!(settled, Err(StoreError::OutcomeUnknown { .. })), "{settled:?}");
+    assert_eq!(store.order(&id("s1")).await.unwrap(), None);
+    store.renew(&owner, SHORT).await.unwrap();
+    store.release(&owner).await.unwrap();
 }
 
 pub(crate) async fn a_guest_marks_a_cancel_whatever_the_term_is(place: &dyn Place) {

@@ -13,8 +13,8 @@ use super::session::within;
 use crate::storage::cells::number;
 use crate::storage::load::load;
 
-/// Checks the term and names the batch. From here on the account's row is locked.
-const ENTER: &str = "UPDATE accounts SET batch = $1 WHERE account = $2 AND term = $3";
+/// Checks owner and term and names the batch. From here on the account's row is locked.
+const ENTER: &str = "UPDATE accounts SET batch = $1 WHERE account = $2 AND owner = $3 AND term = $4";
 /// As [`ENTER`] for a guest: whatever the term is, and the batch that is named stays.
 const VISIT: &str = "UPDATE accounts SET batch = batch WHERE account = $1";
 
@@ -53,8 +53,8 @@ pub(super) async fn run(connection: &mut PgConnection, batch: &Batch, patience: 
 async fn prepare(connection: &mut PgConnection, batch: &Batch) -> Result<Commit, StoreError> {
     sqlx::query("BEGIN").execute(&mut *connection).await.map_err(classify)?;
     let (account, nonce) = (row_of(&batch.writer), batch.nonce.cast_signed());
-    let entered = match term_of(&batch.writer)? {
-        Some(term) => sqlx::query(ENTER).bind(nonce).bind(account).bind(term),
+    let entered = match owner_of(&batch.writer)? {
+        Some((owner, term)) => sqlx::query(ENTER).bind(nonce).bind(account).bind(owner).bind(term),
         None => sqlx::query(VISIT).bind(account),
     };
     if entered.execute(&mut *connection).await.map_err(classify)?.rows_affected() == 0 {
@@ -72,11 +72,11 @@ async fn prepare(connection: &mut PgConnection, batch: &Batch) -> Result<Commit,
 /// Whether a batch is the last one that its account saw, once every transaction that has the account's row has ended.
 pub(super) async fn is_last(connection: &mut PgConnection, batch: &Batch) -> Result<bool, StoreError> {
     let never_known = |detail: &str| StoreError::OutcomeUnknown { detail: detail.to_owned(), then: Commit::new() };
-    let Some(term) = term_of(&batch.writer)? else {
+    let Some(owner) = owner_of(&batch.writer)? else {
         return Err(never_known("a guest's batch has no name in the account's row"));
     };
     let nonce = batch.nonce.cast_signed();
-    let row = sqlx::query("SELECT term, batch FROM accounts WHERE account = $1 FOR UPDATE");
+    let row = sqlx::query("SELECT owner, term, batch FROM accounts WHERE account = $1 FOR UPDATE");
     let row = row.bind(row_of(&batch.writer)).fetch_one(&mut *connection).await.map_err(classify)?;
     if row.try_get::<i64, _>("batch").map_err(classify)? == nonce {
         return Ok(true);
@@ -85,22 +85,25 @@ pub(super) async fn is_last(connection: &mut PgConnection, batch: &Batch) -> Res
         let signed = sqlx::query("SELECT 1 FROM batches_of_nobody WHERE batch = $1").bind(nonce);
         return Ok(signed.fetch_optional(connection).await.map_err(classify)?.is_some());
     }
-    if number::<i64>(&row, "term")? == term {
+    if (row.try_get::<&str, _>("owner").map_err(classify)?, number::<i64>(&row, "term")?) == owner {
         return Ok(false);
     }
     Err(never_known("the account has another owner, and another last batch"))
 }
 
 /// The row of `accounts` that a batch begins with; what belongs to no account has one of its own.
-pub(super) fn row_of(writer: &Writer) -> &str {
+fn row_of(writer: &Writer) -> &str {
     writer.account().map_or("", AccountName::as_str)
 }
 
-/// The term that the row must have; `None`: any.
-fn term_of(writer: &Writer) -> Result<Option<i64>, StoreError> {
+/// The owner and the term that the row must have; `None`: any.
+fn owner_of(writer: &Writer) -> Result<Option<(&str, i64)>, StoreError> {
     match writer {
-        Writer::Owner(ownership) => i64::try_from(ownership.term).map(Some).map_err(|_| StoreError::Deposed),
+        Writer::Owner(ownership) => {
+            let term = i64::try_from(ownership.term).map_err(|_| StoreError::Deposed)?;
+            Ok(Some((&ownership.owner, term)))
+        }
         Writer::Guest(_) => Ok(None),
-        Writer::Nobody => Ok(Some(0)),
+        Writer::Nobody => Ok(Some(("", 0))),
     }
 }

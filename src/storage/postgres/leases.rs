@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use sqlx::postgres::PgPool;
+use sqlx::Postgres;
+use sqlx::postgres::{PgArguments, PgPool};
+use sqlx::query::Query;
 use tranche_actors::domain::names::AccountName;
 use tranche_actors::ports::store::{Acquired, InstanceCard, Ownership, SeenAccount, SeenInstance, Stack, StoreError};
 
@@ -27,15 +29,16 @@ SELECT account, nullif(owner, '') AS owner, term,
 FROM accounts WHERE account <> '' AND ($1 IS NULL OR account = $1) ORDER BY account COLLATE \"C\"";
 
 const RENEW: &str = "
-UPDATE accounts SET expires_at = clock_timestamp() + $3 * interval '1 millisecond' WHERE account = $1 AND term = $2";
+UPDATE accounts SET expires_at = clock_timestamp() + $4 * interval '1 millisecond'
+WHERE account = $1 AND owner = $2 AND term = $3";
 
 /// The term of whoever had it is over, too.
-const RELEASE: &str =
-    "UPDATE accounts SET owner = '', term = term + 1, expires_at = NULL WHERE account = $1 AND term = $2";
+const RELEASE: &str = "
+UPDATE accounts SET owner = '', term = term + 1, expires_at = NULL WHERE account = $1 AND owner = $2 AND term = $3";
 
-const HISTORY: &str = "SELECT history FROM accounts WHERE account = $1 AND term = $2";
+const HISTORY: &str = "SELECT history FROM accounts WHERE account = $1 AND owner = $2 AND term = $3";
 
-const CAUGHT_UP: &str = "UPDATE accounts SET history = $3 WHERE account = $1 AND term = $2";
+const CAUGHT_UP: &str = "UPDATE accounts SET history = $4 WHERE account = $1 AND owner = $2 AND term = $3";
 
 const HEARTBEAT: &str = "
 INSERT INTO instance_metadata (instance_id, address, version, started_at, heartbeat_at)
@@ -60,7 +63,8 @@ pub(super) async fn acquire(
         sqlx::query(ACQUIRE).bind(account.as_str()).bind(instance).bind(lease.map(millis)).bind(&session.history);
     let row = query.fetch_optional(&mut session.connection).await.map_err(classify)?;
     if let Some(row) = row {
-        return Ok(Acquired::Taken(Ownership { account: account.clone(), term: number(&row, "term")? }));
+        let (account, owner) = (account.clone(), instance.to_owned());
+        return Ok(Acquired::Taken(Ownership { account, owner, term: number(&row, "term")? }));
     }
     let row =
         sqlx::query(ACCOUNTS).bind(account.as_str()).fetch_one(&mut session.connection).await.map_err(classify)?;
@@ -71,25 +75,25 @@ pub(super) async fn acquire(
 }
 
 pub(super) async fn renew(session: &mut Session, ownership: &Ownership, lease: Duration) -> Result<(), StoreError> {
-    let query = sqlx::query(RENEW).bind(ownership.account.as_str()).bind(term(ownership)?).bind(millis(lease));
+    let query = owned_so(RENEW, ownership)?.bind(millis(lease));
     still_owned(query.execute(&mut session.connection).await.map_err(classify)?.rows_affected())
 }
 
 pub(super) async fn release(session: &mut Session, ownership: &Ownership) -> Result<(), StoreError> {
-    let query = sqlx::query(RELEASE).bind(ownership.account.as_str()).bind(term(ownership)?);
+    let query = owned_so(RELEASE, ownership)?;
     still_owned(query.execute(&mut session.connection).await.map_err(classify)?.rows_affected())
 }
 
 /// Whether the account was last seen to under another history of the database than this one.
 pub(super) async fn is_rewound(session: &mut Session, ownership: &Ownership) -> Result<bool, StoreError> {
-    let query = sqlx::query(HISTORY).bind(ownership.account.as_str()).bind(term(ownership)?);
+    let query = owned_so(HISTORY, ownership)?;
     let row = query.fetch_optional(&mut session.connection).await.map_err(classify)?;
     let seen = maybe(&row.ok_or(StoreError::Deposed)?, "history", owned)?;
     Ok(seen.as_ref() != Some(&session.history))
 }
 
 pub(super) async fn caught_up(session: &mut Session, ownership: &Ownership) -> Result<(), StoreError> {
-    let query = sqlx::query(CAUGHT_UP).bind(ownership.account.as_str()).bind(term(ownership)?).bind(&session.history);
+    let query = owned_so(CAUGHT_UP, ownership)?.bind(&session.history);
     still_owned(query.execute(&mut session.connection).await.map_err(classify)?.rows_affected())
 }
 
@@ -133,8 +137,10 @@ fn still_owned(rows: u64) -> Result<(), StoreError> {
     if rows == 1 { Ok(()) } else { Err(StoreError::Deposed) }
 }
 
-fn term(ownership: &Ownership) -> Result<i64, StoreError> {
-    i64::try_from(ownership.term).map_err(|_| StoreError::Deposed)
+/// A statement about an account's row as its owner knows it: account, owner and term are its first three.
+fn owned_so<'q>(sql: &'static str, ownership: &'q Ownership) -> Result<Query<'q, Postgres, PgArguments>, StoreError> {
+    let term = i64::try_from(ownership.term).map_err(|_| StoreError::Deposed)?;
+    Ok(sqlx::query(sql).bind(ownership.account.as_str()).bind(ownership.owner.as_str()).bind(term))
 }
 
 fn millis(lease: Duration) -> i64 {

@@ -10,8 +10,9 @@ use super::save::{save, save_events};
 use crate::storage::cells::number;
 use crate::storage::load::load;
 
-/// Checks the term, names the batch, and says where the events go on.
-const ENTER: &str = "UPDATE accounts SET batch = ?1 WHERE account = ?2 AND term = ?3 RETURNING next_event";
+/// Checks owner and term, names the batch, and says where the events go on.
+const ENTER: &str =
+    "UPDATE accounts SET batch = ?1 WHERE account = ?2 AND owner = ?3 AND term = ?4 RETURNING next_event";
 /// As [`ENTER`] for a guest: whatever the term is, and the batch that is named stays.
 const VISIT: &str = "UPDATE accounts SET batch = batch WHERE account = ?1 RETURNING next_event";
 
@@ -44,8 +45,8 @@ pub(super) async fn run(connection: &mut SqliteConnection, batch: &Batch) -> Res
 async fn prepare(connection: &mut SqliteConnection, batch: &Batch) -> Result<Commit, StoreError> {
     begin(connection).await?;
     let account = row_of(&batch.writer);
-    let entered = match term_of(&batch.writer)? {
-        Some(term) => sqlx::query(ENTER).bind(batch.nonce.cast_signed()).bind(account).bind(term),
+    let entered = match owner_of(&batch.writer)? {
+        Some((owner, term)) => sqlx::query(ENTER).bind(batch.nonce.cast_signed()).bind(account).bind(owner).bind(term),
         None => sqlx::query(VISIT).bind(account),
     };
     let entered = entered.fetch_optional(&mut *connection).await.map_err(classify)?;
@@ -60,15 +61,15 @@ async fn prepare(connection: &mut SqliteConnection, batch: &Batch) -> Result<Com
 /// Whether a batch is the last one that its account saw.
 pub(super) async fn is_last(connection: &mut SqliteConnection, batch: &Batch) -> Result<bool, StoreError> {
     let never_known = |detail: &str| StoreError::OutcomeUnknown { detail: detail.to_owned(), then: Commit::new() };
-    let Some(term) = term_of(&batch.writer)? else {
+    let Some(owner) = owner_of(&batch.writer)? else {
         return Err(never_known("a guest's batch has no name in the account's row"));
     };
-    let row = sqlx::query("SELECT term, batch FROM accounts WHERE account = ?1").bind(row_of(&batch.writer));
+    let row = sqlx::query("SELECT owner, term, batch FROM accounts WHERE account = ?1").bind(row_of(&batch.writer));
     let row = row.fetch_one(connection).await.map_err(classify)?;
     if row.try_get::<i64, _>("batch").map_err(classify)? == batch.nonce.cast_signed() {
         return Ok(true);
     }
-    if number::<i64>(&row, "term")? == term {
+    if (row.try_get::<&str, _>("owner").map_err(classify)?, number::<i64>(&row, "term")?) == owner {
         return Ok(false);
     }
     Err(never_known("the account has another owner, and another last batch"))
@@ -97,11 +98,14 @@ fn row_of(writer: &Writer) -> &str {
     writer.account().map_or("", AccountName::as_str)
 }
 
-/// The term that the row must have; `None`: any.
-fn term_of(writer: &Writer) -> Result<Option<i64>, StoreError> {
+/// The owner and the term that the row must have; `None`: any.
+fn owner_of(writer: &Writer) -> Result<Option<(&str, i64)>, StoreError> {
     match writer {
-        Writer::Owner(ownership) => i64::try_from(ownership.term).map(Some).map_err(|_| StoreError::Deposed),
+        Writer::Owner(ownership) => {
+            let term = i64::try_from(ownership.term).map_err(|_| StoreError::Deposed)?;
+            Ok(Some((&ownership.owner, term)))
+        }
         Writer::Guest(_) => Ok(None),
-        Writer::Nobody => Ok(Some(0)),
+        Writer::Nobody => Ok(Some(("", 0))),
     }
 }

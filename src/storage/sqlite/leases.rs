@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use sqlx::sqlite::{SqliteConnection, SqlitePool};
+use sqlx::Sqlite;
+use sqlx::query::Query;
+use sqlx::sqlite::{SqliteArguments, SqliteConnection, SqlitePool};
 use tranche_actors::domain::names::AccountName;
 use tranche_actors::ports::store::{Acquired, InstanceCard, Ownership, SeenAccount, SeenInstance, Stack, StoreError};
 
@@ -26,11 +28,12 @@ SELECT account, nullif(owner, '') AS owner, term,
 FROM accounts WHERE account <> '' AND (?1 IS NULL OR account = ?1) ORDER BY account";
 
 const RENEW: &str = "
-UPDATE accounts SET expires_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now', ?3) WHERE account = ?1 AND term = ?2";
+UPDATE accounts SET expires_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now', ?4)
+WHERE account = ?1 AND owner = ?2 AND term = ?3";
 
 /// The term of whoever had it is over, too.
-const RELEASE: &str =
-    "UPDATE accounts SET owner = '', term = term + 1, expires_at = NULL WHERE account = ?1 AND term = ?2";
+const RELEASE: &str = "
+UPDATE accounts SET owner = '', term = term + 1, expires_at = NULL WHERE account = ?1 AND owner = ?2 AND term = ?3";
 
 const HEARTBEAT: &str = "
 INSERT INTO instance_metadata (instance_id, address, version, started_at, heartbeat_at)
@@ -55,7 +58,8 @@ pub(super) async fn acquire(
     let query = sqlx::query(ACQUIRE).bind(account.as_str()).bind(instance).bind(lease.map(modifier));
     let row = query.fetch_optional(&mut *connection).await.map_err(classify)?;
     if let Some(row) = row {
-        return Ok(Acquired::Taken(Ownership { account: account.clone(), term: number(&row, "term")? }));
+        let (account, owner) = (account.clone(), instance.to_owned());
+        return Ok(Acquired::Taken(Ownership { account, owner, term: number(&row, "term")? }));
     }
     let row = sqlx::query(ACCOUNTS).bind(account.as_str()).fetch_one(connection).await.map_err(classify)?;
     Ok(Acquired::HeldBy {
@@ -69,12 +73,12 @@ pub(super) async fn renew(
     ownership: &Ownership,
     lease: Duration,
 ) -> Result<(), StoreError> {
-    let query = sqlx::query(RENEW).bind(ownership.account.as_str()).bind(term(ownership)?).bind(modifier(lease));
+    let query = owned_so(RENEW, ownership)?.bind(modifier(lease));
     still_owned(query.execute(connection).await.map_err(classify)?.rows_affected())
 }
 
 pub(super) async fn release(connection: &mut SqliteConnection, ownership: &Ownership) -> Result<(), StoreError> {
-    let query = sqlx::query(RELEASE).bind(ownership.account.as_str()).bind(term(ownership)?);
+    let query = owned_so(RELEASE, ownership)?;
     still_owned(query.execute(connection).await.map_err(classify)?.rows_affected())
 }
 
@@ -118,8 +122,10 @@ fn still_owned(rows: u64) -> Result<(), StoreError> {
     if rows == 1 { Ok(()) } else { Err(StoreError::Deposed) }
 }
 
-fn term(ownership: &Ownership) -> Result<i64, StoreError> {
-    i64::try_from(ownership.term).map_err(|_| StoreError::Deposed)
+/// A statement about an account's row as its owner knows it: account, owner and term are its first three.
+fn owned_so<'q>(sql: &'static str, ownership: &'q Ownership) -> Result<Query<'q, Sqlite, SqliteArguments>, StoreError> {
+    let term = i64::try_from(ownership.term).map_err(|_| StoreError::Deposed)?;
+    Ok(sqlx::query(sql).bind(ownership.account.as_str()).bind(ownership.owner.as_str()).bind(term))
 }
 
 /// A time from now on, as SQLite's date functions take it.

@@ -21,6 +21,8 @@ use crate::domain::venue::Execution;
 /// The part of the ledger that a batch works on.
 #[derive(Clone, Debug)]
 pub struct Books {
+    /// Whose ledger is written; `None`: nobody's, and then no order is.
+    account: Option<AccountName>,
     /// The time of the batch.
     pub(super) at: DateTime<Utc>,
     /// Orders by id.
@@ -86,10 +88,11 @@ pub const FIRST_START: &str = "first_start";
 pub(super) const GATEWAY: &str = "gateway";
 
 impl Books {
-    /// Empty books at the time of a batch.
+    /// Empty books of an account at the time of a batch.
     #[must_use]
-    pub const fn new(at: DateTime<Utc>) -> Self {
+    pub const fn new(account: Option<AccountName>, at: DateTime<Utc>) -> Self {
         Self {
+            account,
             at,
             orders: BTreeMap::new(),
             parents: BTreeMap::new(),
@@ -118,11 +121,15 @@ impl Books {
         }
     }
 
-    /// Applies one write.
+    /// Applies one write. An order of another account is none here: its events have numbers of that account's, and its
+    /// claims that account's term.
     ///
     /// # Errors
     /// Why it took no effect; the books are then as they were.
     pub fn apply(&mut self, write: &Write) -> Result<Applied, Refusal> {
+        if write.subject().is_some_and(|id| self.is_foreign(id)) {
+            return Err(Refusal::NotFound);
+        }
         match write {
             Write::Submit(submission) => match &**submission {
                 Submission::Parent { parent, slices } => self.submit_parent(parent, slices),
@@ -211,6 +218,18 @@ impl Books {
 
     pub(super) fn note(&mut self, event: Event) {
         self.changes.events.push(event);
+    }
+
+    /// Whether these books are those of that account.
+    pub(super) fn are_of(&self, account: &AccountName) -> bool {
+        self.account.as_ref() == Some(account)
+    }
+
+    /// Whether an id names something of another account.
+    pub(super) fn is_foreign(&self, id: &OrderId) -> bool {
+        let order = self.orders.get(id).map(|order| &order.account);
+        let parent = || self.parents.get(id).map(|parent| &parent.account);
+        order.or_else(parent).is_some_and(|account| !self.are_of(account))
     }
 
     /// An order that a write is about.

@@ -85,7 +85,7 @@ impl Books {
     pub(super) fn mark_cancels(&mut self, ids: &[OrderId]) -> Applied {
         let mut orders = Vec::new();
         for id in ids {
-            let named = self.orders.get(id).cloned();
+            let named = self.orders.get(id).filter(|_| !self.is_foreign(id)).cloned();
             orders.extend(named.iter().flat_map(|order| self.stop(order)));
         }
         Applied { orders, ..Applied::done() }

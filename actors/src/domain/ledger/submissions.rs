@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::books::Books;
 use super::{Applied, Event, EventKind, Outcome, Refusal};
-use crate::domain::names::OrderId;
+use crate::domain::names::{AccountName, OrderId};
 use crate::domain::order::{Order, Origin};
 use crate::domain::parent::{Parent, Progress};
 
@@ -13,6 +13,7 @@ impl Books {
         if let Some(replay) = self.replay(&parent.id, &parent.origin)? {
             return Ok(replay);
         }
+        self.must_be_of(&parent.account)?;
         if self.is_quarantined(&parent.instruction.symbol) {
             return Err(Refusal::Quarantined);
         }
@@ -53,6 +54,7 @@ impl Books {
         if let Some(replay) = self.replay(&order.id, origin)? {
             return Ok(replay);
         }
+        self.must_be_of(&order.account)?;
         if self.is_quarantined(&order.instruction.symbol) {
             return Err(Refusal::Quarantined);
         }
@@ -68,6 +70,14 @@ impl Books {
         self.changes.new_orders.insert(order.id.clone());
         self.orders.insert(order.id.clone(), order.clone());
         Ok(Applied { orders: vec![order.clone()], ..Applied::done() })
+    }
+
+    /// What is new is written by its account alone.
+    fn must_be_of(&self, account: &AccountName) -> Result<(), Refusal> {
+        if self.are_of(account) {
+            return Ok(());
+        }
+        Err(Refusal::Constraint(format!("it is of the account {account}, which is written elsewhere")))
     }
 
     /// The first outcome, where this request was taken before; the key is looked up first.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tranche_actors::domain::ledger::{Outcome, Refusal, Write};
 use tranche_actors::domain::names::{AccountName, IdempotencyKey};
 use tranche_actors::domain::order::Order;
-use tranche_actors::ports::store::{Acquired, Batch, Ownership, Store, StoreError, Writer};
+use tranche_actors::ports::store::{Acquired, Batch, InstanceCard, Ownership, Store, StoreError, Writer};
 
 use super::conforms::Base;
 use super::id;
@@ -176,4 +176,32 @@ async fn what_belongs_to_nobody_is_settled_by_its_own_name() {
     }
     assert!(one.store.settle(&mine).await.unwrap(), "whoever wrote since");
     assert!(!one.store.settle(&one.global(vec![])).await.unwrap());
+}
+
+/// A row that somebody holds, and an answer that never comes, are the same to whoever waits.
+#[tokio::test]
+async fn what_waits_for_one_accounts_row_keeps_no_other_lease_from_being_renewed() {
+    let base = Base::new();
+    let store = instance(&base).await;
+    let accounts = ["stuck", "well", "next"].map(|name| AccountName::parse(name).unwrap());
+    let owners = [take(&store, &accounts[0], "1").await, take(&store, &accounts[1], "1").await];
+    let mut beside = base.beside().await;
+    let mut held = sqlx::Connection::begin(&mut beside).await.unwrap();
+    let hold = sqlx::query("SELECT 1 FROM accounts WHERE account = 'stuck' FOR UPDATE");
+    hold.execute(&mut *held).await.unwrap();
+    let lease = Duration::from_secs(10);
+    let waits = async { store.renew(&owners[0], lease).await };
+    let others = async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let began = std::time::Instant::now();
+        store.renew(&owners[1], lease).await.unwrap();
+        take(&store, &accounts[2], "1").await;
+        store.confirm("e-1", "1", &[]).await.unwrap();
+        let card = InstanceCard { id: "1".to_owned(), address: None, version: "1".to_owned(), started_at: start() };
+        store.heartbeat(&card).await.unwrap();
+        assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+        held.rollback().await.unwrap();
+    };
+    let (waited, ()) = tokio::join!(waits, others);
+    waited.unwrap();
 }

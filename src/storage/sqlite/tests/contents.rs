@@ -133,7 +133,7 @@ async fn a_position_is_written_over_no_other_version() {
     let mut written = BTreeSet::new();
     for (version, found) in [(2_u64, 0_u64), (1, 0), (1, 1), (3, 1), (2, 1), (2, 2)] {
         let key = (account(), Symbol::parse("AAPL").unwrap());
-        let mut books = Books::new(start());
+        let mut books = Books::new(Some(account()), start());
         let position = Position { version, ..Position::default() };
         books.positions.insert(key.clone(), position);
         books.changes.positions.insert(key);

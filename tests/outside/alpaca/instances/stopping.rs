@@ -8,16 +8,15 @@ use futures_util::future::join_all;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use super::{LEASE, Two, id_of, owners};
+use super::{ACCOUNTS, LEASE, Two, id_of, owners};
 use crate::alpaca::double::at;
 use crate::chance::{Chance, number, seed};
 use crate::house::{Api, SOON, eventually};
 use crate::report::text;
 
-/// Single orders of both accounts that rest at a price that nobody pays; they are taken, and sent a moment later.
+/// Single orders of all accounts that rest at a price that nobody pays; they are taken, and sent a moment later.
 async fn rest(api: &Api, prefix: &str, orders: u64) {
-    let sent = (0..orders).map(async |n| {
-        let account = if n % 2 == 0 { "default" } else { "second" };
+    let sent = (0..orders).zip(ACCOUNTS.iter().cycle()).map(async |(n, account)| {
         let body = json!({"symbol": "AAPL", "side": "buy", "qty": 1, "order_type": "limit", "limit_price": "1",
             "client_order_id": format!("{prefix}{n}"), "account": account});
         // Once the switch is engaged they are refused.
@@ -91,9 +90,9 @@ async fn an_engagement_at_one_instance_under_load_at_both_names_all_that_still_r
         listed += unknown.len();
         // Whoever owns the accounts now goes on as the owner.
         let both = [id_of(&owner.api).await, id_of(&other.api).await];
-        let is_swapped = eventually("one of them owns both", SOON, async || {
+        let is_swapped = eventually("one of them owns them all", SOON, async || {
             let owners = owners(&other.api).await;
-            let of = |id: &String| owners == vec![Value::String(id.clone()); 2];
+            let of = |id: &String| owners == vec![Value::String(id.clone()); ACCOUNTS.len()];
             both.iter().position(of)
         })
         .await;
