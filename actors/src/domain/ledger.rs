@@ -455,6 +455,9 @@ impl Write {
             | Self::Absent { id, .. }
             | Self::End { id, .. }
             | Self::Hold { id, .. }
+            | Self::Pause { id, .. }
+            | Self::Doubt { id }
+            | Self::ResumeParent { id, .. }
             | Self::CancelOrder { id, .. }
             | Self::CancelTaken { id }
             | Self::CancelRefused { id }
