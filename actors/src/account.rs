@@ -93,6 +93,8 @@ pub(crate) struct Account {
     /// Ends when it has answered, and what it gave to one that ends was given back.
     acquired: Option<oneshot::Receiver<()>>,
     lease_watch: Option<SpawnHandle>,
+    /// Which renewal of a lease was asked for last; it grows once more when that one is answered.
+    renewal: u64,
     persistence: Option<Addr<Persistence>>,
     broker: Option<Addr<Broker>>,
     reconciler: Option<Addr<Reconciler>>,
@@ -165,6 +167,7 @@ pub(crate) fn open(
         acquiring: false,
         acquired: None,
         lease_watch: None,
+        renewal: 0,
         persistence: None,
         broker: None,
         reconciler: None,

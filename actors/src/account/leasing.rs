@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
 use tokio::sync::oneshot;
+use tokio::time::error::Elapsed;
 
 use super::Account;
 use crate::gate::ShutReason;
@@ -101,39 +102,60 @@ impl Account {
             self.lose("the lease is over", ctx);
             return;
         }
-        let (store, world) = (self.world.store.clone(), self.world.clone());
+        self.renewal += 1;
+        let (nth, store, world) = (self.renewal, self.world.store.clone(), self.world.clone());
         let renewed = async move {
             let asked_at = world.clock.boottime();
-            // One that is never answered leaves time for others before the lease is over.
-            let asked = tokio::time::timeout(lease.renew_every / 2, store.renew(&ownership, lease.length)).await;
-            (asked_at, asked)
+            (asked_at, tokio::time::timeout(lease.renew_every, store.renew(&ownership, lease.length)).await)
         };
         ctx.spawn(renewed.into_actor(self).map(move |(asked_at, asked), act, ctx| {
-            if act.ownership.as_ref().is_none_or(|ownership| ownership.term != term) {
+            if act.ownership.as_ref().is_some_and(|ownership| ownership.term == term) {
+                act.renewed(nth, (term, lease), (asked_at, asked), ctx);
+            }
+        }));
+        // A store that is slow is waited for, and one answer that never comes keeps no other from being asked for.
+        ctx.run_later(lease.renew_every / 2, move |act, ctx| {
+            if act.renewal == nth {
+                act.renew(term, lease, ctx);
+            }
+        });
+        self.watch_lease(term, ctx);
+    }
+
+    fn renewed(
+        &mut self,
+        nth: u64,
+        (term, lease): (u64, Lease),
+        (asked_at, asked): (Duration, Result<Result<(), StoreError>, Elapsed>),
+        ctx: &mut Context<Self>,
+    ) {
+        let now = self.world.clock.boottime();
+        let left = self.gate.lease_left(now);
+        let next = match asked {
+            Ok(Ok(())) => {
+                // A lease that ended before the answer came stays ended: what was sent for it is cut off already. A renewal
+                // that was asked for later may have been answered before.
+                if !left.is_zero() && asked_at + lease.held() > now + left {
+                    self.pen.renew(asked_at + lease.held());
+                }
+                lease.renew_every
+            }
+            Ok(Err(StoreError::Deposed)) => {
+                self.lose("another instance has taken the account", ctx);
                 return;
             }
-            let next = match asked {
-                Ok(Ok(())) => {
-                    // A lease that ended before the answer came stays ended: what was sent for it is cut off already.
-                    if !act.gate.lease_left(act.world.clock.boottime()).is_zero() {
-                        act.pen.renew(asked_at + lease.held());
-                    }
-                    lease.renew_every
-                }
-                Ok(Err(StoreError::Deposed)) => {
-                    act.lose("another instance has taken the account", ctx);
-                    return;
-                }
-                Ok(Err(error)) => {
-                    tracing::error!(account = %act.tuning.account, %error, "the lease could not be renewed");
-                    lease.renew_every / 4
-                }
-                Err(_) => Duration::ZERO,
-            };
-            let left = act.gate.lease_left(act.world.clock.boottime());
+            Ok(Err(error)) => {
+                tracing::error!(account = %self.tuning.account, %error, "the lease could not be renewed");
+                lease.renew_every / 4
+            }
+            Err(Elapsed { .. }) => Duration::ZERO,
+        };
+        // Where another one was asked for since, it goes on from there.
+        if self.renewal == nth {
+            self.renewal += 1;
+            let left = self.gate.lease_left(now);
             ctx.run_later(next.min(left), move |act, ctx| act.renew(term, lease, ctx));
-        }));
-        self.watch_lease(term, ctx);
+        }
     }
 
     /// The instant at which the lease ends may come while a renewal is on its way.

@@ -283,6 +283,22 @@ fn one_renewal_that_is_never_answered_costs_no_lease() {
 }
 
 #[test]
+fn renewals_that_are_all_answered_late_keep_the_lease() {
+    run(|mut rig| async move {
+        leased(&mut rig);
+        let (first, second) = two(&rig).await;
+        let term = first.running.house.accounts.first().health.term();
+        first.store.calls.delay("renew", millis(2_900));
+        for _ in 0..60 {
+            first.during(sleep(seconds(1))).await;
+            assert_eq!(rig.verdict(&first.running), Verdict::Open);
+        }
+        assert_eq!(first.running.house.accounts.first().health.term(), term);
+        assert!(!owns(&second));
+    });
+}
+
+#[test]
 fn an_account_that_is_taken_while_the_instance_ends_is_given_up() {
     run(|mut rig| async move {
         leased(&mut rig);
