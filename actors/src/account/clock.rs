@@ -82,8 +82,8 @@ impl Account {
         self.asks_the_time = false;
         self.health.set(Part::Clock, PartStatus::Up, "");
         tracing::info!(account = %self.tuning.account, "the wall clock is believed again; due times are derived anew");
-        for parent in self.parents.values().cloned() {
-            ctx.spawn(async move { parent.send(Rederive).await }.into_actor(self).map(|told, _, _| {
+        for parent in self.parents.values() {
+            ctx.spawn(parent.send(Rederive).into_actor(self).map(|told, _, _| {
                 if told.is_err() {
                     tracing::debug!("a parent had ended before it was told of the clock");
                 }
