@@ -2,30 +2,29 @@
 
 use std::time::Duration;
 
-use actix::{
-    Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, ResponseActFuture, SpawnHandle, WrapFuture,
-};
-use chrono::TimeDelta;
+use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, SpawnHandle, WrapFuture};
+use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 use crate::cancel_all::{CancelEverything, Everywhere};
-use crate::commands::{CommandError, Reset, Trip, Tripped};
 use crate::domain::breaker::{BROKER_ERRORS, BreakerState, BreakerWord, ErrorWindow, POSITION_MISMATCH, Rebased};
-use crate::domain::ledger::{CIRCUIT_BREAKER, SwitchEntry, Write};
+use crate::domain::ledger::{SwitchEntry, Write};
 use crate::domain::reconciliation::Difference;
-use crate::domain::trading_day::DayEnd;
 use crate::gate::{GateWriter, ShutReason};
 use crate::health::Health;
-use crate::line::{Line, Unanswered};
-use crate::persistence::{Lane, Persist, PersistError};
+use crate::line::Line;
+use crate::persistence::{Lane, Persist};
 use crate::ports::World;
-use crate::ports::store::Commit;
 use crate::tuning::Tuning;
 use crate::watch::Sentinel;
 
+use tripping::Wish;
+
 mod board;
 mod heeding;
+mod resetting;
+mod tripping;
 
 /// The broker answered a request, or failed to.
 #[derive(Clone, Copy, Debug, Message)]
@@ -67,6 +66,12 @@ pub(crate) struct CircuitBreaker {
     borrowed: bool,
     /// The board and the database disagree, and that was said.
     disagrees: bool,
+    /// A trip was asked for while one was held: until a look that begins after it shows that it is held still.
+    wish: Option<Wish>,
+    /// The time of a trip whose reset the board was asked for and did not answer: it may take it yet.
+    unsettled: Option<DateTime<Utc>>,
+    /// The last reset that the board told of beside no trip, once the history knows it.
+    reset_seen: Option<DateTime<Utc>>,
     quiet: Option<SpawnHandle>,
     _sentinel: Sentinel,
 }
@@ -96,6 +101,9 @@ impl CircuitBreaker {
             doubtful: false,
             borrowed: false,
             disagrees: false,
+            wish: None,
+            unsettled: None,
+            reset_seen: None,
             quiet: None,
             _sentinel: sentinel,
         }
@@ -134,135 +142,7 @@ impl Handler<PositionDiffers> for CircuitBreaker {
     }
 }
 
-impl Handler<Trip> for CircuitBreaker {
-    type Result = ResponseActFuture<Self, Result<Tripped, CommandError>>;
-
-    fn handle(&mut self, trip: Trip, ctx: &mut Self::Context) -> Self::Result {
-        let durable = self.trip(&trip.reason, trip.details, &trip.operator, ctx);
-        let has_board = self.world.switchboard.is_some();
-        let waited = async move {
-            let Some(durable) = durable else { return Vec::new() };
-            // The gate is shut whether or not the trip is durable in time; it is saved for as long as it is held.
-            let timed = tokio::time::timeout(Duration::from_secs(1), durable).await;
-            let mut missing = Vec::new();
-            let saved = timed.ok().and_then(Result::ok);
-            if saved.is_none() {
-                missing.push("database");
-            }
-            if has_board && !saved.is_some_and(|on_board| on_board) {
-                missing.push("redis");
-            }
-            missing
-        };
-        Box::pin(
-            waited.into_actor(self).map(move |not_durable, act, _| {
-                Ok(Tripped { state: act.state.clone().unwrap_or_default(), not_durable })
-            }),
-        )
-    }
-}
-
-impl Handler<Reset> for CircuitBreaker {
-    type Result = ResponseActFuture<Self, Result<BreakerState, CommandError>>;
-
-    fn handle(&mut self, reset: Reset, _: &mut Self::Context) -> Self::Result {
-        let patience = self.world.clock.boottime() + self.tuning.commit_timeout;
-        self.resetting += 1;
-        Box::pin(self.reset(reset, self.epoch, patience).map(|reset, act, _| {
-            act.resetting -= 1;
-            reset
-        }))
-    }
-}
-
 impl CircuitBreaker {
-    /// Resets the trip that was in force when the reset was asked for; one that came since overtakes it. What is still
-    /// being saved must not be written after it, so that comes first.
-    fn reset(
-        &self,
-        reset: Reset,
-        epoch: u64,
-        patience: Duration,
-    ) -> ResponseActFuture<Self, Result<BreakerState, CommandError>> {
-        if self.saving > 0 {
-            if self.world.clock.boottime() > patience {
-                return Box::pin(async { Err(CommandError::StoreUnavailable) }.into_actor(self));
-            }
-            let waited = tokio::time::sleep(Duration::from_millis(20)).into_actor(self);
-            return Box::pin(waited.then(move |(), act, _| act.reset(reset, epoch, patience)));
-        }
-        if self.epoch != epoch {
-            return Box::pin(async { Err(overtaken()) }.into_actor(self));
-        }
-        let now = self.world.clock.now();
-        let quiet = TimeDelta::from_std(self.tuning.quiet_period).unwrap_or(TimeDelta::MAX);
-        // An unknown breaker may be reset too: that is an operator's word that it is looked after.
-        let tripped = |state: BreakerState| BreakerState { state: BreakerWord::Tripped, ..state };
-        let known = match self.state.clone() {
-            Some(state) if self.doubtful => tripped(state),
-            Some(state) => state,
-            None => tripped(BreakerState::default()),
-        };
-        let state = match known.reset(&reset.operator, &reset.reason, now, quiet) {
-            Ok(state) => state,
-            Err(refused) => return Box::pin(async move { Err(CommandError::Reset(refused)) }.into_actor(self)),
-        };
-        let entry = SwitchEntry {
-            event: "RESET".to_owned(),
-            timestamp: now,
-            operator: reset.operator,
-            reason: Some(reset.reason),
-            details: Some(json!({"caller": reset.by})),
-        };
-        let write = Write::Breaker { state: Box::new(state.clone()), entry };
-        let (persist, shared, wanted) = (self.persist.clone(), self.world.switchboard.clone(), state.clone());
-        let has_board = shared.is_some();
-        let saved = async move {
-            // The board first: where it fails nothing is reset.
-            if let Some(shared) = shared {
-                board::reset(&*shared, &wanted).await.ok()?;
-            }
-            Some(persist.ask(Persist { writes: vec![write], lane: Lane::Switches }).await)
-        };
-        Box::pin(saved.into_actor(self).map(move |saved, act, ctx| {
-            act.touched = act.world.clock.boottime();
-            let Some(saved) = saved else { return Err(CommandError::SwitchboardUnavailable) };
-            act.conclude_reset(saved, epoch, has_board, state, ctx)
-        }))
-    }
-
-    fn conclude_reset(
-        &mut self,
-        saved: Result<Result<Commit, PersistError>, Unanswered>,
-        epoch: u64,
-        has_board: bool,
-        state: BreakerState,
-        ctx: &mut Context<Self>,
-    ) -> Result<BreakerState, CommandError> {
-        match saved {
-            Ok(Ok(results)) if results.iter().any(Result::is_err) => Err(overtaken()),
-            Ok(Ok(_)) if self.epoch == epoch => {
-                self.doubtful = false;
-                self.borrowed = false;
-                self.health.set_doubt(CIRCUIT_BREAKER, None);
-                self.hold(state.clone(), ctx);
-                Ok(state)
-            }
-            Ok(Ok(_)) => {
-                self.save_again(ctx);
-                Err(overtaken())
-            }
-            // The board has it, and the database follows as soon as it answers: as after another program's reset.
-            Ok(Err(_)) | Err(_) if has_board => Err(CommandError::OutcomeUnknown),
-            Ok(Err(PersistError::Unavailable)) => Err(CommandError::StoreUnavailable),
-            Ok(Err(PersistError::Unknown)) | Err(_) => {
-                // It may be written, and what is in force must not end with this process.
-                self.save_again(ctx);
-                Err(CommandError::OutcomeUnknown)
-            }
-        }
-    }
-
     /// Reads the breaker until it is known.
     fn read(&mut self, ctx: &mut Context<Self>) {
         if self.state.is_some() || std::mem::replace(&mut self.reading, true) {
@@ -338,6 +218,9 @@ impl CircuitBreaker {
             let left = (until - self.world.clock.now()).to_std().unwrap_or(Duration::ZERO);
             self.quiet = Some(ctx.run_later(left, Self::end_quiet));
         }
+        if state.state != BreakerWord::Tripped {
+            self.unsettled = None;
+        }
         self.health.set_breaker(Some(state.clone()));
         self.state = Some(state);
     }
@@ -353,26 +236,6 @@ impl CircuitBreaker {
         };
         self.hold(state.clone(), ctx);
         drop(self.save(state, "QUIET_PERIOD_ENDED", "gateway", None, None, ctx));
-    }
-
-    fn trip(
-        &mut self,
-        reason: &str,
-        details: Option<Value>,
-        operator: &str,
-        ctx: &mut Context<Self>,
-    ) -> Option<oneshot::Receiver<bool>> {
-        // Whether or not it is tripped already: this trip overtakes a reset that is on its way.
-        self.epoch += 1;
-        let now = self.world.clock.now();
-        let known = self.state.clone().unwrap_or_default();
-        let tripped = known.trip(reason, details.clone(), now, DayEnd::new_york().trading_day(now))?;
-        self.hold(tripped.clone(), ctx);
-        metrics::counter!("tranche_breaker_trips_total").increment(1);
-        tracing::error!(%reason, %operator, "the circuit breaker tripped");
-        self.borrowed = false;
-        self.cancel_for_trip(ctx);
-        Some(self.save(tripped, "TRIPPED", operator, Some(reason.to_owned()), details, ctx))
     }
 
     /// What a trip does to open orders, as configured.
@@ -419,19 +282,22 @@ impl CircuitBreaker {
         let (persist, store, health) = (self.persist.clone(), self.world.store.clone(), self.health.clone());
         let (shared, now) = (self.world.switchboard.clone(), self.world.clock.now());
         let (told, durable) = oneshot::channel();
+        let over = self.over(&state);
         let held = state.clone();
         let saving = async move {
             let mut next = state.clone();
-            let mut on_board = false;
-            if let (Some(shared), BreakerWord::Tripped) = (&shared, state.state) {
-                on_board = board::trip(&**shared, &state, now).await.is_ok();
-                next.seen_on_board |= on_board;
+            let (mut on_board, mut overwritten) = (false, None);
+            if let (Some(shared), BreakerWord::Tripped) = (&shared, state.state)
+                && let Ok(there) = board::trip(&**shared, &state, over, now).await
+            {
+                (on_board, overwritten) = (true, there);
+                next.seen_on_board = true;
             }
             while health.breaker().is_some_and(|held| held.is_same(&state)) {
                 let write = Write::Breaker { state: Box::new(next.clone()), entry: entry.clone() };
                 let pause = match persist.ask(Persist { writes: vec![write], lane: Lane::Switches }).await {
                     Ok(Ok(results)) if !results.iter().any(Result::is_err) => {
-                        return (told, Some(next), on_board);
+                        return (told, Some(next), on_board, overwritten);
                     }
                     Ok(Ok(_)) => 20,
                     Ok(Err(_)) | Err(_) => 500,
@@ -440,18 +306,18 @@ impl CircuitBreaker {
                     && let Ok(Some(found)) = store.switches().await.map(|switches| switches.breaker)
                 {
                     match next.rebased_on(&found, insists) {
-                        Rebased::Stands(found) => return (told, Some(found), on_board),
+                        Rebased::Stands(found) => return (told, Some(found), on_board, overwritten),
                         Rebased::Write(rebased) => next = rebased,
                         // The next look at the database takes it.
-                        Rebased::Yields => return (told, None, on_board),
+                        Rebased::Yields => return (told, None, on_board, overwritten),
                     }
                 }
                 tokio::time::sleep(Duration::from_millis(pause)).await;
             }
-            (told, None, on_board)
+            (told, None, on_board, overwritten)
         };
         self.saving += 1;
-        ctx.spawn(saving.into_actor(self).map(move |(told, saved, on_board), act, ctx| {
+        ctx.spawn(saving.into_actor(self).map(move |(told, saved, on_board, overwritten), act, ctx| {
             act.saving -= 1;
             act.touched = act.world.clock.boottime();
             if let Some(saved) = saved
@@ -459,14 +325,13 @@ impl CircuitBreaker {
             {
                 act.hold(saved, ctx);
             }
+            if let Some(there) = overwritten {
+                act.remember_reset(&there, ctx);
+            }
             if told.send(on_board).is_err() {
                 tracing::info!("the breaker's state is saved now");
             }
         }));
         durable
     }
-}
-
-fn overtaken() -> CommandError {
-    CommandError::Conflict("the circuit breaker tripped again meanwhile".to_owned())
 }

@@ -317,7 +317,12 @@ impl KillSwitch {
     }
 
     fn duties(&self) -> Duties {
-        Duties { world: self.world.clone(), instance: self.tuning.card.id.clone(), lines: self.lines.clone() }
+        Duties {
+            world: self.world.clone(),
+            instance: self.tuning.card.id.clone(),
+            lines: self.lines.clone(),
+            settle: self.tuning.kill_settle,
+        }
     }
 }
 

@@ -372,6 +372,10 @@ impl Store for MemoryStore {
         self.ask("switch_history", |ledger| ledger.last_entries(switch, limit)).await
     }
 
+    async fn has_switch_entry(&self, switch: &str, event: &str, at: DateTime<Utc>) -> Result<bool, StoreError> {
+        self.ask("has_switch_entry", |ledger| ledger.has_entry(switch, event, at)).await
+    }
+
     async fn causes(&self, account: &AccountName) -> Result<Vec<Cause>, StoreError> {
         self.ask("causes", |ledger| ledger.open_causes(account)).await
     }

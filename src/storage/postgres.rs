@@ -409,6 +409,10 @@ impl Store for PostgresStore {
         self.read(async |pool| reads::switch_history(pool, switch, limit).await).await
     }
 
+    async fn has_switch_entry(&self, switch: &str, event: &str, at: DateTime<Utc>) -> Result<bool, StoreError> {
+        self.read(async |pool| reads::has_switch_entry(pool, switch, event, at).await).await
+    }
+
     async fn causes(&self, account: &AccountName) -> Result<Vec<Cause>, StoreError> {
         self.read(async |pool| reads::causes(pool, account).await).await
     }

@@ -363,6 +363,10 @@ impl Store for SqliteStore {
         reads::switch_history(&self.readers().await?, switch, limit).await
     }
 
+    async fn has_switch_entry(&self, switch: &str, event: &str, at: DateTime<Utc>) -> Result<bool, StoreError> {
+        reads::has_switch_entry(&self.readers().await?, switch, event, at).await
+    }
+
     async fn causes(&self, account: &AccountName) -> Result<Vec<Cause>, StoreError> {
         reads::causes(&self.readers().await?, account).await
     }

@@ -12,6 +12,11 @@ pub enum InitError {
     /// Nothing is missing.
     #[error("both keys are there: nothing was written")]
     NothingMissing,
+    /// The database doesn't know the switch either, so nobody knows whether it is stopped.
+    #[error(
+        "the database knows nothing of {0} either: nothing was written; restore the database, or disengage and reset through a running server"
+    )]
+    Forgotten(SwitchKey),
     /// The board can't be reached, or somebody else wrote at the same time.
     #[error(transparent)]
     Board(#[from] BoardError),
@@ -21,16 +26,16 @@ pub enum InitError {
 /// Answers which it created, and with which state. A key that is there is never touched.
 ///
 /// # Errors
-/// When nothing is missing, or the board could not be written.
+/// When nothing is missing, the database has forgotten what is, or the board could not be written.
 pub async fn init(board: &dyn SwitchBoard, remembered: &Switches) -> Result<Vec<(SwitchKey, &'static str)>, InitError> {
     let reading = board.read().await?;
     let mut steps = Vec::new();
     if reading.kill.is_none() {
-        let state = remembered.kill.clone().unwrap_or_default();
+        let state = remembered.kill.clone().ok_or(InitError::Forgotten(SwitchKey::Kill))?;
         steps.push((kill_step(&state), state.state.as_str()));
     }
     if reading.breaker.is_none() {
-        let state = remembered.breaker.clone().unwrap_or_default();
+        let state = remembered.breaker.clone().ok_or(InitError::Forgotten(SwitchKey::Breaker))?;
         steps.push((breaker_step(&state), state.state.as_str()));
     }
     if steps.is_empty() {
@@ -61,4 +66,30 @@ fn breaker_step(state: &BreakerState) -> Transition {
         (BreakerWord::Tripped | BreakerWord::Allowing | BreakerWord::Quiet, _) => HistoryStep::None,
     };
     Transition { key: SwitchKey::Breaker, from: None, to: breaker::write(None, state), history }
+}
+
+#[cfg(test)]
+mod tests {
+    use tranche_actors::ports::switchboard::BoardReading;
+    use tranche_simulation::life::Life;
+    use tranche_simulation::switchboard::MemoryBoard;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_the_database_has_forgotten_is_not_made_up() {
+        let board = MemoryBoard::new(Life::default());
+        let both =
+            Switches { kill: Some(KillState::default()), breaker: Some(BreakerState::default()), first_start: None };
+        let forgotten = [
+            (Switches { kill: None, ..both.clone() }, SwitchKey::Kill),
+            (Switches { breaker: None, ..both.clone() }, SwitchKey::Breaker),
+        ];
+        for (remembered, key) in forgotten {
+            assert_eq!(init(&board, &remembered).await, Err(InitError::Forgotten(key)));
+            assert_eq!(board.snapshot().keys, BoardReading::default());
+        }
+        let expected = vec![(SwitchKey::Kill, "ACTIVE"), (SwitchKey::Breaker, "OPEN")];
+        assert_eq!(init(&board, &both).await, Ok(expected));
+    }
 }

@@ -9,27 +9,44 @@ use crate::ports::switchboard::{BoardError, HistoryStep, SwitchBoard, SwitchKey,
 /// How often somebody else may be faster.
 const TRIES: usize = 8;
 
-/// Puts a trip on the board, unless one stands there.
-pub(super) async fn trip(board: &dyn SwitchBoard, state: &BreakerState, now: DateTime<Utc>) -> Result<(), BoardError> {
+/// Puts a trip on the board, unless one stands there whose time is not `over`. Answers what it took the place of.
+pub(super) async fn trip(
+    board: &dyn SwitchBoard,
+    state: &BreakerState,
+    over: Option<DateTime<Utc>>,
+    now: DateTime<Utc>,
+) -> Result<Option<BreakerState>, BoardError> {
     for _ in 0..TRIES {
         let reading = board.read().await?;
-        let told = breaker::read(reading.breaker.as_deref());
-        if told.known().is_some_and(|told| told.state == BreakerWord::Tripped) {
-            return Ok(());
+        let told = breaker::read(reading.breaker.as_deref()).known().cloned();
+        let is_tripped = told.as_ref().is_some_and(|told| told.state == BreakerWord::Tripped);
+        let is_over = over.is_some() && told.as_ref().is_some_and(|told| told.tripped_at == over);
+        if is_tripped && !is_over {
+            return Ok(None);
         }
         let (entry, score) = breaker::entry(state, now);
         match board.make(&step(reading.breaker, state, HistoryStep::Insert { entry, score })).await {
             Err(BoardError::LostRace) => {}
-            known => return known,
+            Err(error) => return Err(error),
+            Ok(()) => return Ok(told),
         }
     }
     Err(BoardError::LostRace)
 }
 
-/// Takes whatever trip there is off the board, and completes the newest entry of its history.
-pub(super) async fn reset(board: &dyn SwitchBoard, state: &BreakerState) -> Result<(), BoardError> {
+/// Takes a trip off the board, the one that was known, and completes the newest entry of its history.
+///
+/// # Errors
+/// [`BoardError::LostRace`] where another trip stands there, or one at all that was not known; the others as ever.
+pub(super) async fn reset(board: &dyn SwitchBoard, state: &BreakerState, is_known: bool) -> Result<(), BoardError> {
     for _ in 0..TRIES {
         let reading = board.read().await?;
+        let told = breaker::read(reading.breaker.as_deref());
+        if let Some(told) = told.known().filter(|told| told.state == BreakerWord::Tripped)
+            && !(is_known && told.tripped_at == state.tripped_at)
+        {
+            return Err(BoardError::LostRace);
+        }
         let newest = board.newest_trip().await?;
         let completed = newest.and_then(|from| {
             let to = breaker::completed(&from, state)?;

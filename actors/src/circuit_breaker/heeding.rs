@@ -1,7 +1,7 @@
 //! What others did to the breaker: other instances in the database, other programs on the switchboard.
 
 use actix::{ActorFutureExt, AsyncContext, Context, Handler, WrapFuture};
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 
 use super::{CircuitBreaker, board};
 use crate::domain::breaker::{BreakerState, BreakerWord};
@@ -12,8 +12,8 @@ use crate::gate::ShutReason;
 use crate::kill_switch::SwitchesSeen;
 use crate::persistence::{Lane, Persist};
 
-/// How many entries of the history are looked through for a reset that is told of.
-const HISTORY: u32 = 1_000;
+/// How often somebody else may be faster.
+const TRIES: usize = 8;
 
 impl Handler<SwitchesSeen> for CircuitBreaker {
     type Result = bool;
@@ -51,6 +51,9 @@ impl Handler<SwitchesSeen> for CircuitBreaker {
             }
             None => {}
         }
+        if is_settled && is_good && !self.doubtful {
+            self.confirm(seen.began);
+        }
         is_settled
     }
 }
@@ -72,7 +75,7 @@ impl CircuitBreaker {
             self.epoch += 1;
             self.cancel_for_trip(ctx);
         }
-        self.hold(read.clone(), ctx);
+        self.take(read.clone(), ctx);
     }
 
     /// What the board says.
@@ -88,11 +91,20 @@ impl CircuitBreaker {
             }
         };
         match breaker::judge(&held, &told) {
-            BreakerVerdict::Agrees => self.disagrees = false,
+            BreakerVerdict::Agrees => {
+                self.disagrees = false;
+                self.remember_reset(&told, ctx);
+            }
+            // What only the board says is not written, and what is being written is seen there later.
+            BreakerVerdict::Holds if self.borrowed || self.saving > 0 => {}
             BreakerVerdict::Holds => {
                 let state = BreakerState { seen_on_board: true, revision: held.next_revision(), ..held };
                 self.hold(state.clone(), ctx);
                 drop(self.save(state, "SEEN_IN_REDIS", "gateway", None, None, ctx));
+            }
+            // The trip that ours takes the place of, and whose reset may come yet.
+            BreakerVerdict::Trips(told) if self.over(&held).is_some_and(|over| told.tripped_at == Some(over)) => {
+                self.assert(ctx);
             }
             BreakerVerdict::Trips(told) => {
                 tracing::error!(reason = ?told.trip_reason, "the circuit breaker was tripped by another program");
@@ -136,12 +148,9 @@ impl CircuitBreaker {
         let state = breaker::release(&held, &told, now, quiet);
         let write = Write::Breaker { state: Box::new(state.clone()), entry: breaker::entry_of(&state, now) };
         let (store, persist, epoch) = (self.world.store.clone(), self.persist.clone(), self.epoch);
-        let micros = |at: Option<DateTime<Utc>>| at.map(|at| at.timestamp_micros());
         self.resetting += 1;
         let taken = async move {
-            let history = store.switch_history(CIRCUIT_BREAKER, HISTORY).await.ok()?;
-            let is_known = |at| history.iter().any(|one| one.event == "RESET" && micros(Some(one.timestamp)) == at);
-            if is_known(micros(told.reset_at)) {
+            if store.has_switch_entry(CIRCUIT_BREAKER, "RESET", told.reset_at?).await.ok()? {
                 return Some(false);
             }
             let saved = persist.ask(Persist { writes: vec![write], lane: Lane::Switches }).await;
@@ -154,9 +163,9 @@ impl CircuitBreaker {
                 Some(true) if act.epoch == epoch => {
                     tracing::warn!(operator = ?state.reset_by, "another program resets the circuit breaker");
                     act.borrowed = false;
-                    act.hold(state, ctx);
+                    act.take(state, ctx);
                 }
-                Some(true) => act.save_again(ctx),
+                Some(true) => act.overtake(state, ctx),
                 Some(false) => act.contradict(ctx),
                 // What fails is tried again at the next look.
                 None => {}
@@ -170,11 +179,54 @@ impl CircuitBreaker {
         if self.borrowed || std::mem::replace(&mut self.asserting, true) {
             return;
         }
-        let now = self.world.clock.now();
-        let told = async move { board::trip(&*shared, &held, now).await };
-        ctx.spawn(told.into_actor(self).map(|_, act, _| {
+        let (over, now) = (self.over(&held), self.world.clock.now());
+        let told = async move { board::trip(&*shared, &held, over, now).await };
+        ctx.spawn(told.into_actor(self).map(|told, act, ctx| {
             act.asserting = false;
             act.touched = act.world.clock.boottime();
+            if let Ok(Some(overwritten)) = told {
+                act.remember_reset(&overwritten, ctx);
+            }
+        }));
+    }
+
+    /// Keeps the time of a reset whose trip was never seen here: it is no reset of a later one, if it comes back.
+    pub(super) fn remember_reset(&mut self, told: &BreakerState, ctx: &mut Context<Self>) {
+        let Some(at) = told.reset_at.filter(|_| told.state != BreakerWord::Tripped) else { return };
+        let is_held = self.state.as_ref().is_some_and(|held| held.reset_at == Some(at));
+        if is_held || self.reset_seen == Some(at) || self.saving > 0 {
+            return;
+        }
+        self.reset_seen = Some(at);
+        let entry = breaker::entry_of(told, at);
+        let (store, persist) = (self.world.store.clone(), self.persist.clone());
+        let kept = async move {
+            if store.has_switch_entry(CIRCUIT_BREAKER, "RESET", at).await.ok()? {
+                return Some(None);
+            }
+            for _ in 0..TRIES {
+                let found = store.switches().await.ok()?.breaker?;
+                let state = BreakerState { revision: found.next_revision(), ..found };
+                let write = Write::Breaker { state: Box::new(state.clone()), entry: entry.clone() };
+                let saved = persist.ask(Persist { writes: vec![write], lane: Lane::Switches }).await.ok()?.ok()?;
+                if !saved.iter().any(Result::is_err) {
+                    return Some(Some(state));
+                }
+            }
+            None
+        };
+        self.saving += 1;
+        ctx.spawn(kept.into_actor(self).map(|kept, act, ctx| {
+            act.saving -= 1;
+            act.touched = act.world.clock.boottime();
+            match kept {
+                Some(Some(state)) if act.state.as_ref().is_some_and(|held| held.is_same(&state)) => {
+                    act.hold(state, ctx)
+                }
+                Some(_) => {}
+                // It is tried again at the next look.
+                None => act.reset_seen = None,
+            }
         }));
     }
 

@@ -110,23 +110,29 @@ impl BreakerState {
     /// The state after a trip; `None` if it is tripped already, for a trip is idempotent.
     #[must_use]
     pub fn trip(&self, reason: &str, details: Option<Value>, at: DateTime<Utc>, today: NaiveDate) -> Option<Self> {
-        let earlier_today = if self.counted_on == Some(today) { self.trip_count_today } else { 0 };
         match self.state {
             BreakerWord::Tripped => None,
-            BreakerWord::Allowing | BreakerWord::Quiet => Some(Self {
-                state: BreakerWord::Tripped,
-                tripped_at: Some(at),
-                trip_reason: Some(reason.to_owned()),
-                trip_details: details,
-                reset_at: None,
-                reset_by: None,
-                trip_count_today: earlier_today.saturating_add(1),
-                counted_on: Some(today),
-                quiet_until: None,
-                seen_on_board: false,
-                reset_before: self.reset_at.or(self.reset_before),
-                revision: self.next_revision(),
-            }),
+            BreakerWord::Allowing | BreakerWord::Quiet => Some(self.trip_anew(reason, details, at, today)),
+        }
+    }
+
+    /// A new trip, whatever was in force before.
+    #[must_use]
+    pub fn trip_anew(&self, reason: &str, details: Option<Value>, at: DateTime<Utc>, today: NaiveDate) -> Self {
+        let earlier_today = if self.counted_on == Some(today) { self.trip_count_today } else { 0 };
+        Self {
+            state: BreakerWord::Tripped,
+            tripped_at: Some(at),
+            trip_reason: Some(reason.to_owned()),
+            trip_details: details,
+            reset_at: None,
+            reset_by: None,
+            trip_count_today: earlier_today.saturating_add(1),
+            counted_on: Some(today),
+            quiet_until: None,
+            seen_on_board: false,
+            reset_before: self.reset_at.or(self.reset_before),
+            revision: self.next_revision(),
         }
     }
 
@@ -195,6 +201,21 @@ impl BreakerState {
                 BreakerWord::Allowing | BreakerWord::Quiet,
                 BreakerWord::Allowing | BreakerWord::Quiet | BreakerWord::Tripped,
             ) => Rebased::Yields,
+        }
+    }
+
+    /// What becomes of this reset, with what was found in its place. Where the breaker was unknown, no trip may be reset.
+    #[must_use]
+    pub fn reset_on(&self, found: &Self, is_known: bool) -> Rebased {
+        let same = is_known && self.tripped_at == found.tripped_at;
+        let moved =
+            |seen_on_board| Rebased::Write(Self { seen_on_board, revision: found.next_revision(), ..self.clone() });
+        match found.state {
+            // Somebody else wrote it first.
+            BreakerWord::Allowing | BreakerWord::Quiet if same => Rebased::Stands(found.clone()),
+            BreakerWord::Allowing | BreakerWord::Quiet if !is_known => moved(self.seen_on_board),
+            BreakerWord::Tripped if same => moved(found.seen_on_board),
+            BreakerWord::Allowing | BreakerWord::Quiet | BreakerWord::Tripped => Rebased::Yields,
         }
     }
 

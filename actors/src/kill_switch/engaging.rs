@@ -30,6 +30,8 @@ pub(super) struct Duties {
     pub(super) world: World,
     pub(super) instance: String,
     pub(super) lines: KillLines,
+    /// How long an instance waits for its sends in flight that was not told otherwise.
+    pub(super) settle: Duration,
 }
 
 /// An engagement that is to be carried out.
@@ -54,6 +56,7 @@ async fn stop_sends(accounts: Everywhere, settle: Duration) -> Vec<OrderId> {
 /// The same for an engagement that is in force already, here and on every other instance.
 pub(super) async fn stop_everywhere(duties: Duties, state: KillState, settle: Duration) {
     let here = stop_sends(duties.lines.accounts.clone(), settle);
+    let settle = settle.max(duties.settle);
     let engagement = state.engagement_id.clone().unwrap_or_default();
     futures_util::join!(here, elsewhere(&duties, &engagement, settle));
 }
@@ -90,26 +93,32 @@ pub(super) async fn carry_out(
     let shared = async {
         let durable = make_durable(&duties, &stop, durable).await;
         let engagement = durable.state.engagement_id.clone().unwrap_or_default();
-        (durable, elsewhere(&duties, &engagement, settle).await)
+        (durable, elsewhere(&duties, &engagement, settle.max(duties.settle)).await)
     };
     let here = async {
         let cut = stop_sends(duties.lines.accounts.clone(), settle).await;
         let mut unknown = Unknown { ids: duties.lines.accounts.doubtful().into_iter().collect(), all: true };
-        unknown.ids.extend(cut);
+        unknown.ids.extend(cut.iter().cloned());
         unknown.read(&duties.world).await;
         let ids = unknown.ids.iter().cloned().collect::<Vec<_>>();
         let cancels = stop.state.mode == Some(KillMode::Cancel);
         let tally = if cancels { cancel(&duties, &ids, settle).await } else { CancelTally::default() };
-        (unknown, tally)
+        (unknown, tally, cut)
     };
-    let ((durable, others), (mut unknown, mut tally)) = futures_util::join!(shared, here);
+    let ((durable, others), (mut unknown, mut tally, cut)) = futures_util::join!(shared, here);
     if stop.state.mode == Some(KillMode::Cancel) {
         tally = tally.and(cancel_for_lapsed(&duties, &others, settle).await);
     }
     if duties.world.store.is_shared() {
         unknown.ids.extend(others.cut);
         unknown.all &= others.all;
-        unknown.read(&duties.world).await;
+        // Who engages it once more elsewhere waits for the word of this instance too.
+        let engagement = durable.state.engagement_id.as_deref().unwrap_or_default();
+        let confirmed = timeout(GRACE, duties.world.store.confirm(engagement, &duties.instance, &cut));
+        let ((), confirmed) = futures_util::join!(unknown.read(&duties.world), confirmed);
+        if !matches!(confirmed, Ok(Ok(()))) {
+            tracing::warn!("the engagement made here is not confirmed in the database");
+        }
     }
     if let Some(other) = durable.other {
         return Err(other);
@@ -215,7 +224,7 @@ struct Others {
 }
 
 /// Waits until every other instance that lives has confirmed the engagement, and no longer than their leases on the gate
-/// go on.
+/// go on. They settle for as long as they are configured to, which is taken to be as here.
 async fn elsewhere(duties: &Duties, engagement: &str, settle: Duration) -> Others {
     let store = &duties.world.store;
     let mut others = Others { all: true, ..Others::default() };

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use actix::{ActorFutureExt, AsyncContext, Context, Message, WrapFuture};
-use chrono::{DateTime, Utc};
 
 use super::KillSwitch;
 use super::engaging::comply;
@@ -19,9 +18,6 @@ use crate::persistence::{Lane, Persist};
 use crate::ports::store::{StoreError, Switches};
 use crate::ports::switchboard::{BoardError, BoardReading, HistoryStep, SwitchKey, Transition};
 use crate::sync::lock;
-
-/// How many entries of the history are looked through for an engagement that is told of.
-const HISTORY: u32 = 1_000;
 
 /// What one look at the switches brought; for the breaker too, which answers whether it heeds it.
 #[derive(Clone, Debug, Message)]
@@ -265,19 +261,19 @@ impl KillSwitch {
     fn recognise(&mut self, held: KillState, told: KillState, ctx: &mut Context<Self>) {
         self.latch.pen.shut(ShutReason::KillSwitchEngaged);
         let (store, epoch) = (self.world.store.clone(), self.epoch);
-        let micros = |at: Option<DateTime<Utc>>| at.map(|at| at.timestamp_micros());
-        let engaged_at = micros(told.engaged_at);
-        let asked = async move { store.switch_history(KILL_SWITCH, HISTORY).await };
+        let engaged_at = told.engaged_at;
+        let asked = async move {
+            match engaged_at {
+                Some(at) => store.has_switch_entry(KILL_SWITCH, "ENGAGED", at).await.unwrap_or(false),
+                None => false,
+            }
+        };
         self.releasing += 1;
-        ctx.spawn(asked.into_actor(self).map(move |history, act, ctx| {
+        ctx.spawn(asked.into_actor(self).map(move |is_known, act, ctx| {
             act.releasing -= 1;
             if act.epoch != epoch {
                 return;
             }
-            let is_known = engaged_at.is_some()
-                && history.is_ok_and(|entries| {
-                    entries.iter().any(|one| one.event == "ENGAGED" && micros(Some(one.timestamp)) == engaged_at)
-                });
             match (is_known, held.is_engaged()) {
                 (true, true) => {
                     act.alert("Redis says that an engagement is in force which is over");

@@ -112,7 +112,7 @@ impl KillSwitch {
     /// it shows whether that worked.
     pub(super) fn assert(&mut self, over: Option<KillState>, ctx: &mut Context<Self>) {
         let (Some(shared), Some(held)) = (self.world.switchboard.clone(), self.state.clone()) else { return };
-        if !held.is_engaged() || std::mem::replace(&mut self.asserting, true) {
+        if !held.is_engaged() || self.borrowed || std::mem::replace(&mut self.asserting, true) {
             return;
         }
         let entry = self.entry_of(&held);

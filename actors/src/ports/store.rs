@@ -393,6 +393,9 @@ pub trait Store: Send + Sync {
     /// The last entries of a switch's history (`kill_switch`, `circuit_breaker`), newest first.
     async fn switch_history(&self, switch: &str, limit: u32) -> Result<Vec<SwitchEntry>, StoreError>;
 
+    /// Whether a switch's whole history has such an event of this time.
+    async fn has_switch_entry(&self, switch: &str, event: &str, at: DateTime<Utc>) -> Result<bool, StoreError>;
+
     /// The causes of quarantine that nobody has cleared, by symbol and age: these symbols take no new entries.
     async fn causes(&self, account: &AccountName) -> Result<Vec<Cause>, StoreError>;
 

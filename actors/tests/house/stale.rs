@@ -2,17 +2,21 @@
 
 use std::sync::Arc;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::sleep;
-use tranche_actors::commands::CommandError;
+use tranche_actors::commands::{CommandError, Engage, Trip};
+use tranche_actors::domain::breaker::BreakerWord;
 use tranche_actors::domain::kill::KillMode;
 use tranche_actors::gate::{ShutReason, Verdict};
+use tranche_actors::ports::store::{InstanceCard, Store};
 use tranche_actors::ports::switchboard::SwitchKey;
+use tranche_simulation::clock::EPOCH;
 use tranche_simulation::life::Life;
 use tranche_simulation::store::MemoryStore;
-use tranche_simulation::switchboard::MemoryBoard;
+use tranche_simulation::switchboard::{Held, MemoryBoard};
 
-use crate::support::rig::{Rig, Running, millis, run, seconds};
+use crate::support::orders::{caller, single};
+use crate::support::rig::{Rig, Running, engage, millis, run, seconds};
 
 const AT: &str = "2026-11-20T09:00:00.25+00:00";
 
@@ -274,4 +278,290 @@ fn of_two_that_engage_at_once_the_stricter_one_is_told_what_the_engagement_is_ca
         assert_eq!(stricter.state.mode, Some(KillMode::Cancel));
         stays_engaged(&rig, &running, &milder.engagement_id).await;
     });
+}
+
+async fn both_live(rig: &Rig) {
+    for instance in ["seam", "second"] {
+        let (id, version) = (instance.to_owned(), "1".to_owned());
+        rig.store.heartbeat(&InstanceCard { id, address: None, version, started_at: EPOCH }).await.unwrap();
+    }
+}
+
+#[test]
+fn engaging_once_more_on_another_instance_is_answered_as_soon_as_everything_is_stopped() {
+    run(|rig| async move {
+        let (other, _) = second(&rig);
+        let running = rig.open().await;
+        both_live(&rig).await;
+        running.engage(KillMode::Halt).await.unwrap();
+        sleep(seconds(1)).await;
+        let began = rig.clock.elapsed();
+        let again = other.engage(KillMode::Halt).await;
+        assert!(matches!(again, Err(CommandError::AlreadyEngaged(_))), "{again:?}");
+        assert!(rig.clock.elapsed() - began < millis(500), "whoever engaged it has stopped too");
+    });
+}
+
+#[test]
+fn an_instance_that_settles_for_longer_than_was_asked_for_is_waited_for() {
+    run(|rig| async move {
+        let (other, _) = second(&rig);
+        let running = rig.open().await;
+        both_live(&rig).await;
+        // What the other one has in flight comes back after a second and a half.
+        rig.venue.set_latency(millis(1_500));
+        let (answer, _) = futures_util::join!(
+            async {
+                sleep(millis(100)).await;
+                running.house.kill_switch.engage(Engage { settle: Some(millis(50)), ..engage(KillMode::Halt) }).await
+            },
+            other.house.accounts.first().desk.submit_order.send(single("slow", 1)),
+        );
+        let answer = answer.unwrap();
+        assert!(answer.instances.iter().all(|one| one.outcome == "confirmed"), "{answer:?}");
+    });
+}
+
+const REASON: &str = "the venue is back and was checked";
+
+fn tripped_at(at: &str) -> String {
+    json!({"state": "TRIPPED", "tripped_at": at, "trip_reason": "DATA_STALE"}).to_string()
+}
+
+/// Another program resets what stands on the board.
+fn reset(board: &MemoryBoard, at: &str) {
+    let mut told = board.told(SwitchKey::Breaker);
+    for (field, value) in [("state", "OPEN"), ("reset_at", at), ("reset_by", "Bob")] {
+        told[field] = json!(value);
+    }
+    board.write(SwitchKey::Breaker, Some(&told.to_string()));
+}
+
+/// The breaker is tripped, everywhere, by a trip of this time, and stays so.
+async fn stays_tripped(rig: &Rig, running: &Running) {
+    sleep(seconds(2)).await;
+    let held = running.house.health.breaker().unwrap();
+    assert_eq!(held.state, BreakerWord::Tripped, "memory");
+    assert_eq!(rig.store.look(|ledger| ledger.switches().breaker), Some(held), "the database");
+    assert_eq!(rig.reasons(running), [ShutReason::CircuitBreakerTripped], "the gate");
+    if let Some(board) = &rig.board {
+        assert_eq!(board.told(SwitchKey::Breaker)["state"], "TRIPPED", "the board");
+    }
+}
+
+#[test]
+fn a_trip_that_comes_after_a_reset_nobody_saw_yet_is_a_new_trip() {
+    run(|mut rig| async move {
+        let board = with_board(&mut rig);
+        let running = rig.open().await;
+        let first = running.trip().await;
+        sleep(seconds(1)).await;
+        reset(&board, "2026-11-20T09:00:00.5+00:00");
+        let answer = running.house.switches.trip.send(manual()).await.unwrap().unwrap();
+        assert!(answer.not_durable.is_empty(), "{answer:?}");
+        assert_ne!(answer.state.tripped_at, first.tripped_at);
+        stays_tripped(&rig, &running).await;
+        running.reset(REASON).await.unwrap();
+        assert_eq!(rig.reasons(&running), [ShutReason::CircuitBreakerQuiet]);
+    });
+}
+
+#[test]
+fn a_trip_on_one_instance_outlives_a_reset_on_another() {
+    run(|mut rig| async move {
+        let (other, _) = second(&rig);
+        rig.tuning.gate_poll = millis(400);
+        let running = rig.open().await;
+        let first = running.trip().await;
+        sleep(seconds(1)).await;
+        other.reset(REASON).await.unwrap();
+        assert_eq!(running.house.health.breaker().unwrap().state, BreakerWord::Tripped, "it has not looked yet");
+        let again = running.trip().await;
+        assert_ne!(again.tripped_at, first.tripped_at);
+        stays_tripped(&rig, &running).await;
+        assert!(rig.reasons(&other).contains(&ShutReason::CircuitBreakerTripped));
+    });
+}
+
+#[test]
+fn a_trip_that_is_held_stays_the_same_and_is_reset_by_a_later_word() {
+    run(|mut rig| async move {
+        let _board = with_board(&mut rig);
+        let running = rig.open().await;
+        let first = running.trip().await;
+        let again = running.house.switches.trip.send(manual()).await.unwrap().unwrap();
+        assert_eq!((again.state.tripped_at, again.not_durable), (first.tripped_at, vec![]));
+        running.reset(REASON).await.unwrap();
+        sleep(seconds(2)).await;
+        assert_eq!(rig.reasons(&running), [ShutReason::CircuitBreakerQuiet]);
+    });
+}
+
+#[test]
+fn a_reset_that_the_board_takes_late_is_unknown_and_finished_unless_a_trip_came_since() {
+    for trips in [false, true] {
+        run(|mut rig| async move {
+            let board = with_board(&mut rig);
+            let running = rig.open().await;
+            running.trip().await;
+            sleep(seconds(1)).await;
+            board.late(millis(300));
+            let unknown = running.reset(REASON).await;
+            assert!(matches!(unknown, Err(CommandError::OutcomeUnknown)), "{unknown:?}");
+            assert_eq!(rig.reasons(&running), [ShutReason::CircuitBreakerTripped]);
+            if trips {
+                running.trip().await;
+                stays_tripped(&rig, &running).await;
+            } else {
+                sleep(millis(500)).await;
+                assert_eq!(rig.reasons(&running), [ShutReason::CircuitBreakerQuiet]);
+            }
+        });
+    }
+}
+
+#[test]
+fn a_reset_that_another_instance_wrote_first_has_succeeded() {
+    run(|mut rig| async move {
+        let _board = with_board(&mut rig);
+        let (_other, _) = second(&rig);
+        let running = rig.open().await;
+        running.trip().await;
+        sleep(seconds(1)).await;
+        rig.store.calls.delay("commit", millis(200));
+        assert_eq!(running.reset(REASON).await.unwrap().state, BreakerWord::Quiet);
+        let history = rig.store.look(|ledger| ledger.history("circuit_breaker"));
+        assert_eq!(history.iter().filter(|entry| entry.event == "RESET").count(), 1, "{history:?}");
+    });
+}
+
+#[test]
+fn a_reset_takes_no_trip_off_that_came_meanwhile() {
+    run(|mut rig| async move {
+        let board = with_board(&mut rig);
+        let running = rig.open().await;
+        running.trip().await;
+        sleep(seconds(1)).await;
+        board.write(SwitchKey::Breaker, Some(&tripped_at(AT)));
+        let refused = running.reset(REASON).await;
+        assert!(matches!(refused, Err(CommandError::Conflict(_))), "{refused:?}");
+        stays_tripped(&rig, &running).await;
+        let held = running.house.health.breaker().unwrap();
+        assert_eq!(held.trip_reason.as_deref(), Some("DATA_STALE"), "what stands there is ours then");
+        running.reset(REASON).await.unwrap();
+        assert_eq!(board.told(SwitchKey::Breaker)["state"], "QUIET_PERIOD");
+    });
+}
+
+#[test]
+fn resetting_an_unknown_breaker_takes_no_trip_off_that_came_meanwhile() {
+    run(|mut rig| async move {
+        let board = with_board(&mut rig);
+        let running = rig.open().await;
+        board.write(SwitchKey::Breaker, None);
+        sleep(millis(200)).await;
+        board.write(SwitchKey::Breaker, Some(&tripped_at(AT)));
+        let refused = running.reset(REASON).await;
+        assert!(matches!(refused, Err(CommandError::Conflict(_))), "{refused:?}");
+        stays_tripped(&rig, &running).await;
+    });
+}
+
+#[test]
+fn a_reset_whose_trip_was_never_seen_resets_no_later_trip() {
+    // It stood there for a while, or until a trip of ours took its place.
+    for seen_for in [millis(200), millis(0)] {
+        run(|mut rig| async move {
+            let board = with_board(&mut rig);
+            let running = rig.open().await;
+            sleep(seconds(1)).await;
+            reset(&board, AT);
+            let old = board.snapshot();
+            sleep(seen_for).await;
+            running.trip().await;
+            running.reset(REASON).await.unwrap();
+            sleep(seconds(400)).await;
+            assert_eq!(rig.verdict(&running), Verdict::Open);
+            running.trip().await;
+            sleep(seconds(1)).await;
+            board.put_back(old);
+            stays_tripped(&rig, &running).await;
+            let history = rig.store.look(|ledger| ledger.history("circuit_breaker"));
+            assert_eq!(history.iter().filter(|entry| entry.operator == "Bob").count(), 1, "{history:?}");
+        });
+    }
+}
+
+#[test]
+fn a_trip_that_is_over_and_comes_back_stops_for_as_long_as_it_is_told() {
+    run(|mut rig| async move {
+        let board = with_board(&mut rig);
+        let running = rig.open().await;
+        running.trip().await;
+        let tripped = board.snapshot();
+        running.reset(REASON).await.unwrap();
+        sleep(seconds(301)).await;
+        let over = board.snapshot();
+        board.put_back(tripped);
+        sleep(seconds(1)).await;
+        assert_eq!(rig.reasons(&running), [ShutReason::CircuitBreakerTripped]);
+        let stored = rig.store.look(|ledger| ledger.switches().breaker.unwrap());
+        assert_eq!(stored.state, BreakerWord::Allowing, "nothing of it is written");
+        board.put_back(over);
+        sleep(millis(300)).await;
+        assert_eq!(rig.verdict(&running), Verdict::Open);
+    });
+}
+
+#[test]
+fn an_engagement_that_is_over_gives_way_to_the_one_in_force() {
+    run(|mut rig| async move {
+        let board = with_board(&mut rig);
+        let running = rig.open().await;
+        running.engage(KillMode::Halt).await.unwrap();
+        let old = board.snapshot();
+        running.disengage().await.unwrap();
+        let second = running.engage(KillMode::Halt).await.unwrap();
+        sleep(seconds(1)).await;
+        board.put_back(old);
+        stays_engaged(&rig, &running, &second.engagement_id).await;
+        running.disengage().await.unwrap();
+        assert_eq!(rig.verdict(&running), Verdict::Open);
+    });
+}
+
+#[test]
+fn a_flush_while_only_the_board_says_stopped_writes_nothing_back() {
+    run(|mut rig| async move {
+        let board = with_board(&mut rig);
+        let running = rig.open().await;
+        running.engage(KillMode::Halt).await.unwrap();
+        let old = board.snapshot();
+        running.disengage().await.unwrap();
+        board.put_back(old);
+        sleep(millis(300)).await;
+        assert_eq!(rig.reasons(&running), [ShutReason::KillSwitchEngaged]);
+        board.put_back(Held::default());
+        sleep(seconds(1)).await;
+        assert!(rig.reasons(&running).contains(&ShutReason::KillSwitchUnknown));
+        assert_eq!(board.told(SwitchKey::Kill), Value::Null);
+    });
+}
+
+#[test]
+fn a_trip_that_is_seen_on_the_board_before_it_is_written_keeps_its_entry() {
+    run(|mut rig| async move {
+        let _board = with_board(&mut rig);
+        let running = rig.open().await;
+        rig.store.calls.delay("commit", millis(300));
+        running.trip().await;
+        sleep(seconds(2)).await;
+        let history = rig.store.look(|ledger| ledger.history("circuit_breaker"));
+        let events = history.iter().map(|entry| entry.event.as_str()).collect::<Vec<_>>();
+        assert_eq!(events, ["TRIPPED"]);
+    });
+}
+
+fn manual() -> Trip {
+    Trip { operator: "ops".to_owned(), reason: "MANUAL".to_owned(), details: None, by: caller() }
 }

@@ -184,6 +184,11 @@ impl Ledger {
         history.take(at_most(limit)).cloned().collect()
     }
 
+    pub(super) fn has_entry(&self, switch: &str, event: &str, at: DateTime<Utc>) -> bool {
+        let mut history = self.histories.get(switch).into_iter().flatten();
+        history.any(|entry| entry.event == event && entry.timestamp == at)
+    }
+
     pub(super) fn open_causes(&self, account: &AccountName) -> Vec<Cause> {
         let all = self.account(account).into_iter().flat_map(|row| row.causes.values());
         let mut open = all.filter(|cause| cause.cleared.is_none()).cloned().collect::<Vec<_>>();

@@ -453,6 +453,10 @@ impl Store for Notes {
         })
     }
 
+    async fn has_switch_entry(&self, _: &str, _: &str, _: DateTime<Utc>) -> Result<bool, StoreError> {
+        unreachable!("only the switches ask this")
+    }
+
     async fn switch_history(&self, switch: &str, limit: u32) -> Result<Vec<SwitchEntry>, StoreError> {
         self.read(|noted| {
             noted.filters.push(format!("{switch} {limit}"));

@@ -152,6 +152,16 @@ pub(crate) async fn a_history_has_at_most_so_many_entries(place: &dyn Place) {
         assert_eq!(desk.store.switch_history(KILL_SWITCH, limit).await.unwrap(), expected);
     }
     assert!(desk.store.switch_history("light_switch", 9).await.unwrap().is_empty());
+    let last = entry("ENGAGED", 3).timestamp;
+    let micro = TimeDelta::microseconds(1);
+    for (switch, event, at, expected) in [
+        (KILL_SWITCH, "ENGAGED", last, true),
+        (KILL_SWITCH, "ENGAGED", last + micro, false),
+        (KILL_SWITCH, "DISENGAGED", last, false),
+        (CIRCUIT_BREAKER, "ENGAGED", last, false),
+    ] {
+        assert_eq!(desk.store.has_switch_entry(switch, event, at).await.unwrap(), expected, "{switch} {event} {at}");
+    }
 }
 
 pub(crate) async fn a_switch_moves_on_only_from_what_the_writer_saw(place: &dyn Place) {

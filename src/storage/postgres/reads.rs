@@ -55,6 +55,8 @@ const SWITCHES: &str = "SELECT switch, state FROM switches";
 const CONFIRMATIONS: &str =
     "SELECT instance_id, cut FROM switch_confirmations WHERE engagement_id = $1 ORDER BY instance_id COLLATE \"C\"";
 
+const HAS_ENTRY: &str = "SELECT 1 FROM switch_history WHERE switch = $1 AND event = $2 AND timestamp = $3 LIMIT 1";
+
 const HISTORY: &str = "SELECT * FROM switch_history WHERE switch = $1 ORDER BY id DESC LIMIT $2";
 
 const OPEN_CAUSES: &str = "SELECT * FROM quarantine_causes WHERE account = $1 AND cleared_at IS NULL ORDER BY symbol COLLATE \"C\", since, cause COLLATE \"C\"";
@@ -176,6 +178,16 @@ pub(super) async fn confirmations(pool: &PgPool, engagement: &str) -> Result<Vec
 
 pub(super) async fn switch_history(pool: &PgPool, switch: &str, limit: u32) -> Result<Vec<SwitchEntry>, StoreError> {
     all(pool, sqlx::query(HISTORY).bind(switch).bind(i64::from(limit)), cells::switch_entry).await
+}
+
+pub(super) async fn has_switch_entry(
+    pool: &PgPool,
+    switch: &str,
+    event: &str,
+    at: DateTime<Utc>,
+) -> Result<bool, StoreError> {
+    let question = sqlx::query(HAS_ENTRY).bind(switch).bind(event).bind(at);
+    Ok(one(pool, question, |_| Ok(())).await?.is_some())
 }
 
 pub(super) async fn causes(pool: &PgPool, account: &AccountName) -> Result<Vec<Cause>, StoreError> {

@@ -59,6 +59,8 @@ const CONFIRMATIONS: &str =
 
 const HISTORY: &str = "SELECT * FROM switch_history WHERE switch = ?1 ORDER BY id DESC LIMIT ?2";
 
+const HAS_ENTRY: &str = "SELECT 1 FROM switch_history WHERE switch = ?1 AND event = ?2 AND timestamp = ?3 LIMIT 1";
+
 const OPEN_CAUSES: &str =
     "SELECT * FROM quarantine_causes WHERE account = ?1 AND cleared_at IS NULL ORDER BY symbol, since, cause";
 
@@ -77,6 +79,7 @@ pub(super) const ALL: &[&str] = &[
     MARKED,
     UNKNOWN,
     HISTORY,
+    HAS_ENTRY,
     CONFIRMATIONS,
     POSITIONS,
     OPEN_CAUSES,
@@ -206,6 +209,16 @@ pub(super) async fn switch_history(
     limit: u32,
 ) -> Result<Vec<SwitchEntry>, StoreError> {
     all(pool, sqlx::query(HISTORY).bind(switch).bind(limit), cells::switch_entry).await
+}
+
+pub(super) async fn has_switch_entry(
+    pool: &SqlitePool,
+    switch: &str,
+    event: &str,
+    at: DateTime<Utc>,
+) -> Result<bool, StoreError> {
+    let question = sqlx::query(HAS_ENTRY).bind(switch).bind(event).bind(time(at));
+    Ok(one(pool, question, |_| Ok(())).await?.is_some())
 }
 
 pub(super) async fn causes(pool: &SqlitePool, account: &AccountName) -> Result<Vec<Cause>, StoreError> {

@@ -15,7 +15,7 @@ pub enum BreakerVerdict {
     Agrees,
     /// It holds our trip, and was not seen doing so before.
     Holds,
-    /// Another program has tripped it.
+    /// Another program has tripped it, perhaps in the place of our trip.
     Trips(BreakerState),
     /// It says that a trip is in force which we know as reset: stopped for as long as it says so.
     Relapses(BreakerState),
@@ -94,6 +94,9 @@ pub fn completed(newest: &[u8], state: &BreakerState) -> Option<Vec<u8>> {
 pub fn judge(held: &BreakerState, told: &BreakerState) -> BreakerVerdict {
     let same = held.tripped_at.is_some() && held.tripped_at == told.tripped_at;
     match (held.state, told.state) {
+        (BreakerWord::Tripped, BreakerWord::Tripped) if held.tripped_at != told.tripped_at => {
+            BreakerVerdict::Trips(told.clone())
+        }
         (BreakerWord::Tripped, BreakerWord::Tripped) if held.seen_on_board => BreakerVerdict::Agrees,
         (BreakerWord::Tripped, BreakerWord::Tripped) => BreakerVerdict::Holds,
         (BreakerWord::Allowing | BreakerWord::Quiet, BreakerWord::Tripped) if same => {
