@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::broker::{Broker, BrokerTurned};
 use crate::budget::Budget;
 use crate::cancel_all::Reach;
+use crate::clock_guard::ClockGuard;
 use crate::commands::Desk;
 use crate::domain::names::{AccountName, OrderId};
 use crate::domain::order::Order;
@@ -36,12 +37,14 @@ use volumes::Volumes;
 pub(crate) use draining::{DrainAccount, FLUSH};
 
 mod calendar;
+mod clock;
 mod commands;
 mod draining;
 mod guests;
 mod leasing;
 mod lines;
 mod recovery;
+mod rewound;
 mod spawning;
 mod volumes;
 
@@ -74,6 +77,9 @@ pub(crate) struct Account {
     gate: Gate,
     pen: GateWriter,
     market_hours: MarketHours,
+    clock_guard: ClockGuard,
+    /// The wall clock was found to have moved, and the venue is asked about it.
+    asks_the_time: bool,
     volumes: Volumes,
     lines: Lines,
     in_flight: InFlight,
@@ -149,6 +155,8 @@ pub(crate) fn open(
         gate: gate.clone(),
         pen: pen.clone(),
         market_hours: market_hours.clone(),
+        clock_guard: ClockGuard::default(),
+        asks_the_time: false,
         volumes: Volumes::default(),
         lines,
         in_flight: in_flight.clone(),
@@ -194,6 +202,7 @@ impl Actor for Account {
         self.spawn_persistence();
         self.acquire(ctx);
         self.keep_calendar(ctx);
+        self.watch_clock(ctx);
         ctx.run_interval(self.tuning.heartbeat, Self::beat);
         if self.tuning.lease.is_some() {
             ctx.run_interval(guests::LOOK, Self::look_for_guests);

@@ -12,7 +12,9 @@ use chrono::{DateTime, Utc};
 
 use crate::budget::{Budget, Lane};
 use crate::circuit_breaker::BrokerAnswered;
+use crate::clock_guard::ClockGuard;
 use crate::domain::calendar::{Hours, MarketCalendar, Slot};
+use crate::domain::clock::TOLERANCE;
 use crate::domain::names::OrderId;
 use crate::domain::status::OwnEnd;
 use crate::domain::venue::VenueOrder;
@@ -115,6 +117,7 @@ pub(crate) struct Broker {
     tuning: Tuning,
     gate: Gate,
     market_hours: MarketHours,
+    clock_guard: ClockGuard,
     in_flight: InFlight,
     doubtful: Doubtful,
     lines: BrokerLines,
@@ -143,7 +146,7 @@ pub(crate) struct Broker {
 
 impl Broker {
     pub(crate) fn new(
-        (world, tuning, gate, market_hours): (World, Tuning, Gate, MarketHours),
+        (world, tuning, gate, (market_hours, clock_guard)): (World, Tuning, Gate, (MarketHours, ClockGuard)),
         (in_flight, doubtful, budget): (InFlight, Doubtful, Budget),
         lines: BrokerLines,
         sentinel: Sentinel,
@@ -154,6 +157,7 @@ impl Broker {
             tuning,
             gate,
             market_hours,
+            clock_guard,
             in_flight,
             doubtful,
             lines,
@@ -228,6 +232,8 @@ enum Fate {
     Waits(Duration),
     /// The market is shut for it; others may go.
     ShutOut(Slot),
+    /// The clock was set back, and its time is still to come: its parent brings it then.
+    Early,
 }
 
 impl Broker {
@@ -253,11 +259,15 @@ impl Broker {
                 break;
             }
             let room = self.sending.len() + train.len() < self.tuning.max_in_flight;
-            let fate = fate(head.get_mut(), &self.world, &self.gate, calendar.as_deref(), &self.budget, room);
+            let guards = (&self.gate, &self.clock_guard);
+            let fate = fate(head.get_mut(), &self.world, guards, calendar.as_deref(), &self.budget, room);
             match fate {
                 Fate::Goes => train.push(head.remove()),
                 Fate::Ends(end, reason, detail) => ends.push((head.remove(), end, reason, detail)),
                 Fate::ShutOut(slot) => shut_out.push((head.remove(), slot)),
+                Fate::Early => {
+                    self.queued.remove(&head.remove().id);
+                }
                 Fate::Waits(wait) => {
                     self.look_again(wait, ctx);
                     break;
@@ -334,12 +344,16 @@ async fn find(world: &World, (budget, timeout): (&Budget, Duration), id: &OrderI
 fn fate(
     due: &mut Due,
     world: &World,
-    gate: &Gate,
+    (gate, clock_guard): (&Gate, &ClockGuard),
     calendar: Option<&MarketCalendar>,
     budget: &Budget,
     room: bool,
 ) -> Fate {
-    let now = world.clock.now();
+    // Nothing is sent and nothing ends by a clock that is not known to be right.
+    let Some(now) = clock_guard.now(&*world.clock) else { return Fate::Waits(GATE_RETRY) };
+    if due.plan_version.is_some() && due.due > now + TOLERANCE {
+        return Fate::Early;
+    }
     match due.slot(calendar, now) {
         Slot::Go => {}
         slot @ (Slot::Wait(_) | Slot::Unknown) => return Fate::ShutOut(slot),

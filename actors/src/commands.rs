@@ -15,7 +15,7 @@ use crate::domain::ledger::{CancelCounts, NotReplaceable, Resolution};
 use crate::domain::liquidity::Volume;
 use crate::domain::names::{Caller, IdempotencyKey, OrderId, Symbol};
 use crate::domain::order::Order;
-use crate::domain::parent::Parent;
+use crate::domain::parent::{Parent, ParentStatus};
 use crate::domain::reconciliation::{Cause, CauseId};
 use crate::domain::request::{ParentRequest, ReplaceRequest, SingleRequest};
 use crate::domain::status::OrderStatus;
@@ -112,6 +112,16 @@ pub struct CanceledParent {
     pub parent: Parent,
     /// What the cancel met.
     pub counts: CancelCounts,
+}
+
+/// Lets a parent go on that is held.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Result<Parent, CommandError>")]
+pub struct ResumeParent {
+    /// The parent.
+    pub id: OrderId,
+    /// Who asks.
+    pub by: Caller,
 }
 
 /// Cancels a single order or a slice; one that has ended stays as it is.
@@ -289,6 +299,9 @@ pub enum CommandError {
     /// The parent has ended.
     #[error("the parent has ended")]
     ParentTerminal,
+    /// The parent is not held, so there is nothing to resume.
+    #[error("the parent is {0}")]
+    NotPaused(ParentStatus),
     /// The order has ended, or was never sent, so there is nothing to settle.
     #[error("an order in {0} can't be resolved")]
     NotResolvable(OrderStatus),
@@ -346,6 +359,8 @@ pub struct Desk {
     pub replace_order: Recipient<ReplaceOrder>,
     /// Cancels parents.
     pub cancel_parent: Recipient<CancelParent>,
+    /// Resumes parents.
+    pub resume_parent: Recipient<ResumeParent>,
     /// Cancels orders.
     pub cancel_order: Recipient<CancelOrder>,
     /// Settles orders.
@@ -365,6 +380,7 @@ impl Desk {
             submit_order: account.clone().recipient(),
             replace_order: account.clone().recipient(),
             cancel_parent: account.clone().recipient(),
+            resume_parent: account.clone().recipient(),
             cancel_order: account.clone().recipient(),
             resolve: account.clone().recipient(),
             clear_cause: account.clone().recipient(),

@@ -3,6 +3,7 @@
 pub mod breaker;
 pub mod calendar;
 pub mod chain;
+pub mod clock;
 pub mod fault;
 pub mod fills;
 pub mod ids;

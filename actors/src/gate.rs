@@ -33,6 +33,8 @@ words!(
         Draining = "draining",
         /// Another instance owns the account, or our lease on it is over.
         NotOwner = "not_owner",
+        /// The wall clock was set, and is not known to be right.
+        ClockUnsure = "clock_unsure",
         /// The store does not commit.
         StoreUnavailable = "store_unavailable",
         /// The broker can't be reached, or its books were not compared with ours yet.
@@ -56,6 +58,7 @@ impl ShutReason {
             Self::BrokerUnavailable => 1 << 8,
             Self::BrokerUnauthorised => 1 << 9,
             Self::NotOwner => 1 << 10,
+            Self::ClockUnsure => 1 << 11,
         }
     }
 
@@ -71,6 +74,7 @@ impl ShutReason {
             | Self::Starting
             | Self::Draining
             | Self::NotOwner
+            | Self::ClockUnsure
             | Self::StoreUnavailable
             | Self::BrokerUnavailable
             | Self::BrokerUnauthorised => None,
@@ -160,6 +164,7 @@ const ACCOUNT: &[ShutReason] = &[
     ShutReason::Starting,
     ShutReason::Draining,
     ShutReason::NotOwner,
+    ShutReason::ClockUnsure,
     ShutReason::StoreUnavailable,
     ShutReason::BrokerUnavailable,
     ShutReason::BrokerUnauthorised,

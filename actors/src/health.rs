@@ -37,6 +37,7 @@ words!(
         Persistence = "persistence",
         Reconciler = "reconciler",
         Parents = "parents",
+        Clock = "clock",
     }
 );
 
@@ -111,7 +112,8 @@ pub struct AccountHealth {
     account: AccountName,
 }
 
-const ACCOUNTS_PARTS: [Part; 5] = [Part::Store, Part::Broker, Part::Persistence, Part::Reconciler, Part::Parents];
+const ACCOUNTS_PARTS: [Part; 6] =
+    [Part::Store, Part::Broker, Part::Persistence, Part::Reconciler, Part::Parents, Part::Clock];
 
 fn unasked() -> PartHealth {
     PartHealth { status: PartStatus::Unknown, detail: "not asked yet".to_owned() }

@@ -18,6 +18,7 @@ mod account;
 mod broker;
 mod cancel_all;
 mod circuit_breaker;
+mod clock_guard;
 mod doubt;
 mod line;
 mod persistence;

@@ -7,10 +7,10 @@ use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, Resp
 use thiserror::Error;
 use tokio::sync::oneshot;
 
-use crate::domain::ledger::{Applied, Refusal, Write};
+use crate::domain::ledger::{Applied, Outcome, Refusal, Write};
 use crate::domain::names::OrderId;
 use crate::domain::order::Order;
-use crate::domain::parent::ParentStatus;
+use crate::domain::parent::{Parent, ParentStatus};
 use crate::line::Line;
 use crate::ports::World;
 use crate::ports::store::{Batch, Commit as Results, Ownership, StoreError, Writer};
@@ -62,7 +62,7 @@ pub(crate) struct Own(pub(crate) Option<Ownership>);
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) struct Committed {
-    /// Parents that are no longer simply working.
+    /// Parents that are no longer simply working, or are so again.
     pub(crate) parents: Vec<(OrderId, ParentStatus)>,
     /// Single orders that changed, and replacements: somebody may wait for their venue.
     pub(crate) singles: Vec<Order>,
@@ -333,7 +333,9 @@ impl Persistence {
     fn publish<'a>(&self, results: impl Iterator<Item = &'a Results>, ctx: &mut Context<Self>) {
         let mut committed = Committed { parents: Vec::new(), singles: Vec::new() };
         for applied in results.flatten().flatten() {
-            let news = applied.parents.iter().filter(|parent| parent.status != ParentStatus::Working);
+            let is_news =
+                |parent: &&Parent| parent.status != ParentStatus::Working || applied.outcome == Outcome::Resumed;
+            let news = applied.parents.iter().filter(is_news);
             committed.parents.extend(news.map(|parent| (parent.id.clone(), parent.status)));
             let awaited = |order: &&Order| order.slice.is_none() || order.replaces.is_some();
             committed.singles.extend(applied.orders.iter().filter(awaited).cloned());

@@ -11,6 +11,7 @@ use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 
 use crate::broker::{CancelMarked, Dispatch, Due, dispatch};
+use crate::clock_guard::ClockGuard;
 use crate::domain::calendar::Hours;
 use crate::domain::ledger::Write;
 use crate::domain::names::{OrderId, Symbol};
@@ -40,6 +41,11 @@ pub(crate) struct Turned(pub(crate) ParentStatus);
 #[rtype(result = "()")]
 pub(crate) struct Rest;
 
+/// The wall clock was set, and is right now: due times are derived anew.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Rederive;
+
 /// The lines that a parent speaks on.
 #[derive(Clone, Default)]
 pub(crate) struct ParentLines {
@@ -48,10 +54,14 @@ pub(crate) struct ParentLines {
     pub(crate) cancel: Line<CancelMarked>,
 }
 
+/// How long after a time that can't be told the clock is looked at again.
+const UNSURE: Duration = Duration::from_secs(1);
+
 /// Owns a parent's timers. `near` holds the next slices in the order of (time, number); what lies behind them is still
 /// in the store, unless `all_near`.
 pub(crate) struct TwapParent {
     world: World,
+    clock_guard: ClockGuard,
     lines: ParentLines,
     id: OrderId,
     symbol: Symbol,
@@ -65,7 +75,12 @@ pub(crate) struct TwapParent {
     near: VecDeque<DueSlice>,
     all_near: bool,
     last_taken: Option<(DateTime<Utc>, u32)>,
+    /// Held: nothing is due until it is resumed.
+    paused: bool,
+    /// For the start, then for the next slice; for another look while it is held.
     timer: Option<SpawnHandle>,
+    /// For the end of the schedule.
+    ending: Option<SpawnHandle>,
     schedule_over: bool,
     benchmark: Benchmark,
     sampled_at: Option<Duration>,
@@ -73,9 +88,16 @@ pub(crate) struct TwapParent {
 }
 
 impl TwapParent {
-    pub(crate) fn new(parent: &Parent, world: World, tuning: &Tuning, lines: ParentLines, sentinel: Sentinel) -> Self {
+    pub(crate) fn new(
+        parent: &Parent,
+        (world, clock_guard): (World, ClockGuard),
+        tuning: &Tuning,
+        lines: ParentLines,
+        sentinel: Sentinel,
+    ) -> Self {
         Self {
             world,
+            clock_guard,
             lines,
             id: parent.id.clone(),
             symbol: parent.instruction.symbol.clone(),
@@ -89,7 +111,9 @@ impl TwapParent {
             near: VecDeque::new(),
             all_near: false,
             last_taken: None,
+            paused: parent.status == ParentStatus::Paused,
             timer: None,
+            ending: None,
             schedule_over: false,
             benchmark: parent.benchmark,
             sampled_at: None,
@@ -102,8 +126,11 @@ impl Actor for TwapParent {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        self.await_start(ctx);
-        self.await_end(ctx);
+        if self.paused {
+            self.await_resume(ctx);
+        } else {
+            self.begin(ctx);
+        }
         self.sample(ctx);
     }
 }
@@ -113,8 +140,17 @@ impl Handler<Turned> for TwapParent {
 
     fn handle(&mut self, Turned(status): Turned, ctx: &mut Self::Context) {
         match status {
-            ParentStatus::Pending | ParentStatus::Working => {}
-            ParentStatus::Paused | ParentStatus::Canceling => {
+            ParentStatus::Pending | ParentStatus::Working => {
+                if std::mem::take(&mut self.paused) {
+                    self.begin(ctx);
+                }
+            }
+            ParentStatus::Paused => {
+                self.paused = true;
+                self.disarm(ctx);
+                self.await_resume(ctx);
+            }
+            ParentStatus::Canceling => {
                 self.near.clear();
                 self.all_near = true;
                 self.arm(ctx);
@@ -128,6 +164,16 @@ impl Handler<Turned> for TwapParent {
     }
 }
 
+impl Handler<Rederive> for TwapParent {
+    type Result = ();
+
+    fn handle(&mut self, _: Rederive, ctx: &mut Self::Context) {
+        if !self.paused {
+            self.begin(ctx);
+        }
+    }
+}
+
 impl Handler<Rest> for TwapParent {
     type Result = ();
 
@@ -137,18 +183,46 @@ impl Handler<Rest> for TwapParent {
 }
 
 impl TwapParent {
+    /// Works from here on, with what the store says now: what is overdue goes to the broker at once, which knows what is too
+    /// late.
+    fn begin(&mut self, ctx: &mut Context<Self>) {
+        self.disarm(ctx);
+        self.near.clear();
+        (self.all_near, self.last_taken) = (false, None);
+        self.await_start(ctx);
+        if !self.schedule_over {
+            self.await_end(ctx);
+        }
+    }
+
+    /// Held, it may be ended by another instance, which tells nobody here.
+    fn await_resume(&mut self, ctx: &mut Context<Self>) {
+        self.look_for_end(ctx);
+        self.timer = Some(ctx.run_later(LONGEST_SLEEP, Self::await_resume));
+    }
+
+    fn disarm(&mut self, ctx: &mut Context<Self>) {
+        for timer in [self.timer.take(), self.ending.take()].into_iter().flatten() {
+            ctx.cancel_future(timer);
+        }
+    }
+
     /// Waits until the start is near, in steps, since the wall clock may be set.
     fn await_start(&mut self, ctx: &mut Context<Self>) {
+        self.timer = None;
         let left = (self.start_at - self.world.clock.now()).to_std().unwrap_or(Duration::ZERO);
         if left <= EARLY {
             self.load(ctx);
         } else {
-            ctx.run_later((left - EARLY).min(LONGEST_SLEEP), Self::await_start);
+            self.timer = Some(ctx.run_later((left - EARLY).min(LONGEST_SLEEP), Self::await_start));
         }
     }
 
     /// Loads the slices that come next.
     fn load(&mut self, ctx: &mut Context<Self>) {
+        if self.paused {
+            return;
+        }
         let (store, id, after) = (self.world.store.clone(), self.id.clone(), self.last_taken);
         let read = async move { store.due_slices(&id, after, NEAR).await };
         ctx.spawn(read.into_actor(self).map(|read, act, ctx| act.loaded(read, ctx)));
@@ -156,6 +230,8 @@ impl TwapParent {
 
     fn loaded(&mut self, read: Result<Vec<DueSlice>, StoreError>, ctx: &mut Context<Self>) {
         match read {
+            // Whoever resumes it reads them anew.
+            Ok(_) if self.paused => {}
             Ok(slices) => {
                 // A page that isn't full is the last one: no read for nothing just when the last slice is due.
                 self.all_near = u32::try_from(slices.len()).is_ok_and(|read| read < NEAR);
@@ -237,13 +313,14 @@ impl TwapParent {
     /// Waits for the end of the schedule, in steps, since the wall clock may be set.
     fn await_end(&mut self, ctx: &mut Context<Self>) {
         let left = (self.end_at - self.world.clock.now()).to_std().unwrap_or(Duration::ZERO);
-        ctx.run_later(left.min(LONGEST_SLEEP), |act, ctx| {
-            if act.world.clock.now() < act.end_at {
-                act.await_end(ctx);
-            } else {
-                act.end_schedule(ctx);
+        self.ending = Some(ctx.run_later(left.min(LONGEST_SLEEP), |act, ctx| {
+            act.ending = None;
+            match act.clock_guard.now(&*act.world.clock) {
+                Some(now) if now < act.end_at => act.await_end(ctx),
+                Some(_) => act.end_schedule(ctx),
+                None => act.ending = Some(ctx.run_later(UNSURE, Self::await_end)),
             }
-        });
+        }));
     }
 
     /// The schedule is over: what rests at the venue is left or cancelled, as the completion says.
@@ -273,6 +350,10 @@ impl TwapParent {
     /// Takes the mid price once in a while, weighted with the time that it stood for.
     fn sample(&mut self, ctx: &mut Context<Self>) {
         if self.schedule_over {
+            return;
+        }
+        if self.paused {
+            ctx.run_later(self.sample_every, Self::sample);
             return;
         }
         let until_start = (self.start_at - self.world.clock.now()).to_std().unwrap_or(Duration::ZERO);

@@ -10,7 +10,7 @@ use tranche_actors::domain::ledger::{Books, Outcome, Refusal, Report, Resolution
 use tranche_actors::domain::money::{Price, Qty};
 use tranche_actors::domain::names::{AccountName, BrokerOrderId, Caller, OrderId, StrategyId, symbol};
 use tranche_actors::domain::order::Order;
-use tranche_actors::domain::parent::Progress;
+use tranche_actors::domain::parent::{ParentStatus, PauseReason, Progress};
 use tranche_actors::domain::plan::{Schedule, Span};
 use tranche_actors::domain::policy::{CatchUp, Completion};
 use tranche_actors::domain::request::{Asked, ParentRequest, PlanRules};
@@ -115,6 +115,9 @@ enum Act {
     End(OwnEnd),
     CancelOrder,
     CancelParent,
+    Pause,
+    Resume,
+    Doubt,
     MarkAll,
     ScheduleEnded,
     CancelTaken,
@@ -134,6 +137,9 @@ fn act() -> impl Strategy<Value = Act> {
         1 => proptest::sample::select(OwnEnd::ALL).prop_map(Act::End),
         1 => Just(Act::CancelOrder),
         1 => Just(Act::CancelParent),
+        1 => Just(Act::Pause),
+        2 => Just(Act::Resume),
+        1 => Just(Act::Doubt),
         1 => Just(Act::MarkAll),
         1 => Just(Act::ScheduleEnded),
         1 => Just(Act::CancelTaken),
@@ -162,6 +168,9 @@ fn write(act: &Act, order: &Order, parent: &OrderId, all: &[OrderId]) -> Write {
         Act::End(end) => Write::End { id, end: *end, reason: "test", detail: String::new() },
         Act::CancelOrder => Write::CancelOrder { id, by: local() },
         Act::CancelParent => Write::CancelParent { id: parent.clone(), by: local() },
+        Act::Pause => Write::Pause { id: parent.clone(), reason: PauseReason::LedgerRewound },
+        Act::Resume => Write::ResumeParent { id: parent.clone(), by: local() },
+        Act::Doubt => Write::Doubt { id },
         Act::MarkAll => Write::MarkCancels { ids: all.to_vec() },
         Act::ScheduleEnded => Write::ScheduleEnded { id: parent.clone() },
         Act::CancelTaken => Write::CancelTaken { id },
@@ -226,6 +235,7 @@ proptest! {
             if matches!(act, Act::Claim(_)) && *after != order {
                 prop_assert!(order.is_claimable() && !before.parents[&parent].status.is_terminal());
                 prop_assert!(before.parents[&parent].cancel_requested_at.is_none());
+                prop_assert!(before.parents[&parent].status != ParentStatus::Paused, "it is held");
             }
             let again = books.clone().apply(&write).map(|applied| applied.outcome);
             if matches!(act, Act::Report(..)) && order.attempt > 0 {

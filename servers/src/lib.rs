@@ -276,6 +276,24 @@ pub fn sql(url: &str, statement: &str) -> String {
     run(&["sql", url, statement])
 }
 
+/// A whole database of a PostgreSQL server, as SQL.
+///
+/// # Panics
+/// When it can't be dumped.
+pub fn dump(url: &str) -> String {
+    run(&["dump", url])
+}
+
+/// Makes a database anew from what [`dump`] gave; whoever is connected to it is cut off.
+///
+/// # Panics
+/// When it can't be made.
+pub fn restore(url: &str, dump: &str) {
+    let mut script = Command::new(SCRIPT).args(["restore", url]).stdin(Stdio::piped()).spawn().unwrap();
+    script.stdin.take().unwrap().write_all(dump.as_bytes()).unwrap();
+    assert!(script.wait().unwrap().success(), "scripts/servers restore {url}");
+}
+
 /// Has a Redis server run a command, and gives back what it prints.
 ///
 /// # Panics

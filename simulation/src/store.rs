@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -69,6 +69,8 @@ pub struct MemoryStore {
     planned: Mutex<VecDeque<Planned>>,
     tape: Tape,
     shared: AtomicBool,
+    /// The history of the ledger under which its account was taken.
+    taken_under: AtomicU64,
     /// Faults of the other methods; `commit` and `settle` too.
     pub calls: Calls,
 }
@@ -101,10 +103,24 @@ impl MemoryStore {
             ledger,
             open: AtomicBool::new(false),
             shared: AtomicBool::new(false),
+            taken_under: AtomicU64::new(0),
             planned: Mutex::default(),
             tape,
             calls,
         }
+    }
+
+    /// A copy of all that is stored, as a backup is.
+    #[must_use]
+    pub fn back_up(&self) -> Ledger {
+        self.ledger.lock().clone()
+    }
+
+    /// Puts a copy in the place of all that is stored.
+    pub fn restore(&self, mut copy: Ledger) {
+        let mut ledger = self.ledger.lock();
+        copy.history = ledger.history + 1;
+        *ledger = copy;
     }
 
     /// Other instances write it too, from now on.
@@ -229,7 +245,22 @@ impl Store for MemoryStore {
         instance: &str,
         lease: Option<Duration>,
     ) -> Result<Acquired, StoreError> {
-        self.ask("acquire", |ledger| ledger.acquire(account, instance, lease, Instant::now())).await
+        self.ask("acquire", |ledger| {
+            let acquired = ledger.acquire(account, instance, lease, Instant::now());
+            if matches!(acquired, Acquired::Taken(_)) {
+                self.taken_under.store(ledger.history, Ordering::SeqCst);
+            }
+            acquired
+        })
+        .await
+    }
+
+    async fn is_rewound(&self, ownership: &Ownership) -> Result<bool, StoreError> {
+        self.ask("is_rewound", |ledger| ledger.is_rewound(ownership)).await?
+    }
+
+    async fn caught_up(&self, ownership: &Ownership) -> Result<(), StoreError> {
+        self.ask("caught_up", |ledger| ledger.caught_up(ownership)).await?
     }
 
     async fn renew(&self, ownership: &Ownership, lease: Duration) -> Result<(), StoreError> {
@@ -274,6 +305,10 @@ impl Store for MemoryStore {
             return Err(unavailable("it was made to fail"));
         }
         self.must_be_open()?;
+        let is_owner = matches!(batch.writer, Writer::Owner(_));
+        if is_owner && self.look(|ledger| ledger.history) != self.taken_under.load(Ordering::SeqCst) {
+            return Err(StoreError::Deposed);
+        }
         let detail = "the connection was made to break".to_owned();
         if let Some(CommitFault::Unknown { committed: false }) = fault {
             let then = self.look(|ledger| ledger.foresee(batch))?;

@@ -36,6 +36,11 @@ enum OrderCommand {
         /// Its client order id.
         id: String,
     },
+    /// Let a parent go on that is paused; `show` says why it is.
+    Resume {
+        /// Its client order id.
+        parent: String,
+    },
     /// Put an order of another quantity or price in the place of a live one.
     Replace(ReplaceArgs),
     /// Follow a parent until it has ended.
@@ -219,6 +224,11 @@ pub(super) async fn run(args: OrderArgs, out: &mut Out) -> Result<(), CliError> 
         OrderCommand::Show { id } => show(&client, checked(&id)?, json, out).await,
         OrderCommand::List(args) => list(&client, &args, json, out).await,
         OrderCommand::Cancel { id } => cancel(&client, checked(&id)?, json, out).await,
+        OrderCommand::Resume { parent } => {
+            let path = format!("/orders/{}/resume", checked(&parent)?);
+            let answer = client.post(&path, &json!({}), None).await?;
+            print(&answer, json, out, tables::fields)
+        }
         OrderCommand::Replace(args) => replace(&client, &args, json, out).await,
         OrderCommand::Watch { parent } if json => {
             let ended = watch_json(&client, checked(&parent)?).await?;
@@ -316,6 +326,9 @@ async fn show(client: &Client, id: &str, json: bool, out: &mut Out) -> Result<()
     let slices = client.get::<Vec<Order>>(&format!("/orders/{id}/slices")).await?.body;
     let parent = read::<Parent>(&answer)?;
     out.line(&format!("{}: {}", parent.status, progress::summary(&parent)))?;
+    if let Some(why) = &parent.error_message {
+        out.line(why)?;
+    }
     for line in report::lines(&parent) {
         out.line(&line)?;
     }

@@ -105,6 +105,13 @@ async fn cancel_parent(id: Path<String>) -> HttpResponse {
     }
 }
 
+async fn resume(id: Path<String>) -> HttpResponse {
+    match id.as_str() {
+        "p" => HttpResponse::Ok().json(json!({"parent_order_id": "p", "status": "working"})),
+        _ => problem(409, "not_paused"),
+    }
+}
+
 async fn cancel_single(id: Path<String>) -> HttpResponse {
     HttpResponse::Ok().json(json!({"client_order_id": *id, "status": "pending_cancel"}))
 }
@@ -136,6 +143,7 @@ fn routes(config: &mut web::ServiceConfig) {
                 .route("/orders/{id}", web::get().to(parent))
                 .route("/orders/{id}/slices", web::get().to(slices))
                 .route("/orders/{id}/slices", web::delete().to(cancel_parent))
+                .route("/orders/{id}/resume", web::post().to(resume))
                 .route("/orders/{id}/cancel", web::post().to(cancel_single))
                 .route("/circuit-breaker/history", web::get().to(history))
                 .route("/kill-switch/history", web::get().to(history))
@@ -251,6 +259,8 @@ fn a_cancel_finds_out_what_it_cancels() {
     assert!(gateway.run("order cancel p").1.contains("pending canceled:  1"));
     assert!(gateway.run("order cancel single").1.contains("pending_cancel"));
     assert_eq!(gateway.run("order cancel ended").0, 3);
+    assert!(gateway.run("order resume p").1.contains("working"));
+    assert_eq!(gateway.run("order resume working").0, 3);
 }
 
 #[test]

@@ -57,6 +57,8 @@ pub(super) struct Parent {
     pub(super) filled_avg_price: Option<Decimal>,
     pub(super) arrival_price: Option<Decimal>,
     pub(super) interval_twap: Option<Decimal>,
+    /// Why it is paused.
+    pub(super) error_message: Option<String>,
     pub(super) next_slice_at: Option<DateTime<Utc>>,
     pub(super) created_at: Option<DateTime<Utc>>,
     pub(super) ended_at: Option<DateTime<Utc>>,

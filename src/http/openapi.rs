@@ -16,7 +16,7 @@ use super::{
         description = "An execution gateway: works large orders into the market as small ones, under controls that hold.",
     ),
     paths(
-        parents::submit, parents::preview, parents::slices, parents::cancel,
+        parents::submit, parents::preview, parents::slices, parents::cancel, parents::resume,
         orders::submit, orders::list, orders::get, orders::cancel, orders::replace, orders::resolve, events::list, positions::list,
         kill_switch::engage, kill_switch::disengage, kill_switch::status, kill_switch::history,
         circuit_breaker::status, circuit_breaker::trip, circuit_breaker::reset, circuit_breaker::history,

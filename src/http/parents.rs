@@ -2,7 +2,7 @@
 
 use actix_web::web::{Json, Payload};
 use actix_web::{HttpRequest, HttpResponse};
-use tranche_actors::commands::{CancelParent, ReadVolume, SubmitParent};
+use tranche_actors::commands::{CancelParent, ReadVolume, ResumeParent, SubmitParent};
 use tranche_actors::domain::liquidity::Volume;
 use tranche_actors::domain::parent::Parent;
 use tranche_actors::domain::request::Asked;
@@ -140,6 +140,32 @@ pub(super) async fn cancel(
     let desk = &gateway.office_of(&id).await?.desk;
     match gateway.ask(&desk.cancel_parent, CancelParent { id: id.clone(), by }).await {
         Ok(canceled) => Ok(Json(CancelView::of(&canceled.parent, canceled.counts))),
+        Err(problem) => Err(gateway.of_other_kind(problem, &id).await),
+    }
+}
+
+/// Lets a parent go on that is paused. What is overdue follows its `catch_up`, and the gate holds for it as for any other.
+#[utoipa::path(
+    post, path = "/api/v1/orders/{id}/resume", tag = "parents", operation_id = "resume_parent",
+    params(("id" = String, Path, description = "The parent's client order id")),
+    responses(
+        (status = 200, body = ParentView, description = "It goes on; the parent as it now stands"),
+        (status = "default", body = ProblemDoc, content_type = "application/problem+json", description = "Why not"),
+    )
+)]
+pub(super) async fn resume(request: HttpRequest, payload: Payload, gateway: Gateway) -> Result<HttpResponse, Problem> {
+    let by = body::caller(&request)?;
+    let bytes = body::read(&request, payload, &gateway).await?;
+    body::nothing_said(&bytes)?;
+    body::idempotency_key(&request)?;
+    let id = body::order_id(&request)?;
+    gateway.takes_work()?;
+    let desk = match gateway.bearer_of(&id, &request, &bytes).await? {
+        Bearer::Here(office) => &office.desk,
+        Bearer::Answered(answer) => return Ok(answer),
+    };
+    match gateway.ask(&desk.resume_parent, ResumeParent { id: id.clone(), by }).await {
+        Ok(parent) => Ok(HttpResponse::Ok().json(view(&gateway, &parent).await?)),
         Err(problem) => Err(gateway.of_other_kind(problem, &id).await),
     }
 }

@@ -7,7 +7,7 @@ use tranche_actors::domain::ledger::CancelCounts;
 use tranche_actors::domain::liquidity::Liquidity;
 use tranche_actors::domain::money::canonical;
 use tranche_actors::domain::order::Order;
-use tranche_actors::domain::parent::Parent;
+use tranche_actors::domain::parent::{Parent, PauseReason};
 use tranche_actors::domain::terms::Instrument;
 use utoipa::ToSchema;
 
@@ -204,6 +204,11 @@ pub(super) struct ParentView {
     arrival_price: Option<String>,
     /// The mid price over the time in which it was worked.
     interval_twap: Option<String>,
+    /// Why it is paused, as a stable code; null where it isn't.
+    #[schema(example = "ledger_rewound")]
+    reason_code: Option<&'static str>,
+    /// The same for a person, with what to do.
+    error_message: Option<&'static str>,
     /// When the next slice is due.
     #[schema(format = DateTime)]
     next_slice_at: Option<String>,
@@ -228,6 +233,8 @@ impl ParentView {
             filled_avg_price: decimal(progress.filled_avg_price()),
             arrival_price: decimal(parent.arrival_price),
             interval_twap: decimal(parent.benchmark.interval_twap()),
+            reason_code: parent.held_for().map(PauseReason::as_str),
+            error_message: parent.held_for().map(PauseReason::explain),
             next_slice_at: next_slice_at.map(stamp),
             created_at: stamp(parent.created_at),
             ended_at: parent.ended_at.map(stamp),

@@ -54,6 +54,7 @@ codes! {
     Conflict = "conflict", CONFLICT, "The request conflicts with what is so";
     OrderIdReused = "order_id_reused", CONFLICT, "The client order id names another order";
     ParentTerminal = "parent_terminal", CONFLICT, "The parent has ended";
+    NotPaused = "not_paused", CONFLICT, "The parent is not paused";
     NotResolvable = "not_resolvable", CONFLICT, "The order needs no word of an operator";
     NotReplaceable = "not_replaceable", CONFLICT, "The order can't be replaced";
     AlreadyEngaged = "kill_switch_already_engaged", CONFLICT, "The kill switch is engaged already";
@@ -74,6 +75,7 @@ codes! {
     BreakerUnknown = "circuit_breaker_unknown", SERVICE_UNAVAILABLE, "The circuit breaker could not be read";
     Starting = "starting", SERVICE_UNAVAILABLE, "The gateway is starting";
     Draining = "draining", SERVICE_UNAVAILABLE, "The gateway is shutting down";
+    ClockUnsure = "clock_unsure", SERVICE_UNAVAILABLE, "The wall clock is not known to be right";
     StoreUnavailable = "store_unavailable", SERVICE_UNAVAILABLE, "The store is unavailable";
     SwitchboardUnavailable = "switchboard_unavailable", SERVICE_UNAVAILABLE, "The shared switchboard is unavailable";
     BrokerUnavailable = "broker_unavailable", SERVICE_UNAVAILABLE, "The broker is unavailable";
@@ -92,6 +94,7 @@ impl From<ShutReason> for Code {
             ShutReason::CircuitBreakerUnknown => Self::BreakerUnknown,
             ShutReason::Starting => Self::Starting,
             ShutReason::Draining => Self::Draining,
+            ShutReason::ClockUnsure => Self::ClockUnsure,
             ShutReason::StoreUnavailable => Self::StoreUnavailable,
             ShutReason::BrokerUnavailable => Self::BrokerUnavailable,
             ShutReason::NotOwner => Self::OwnerUnavailable,

@@ -48,6 +48,10 @@ pub(super) fn command(error: CommandError, health: &Health, now: DateTime<Utc>) 
         CommandError::ParentTerminal => {
             Problem::new(Code::ParentTerminal, "the parent has ended, so there is nothing left to change")
         }
+        CommandError::NotPaused(status) => {
+            Problem::new(Code::NotPaused, format!("the parent is {status}, not paused, so there is nothing to resume"))
+                .with("order_status", status.as_str())
+        }
         CommandError::NotResolvable(status) => {
             Problem::new(Code::NotResolvable, format!("an order that is {status} can't be settled by hand"))
                 .with("order_status", status.as_str())
@@ -186,6 +190,7 @@ pub(super) fn shut(reason: ShutReason, health: &Health, now: DateTime<Utc>) -> P
         | ShutReason::Starting
         | ShutReason::Draining
         | ShutReason::NotOwner
+        | ShutReason::ClockUnsure
         | ShutReason::StoreUnavailable
         | ShutReason::BrokerUnavailable
         | ShutReason::BrokerUnauthorised => problem,
@@ -208,6 +213,7 @@ pub(super) fn explain_to_anybody(reason: ShutReason, health: &Health) -> String 
         | ShutReason::Starting
         | ShutReason::Draining
         | ShutReason::NotOwner
+        | ShutReason::ClockUnsure
         | ShutReason::StoreUnavailable
         | ShutReason::BrokerUnavailable
         | ShutReason::BrokerUnauthorised => explain(reason, health),
@@ -252,6 +258,11 @@ fn explain(reason: ShutReason, health: &Health) -> String {
             "another instance owns the account, or this one's lease on it is over: try again, whoever has it then answers"
                 .to_owned()
         }
+        ShutReason::ClockUnsure => format!(
+            "the machine's clock was set by itself, and is not known to agree with the broker's{}: see to its time; nothing is \
+             sent and nothing expires until it does",
+            because(Part::Clock)
+        ),
         ShutReason::StoreUnavailable => format!("the store does not commit{}", because(Part::Store)),
         ShutReason::BrokerUnavailable => format!(
             "the broker can't be reached, or its books were not compared with ours yet{}",

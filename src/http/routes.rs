@@ -28,6 +28,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         at("/api/v1/orders", [get(orders::list), post(orders::submit)]),
         at("/api/v1/orders/{id}", [get(orders::get), patch(orders::replace)]),
         at("/api/v1/orders/{id}/slices", [get(parents::slices), delete(parents::cancel)]),
+        at("/api/v1/orders/{id}/resume", [post(parents::resume)]),
         at("/api/v1/orders/{id}/cancel", [post(orders::cancel)]),
         at("/api/v1/orders/{id}/resolve", [post(orders::resolve)]),
         at("/api/v1/orders/{id}/events", [get(events::list)]),

@@ -7,7 +7,7 @@ use tranche_actors::domain::ledger::SwitchEntry;
 use tranche_actors::domain::money::{Percent, Price, Qty};
 use tranche_actors::domain::names::{AccountName, BrokerOrderId, Caller, IdempotencyKey, OrderId, StrategyId, Symbol};
 use tranche_actors::domain::order::{Order, Origin, Replaces, SliceOf};
-use tranche_actors::domain::parent::{Benchmark, Parent, ParentStatus, Progress};
+use tranche_actors::domain::parent::{Benchmark, Parent, ParentStatus, PauseReason, Progress};
 use tranche_actors::domain::policy::{CatchUp, Completion};
 use tranche_actors::domain::position::Position;
 use tranche_actors::domain::reconciliation::{Cause, CauseId, CauseKind, Clearance};
@@ -260,6 +260,7 @@ pub(super) fn parent(row: &impl Cells) -> Result<Parent, StoreError> {
         plan_version: number(row, "plan_version")?,
         status: cell(row, "status", ParentStatus::from_word)?,
         cancel_requested_at: row.time("cancel_requested_at")?,
+        paused: maybe(row, "reason_code", PauseReason::from_word)?,
         progress: progress(row)?,
         liquidity: maybe_json(row, "liquidity")?,
         arrival_price: row.decimal("arrival_price")?,

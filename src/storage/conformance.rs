@@ -16,6 +16,7 @@ pub(crate) mod committing;
 pub(crate) mod fixtures;
 pub(crate) mod leasing;
 mod memory;
+pub(crate) mod pausing;
 pub(crate) mod reading;
 pub(crate) mod replacing;
 pub(crate) mod reporting;
@@ -128,6 +129,8 @@ macro_rules! suite {
             canceling::a_single_orders_cancel_ends_or_marks_it,
             canceling::a_cancel_is_taken_or_refused,
             canceling::a_schedules_end_marks_what_rests,
+            pausing::a_paused_parent_says_why_and_is_claimed_of_nothing_until_it_is_resumed,
+            pausing::what_may_have_been_sent_is_put_in_doubt_with_the_pause,
             replacing::a_replacement_is_kept_with_its_place,
             replacing::an_order_goes_back_when_its_replacement_is_refused,
             replacing::a_chain_counts_once_over_transactions,

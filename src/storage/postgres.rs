@@ -188,12 +188,8 @@ impl PostgresStore {
             Some(session) => session,
             None => self.connect(Role::Writer).await?,
         };
-        if is_another(&session) {
-            tracing::error!(
-                before = ?taken_under, now = session.history,
-                "the database has another history than when the account was taken: it may lack the last commits"
-            );
-            return Err(StoreError::Deposed);
+        if let Writer::Owner(ownership) = &batch.writer {
+            opened.must_be_as_taken(ownership, &session).await?;
         }
         Ok(session)
     }
@@ -230,6 +226,21 @@ impl PostgresStore {
 impl Opened {
     async fn place(&self, writer: &Writer) -> Arc<Mutex<Place>> {
         Arc::clone(self.writers.lock().await.entry(Scribe::of(writer)).or_default())
+    }
+
+    /// Whether the database is that under which the account was taken.
+    async fn must_be_as_taken(&self, ownership: &Ownership, session: &Session) -> Result<(), StoreError> {
+        let taken_under = self.taken_under.lock().await;
+        match taken_under.get(ownership.account.as_str()) {
+            Some(before) if *before != session.history => {
+                tracing::error!(
+                    account = %ownership.account, %before, now = session.history,
+                    "the database has another history than when the account was taken: it may lack the last commits"
+                );
+                Err(StoreError::Deposed)
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 }
 
@@ -269,7 +280,9 @@ impl Store for PostgresStore {
     }
 
     async fn renew(&self, ownership: &Ownership, lease: Duration) -> Result<(), StoreError> {
+        let opened = self.opened().await?;
         self.outside_a_batch(Errand::lease(&ownership.account), async |session| {
+            opened.must_be_as_taken(ownership, session).await?;
             leases::renew(session, ownership, lease).await
         })
         .await
@@ -290,7 +303,9 @@ impl Store for PostgresStore {
     }
 
     async fn caught_up(&self, ownership: &Ownership) -> Result<(), StoreError> {
+        let opened = self.opened().await?;
         self.outside_a_batch(Errand::lease(&ownership.account), async |session| {
+            opened.must_be_as_taken(ownership, session).await?;
             leases::caught_up(session, ownership).await
         })
         .await

@@ -7,7 +7,7 @@ use tranche_actors::domain::ledger::{Event, SwitchEntry};
 use tranche_actors::domain::money::{Percent, Price};
 use tranche_actors::domain::names::{AccountName, BrokerOrderId, OrderId, Symbol};
 use tranche_actors::domain::order::{Order, Origin};
-use tranche_actors::domain::parent::Parent;
+use tranche_actors::domain::parent::{Parent, PauseReason};
 use tranche_actors::domain::position::Position;
 use tranche_actors::domain::reconciliation::Cause;
 use tranche_actors::domain::terms::Instruction;
@@ -220,8 +220,8 @@ impl<'a> StateRow<'a> {
             filled_qty: parent.progress.filled_qty,
             filled_cost: parent.progress.filled_cost,
             filled_avg_price: parent.progress.filled_avg_price(),
-            reason_code: None,
-            error_message: None,
+            reason_code: parent.paused.map(PauseReason::as_str),
+            error_message: parent.paused.map(PauseReason::explain),
             updated_at: parent.updated_at,
             submitted_at: None,
             terminal_at: parent.ended_at,

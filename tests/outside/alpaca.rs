@@ -16,6 +16,7 @@ use double::{Double, KEY, at, most_within};
 mod double;
 mod instances;
 mod replacing;
+mod restored;
 
 /// Times that are short enough for a test, and in the same order as in life.
 const QUICK: [(&str, &str); 8] = [

@@ -8,9 +8,10 @@ use tokio::sync::oneshot;
 use super::Account;
 use super::guests::mark;
 use crate::broker::{CancelMarked, Due, dispatch};
+use crate::clock_guard::ClockGuard;
 use crate::commands::{
     CancelOrder, CancelParent, CanceledParent, ClearCause, ClearedCause, CommandError, CompareNow, ReplaceOrder,
-    ReplacedOrder, ResolveOrder, SubmitOrder, SubmitParent, SubmittedOrder, SubmittedParent,
+    ReplacedOrder, ResolveOrder, ResumeParent, SubmitOrder, SubmitParent, SubmittedOrder, SubmittedParent,
 };
 use crate::domain::calendar::Hours;
 use crate::domain::fault::FieldError;
@@ -159,10 +160,25 @@ impl Handler<CancelParent> for Account {
                     | Outcome::Done
                     | Outcome::Unchanged
                     | Outcome::Replayed
+                    | Outcome::Resumed
                     | Outcome::Cleared { .. },
                     _,
                 ) => Err(CommandError::OutcomeUnknown),
             }
+        })
+    }
+}
+
+impl Handler<ResumeParent> for Account {
+    type Result = ResponseFuture<Result<Parent, CommandError>>;
+
+    /// The parent's actor hears of it as of every turn, and brings what is overdue; while the account is being recovered,
+    /// the recovery sees to that.
+    fn handle(&mut self, resume: ResumeParent, _: &mut Self::Context) -> Self::Result {
+        let intake = self.intake();
+        Box::pin(async move {
+            let applied = intake.write(Write::ResumeParent { id: resume.id, by: resume.by }).await?;
+            applied.parents.into_iter().next().ok_or(CommandError::OutcomeUnknown)
         })
     }
 }
@@ -208,6 +224,7 @@ impl Handler<ClearCause> for Account {
                 (
                     Outcome::Cleared { .. }
                     | Outcome::Canceling(_)
+                    | Outcome::Resumed
                     | Outcome::Done
                     | Outcome::Unchanged
                     | Outcome::Replayed,
@@ -247,6 +264,7 @@ fn not_compared(error: CompareError) -> CommandError {
 struct Intake {
     world: World,
     gate: Gate,
+    clock_guard: ClockGuard,
     persist: Line<Persist>,
     cancel_marked: Line<CancelMarked>,
     /// The account, where other instances may own it.
@@ -293,6 +311,9 @@ impl Intake {
     fn objection(&self, times: Result<(), Vec<FieldError>>, is_full: bool) -> Option<CommandError> {
         if let Err(faults) = times {
             return Some(CommandError::Invalid(faults));
+        }
+        if self.clock_guard.moved(&*self.world.clock).is_some() {
+            return Some(CommandError::Gate(ShutReason::ClockUnsure));
         }
         if let Verdict::Shut(reason) = self.gate.verdict(self.world.clock.boottime()) {
             return Some(CommandError::Gate(reason));
@@ -379,6 +400,7 @@ pub(super) fn refused(refusal: Refusal) -> CommandError {
     match refusal {
         Refusal::NotFound => CommandError::NotFound,
         Refusal::ParentTerminal => CommandError::ParentTerminal,
+        Refusal::NotPaused(status) => CommandError::NotPaused(status),
         Refusal::NotResolvable(status) => CommandError::NotResolvable(status),
         Refusal::Unfitting(rule) => CommandError::Invalid(vec![FieldError::new("filled_qty", "does_not_fit", rule)]),
         Refusal::UnfittingQty(rule) => CommandError::Invalid(vec![FieldError::new("qty", "does_not_fit", rule)]),
@@ -400,6 +422,7 @@ impl Account {
         Intake {
             world: self.world.clone(),
             gate: self.gate.clone(),
+            clock_guard: self.clock_guard.clone(),
             persist: self.lines.persist.clone(),
             cancel_marked: self.lines.cancel_marked.clone(),
             leased: self.tuning.lease.map(|_| self.tuning.account.clone()),

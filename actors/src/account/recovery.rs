@@ -5,6 +5,7 @@ use std::time::Duration;
 use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
 
 use super::Account;
+use super::rewound::{NotHeld, hold_if_rewound};
 use crate::broker::Listen;
 use crate::domain::names::OrderId;
 use crate::domain::parent::Parent;
@@ -37,6 +38,12 @@ impl From<VenueError> for Setback {
     }
 }
 
+impl From<NotHeld> for Setback {
+    fn from(error: NotHeld) -> Self {
+        Self::Other(error.to_string())
+    }
+}
+
 impl From<CompareError> for Setback {
     fn from(error: CompareError) -> Self {
         match error {
@@ -53,7 +60,8 @@ impl Account {
         if self.is_draining() {
             return;
         }
-        let Some(term) = self.ownership.as_ref().map(|ownership| ownership.term) else { return };
+        let Some(ownership) = self.ownership.clone() else { return };
+        let term = ownership.term;
         if self.is_given_up() {
             self.become_ready();
             return;
@@ -73,7 +81,9 @@ impl Account {
         let Some(broker) = self.broker.clone() else { return };
         let (compare, store, account) =
             (self.lines.compare.clone(), self.world.store.clone(), self.tuning.account.clone());
+        let (persist, most) = (self.lines.persist.clone(), self.tuning.max_batch);
         let recovered = async move {
+            hold_if_rewound(&store, &ownership, (&persist, most)).await?;
             broker.send(Listen).await.map_err(|_| Setback::Other(gone()))??;
             compare.ask(Compare { recovering: true }).await.map_err(|_| Setback::Other(gone()))??;
             store.open_parents(&account).await.map_err(|error| Setback::Other(error.to_string()))

@@ -29,7 +29,8 @@ impl Account {
     }
 
     pub(super) fn spawn_workers(&mut self) {
-        let shared = (self.world.clone(), self.tuning.clone(), self.gate.clone(), self.market_hours.clone());
+        let clocks = (self.market_hours.clone(), self.clock_guard.clone());
+        let shared = (self.world.clone(), self.tuning.clone(), self.gate.clone(), clocks);
         let sets = (self.in_flight.clone(), self.doubtful.clone(), self.budget.clone());
         let sentinel = self.sentinel(Role::Broker);
         let broker = Broker::new(shared, sets, self.lines.for_broker(), sentinel).start();
@@ -44,7 +45,8 @@ impl Account {
 
     pub(super) fn spawn_parent(&mut self, parent: &Parent) {
         let sentinel = self.sentinel(Role::Parent(parent.id.clone()));
-        let actor = TwapParent::new(parent, self.world.clone(), &self.tuning, self.lines.for_parent(), sentinel);
+        let world = (self.world.clone(), self.clock_guard.clone());
+        let actor = TwapParent::new(parent, world, &self.tuning, self.lines.for_parent(), sentinel);
         self.parents.insert(parent.id.clone(), actor.start());
     }
 

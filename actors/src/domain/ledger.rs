@@ -17,7 +17,7 @@ use super::kill::KillState;
 use super::money::Qty;
 use super::names::{BrokerOrderId, Caller, IdempotencyKey, OrderId, Symbol};
 use super::order::{Order, Origin};
-use super::parent::{Benchmark, Parent};
+use super::parent::{Benchmark, Parent, ParentStatus, PauseReason};
 use super::reconciliation::{CauseId, CauseKind};
 use super::status::{IllegalTransition, OperatorEnd, OrderStatus, OwnEnd};
 use super::terms::Terms;
@@ -30,6 +30,7 @@ mod books;
 mod cancels;
 mod children;
 mod findings;
+mod pausing;
 mod replacing;
 mod reports;
 mod submissions;
@@ -112,6 +113,26 @@ pub enum Write {
     },
     /// Somebody wants a parent's end.
     CancelParent {
+        /// The parent.
+        id: OrderId,
+        /// Who.
+        by: Caller,
+    },
+    /// A parent is held until somebody resumes it. Where the books may be behind the truth, its slices whose time has
+    /// passed are put in doubt with it.
+    Pause {
+        /// The parent.
+        id: OrderId,
+        /// Why.
+        reason: PauseReason,
+    },
+    /// The books may be behind the truth: a single order that waits may have been sent, if its time has passed.
+    Doubt {
+        /// The order.
+        id: OrderId,
+    },
+    /// Somebody lets a parent go on that is held.
+    ResumeParent {
         /// The parent.
         id: OrderId,
         /// Who.
@@ -306,6 +327,9 @@ words!(
         Absent = "absent",
         Ended = "ended",
         Held = "held",
+        Paused = "paused",
+        Doubted = "doubted",
+        Resumed = "resumed",
         CancelRequested = "cancel_requested",
         CancelTaken = "cancel_taken",
         CancelRefused = "cancel_refused",
@@ -385,6 +409,7 @@ impl Write {
             | Self::Absent { id, .. }
             | Self::End { id, .. }
             | Self::Hold { id, .. }
+            | Self::Doubt { id }
             | Self::CancelOrder { id, .. }
             | Self::CancelTaken { id }
             | Self::CancelRefused { id } => {
@@ -399,12 +424,12 @@ impl Write {
                 keys.positions_of.insert(report.order.client_order_id.clone());
                 keys.executions_of.insert(report.order.broker_order_id.clone());
             }
-            Self::CancelParent { id, .. } | Self::ScheduleEnded { id } => {
+            Self::CancelParent { id, .. } | Self::Pause { id, .. } | Self::ScheduleEnded { id } => {
                 keys.parents.insert(id.clone());
                 keys.open_children_of.insert(id.clone());
             }
             Self::MarkCancels { ids } => keys.orders.extend(ids.iter().cloned()),
-            Self::Benchmark { id, .. } => {
+            Self::Benchmark { id, .. } | Self::ResumeParent { id, .. } => {
                 keys.parents.insert(id.clone());
             }
             Self::Quarantine { cause, .. } | Self::ClearCause { cause, .. } => {
@@ -430,6 +455,9 @@ impl Write {
             | Self::Absent { id, .. }
             | Self::End { id, .. }
             | Self::Hold { id, .. }
+            | Self::Pause { id, .. }
+            | Self::Doubt { id }
+            | Self::ResumeParent { id, .. }
             | Self::CancelOrder { id, .. }
             | Self::CancelTaken { id }
             | Self::CancelRefused { id }
@@ -495,6 +523,8 @@ pub enum Outcome {
     Replayed,
     /// A parent's cancel was taken.
     Canceling(CancelCounts),
+    /// A parent that was held goes on.
+    Resumed,
     /// A cause of quarantine was cleared.
     Cleared {
         /// It was the symbol's last one: the symbol takes orders again.
@@ -553,6 +583,9 @@ pub enum Refusal {
     /// The parent has ended.
     #[error("the parent has ended")]
     ParentTerminal,
+    /// The parent is not held.
+    #[error("the parent is {0}")]
+    NotPaused(ParentStatus),
     /// The order has ended, or was never sent.
     #[error("the order is {0}")]
     NotResolvable(OrderStatus),

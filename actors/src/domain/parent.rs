@@ -22,7 +22,7 @@ words!(
         Pending = "pending",
         /// Its slices are being worked.
         Working = "working",
-        /// An operator holds it.
+        /// It is held until a person resumes it.
         Paused = "paused",
         /// Its cancel was asked for, and the venue has not confirmed all of it.
         Canceling = "canceling",
@@ -53,6 +53,27 @@ impl ParentStatus {
     #[must_use]
     pub const fn may_claim(self) -> bool {
         matches!(self, Self::Pending | Self::Working)
+    }
+}
+
+words!(
+    /// Why a parent is held.
+    PauseReason {
+        /// The ledger went back behind what was seen of it: it may not know of what was sent since.
+        LedgerRewound = "ledger_rewound",
+    }
+);
+
+impl PauseReason {
+    /// The same for a person, with what to do.
+    #[must_use]
+    pub const fn explain(self) -> &'static str {
+        match self {
+            Self::LedgerRewound => {
+                "the ledger was restored, or its database taken over, and may lack what came last: compare it with the \
+                 broker's books, then resume the parent or cancel it"
+            }
+        }
     }
 }
 
@@ -192,6 +213,8 @@ pub struct Parent {
     pub status: ParentStatus,
     /// When its cancel was asked for.
     pub cancel_requested_at: Option<DateTime<Utc>>,
+    /// Why it is held, until somebody resumes it.
+    pub paused: Option<PauseReason>,
     /// How far it is.
     pub progress: Progress,
     /// The limit by volume that its plan kept to.
@@ -219,10 +242,11 @@ impl Parent {
         let progress = &self.progress;
         let canceling = self.cancel_requested_at.is_some();
         if progress.open > 0 {
-            return match (canceling, at < self.start_at) {
-                (true, _) => ParentStatus::Canceling,
-                (false, true) => ParentStatus::Pending,
-                (false, false) => ParentStatus::Working,
+            return match (canceling, self.paused, at < self.start_at) {
+                (true, ..) => ParentStatus::Canceling,
+                (false, Some(_), _) => ParentStatus::Paused,
+                (false, None, true) => ParentStatus::Pending,
+                (false, None, false) => ParentStatus::Working,
             };
         }
         if progress.filled_qty >= self.qty.get() {
@@ -236,6 +260,12 @@ impl Parent {
         } else {
             ParentStatus::Failed
         }
+    }
+
+    /// Why it is held now, if it is.
+    #[must_use]
+    pub fn held_for(&self) -> Option<PauseReason> {
+        self.paused.filter(|_| self.status == ParentStatus::Paused)
     }
 
     /// Whether the sums add up; an overfill is the one excuse, and is alerted where it happens.

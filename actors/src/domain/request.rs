@@ -221,6 +221,7 @@ impl ParentRequest {
             cancel_requested_at: None,
             progress: Progress::default(),
             liquidity: limit.cloned().map(Box::new),
+            paused: None,
             arrival_price: None,
             benchmark: Benchmark::default(),
             warnings: warnings(&plan, rules),

@@ -88,6 +88,8 @@ impl OwnEnd {
 pub enum OrderEvent {
     /// It is about to be sent.
     Claim,
+    /// Our books may be behind the truth, and it may have been sent.
+    Doubted,
     /// This send certainly never left: it goes back to where it was claimed from.
     NeverLeft {
         /// Whether it was an absent order that was claimed again.
@@ -155,6 +157,7 @@ impl OrderStatus {
         use OrderStatus as S;
         match (self, event) {
             (S::PendingNew | S::SubmittedUnconfirmed, E::Claim) => Ok(S::Submitting),
+            (S::PendingNew, E::Doubted) => Ok(S::SubmittedUnconfirmed),
             (S::Submitting, E::NeverLeft { was_absent: false }) => Ok(S::PendingNew),
             (S::Submitting, E::NeverLeft { was_absent: true }) => Ok(S::SubmittedUnconfirmed),
             (S::Submitting | S::SubmittedUnconfirmed, E::OutcomeUnknown) => Ok(S::SubmittedUnconfirmed),
@@ -237,6 +240,26 @@ impl OrderStatus {
                 | S::BlockedRisk
                 | S::DryRun,
                 E::NeverLeft { .. },
+            )
+            | (
+                S::Submitting
+                | S::SubmittedUnconfirmed
+                | S::Submitted
+                | S::Accepted
+                | S::PartiallyFilled
+                | S::PendingCancel
+                | S::PendingReplace
+                | S::Filled
+                | S::Canceled
+                | S::Expired
+                | S::Rejected
+                | S::Replaced
+                | S::Failed
+                | S::BlockedKillSwitch
+                | S::BlockedCircuitBreaker
+                | S::BlockedRisk
+                | S::DryRun,
+                E::Doubted,
             )
             | (
                 S::PendingNew
@@ -409,6 +432,7 @@ mod tests {
     fn events() -> Vec<OrderEvent> {
         let mut events = vec![
             OrderEvent::Claim,
+            OrderEvent::Doubted,
             OrderEvent::NeverLeft { was_absent: false },
             OrderEvent::NeverLeft { was_absent: true },
             OrderEvent::OutcomeUnknown,
@@ -443,6 +467,7 @@ mod tests {
         use OrderStatus as S;
         match event {
             OrderEvent::Claim => [S::PendingNew, S::SubmittedUnconfirmed].contains(&from) && to == S::Submitting,
+            OrderEvent::Doubted => from == S::PendingNew && to == S::SubmittedUnconfirmed,
             OrderEvent::NeverLeft { was_absent } => {
                 from == S::Submitting && to == if was_absent { S::SubmittedUnconfirmed } else { S::PendingNew }
             }
@@ -464,9 +489,9 @@ mod tests {
     }
 
     #[test]
-    fn a_pending_order_ends_only_by_our_own_word_or_a_claim() {
+    fn a_pending_order_ends_only_by_our_own_word_a_claim_or_the_doubt_whether_it_was_sent() {
         let moves = events().into_iter().filter(|event| OrderStatus::PendingNew.apply(*event).is_ok()).count();
-        assert_eq!(moves, 1 + OwnEnd::ALL.len());
+        assert_eq!(moves, 2 + OwnEnd::ALL.len());
     }
 
     #[test]

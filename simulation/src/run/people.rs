@@ -409,6 +409,7 @@ fn is_for_now(error: &CommandError, request: &Request) -> bool {
         | CommandError::KeyReused
         | CommandError::IdReused
         | CommandError::ParentTerminal
+        | CommandError::NotPaused(_)
         | CommandError::NotResolvable(_)
         | CommandError::NotReplaceable(_)
         | CommandError::AlreadyEngaged(_)

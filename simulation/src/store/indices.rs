@@ -15,7 +15,7 @@ pub(super) type Place = usize;
 type Places = BTreeSet<Place>;
 
 /// Every index; [`Indices::follow`] and [`Indices::follow_parent`] keep them, and nothing else does.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Indices {
     accounts: BTreeMap<AccountName, OfAccount>,
     children: BTreeMap<OrderId, Children>,
@@ -28,7 +28,7 @@ pub(super) struct Indices {
     events: HashMap<OrderId, Vec<Place>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct OfAccount {
     /// Orders that were claimed, and single orders, that have not ended.
     open: Places,
@@ -36,7 +36,7 @@ struct OfAccount {
     open_parents: Places,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Children {
     by_place: Places,
     by_number: BTreeSet<(u32, Place)>,

@@ -17,6 +17,9 @@ impl Ledger {
         now: Instant,
     ) -> Acquired {
         let row = self.accounts.entry(Some(account.clone())).or_default();
+        if row.term == 0 {
+            row.history = self.history;
+        }
         if let (Some(owner), Some(until), true) = (&row.owner, row.until, lease.is_some())
             && owner != instance
             && until > now
@@ -39,6 +42,17 @@ impl Ledger {
         row.term += 1;
         row.owner = None;
         row.until = None;
+        Ok(())
+    }
+
+    pub(super) fn is_rewound(&mut self, ownership: &Ownership) -> Result<bool, StoreError> {
+        let history = self.history;
+        Ok(self.owned(ownership)?.history != history)
+    }
+
+    pub(super) fn caught_up(&mut self, ownership: &Ownership) -> Result<(), StoreError> {
+        let history = self.history;
+        self.owned(ownership)?.history = history;
         Ok(())
     }
 

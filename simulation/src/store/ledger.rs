@@ -33,12 +33,14 @@ pub(super) enum Named {
 }
 
 /// The row of an account.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Account {
     pub(super) term: u64,
     pub(super) owner: Option<String>,
     /// When its lease is over; `None`: never.
     pub(super) until: Option<Instant>,
+    /// Under which history of the ledger its books were last known to be whole.
+    pub(super) history: u64,
     /// The number of its last event.
     last_event: u64,
     /// The nonce of its last batch.
@@ -70,9 +72,11 @@ pub struct Saved {
 }
 
 /// Everything that is stored.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Ledger {
     created: bool,
+    /// How often it was restored from a copy.
+    pub(super) history: u64,
     /// What belongs to no account has a row of its own.
     pub(super) accounts: BTreeMap<Option<AccountName>, Account>,
     /// Every instance, and when it told last that it lives.

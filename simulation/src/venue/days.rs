@@ -1,6 +1,7 @@
 //! When the venue trades, and what traded there before: always and nothing, where a test says no more.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use parking_lot::Mutex;
@@ -12,6 +13,8 @@ use tranche_actors::domain::venue::{DailyBar, VenueClock, VenueSession};
 pub struct Days {
     sessions: Mutex<Option<Vec<VenueSession>>>,
     bars: Mutex<BTreeMap<Symbol, Vec<DailyBar>>>,
+    /// By how many milliseconds its clock is ahead of the machine's.
+    ahead: AtomicI64,
 }
 
 impl Days {
@@ -20,12 +23,18 @@ impl Days {
         *self.sessions.lock() = Some(sessions);
     }
 
+    /// From now on its clock is ahead of the machine's by so many milliseconds.
+    pub fn run_ahead(&self, millis: i64) {
+        self.ahead.store(millis, Ordering::SeqCst);
+    }
+
     /// What a symbol did on its last trading days, oldest first.
     pub fn record(&self, symbol: Symbol, bars: Vec<DailyBar>) {
         self.bars.lock().insert(symbol, bars);
     }
 
     pub(super) fn clock(&self, at: DateTime<Utc>) -> Option<VenueClock> {
+        let at = at + TimeDelta::milliseconds(self.ahead.load(Ordering::SeqCst));
         let sessions = self.sessions.lock();
         let sessions = sessions.as_ref()?;
         let never = at + TimeDelta::days(1_000);

@@ -8,6 +8,7 @@ use tranche_actors::commands::CommandError;
 use tranche_actors::domain::calendar::{MarketCalendar, Sessions};
 use tranche_actors::domain::fault::FieldError;
 use tranche_actors::domain::names::OrderId;
+use tranche_actors::domain::parent::ParentStatus;
 use tranche_actors::domain::request::PlanRules;
 use tranche_actors::domain::status::OrderStatus;
 use tranche_actors::domain::venue::VenueClock;
@@ -175,6 +176,13 @@ async fn a_parent_is_shown_with_its_progress_and_its_slices() {
     assert_eq!(slices.body[4]["total_slices"], 5);
     assert_eq!(slices.body[4]["parent_order_id"], PARENT_ID);
     assert_eq!(slices.body[4]["kind"], "slice");
+    let path = format!("/api/v1/orders/{PARENT_ID}/resume");
+    for resumed in [post(&path, "").of(&app).await, post(&path, "{}").of(&app).await] {
+        assert_eq!((resumed.status, &resumed.body["kind"]), (StatusCode::OK, &json!("parent")), "{}", resumed.text);
+        assert_eq!((&resumed.body["status"], &resumed.body["reason_code"]), (&json!("working"), &json!(null)));
+    }
+    let refused = post(&path, r#"{"force":true}"#).of(&app).await;
+    assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY);
     let canceled = ask(Method::DELETE, &format!("/api/v1/orders/{PARENT_ID}/slices")).of(&app).await;
     assert_eq!(
         (canceled.status, canceled.body),
@@ -186,6 +194,10 @@ async fn a_parent_is_shown_with_its_progress_and_its_slices() {
             })
         )
     );
+    fixture.notes.refuse_with(CommandError::NotPaused(ParentStatus::Working));
+    let refused = post(&path, "").of(&app).await;
+    assert_eq!((refused.status, refused.code()), (StatusCode::CONFLICT, "not_paused"));
+    assert_eq!(refused.body["order_status"], "working", "{}", refused.text);
 }
 
 #[actix_web::test]
@@ -352,6 +364,7 @@ async fn each_refusal_has_its_status_and_its_code() {
         (CommandError::IdReused, 409, "order_id_reused"),
         (CommandError::NotFound, 404, "not_found"),
         (CommandError::ParentTerminal, 409, "parent_terminal"),
+        (CommandError::NotPaused(ParentStatus::Working), 409, "not_paused"),
         (CommandError::NotResolvable(OrderStatus::Filled), 409, "not_resolvable"),
         (CommandError::Conflict("somebody was faster".to_owned()), 409, "conflict"),
         (CommandError::AlreadyEngaged(Box::new(engaged())), 409, "kill_switch_already_engaged"),

@@ -12,6 +12,7 @@ const PATHS: &[&str] = &[
     "/api/v1/orders/slice/preview",
     "/api/v1/orders/abc/resolve",
     "/api/v1/orders/abc/cancel",
+    "/api/v1/orders/abc/resume",
     "/api/v1/kill-switch/engage",
     "/api/v1/kill-switch/disengage",
     "/api/v1/circuit-breaker/trip",

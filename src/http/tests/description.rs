@@ -162,6 +162,7 @@ async fn its_schemas_are_those_of_real_answers() {
         (get(&format!("/api/v1/orders/{single}")), "/api/v1/orders/{id}"),
         (get(&format!("/api/v1/orders/{parent}/slices")), "/api/v1/orders/{id}/slices"),
         (ask(Method::DELETE, &format!("/api/v1/orders/{parent}/slices")), "/api/v1/orders/{id}/slices"),
+        (post(&format!("/api/v1/orders/{parent}/resume"), ""), "/api/v1/orders/{id}/resume"),
         (post(&format!("/api/v1/orders/{single}/cancel"), ""), "/api/v1/orders/{id}/cancel"),
         (get(&format!("/api/v1/orders/{single}/events")), "/api/v1/orders/{id}/events"),
         (post("/api/v1/kill-switch/engage", engage), "/api/v1/kill-switch/engage"),

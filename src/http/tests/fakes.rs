@@ -12,8 +12,8 @@ use rust_decimal::Decimal;
 use serde_json::json;
 use tranche_actors::commands::{
     CancelOrder, CancelParent, CanceledParent, ClearCause, ClearedCause, CommandError, CompareNow, Desk, Disengage,
-    Engage, EngageAnswer, InstanceOutcome, ReadVolume, Reset, ResolveOrder, SubmitOrder, SubmitParent, SubmittedOrder,
-    SubmittedParent, SwitchDesk, Trip, Tripped,
+    Engage, EngageAnswer, InstanceOutcome, ReadVolume, Reset, ResolveOrder, ResumeParent, SubmitOrder, SubmitParent,
+    SubmittedOrder, SubmittedParent, SwitchDesk, Trip, Tripped,
 };
 use tranche_actors::domain::breaker::BreakerState;
 use tranche_actors::domain::kill::{EngageOrder, Engaged, KillState};
@@ -256,6 +256,18 @@ impl Handler<CancelParent> for Clerk {
                     in_flight: 0,
                 },
             }),
+            Some(AnyOrder::Order(_)) | None => Err(CommandError::NotFound),
+        }
+    }
+}
+
+impl Handler<ResumeParent> for Clerk {
+    type Result = Result<Parent, CommandError>;
+
+    fn handle(&mut self, message: ResumeParent, _: &mut Context<Self>) -> Self::Result {
+        self.0.take(&message)?;
+        match self.0.with(|noted| noted.orders.get(&message.id).cloned()) {
+            Some(AnyOrder::Parent(parent)) => Ok(Parent { status: ParentStatus::Working, paused: None, ..*parent }),
             Some(AnyOrder::Order(_)) | None => Err(CommandError::NotFound),
         }
     }
@@ -600,6 +612,7 @@ impl Fixture {
                 submit_order: to(&clerk),
                 replace_order: to(&clerk),
                 cancel_parent: to(&clerk),
+                resume_parent: to(&clerk),
                 cancel_order: to(&clerk),
                 resolve: to(&clerk),
                 clear_cause: to(&clerk),

@@ -42,6 +42,17 @@ async fn an_order_is_handed_on_to_the_owner_with_all_that_the_caller_said() {
 }
 
 #[actix_web::test]
+async fn a_resume_is_the_owners_to_carry_out() {
+    let (here, owner, server) = standby();
+    let app = serve!(here);
+    let resumed = post("/api/v1/orders/held/resume", "").of(&app).await;
+    assert_eq!((resumed.status.as_u16(), resumed.header("tranche-answered-by")), (404, OWNER), "{}", resumed.text);
+    assert!(here.notes.sent().is_empty());
+    assert!(owner.notes.sent()[0].contains("ResumeParent"), "{:?}", owner.notes.sent());
+    server.stop(false).await;
+}
+
+#[actix_web::test]
 async fn what_was_handed_on_once_is_not_handed_on_again() {
     let (here, owner, server) = standby();
     let app = serve!(here);

@@ -111,7 +111,9 @@ async fn a_gateway_that_drains_takes_no_work_and_closes_connections() {
 async fn the_status_says_what_runs() {
     let fixture = Fixture::ready();
     let app = serve!(fixture);
-    let status = get("/api/v1/status").of(&app).await;
+    let mut status = get("/api/v1/status").of(&app).await;
+    let ready = get("/readyz").of(&app).await;
+    assert_eq!(status.body.as_object_mut().unwrap().remove("parts").as_ref(), Some(&ready.body["parts"]));
     assert_eq!(
         status.body,
         json!({

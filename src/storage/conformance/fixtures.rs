@@ -125,6 +125,7 @@ pub(crate) fn parent_of(name: &str, count: u32, instruction: &Instruction) -> (P
         plan_version: 1,
         status: ParentStatus::Pending,
         cancel_requested_at: None,
+        paused: None,
         progress: Progress::default(),
         liquidity: Liquidity::new(dec("1234567.89"), dec("0.75")).map(Box::new),
         arrival_price: Some(dec("189.425")),

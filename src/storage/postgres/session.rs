@@ -44,8 +44,8 @@ impl Default for Patience {
 /// A connection that was set up and checked.
 pub(super) struct Session {
     pub(super) connection: PgConnection,
-    /// Which history of which database it writes: it changes when a standby takes over, and where the database was
-    /// restored.
+    /// Which history of which database it writes: it changes when a standby takes over, and where the server, the database
+    /// or its tables were made anew and filled from a copy.
     pub(super) history: String,
 }
 
@@ -54,7 +54,8 @@ const READ_BACK: &str = "
 SELECT current_setting('fsync') AS fsync, current_setting('full_page_writes') AS full_page_writes,
     pg_is_in_recovery()::text AS is_standby,
     CASE WHEN NOT pg_is_in_recovery() THEN
-        (SELECT system_identifier FROM pg_control_system()) || ':' || left(pg_walfile_name(pg_current_wal_lsn()), 8)
+        concat_ws(':', (SELECT system_identifier FROM pg_control_system()), left(pg_walfile_name(pg_current_wal_lsn()), 8),
+            (SELECT oid FROM pg_database WHERE datname = current_database()), to_regclass('accounts')::oid)
     END AS history,
     (SELECT string_agg(name || ' reads ' || coalesce(current_setting(name, true), 'nothing'), ', ')
         FROM UNNEST($1, $2) AS wanted (name, value)

@@ -264,6 +264,43 @@ async fn an_account_recovers_anew_when_a_standby_has_taken_over() {
 }
 
 #[tokio::test]
+async fn an_account_that_writes_nothing_finds_out_by_its_lease_that_the_ledger_went_back() {
+    let mut place = Mortal::start();
+    let desk = Desk::at(&place).await;
+    desk.store.renew(&desk.owner, SOON.answer).await.unwrap();
+    place.0.take_over();
+    let began = Instant::now();
+    loop {
+        match desk.store.renew(&desk.owner, SOON.answer).await {
+            Err(StoreError::Deposed) => break,
+            known => assert!(is_unavailable(&known), "{known:?}"),
+        }
+        assert!(began.elapsed() < Duration::from_secs(20));
+    }
+    assert!(matches!(desk.store.caught_up(&desk.owner).await, Err(StoreError::Deposed)), "of that it has seen nothing");
+}
+
+#[tokio::test]
+async fn a_database_that_was_restored_on_the_same_server_is_told_from_the_one_before() {
+    let place = Soon::new();
+    let desk = Desk::at(&place).await;
+    desk.write(submit(single("before", 1))).await.unwrap();
+    let dump = tranche_servers::dump(place.0.url());
+    desk.write(submit(single("lost", 1))).await.unwrap();
+    desk.store.close().await;
+    let again = Desk::at(&place).await;
+    assert!(!again.store.is_rewound(&again.owner).await.unwrap(), "a start is no restore");
+    again.store.close().await;
+    tranche_servers::restore(place.0.url(), &dump);
+    let after = Desk::at(&place).await;
+    assert!(after.store.is_rewound(&after.owner).await.unwrap());
+    assert_eq!(after.store.order(&id("lost")).await.unwrap(), None);
+    after.store.caught_up(&after.owner).await.unwrap();
+    let again = after.again(&place).await;
+    assert!(!again.store.is_rewound(&again.owner).await.unwrap());
+}
+
+#[tokio::test]
 async fn a_server_that_may_take_back_what_it_answered_is_refused() {
     let place = Mortal::start();
     for sql in ["ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()"] {

@@ -23,6 +23,10 @@ impl Base {
         Self { database: Database::new() }
     }
 
+    pub(super) fn url(&self) -> &str {
+        self.database.url()
+    }
+
     pub(super) fn options(&self) -> PgConnectOptions {
         options(self.database.url())
     }
