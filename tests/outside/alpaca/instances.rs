@@ -107,27 +107,51 @@ async fn until_owner(api: &Api, instance: &str, within: Duration) {
     .await;
 }
 
-/// Parents of all accounts in turn, submitted at one instance.
-async fn submit(api: &Api, prefix: &str, parents: u64, slices: u64) -> Vec<String> {
-    let ids = (0..parents).map(|n| format!("{prefix}{n}")).collect::<Vec<_>>();
-    let sent = ids.iter().zip(ACCOUNTS.iter().cycle()).map(|(id, account)| {
-        api.slice(json!({"symbol": "AAPL", "side": "buy", "qty": slices * 2, "duration_seconds": slices,
-            "interval_seconds": 1, "order_type": "market", "client_order_id": id, "account": account}))
-    });
-    join_all(sent).await;
-    ids
+/// So many parents, each with so many slices so far apart.
+#[derive(Clone, Copy)]
+struct Work {
+    parents: u64,
+    slices: u64,
+    interval: u64,
+}
+
+impl Work {
+    /// Enough for so many seconds, and no more than a machine bears that tests something else besides.
+    fn of(parents: u64, seconds: u64) -> Self {
+        let interval = (parents / 40).max(1);
+        Self { parents, slices: seconds.div_ceil(interval), interval }
+    }
+
+    fn orders(self) -> usize {
+        usize::try_from(self.parents * self.slices).unwrap()
+    }
+
+    /// Parents of all accounts in turn, submitted at one instance.
+    async fn submit(self, api: &Api, prefix: &str) -> Vec<String> {
+        let Self { parents, slices, interval } = self;
+        let ids = (0..parents).map(|n| format!("{prefix}{n}")).collect::<Vec<_>>();
+        let sent = ids.iter().zip(ACCOUNTS.iter().cycle()).map(|(id, account)| {
+            api.slice(json!({"symbol": "AAPL", "side": "buy", "qty": slices * 2, "duration_seconds": slices * interval,
+                "interval_seconds": interval, "order_type": "market", "client_order_id": id, "account": account}))
+        });
+        join_all(sent).await;
+        ids
+    }
 }
 
 /// Every slice was sent once, and traded.
-async fn all_traded(two: &Two, api: &Api, parents: &[String], slices: usize) {
+async fn all_traded(two: &Two, api: &Api, parents: &[String], work: Work) {
     for parent in parents {
         let ended = api.until_ended(parent, Duration::from_secs(60)).await;
         assert_eq!(ended["status"], "completed", "{ended}");
         let statuses = api.slices(parent).await.into_iter().map(|slice| slice["status"].clone()).collect::<Vec<_>>();
-        assert_eq!(statuses, vec![json!("filled"); slices], "{parent}");
+        assert_eq!(statuses.len(), usize::try_from(work.slices).unwrap());
+        assert!(statuses.iter().all(|status| status == "filled"), "{parent}: {statuses:?}");
     }
     // Two orders under one id fail in there.
-    assert_eq!(two.double.orders().len(), parents.len() * slices);
+    let orders = two.double.orders().len();
+    assert_eq!(orders, work.orders());
+    println!("{orders} orders of {} parents at the venue, none lost, none twice", parents.len());
 }
 
 #[tokio::test]
@@ -137,9 +161,9 @@ async fn accounts_are_taken_over_from_an_instance_that_was_killed_and_no_slice_i
     let two = Two::new();
     let (mut owner, mut standby) = two.serve().await;
     let mut houses = [&two.houses[0], &two.houses[1]];
-    let slices = 4 + kills * 4;
+    let work = Work::of(parents, 4 + kills * 4);
     // Asked at the instance that owns nothing, which hands it on.
-    let ids = submit(&standby.api, "worked", parents, slices).await;
+    let ids = work.submit(&standby.api, "worked").await;
     for _ in 0..kills {
         tokio::time::sleep(chance.millis(300, 1_500)).await;
         owner.kill();
@@ -151,7 +175,7 @@ async fn accounts_are_taken_over_from_an_instance_that_was_killed_and_no_slice_i
         (owner, standby) = (standby, next);
         houses.reverse();
     }
-    all_traded(&two, &owner.api, &ids, usize::try_from(slices).unwrap()).await;
+    all_traded(&two, &owner.api, &ids, work).await;
     drop(standby);
 }
 
@@ -162,8 +186,8 @@ async fn a_frozen_owner_is_deposed_and_wakes_up_sending_nothing() {
     let two = Two::new();
     let (mut owner, mut standby) = two.serve().await;
     let mut keys = [FIRST, SECOND];
-    let slices = 5 + times * 8;
-    let ids = submit(&owner.api, "worked", parents, slices).await;
+    let work = Work::of(parents, 5 + times * 8);
+    let ids = work.submit(&owner.api, "worked").await;
     for _ in 0..times {
         tokio::time::sleep(chance.millis(300, 1_500)).await;
         owner.signal(Signal::STOP);
@@ -187,7 +211,7 @@ async fn a_frozen_owner_is_deposed_and_wakes_up_sending_nothing() {
         std::mem::swap(&mut owner, &mut standby);
         keys.reverse();
     }
-    all_traded(&two, &owner.api, &ids, usize::try_from(slices).unwrap()).await;
+    all_traded(&two, &owner.api, &ids, work).await;
 }
 
 #[tokio::test]
@@ -201,7 +225,7 @@ async fn a_cancel_at_the_instance_that_does_not_own_the_account_meets_a_slice_wi
     let ids = (0..parents).map(|n| (n, chance.millis(0, 1_000))).collect::<Vec<_>>();
     let canceled = ids.iter().map(async |(n, delay)| {
         tokio::time::sleep(Duration::from_millis(n % 20 * 40)).await;
-        let id = submit(&owner.api, &format!("raced{n}-"), 1, 4).await.remove(0);
+        let id = Work::of(1, 4).submit(&owner.api, &format!("raced{n}-")).await.remove(0);
         tokio::time::sleep(*delay).await;
         let (status, counts) = standby.api.delete(&format!("/api/v1/orders/{id}/slices")).await;
         assert!(status == 200 || (status == 409 && counts["code"] == "parent_terminal"), "{status} {counts}");
