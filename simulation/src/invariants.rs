@@ -50,6 +50,8 @@ pub struct Scene<'a> {
     pub wall: DateTime<Utc>,
     /// The clock that counts suspended time.
     pub boot: Duration,
+    /// The clock that stands still while the machine is suspended.
+    pub awake: Duration,
     /// What is durable.
     pub ledger: &'a Ledger,
     /// The truth about orders and trades.

@@ -100,9 +100,9 @@ impl Watch {
         let broken = store.look(|ledger| {
             venue.look(|engine| {
                 let at = clock.elapsed();
-                let (wall, boot) = (clock.wall(), clock.boottime());
+                let (wall, boot, awake) = (clock.wall(), clock.boottime(), clock.monotonic());
                 let house = house.as_ref();
-                let scene = Scene { at, wall, boot, ledger, venue: engine, house, tuning, well };
+                let scene = Scene { at, wall, boot, awake, ledger, venue: engine, house, tuning, well };
                 judge(&mut state, &scene)
             })
         });

@@ -12,7 +12,7 @@ use super::{Invariant, Scene};
 use crate::requests::Request;
 use crate::tape::Step;
 
-/// How long after the gate was read the end of a slice may become durable.
+/// How long after the gate was read the end of a slice may become durable, while the machine is awake.
 const SLACK: Duration = Duration::from_secs(15);
 /// By how much the wall clock may have been set between the two.
 const SET: TimeDelta = TimeDelta::seconds(4);
@@ -20,7 +20,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 #[derive(Default)]
 pub(super) struct Excuses {
-    /// When trading was last stopped by an operator, and by the breaker.
+    /// When trading was last stopped by an operator, and by the breaker, on the clock that stands still in a suspend.
     halted: Option<Duration>,
     tripped: Option<Duration>,
     /// When something was last wrong, or the gate shut.
@@ -35,11 +35,11 @@ impl Excuses {
         let reasons = scene.house.map(|house| house.accounts.first().gate.reasons(scene.boot)).unwrap_or_default();
         let is_shut_by = |reason| reasons.contains(&reason);
         if is_shut_by(ShutReason::KillSwitchEngaged) || matches!(step, Step::Asked(_, Request::Engage(_))) {
-            self.halted = now;
+            self.halted = Some(scene.awake);
         }
         let breaker = [ShutReason::CircuitBreakerTripped, ShutReason::CircuitBreakerQuiet];
         if breaker.into_iter().any(is_shut_by) || matches!(step, Step::Asked(_, Request::Trip(_))) {
-            self.tripped = now;
+            self.tripped = Some(scene.awake);
         }
         let is_open = scene.house.is_some_and(|house| house.accounts.first().gate.verdict(scene.boot) == Verdict::Open);
         let is_news = matches!(step, Step::Fault(_) | Step::Struck(_) | Step::Started(_) | Step::Crashed);
@@ -56,9 +56,10 @@ impl Excuses {
 
     fn judge(&self, order: &Order, scene: &Scene<'_>) -> Result<(), String> {
         let lately = |at: Option<Duration>, within: Duration| at.is_some_and(|at| at + within >= scene.boot);
+        let just_now = |at: Option<Duration>| at.is_some_and(|at| at + SLACK >= scene.awake);
         let cause = match order.status {
-            OrderStatus::BlockedKillSwitch => lately(self.halted, SLACK),
-            OrderStatus::BlockedCircuitBreaker => lately(self.tripped, SLACK),
+            OrderStatus::BlockedKillSwitch => just_now(self.halted),
+            OrderStatus::BlockedCircuitBreaker => just_now(self.tripped),
             // Nothing here has limits of its own.
             OrderStatus::BlockedRisk => false,
             OrderStatus::Expired => {
