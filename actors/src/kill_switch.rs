@@ -68,6 +68,8 @@ pub(crate) struct KillSwitch {
     asserting: bool,
     /// When the switch was last changed from here: what a look that began before says of it is old.
     touched: Duration,
+    /// When the board was last seen to say stop while a look was under way, which doesn't know of it.
+    stopped: Duration,
     /// When the last good look began.
     good: Duration,
     /// When the last look began that leased openness.
@@ -112,6 +114,7 @@ impl KillSwitch {
             peeking: false,
             asserting: false,
             touched: Duration::ZERO,
+            stopped: Duration::ZERO,
             good: Duration::ZERO,
             confirmed: Duration::ZERO,
             unsettled: None,

@@ -151,7 +151,9 @@ impl CircuitBreaker {
         self.resetting += 1;
         let taken = async move {
             if store.has_switch_entry(CIRCUIT_BREAKER, "RESET", told.reset_at?).await.ok()? {
-                return Some(false);
+                // Another instance may have written it after this look had read the trip: then that is what to follow.
+                let stored = store.switches().await.ok()?.breaker?;
+                return (stored.revision == held.revision).then_some(false);
             }
             let saved = persist.ask(Persist { writes: vec![write], lane: Lane::Switches }).await;
             matches!(saved, Ok(Ok(results)) if !results.iter().any(Result::is_err)).then_some(true)

@@ -74,8 +74,8 @@ impl KillSwitch {
         });
         ctx.spawn(heeded.map(move |is_heeded, act, _| {
             act.reading = false;
-            // Only what both switches have heeded leases openness, and only if nothing moved since.
-            if is_heeded && began > act.touched {
+            // Only what both switches have heeded leases openness, and only if nothing moved or said stop since.
+            if is_heeded && began > act.touched && began > act.stopped {
                 act.latch.pen.renew(began + act.tuning.gate_open);
                 act.confirmed = began;
             }
@@ -90,14 +90,14 @@ impl KillSwitch {
         }
         ctx.spawn(async move { board.read().await }.into_actor(self).map(|told, act, _| {
             act.peeking = false;
-            if let Ok(reading) = told {
-                act.stop_at_once(&reading);
+            if told.is_ok_and(|reading| act.stop_at_once(&reading)) {
+                act.stopped = act.world.clock.boottime();
             }
         }));
     }
 
-    /// A board that says stopped, or says nothing, takes openness back before anything else is asked.
-    fn stop_at_once(&self, reading: &BoardReading) {
+    /// A board that says stopped, or says nothing, takes openness back before anything else is asked. Whether it did.
+    fn stop_at_once(&self, reading: &BoardReading) -> bool {
         let is_engaged = self.state.as_ref().is_none_or(KillState::is_engaged);
         let is_tripped = |state: &BreakerState| state.state == BreakerWord::Tripped;
         let kill = kill::read(reading.kill.as_deref());
@@ -108,6 +108,7 @@ impl KillSwitch {
         if engages || trips {
             self.latch.pen.renew(Duration::ZERO);
         }
+        engages || trips
     }
 
     /// Takes a look over; the answer is whether it is good, and was heeded.

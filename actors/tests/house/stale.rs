@@ -197,6 +197,48 @@ fn a_stop_on_the_board_is_obeyed_while_the_database_says_nothing() {
 }
 
 #[test]
+fn a_look_that_the_database_held_up_does_not_undo_a_stop_that_the_board_said_meanwhile() {
+    let engaged = json!({"state": "ENGAGED", "engaged_at": AT, "engaged_by": "Bob"}).to_string();
+    let tripped = json!({"state": "TRIPPED", "tripped_at": AT}).to_string();
+    let said = [(SwitchKey::Kill, engaged), (SwitchKey::Breaker, tripped)];
+    for (later, (key, said)) in (0..250).step_by(30).flat_map(|later| said.clone().map(|said| (later, said))) {
+        run(|mut rig| async move {
+            let board = with_board(&mut rig);
+            rig.store.share();
+            let running = rig.open().await;
+            rig.store.calls.delay("switches", millis(210));
+            sleep(seconds(2) + millis(later)).await;
+            assert_eq!(rig.verdict(&running), Verdict::Open);
+            board.write(key, Some(&said));
+            sleep(millis(60)).await;
+            for _ in 0..100 {
+                assert_ne!(rig.verdict(&running), Verdict::Open, "{said}");
+                sleep(millis(5)).await;
+            }
+        });
+    }
+}
+
+#[test]
+fn a_reset_that_another_instance_writes_between_two_reads_is_not_taken_for_an_old_one() {
+    run(|mut rig| async move {
+        let board = with_board(&mut rig);
+        let (other, store) = second(&rig);
+        let running = rig.open().await;
+        running.trip().await;
+        sleep(seconds(1)).await;
+        store.calls.delay("has_switch_entry", millis(150));
+        rig.store.calls.delay("commit", millis(100));
+        running.reset(REASON).await.unwrap();
+        for _ in 0..40 {
+            assert_ne!(board.told(SwitchKey::Breaker)["state"], "TRIPPED");
+            sleep(millis(50)).await;
+        }
+        assert_ne!(other.house.health.breaker().unwrap().state, BreakerWord::Tripped);
+    });
+}
+
+#[test]
 fn a_release_that_the_board_takes_late_is_unknown_and_then_finished() {
     run(|mut rig| async move {
         let board = with_board(&mut rig);
