@@ -25,7 +25,9 @@ use crate::market_hours::MarketHours;
 use crate::persistence::{Committed, Persistence, StoreTurned};
 use crate::ports::World;
 use crate::ports::store::Ownership;
+use crate::prices::Prices;
 use crate::reconciler::Reconciler;
+use crate::risk_desk::RiskDesk;
 use crate::supervisor::ProcessLines;
 use crate::tuning::{CalendarSource, Tuning};
 use crate::twap_parent::{Turned, TwapParent};
@@ -98,6 +100,8 @@ pub(crate) struct Account {
     persistence: Option<Addr<Persistence>>,
     broker: Option<Addr<Broker>>,
     reconciler: Option<Addr<Reconciler>>,
+    risk_desk: Option<Addr<RiskDesk>>,
+    prices: Prices,
     parents: BTreeMap<OrderId, Addr<TwapParent>>,
     /// Submissions of parents on their way.
     accepting: usize,
@@ -147,6 +151,7 @@ pub(crate) fn open(
         venue: world.venue.clone(),
         budget: budget.clone(),
     };
+    let prices = Prices::new(world.clone());
     let addr = Account {
         budget,
         world,
@@ -157,6 +162,7 @@ pub(crate) fn open(
         market_hours: market_hours.clone(),
         clock_guard: ClockGuard::default(),
         asks_the_time: false,
+        prices,
         volumes: Volumes::default(),
         lines,
         in_flight: in_flight.clone(),
@@ -171,6 +177,7 @@ pub(crate) fn open(
         persistence: None,
         broker: None,
         reconciler: None,
+        risk_desk: None,
         parents: BTreeMap::new(),
         accepting: 0,
         ended_early: BTreeSet::new(),
@@ -328,6 +335,7 @@ impl Account {
         check(self.persistence.as_ref().map(Addr::connected), Role::Persistence);
         check(self.broker.as_ref().map(Addr::connected), Role::Broker);
         check(self.reconciler.as_ref().map(Addr::connected), Role::Reconciler);
+        check(self.risk_desk.as_ref().map(Addr::connected), Role::RiskDesk);
         for role in dead {
             self.bury(role, ctx);
         }
@@ -346,6 +354,7 @@ impl Account {
             Role::Persistence => self.persistence.as_ref().is_some_and(Addr::connected),
             Role::Broker => self.broker.as_ref().is_some_and(Addr::connected),
             Role::Reconciler => self.reconciler.as_ref().is_some_and(Addr::connected),
+            Role::RiskDesk => self.risk_desk.as_ref().is_some_and(Addr::connected),
             Role::Parent(id) => self.parents.get(id).is_some_and(Addr::connected),
         }
     }

@@ -1,7 +1,7 @@
 //! One broker account: the queue of due orders, the rate budget, the sends in flight, unknown outcomes, cancels, and
 //! the venue's events.
 //!
-//! A due order travels **gate → rate token → claim → in flight → gate → wire**. Orders wait unclaimed, oldest due time
+//! A due order travels **gate → rate token → limits → claim → in flight → gate → wire**. Orders wait unclaimed, oldest due time
 //! first; those that may go are claimed together in one transaction and sent in the same order.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,6 +15,7 @@ use crate::circuit_breaker::BrokerAnswered;
 use crate::clock_guard::ClockGuard;
 use crate::domain::calendar::{Hours, MarketCalendar, Slot};
 use crate::domain::clock::TOLERANCE;
+use crate::domain::limits::Wish;
 use crate::domain::names::OrderId;
 use crate::domain::status::OwnEnd;
 use crate::domain::venue::VenueOrder;
@@ -24,6 +25,7 @@ use crate::line::{Line, Unanswered};
 use crate::market_hours::MarketHours;
 use crate::persistence::{Persist, gather};
 use crate::ports::{VenueError, World};
+use crate::risk_desk::{Release, Reserve, Weigh};
 use crate::tuning::Tuning;
 use crate::watch::Sentinel;
 
@@ -34,6 +36,7 @@ pub(crate) use stream::Listen;
 pub(crate) use unknowns::Adopt;
 
 mod cancels;
+mod limits;
 mod replaced;
 mod sends;
 mod sessions;
@@ -78,6 +81,10 @@ pub(crate) struct Due {
     pub(crate) hours: Hours,
     /// It is absent at the venue since then, on the clock that counts suspended time, and is sent again.
     pub(crate) absent_since: Option<Duration>,
+    /// What the limits go by.
+    pub(crate) wish: Wish,
+    /// The limit that it waits for, as our books say.
+    pub(crate) waits_for: Option<&'static str>,
 }
 
 /// The broker's state turned: the supervisor shuts or opens the gate.
@@ -108,6 +115,9 @@ pub(crate) struct BrokerLines {
     pub(crate) persist: Line<Persist>,
     pub(crate) answered: Line<BrokerAnswered>,
     pub(crate) turned: Line<BrokerTurned>,
+    pub(crate) reserve: Line<Reserve>,
+    pub(crate) release: Line<Release>,
+    pub(crate) weigh: Line<Weigh>,
 }
 
 /// Owns an account's way to the venue. An order that may be live without an answer is in `sending` or in `unknowns`, and
@@ -128,6 +138,11 @@ pub(crate) struct Broker {
     /// Orders that wait for the market to open; they stay in `queued`.
     shut_out: Vec<Due>,
     reopening: Option<SpawnHandle>,
+    /// Orders that wait for a limit; they stay in `queued`.
+    parked: Vec<Due>,
+    asking_again: Option<SpawnHandle>,
+    /// The limits have changed since the desk read them.
+    limits_moved: bool,
     sequence: u64,
     /// Orders that came are waiting for others to come.
     gathering: bool,
@@ -166,6 +181,9 @@ impl Broker {
             queued: BTreeSet::new(),
             shut_out: Vec::new(),
             reopening: None,
+            parked: Vec::new(),
+            asking_again: None,
+            limits_moved: false,
             sequence: 0,
             gathering: false,
             claiming: false,
@@ -195,7 +213,7 @@ impl Handler<Dispatch> for Broker {
     type Result = Result<(), QueueFull>;
 
     fn handle(&mut self, Dispatch(due): Dispatch, ctx: &mut Self::Context) -> Self::Result {
-        let waiting = self.queue.len() + self.shut_out.len();
+        let waiting = self.queue.len() + self.shut_out.len() + self.parked.len();
         if waiting > 0 && waiting + due.len() > self.tuning.max_queue {
             return Err(QueueFull);
         }
@@ -223,6 +241,9 @@ impl Handler<Drain> for Broker {
         !self.claiming && self.sending.is_empty()
     }
 }
+
+/// An order that ends unsent: how, why, and the same for a person.
+type Ending = (Due, OwnEnd, &'static str, String);
 
 /// What becomes of the order at the head of the queue.
 enum Fate {
@@ -277,7 +298,7 @@ impl Broker {
         metrics::gauge!("tranche_dispatch_queue").set(u32::try_from(self.queue.len()).unwrap_or(u32::MAX));
         self.hold_back(shut_out, ctx);
         if !train.is_empty() || !ends.is_empty() {
-            self.claim(train, ends, began, ctx);
+            self.reserve(train, ends, began, ctx);
         }
     }
 
@@ -367,7 +388,7 @@ fn fate(
         }
     }
     let boottime = world.clock.boottime();
-    if let Some(reason) = gate.verdict(boottime).objection(false) {
+    if let Some(reason) = gate.verdict(boottime).objection(true) {
         return match reason.ends_slice() {
             Some(end) => Fate::Ends(end, reason.as_str(), String::new()),
             None => Fate::Waits(GATE_RETRY),

@@ -12,6 +12,7 @@ use crate::domain::breaker::{BreakerState, ResetRefused};
 use crate::domain::fault::FieldError;
 use crate::domain::kill::{KillMode, KillState};
 use crate::domain::ledger::{CancelCounts, NotReplaceable, Resolution};
+use crate::domain::limits::StopCode;
 use crate::domain::liquidity::Volume;
 use crate::domain::names::{Caller, IdempotencyKey, OrderId, Symbol};
 use crate::domain::order::Order;
@@ -323,6 +324,14 @@ pub enum CommandError {
     /// The symbol takes no new entries.
     #[error("the symbol is quarantined")]
     Quarantined,
+    /// A limit stands against it.
+    #[error("{}: {detail}", code.as_str())]
+    Limited {
+        /// Which.
+        code: StopCode,
+        /// The same for a person.
+        detail: String,
+    },
     /// An operator has cleared it before.
     #[error("it was cleared before")]
     AlreadyCleared,

@@ -9,6 +9,7 @@ pub mod fills;
 pub mod ids;
 pub mod kill;
 pub mod ledger;
+pub mod limits;
 pub mod liquidity;
 pub mod money;
 pub mod names;

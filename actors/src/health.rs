@@ -36,6 +36,7 @@ words!(
         Redis = "redis",
         Persistence = "persistence",
         Reconciler = "reconciler",
+        RiskDesk = "risk_desk",
         Parents = "parents",
         Clock = "clock",
     }
@@ -112,8 +113,8 @@ pub struct AccountHealth {
     account: AccountName,
 }
 
-const ACCOUNTS_PARTS: [Part; 6] =
-    [Part::Store, Part::Broker, Part::Persistence, Part::Reconciler, Part::Parents, Part::Clock];
+const ACCOUNTS_PARTS: [Part; 7] =
+    [Part::Store, Part::Broker, Part::Persistence, Part::Reconciler, Part::RiskDesk, Part::Parents, Part::Clock];
 
 fn unasked() -> PartHealth {
     PartHealth { status: PartStatus::Unknown, detail: "not asked yet".to_owned() }

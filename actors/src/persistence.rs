@@ -14,6 +14,7 @@ use crate::domain::parent::{Parent, ParentStatus};
 use crate::line::Line;
 use crate::ports::World;
 use crate::ports::store::{Batch, Commit as Results, Ownership, StoreError, Writer};
+use crate::risk_desk::Booked;
 use crate::tuning::Tuning;
 use crate::watch::Sentinel;
 
@@ -81,6 +82,14 @@ pub(crate) enum StoreTurned {
     },
 }
 
+/// The lines that a writer speaks on.
+#[derive(Clone, Default)]
+pub(crate) struct WriterLines {
+    pub(crate) committed: Line<Committed>,
+    pub(crate) booked: Line<Booked>,
+    pub(crate) turned: Line<StoreTurned>,
+}
+
 struct Waiting {
     writes: Vec<Write>,
     answer: oneshot::Sender<Result<Results, PersistError>>,
@@ -93,8 +102,7 @@ pub(crate) struct Persistence {
     /// `None` where no account is written: the writer of the switches never has one.
     ownership: Option<Ownership>,
     is_rebuilt: bool,
-    committed: Line<Committed>,
-    turned: Line<StoreTurned>,
+    lines: WriterLines,
     urgent: VecDeque<Waiting>,
     queue: VecDeque<Waiting>,
     is_busy: bool,
@@ -109,7 +117,7 @@ impl Persistence {
         world: World,
         tuning: Tuning,
         (ownership, is_rebuilt): (Option<Ownership>, bool),
-        (committed, turned): (Line<Committed>, Line<StoreTurned>),
+        lines: WriterLines,
         sentinel: Sentinel,
     ) -> Self {
         Self {
@@ -117,8 +125,7 @@ impl Persistence {
             tuning,
             ownership,
             is_rebuilt,
-            committed,
-            turned,
+            lines,
             urgent: VecDeque::new(),
             queue: VecDeque::new(),
             is_busy: false,
@@ -325,14 +332,16 @@ impl Persistence {
     }
 
     fn tell(&self, turned: StoreTurned, ctx: &mut Context<Self>) {
-        let line = self.turned.clone();
+        let line = self.lines.turned.clone();
         // Without a supervisor the process is about to end, and there is nobody to tell.
         ctx.spawn(async move { line.ask(turned).await }.into_actor(self).map(|_, _, _| ()));
     }
 
     fn publish<'a>(&self, results: impl Iterator<Item = &'a Results>, ctx: &mut Context<Self>) {
         let mut committed = Committed { parents: Vec::new(), singles: Vec::new() };
+        let mut booked = Booked::default();
         for applied in results.flatten().flatten() {
+            booked.add(applied);
             let is_news =
                 |parent: &&Parent| parent.status != ParentStatus::Working || applied.outcome == Outcome::Resumed;
             let news = applied.parents.iter().filter(is_news);
@@ -340,10 +349,15 @@ impl Persistence {
             let awaited = |order: &&Order| order.slice.is_none() || order.replaces.is_some();
             committed.singles.extend(applied.orders.iter().filter(awaited).cloned());
         }
+        if !booked.is_empty() {
+            let line = self.lines.booked.clone();
+            // Without a desk nothing leaves, and the next one is loaded from the store.
+            ctx.spawn(async move { line.ask(booked).await }.into_actor(self).map(|_, _, _| ()));
+        }
         if committed.parents.is_empty() && committed.singles.is_empty() {
             return;
         }
-        let line = self.committed.clone();
+        let line = self.lines.committed.clone();
         // As above: nobody to tell means that the process is about to end.
         ctx.spawn(async move { line.ask(committed).await }.into_actor(self).map(|_, _, _| ()));
     }

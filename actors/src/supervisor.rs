@@ -21,7 +21,7 @@ use crate::gate::{GateWriter, ProcessGate, ProcessWriters, ShutReason};
 use crate::health::{Health, Part, PartStatus, Phase};
 use crate::kill_switch::{KillLines, KillSwitch, KillSwitchHandle, Latch, ResumeCancels, SwitchesSeen};
 use crate::line::{Line, Unanswered};
-use crate::persistence::{Lane, Persist, Persistence, StoreTurned};
+use crate::persistence::{Lane, Persist, Persistence, StoreTurned, WriterLines};
 use crate::ports::World;
 use crate::sync::Mutex;
 use crate::tuning::Tuning;
@@ -377,7 +377,7 @@ impl Supervisor {
     }
 
     fn spawn_writer(&mut self, is_rebuilt: bool) {
-        let lines = (Line::default(), self.lines.store_turned.clone());
+        let lines = WriterLines { turned: self.lines.store_turned.clone(), ..WriterLines::default() };
         let sentinel = self.sentinel(ProcessRole::SwitchWriter);
         let (world, tuning) = (self.world.clone(), self.tuning.clone());
         let addr = Persistence::new(world, tuning, (None, is_rebuilt), lines, sentinel).start();

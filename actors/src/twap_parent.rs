@@ -14,9 +14,11 @@ use crate::broker::{CancelMarked, Dispatch, Due, dispatch};
 use crate::clock_guard::ClockGuard;
 use crate::domain::calendar::Hours;
 use crate::domain::ledger::Write;
-use crate::domain::names::{OrderId, Symbol};
+use crate::domain::limits::Wish;
+use crate::domain::names::{OrderId, StrategyId, Symbol};
 use crate::domain::parent::{Benchmark, Parent, ParentStatus};
 use crate::domain::policy::Completion;
+use crate::domain::terms::{Side, Terms};
 use crate::line::Line;
 use crate::persistence::{Persist, persist, persist_surely};
 use crate::ports::World;
@@ -68,6 +70,9 @@ pub(crate) struct TwapParent {
     plan_version: u32,
     completion: Completion,
     hours: Hours,
+    strategy: StrategyId,
+    side: Side,
+    terms: Terms,
     start_at: DateTime<Utc>,
     end_at: DateTime<Utc>,
     grace: Duration,
@@ -104,6 +109,9 @@ impl TwapParent {
             plan_version: parent.plan_version,
             completion: parent.completion,
             hours: Hours::of(&parent.instruction),
+            strategy: parent.strategy_id.clone(),
+            side: parent.instruction.side,
+            terms: parent.instruction.terms,
             start_at: parent.start_at,
             end_at: parent.end_at,
             grace: tuning.grace,
@@ -287,14 +295,7 @@ impl TwapParent {
         let now = self.world.clock.now();
         let mut due = Vec::new();
         while self.near.front().is_some_and(|next| next.due <= now) {
-            due.extend(self.near.pop_front().map(|slice| Due {
-                id: slice.id,
-                plan_version: Some(self.plan_version),
-                due: slice.due,
-                latest: slice.due + self.grace,
-                hours: self.hours,
-                absent_since: None,
-            }));
+            due.extend(self.near.pop_front().map(|slice| self.due(slice)));
         }
         if !due.is_empty() {
             let (line, id) = (self.lines.dispatch.clone(), self.id.clone());
@@ -308,6 +309,30 @@ impl TwapParent {
             self.save_benchmark(ctx);
         }
         self.arm(ctx);
+    }
+
+    fn due(&self, slice: DueSlice) -> Due {
+        let qty = slice.qty.get();
+        let wish = Wish {
+            id: slice.id.clone(),
+            chain: slice.id.clone(),
+            strategy: self.strategy.clone(),
+            symbol: self.symbol.clone(),
+            side: self.side,
+            qty,
+            largest: qty,
+            terms: self.terms,
+        };
+        Due {
+            id: slice.id,
+            plan_version: Some(self.plan_version),
+            due: slice.due,
+            latest: slice.due + self.grace,
+            hours: self.hours,
+            absent_since: None,
+            wish,
+            waits_for: None,
+        }
     }
 
     /// Waits for the end of the schedule, in steps, since the wall clock may be set.

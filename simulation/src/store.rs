@@ -13,6 +13,7 @@ use chrono::{DateTime, Utc};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 use tranche_actors::domain::ledger::{SwitchEntry, Write};
+use tranche_actors::domain::limits::LimitBook;
 use tranche_actors::domain::names::{AccountName, Caller, IdempotencyKey, OrderId};
 use tranche_actors::domain::order::Order;
 use tranche_actors::domain::parent::Parent;
@@ -428,6 +429,11 @@ impl Store for MemoryStore {
 
     async fn positions(&self, account: &AccountName) -> Result<Vec<HeldPosition>, StoreError> {
         self.ask("positions", |ledger| ledger.positions(account)).await
+    }
+
+    async fn limits(&self, known: Option<u64>) -> Result<Option<LimitBook>, StoreError> {
+        let limits = self.ask("limits", |ledger| ledger.limits.clone()).await?;
+        Ok((known != Some(limits.revision)).then_some(limits))
     }
 
     async fn close(&self) {

@@ -9,6 +9,7 @@ use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::{HttpResponse, ResponseError};
 use serde_json::{Map, Value, json};
 use tranche_actors::domain::fault::FieldError;
+use tranche_actors::domain::limits::{Control, StopCode};
 use tranche_actors::gate::ShutReason;
 
 /// Most faults that one answer lists.
@@ -67,6 +68,19 @@ codes! {
     ValidationFailed = "validation_failed", UNPROCESSABLE_ENTITY, "The request breaks rules";
     NotSupported = "not_supported", UNPROCESSABLE_ENTITY, "The request asks for what is not built yet";
     IdempotencyKeyReused = "idempotency_key_reused", UNPROCESSABLE_ENTITY, "The idempotency key names another request";
+    MaxOrderQty = "max_order_qty", UNPROCESSABLE_ENTITY, "The order is too large";
+    MaxOrderNotional = "max_order_notional", UNPROCESSABLE_ENTITY, "The order is worth too much";
+    PriceCollar = "price_collar", UNPROCESSABLE_ENTITY, "The price is too far from the market";
+    MaxPosition = "max_position", UNPROCESSABLE_ENTITY, "The position would become too large";
+    MaxGrossExposure = "max_gross_exposure", UNPROCESSABLE_ENTITY, "The positions together would become too large";
+    MaxOpenOrders = "max_open_orders", UNPROCESSABLE_ENTITY, "Too many orders are open";
+    MaxMessageRate = "max_message_rate", UNPROCESSABLE_ENTITY, "Too many orders have left within a minute";
+    DuplicateOrder = "duplicate_order", UNPROCESSABLE_ENTITY, "The same was submitted a moment ago";
+    RestrictedSymbol = "restricted_symbol", UNPROCESSABLE_ENTITY, "Nothing may be opened in the symbol";
+    BuyingPower = "insufficient_buying_power", UNPROCESSABLE_ENTITY, "The buying power does not suffice";
+    MaxAdvShare = "max_adv_share", UNPROCESSABLE_ENTITY, "The order is too large for the symbol's volume";
+    StalePrice = "stale_price", UNPROCESSABLE_ENTITY, "No fresh price is known";
+    Lockout = "lockout", UNPROCESSABLE_ENTITY, "The account is locked";
     LimitReached = "limit_reached", TOO_MANY_REQUESTS, "A bound was reached";
     Internal = "internal", INTERNAL_SERVER_ERROR, "The gateway failed";
     KillSwitchEngaged = "kill_switch_engaged", SERVICE_UNAVAILABLE, "Trading is stopped by the kill switch";
@@ -100,6 +114,26 @@ impl From<ShutReason> for Code {
             ShutReason::BrokerUnavailable => Self::BrokerUnavailable,
             ShutReason::NotOwner => Self::OwnerUnavailable,
             ShutReason::BrokerUnauthorised => Self::BrokerUnauthorised,
+        }
+    }
+}
+
+impl From<StopCode> for Code {
+    fn from(code: StopCode) -> Self {
+        match code {
+            StopCode::Lockout => Self::Lockout,
+            StopCode::Limit(Control::MaxOrderQty) => Self::MaxOrderQty,
+            StopCode::Limit(Control::MaxOrderNotional) => Self::MaxOrderNotional,
+            StopCode::Limit(Control::PriceCollar) => Self::PriceCollar,
+            StopCode::Limit(Control::MaxPosition) => Self::MaxPosition,
+            StopCode::Limit(Control::MaxGrossExposure) => Self::MaxGrossExposure,
+            StopCode::Limit(Control::MaxOpenOrders) => Self::MaxOpenOrders,
+            StopCode::Limit(Control::MaxMessageRate) => Self::MaxMessageRate,
+            StopCode::Limit(Control::DuplicateOrder) => Self::DuplicateOrder,
+            StopCode::Limit(Control::RestrictedSymbol) => Self::RestrictedSymbol,
+            StopCode::Limit(Control::BuyingPower) => Self::BuyingPower,
+            StopCode::Limit(Control::MaxAdvShare) => Self::MaxAdvShare,
+            StopCode::Limit(Control::StalePrice) => Self::StalePrice,
         }
     }
 }

@@ -68,6 +68,7 @@ pub(super) fn command(error: CommandError, health: &Health, now: DateTime<Utc>) 
             Problem::invalid(vec![FieldError::new("reason", "too_short", rule)])
         }
         CommandError::Quarantined => Problem::new(Code::SymbolQuarantined, format!("the symbol {QUARANTINED}")),
+        CommandError::Limited { code, detail } => Problem::new(code.into(), detail),
         CommandError::AlreadyCleared => {
             Problem::new(Code::Conflict, "an operator has cleared it before, so there is nothing left to clear")
         }

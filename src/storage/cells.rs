@@ -4,6 +4,9 @@ use chrono::{DateTime, NaiveDate, Utc};
 use rust_decimal::Decimal;
 use serde::de::DeserializeOwned;
 use tranche_actors::domain::ledger::SwitchEntry;
+use tranche_actors::domain::limits::{
+    Control, Limit, LimitKey, LimitOverride, LimitScope, LockKey, LockKind, LockRule, Lockout,
+};
 use tranche_actors::domain::money::{Percent, Price, Qty};
 use tranche_actors::domain::names::{AccountName, BrokerOrderId, Caller, IdempotencyKey, OrderId, StrategyId, Symbol};
 use tranche_actors::domain::order::{Order, Origin, Replaces, SliceOf};
@@ -146,7 +149,7 @@ fn broker_order_id(text: &str) -> Option<BrokerOrderId> {
     BrokerOrderId::parse(text).ok()
 }
 
-fn qty(row: &impl Cells) -> Result<Qty, StoreError> {
+pub(super) fn qty(row: &impl Cells) -> Result<Qty, StoreError> {
     needed(bounded(row, "qty", |value| Qty::new(value).ok())?, "qty")
 }
 
@@ -347,6 +350,47 @@ pub(super) fn cause(row: &impl Cells) -> Result<Cause, StoreError> {
         since: time(row, "since")?,
         cleared,
     })
+}
+
+/// A limit with what it is known by.
+pub(super) fn limit(row: &impl Cells) -> Result<(LimitKey, Limit), StoreError> {
+    let name = cell(row, "scope_name", owned)?;
+    let key = LimitKey {
+        scope: cell(row, "scope", |kind| LimitScope::parse(kind, &name))?,
+        control: cell(row, "control", Control::from_word)?,
+    };
+    let limit = Limit {
+        value: decimal(row, "value")?,
+        operator: cell(row, "operator", owned)?,
+        by: cell(row, "set_by", caller)?,
+        at: time(row, "set_at")?,
+    };
+    Ok((key, limit))
+}
+
+/// What holds instead of a limit for a while.
+pub(super) fn limit_override(row: &impl Cells) -> Result<(LimitKey, LimitOverride), StoreError> {
+    let (key, limit) = limit(row)?;
+    Ok((key, LimitOverride { limit, reason: cell(row, "reason", owned)?, until: time(row, "until")? }))
+}
+
+/// A lockout with what it is known by.
+pub(super) fn lockout(row: &impl Cells) -> Result<(LockKey, Lockout), StoreError> {
+    let whole = |text: &str| text.is_empty().then_some(None);
+    let key = LockKey {
+        account: cell(row, "account", account)?,
+        symbol: cell(row, "symbol", |text| whole(text).or_else(|| Symbol::parse(text).ok().map(Some)))?,
+        rule: cell(row, "rule", |text| LockRule::parse(text).ok())?,
+    };
+    let lockout = Lockout {
+        kind: cell(row, "kind", LockKind::from_word)?,
+        reason: cell(row, "reason", owned)?,
+        operator: cell(row, "operator", owned)?,
+        by: cell(row, "locked_by", caller)?,
+        since: time(row, "since")?,
+        until: row.time("until")?,
+    };
+    Ok((key, lockout))
 }
 
 /// An entry of a switch's history.

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use tranche_actors::domain::ledger::{Books, CIRCUIT_BREAKER, FIRST_START, KILL_SWITCH, Keys};
+use tranche_actors::domain::ledger::{Books, CIRCUIT_BREAKER, FIRST_START, KILL_SWITCH, Keys, LIMITS};
 use tranche_actors::domain::names::{AccountName, BrokerOrderId, OrderId, Symbol};
 use tranche_actors::domain::order::Order;
 use tranche_actors::ports::store::{Batch, StoreError};
 
 use super::cells::{self, Cells};
-use super::rows::kind;
+use super::rows::{LimitsRevision, kind};
 
 /// A backend's statements; each takes a set of ids, or of pairs of them.
 pub(super) struct Statements {
@@ -110,6 +110,11 @@ pub(super) async fn load<T: Tables>(tables: &mut T, batch: &Batch) -> Result<Boo
         let switches = [KILL_SWITCH, CIRCUIT_BREAKER, FIRST_START];
         for row in by_ids(tables, T::SQL.switches, switches.into_iter()).await? {
             take_switch(&mut books, &row)?;
+        }
+    }
+    if keys.limits {
+        for row in by_ids(tables, T::SQL.switches, [LIMITS].into_iter()).await? {
+            books.limits = cells::json::<LimitsRevision>(&row, "state")?.revision;
         }
     }
     let positions = positions_of(&books, &keys);

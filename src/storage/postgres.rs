@@ -11,6 +11,7 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection};
 use tokio::sync::{Mutex, RwLock};
 use tranche_actors::domain::ledger::SwitchEntry;
+use tranche_actors::domain::limits::LimitBook;
 use tranche_actors::domain::names::{AccountName, Caller, IdempotencyKey, OrderId};
 use tranche_actors::domain::order::Order;
 use tranche_actors::domain::parent::Parent;
@@ -426,6 +427,10 @@ impl Store for PostgresStore {
 
     async fn has_switch_entry(&self, switch: &str, event: &str, at: DateTime<Utc>) -> Result<bool, StoreError> {
         self.read(async |pool| reads::has_switch_entry(pool, switch, event, at).await).await
+    }
+
+    async fn limits(&self, known: Option<u64>) -> Result<Option<LimitBook>, StoreError> {
+        self.read(async |pool| reads::limits(pool, known).await).await
     }
 
     async fn causes(&self, account: &AccountName) -> Result<Vec<Cause>, StoreError> {

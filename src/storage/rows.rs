@@ -2,8 +2,9 @@
 
 use chrono::{DateTime, NaiveDate, Utc};
 use rust_decimal::Decimal;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tranche_actors::domain::ledger::{Event, SwitchEntry};
+use tranche_actors::domain::limits::{Limit, LimitKey, LimitOverride, LockKey, Lockout};
 use tranche_actors::domain::money::{Percent, Price};
 use tranche_actors::domain::names::{AccountName, BrokerOrderId, OrderId, Symbol};
 use tranche_actors::domain::order::{Order, Origin};
@@ -466,6 +467,86 @@ row!(
 impl<'a> DifferenceRow<'a> {
     pub(super) fn of(symbol: &'a Symbol, ours: Decimal, theirs: Decimal) -> Self {
         Self { symbol: symbol.as_str(), ours, theirs }
+    }
+}
+
+/// Which revision the limits are of, as it stands beside the switches.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct LimitsRevision {
+    pub(super) revision: u64,
+}
+
+row!(
+    /// A row of `limits`.
+    LimitRow<'a> {
+        scope: &'a str,
+        scope_name: &'a str,
+        control: &'a str,
+        value: Decimal,
+        operator: &'a str,
+        set_by: &'a str,
+        set_at: DateTime<Utc>,
+    }
+);
+
+row!(
+    /// What an override has besides.
+    InsteadRow<'a> {
+        reason: &'a str,
+        until: DateTime<Utc>,
+    }
+);
+
+row!(
+    /// A row of `lockouts`.
+    LockoutRow<'a> {
+        account: &'a str,
+        symbol: &'a str,
+        rule: &'a str,
+        kind: &'a str,
+        reason: &'a str,
+        operator: &'a str,
+        locked_by: &'a str,
+        since: DateTime<Utc>,
+        until: Option<DateTime<Utc>>,
+    }
+);
+
+/// A row of `limit_overrides`.
+pub(super) type OverrideRow<'a> = (LimitRow<'a>, InsteadRow<'a>);
+
+impl<'a> LimitRow<'a> {
+    pub(super) fn of((key, limit): (&'a LimitKey, &'a Limit)) -> Self {
+        Self {
+            scope: key.scope.kind(),
+            scope_name: key.scope.name(),
+            control: key.control.as_str(),
+            value: limit.value,
+            operator: &limit.operator,
+            set_by: limit.by.as_str(),
+            set_at: limit.at,
+        }
+    }
+}
+
+/// A limit that holds instead of another one for a while.
+pub(super) fn instead<'a>((key, instead): (&'a LimitKey, &'a LimitOverride)) -> OverrideRow<'a> {
+    (LimitRow::of((key, &instead.limit)), InsteadRow { reason: &instead.reason, until: instead.until })
+}
+
+impl<'a> LockoutRow<'a> {
+    pub(super) fn of((key, lockout): (&'a LockKey, &'a Lockout)) -> Self {
+        Self {
+            account: key.account.as_str(),
+            symbol: key.symbol.as_ref().map_or("", Symbol::as_str),
+            rule: key.rule.as_str(),
+            kind: lockout.kind.as_str(),
+            reason: &lockout.reason,
+            operator: &lockout.operator,
+            locked_by: lockout.by.as_str(),
+            since: lockout.since,
+            until: lockout.until,
+        }
     }
 }
 

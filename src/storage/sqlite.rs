@@ -11,6 +11,7 @@ use sqlx::sqlite::{SqliteConnection, SqlitePool, SqlitePoolOptions};
 use sqlx::{ConnectOptions, Connection};
 use tokio::sync::{Mutex, RwLock};
 use tranche_actors::domain::ledger::SwitchEntry;
+use tranche_actors::domain::limits::LimitBook;
 use tranche_actors::domain::names::{AccountName, Caller, IdempotencyKey, OrderId};
 use tranche_actors::domain::order::Order;
 use tranche_actors::domain::parent::Parent;
@@ -365,6 +366,10 @@ impl Store for SqliteStore {
 
     async fn has_switch_entry(&self, switch: &str, event: &str, at: DateTime<Utc>) -> Result<bool, StoreError> {
         reads::has_switch_entry(&self.readers().await?, switch, event, at).await
+    }
+
+    async fn limits(&self, known: Option<u64>) -> Result<Option<LimitBook>, StoreError> {
+        reads::limits(&self.readers().await?, known).await
     }
 
     async fn causes(&self, account: &AccountName) -> Result<Vec<Cause>, StoreError> {

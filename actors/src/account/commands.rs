@@ -16,6 +16,7 @@ use crate::commands::{
 use crate::domain::calendar::Hours;
 use crate::domain::fault::FieldError;
 use crate::domain::ledger::{Applied, Outcome, Refusal, Submission, Write};
+use crate::domain::limits::Wish;
 use crate::domain::names::{AccountName, OrderId, Symbol};
 use crate::domain::order::{Order, Origin};
 use crate::domain::parent::Parent;
@@ -26,6 +27,7 @@ use crate::persistence::{Persist, PersistError, persist};
 use crate::ports::store::{AnyOrder, StoreError};
 use crate::ports::{VenueError, World};
 use crate::reconciler::{Compare, CompareError};
+use crate::risk_desk::{Admit, NotAdmitted};
 
 /// How long a submission waits for the market's price: without one, the parent has no arrival price.
 const QUOTE_WAIT: Duration = Duration::from_millis(500);
@@ -63,6 +65,13 @@ impl Handler<SubmitParent> for Account {
                 }
             };
             request.check_close(&mut parent, &rules, calendar.as_deref()).map_err(CommandError::Invalid)?;
+            let largest = slices.iter().map(|slice| slice.qty.get()).max().unwrap_or(parent.qty.get());
+            if let Some(limited) = intake.limited(Wish::whole(&parent, largest), true).await {
+                return match intake.admit(&parent.id, &parent.origin, Some(limited)).await? {
+                    Some(first) => intake.replayed_parent(first).await,
+                    None => Err(CommandError::OutcomeUnknown),
+                };
+            }
             parent.arrival_price = intake.mid(&parent.instruction.symbol).await;
             let submission = Submission::Parent { parent, slices: slices.clone() };
             let applied = intake.write(Write::Submit(Box::new(submission))).await?;
@@ -100,6 +109,10 @@ impl Handler<SubmitOrder> for Account {
             if let Some(first) = intake.admit(&order.id, &origin, objection).await? {
                 return replayed_order(first);
             }
+            let limited = intake.limited(Wish::submitted(&order), true).await;
+            if let Some(first) = intake.admit(&order.id, &origin, limited).await? {
+                return replayed_order(first);
+            }
             let applied = intake.write(Write::Submit(Box::new(Submission::Single(order)))).await?;
             let replayed = applied.outcome == Outcome::Replayed;
             let order = applied.orders.into_iter().next().ok_or(CommandError::OutcomeUnknown)?;
@@ -131,6 +144,8 @@ impl Handler<ReplaceOrder> for Account {
             };
             let replacement = replace.request.replacement(&live, &rules, &asked).map_err(CommandError::Invalid)?;
             intake.objection(Ok(()), false).map_or(Ok(()), Err)?;
+            let wish = replacement.wish(&live);
+            intake.limited(wish, false).await.map_or(Ok(()), Err)?;
             let applied = intake.write(Write::Replace(Box::new(replacement))).await?;
             let replayed = applied.outcome == Outcome::Replayed;
             let order = applied.orders.into_iter().next().ok_or(CommandError::OutcomeUnknown)?;
@@ -267,6 +282,7 @@ struct Intake {
     clock_guard: ClockGuard,
     persist: Line<Persist>,
     cancel_marked: Line<CancelMarked>,
+    admit: Line<Admit>,
     /// The account, where other instances may own it.
     leased: Option<AccountName>,
     /// This one doesn't.
@@ -315,7 +331,8 @@ impl Intake {
         if self.clock_guard.moved(&*self.world.clock).is_some() {
             return Some(CommandError::Gate(ShutReason::ClockUnsure));
         }
-        if let Some(reason) = self.gate.verdict(self.world.clock.boottime()).objection(false) {
+        // Whether it is an exit is asked later, of the risk desk.
+        if let Some(reason) = self.gate.verdict(self.world.clock.boottime()).objection(true) {
             return Some(CommandError::Gate(reason));
         }
         is_full.then_some(CommandError::Busy { what: "open parents", retry_after: Duration::from_secs(10) })
@@ -331,6 +348,19 @@ impl Intake {
     ) -> Result<Option<AnyOrder>, CommandError> {
         let Some(objection) = objection else { return Ok(None) };
         self.first(id, origin).await?.map_or(Err(objection), |first| Ok(Some(first)))
+    }
+
+    /// What the limits have against a submission, or the gate where it lets only exits pass.
+    async fn limited(&self, wish: Wish, is_new: bool) -> Option<CommandError> {
+        let verdict = self.gate.verdict(self.world.clock.boottime());
+        let exits_only = verdict.objection(false).is_some();
+        match self.admit.ask(Admit { wish, exits_only, is_new }).await {
+            Ok(Ok(reduces)) => verdict.objection(reduces).map(CommandError::Gate),
+            Ok(Err(NotAdmitted::Limited { code, detail })) => Some(CommandError::Limited { code, detail }),
+            Ok(Err(NotAdmitted::Unready)) => Some(CommandError::StoreUnavailable),
+            // The account's actors are being rebuilt.
+            Err(Unanswered) => Some(CommandError::Gate(ShutReason::BrokerUnavailable)),
+        }
     }
 
     async fn mid(&self, symbol: &Symbol) -> Option<rust_decimal::Decimal> {
@@ -412,6 +442,7 @@ pub(super) fn refused(refusal: Refusal) -> CommandError {
         Refusal::GuardLost(_)
         | Refusal::Illegal(_)
         | Refusal::SwitchMoved
+        | Refusal::LimitsMoved
         | Refusal::NotOurs
         | Refusal::Constraint(_) => CommandError::Conflict(refusal.to_string()),
     }
@@ -425,6 +456,7 @@ impl Account {
             clock_guard: self.clock_guard.clone(),
             persist: self.lines.persist.clone(),
             cancel_marked: self.lines.cancel_marked.clone(),
+            admit: self.lines.admit.clone(),
             leased: self.tuning.lease.map(|_| self.tuning.account.clone()),
             is_guest: self.ownership.is_none(),
         }
@@ -461,6 +493,8 @@ impl Account {
                 latest: order.scheduled_time + grace,
                 hours: Hours::of(&order.instruction),
                 absent_since: None,
+                wish: Wish::of(order, &order.strategy_id),
+                waits_for: None,
             };
             let (line, id) = (self.lines.dispatch.clone(), order.id.clone());
             ctx.spawn(async move { dispatch(&line, vec![due]).await }.into_actor(self).map(move |sent, _, _| {

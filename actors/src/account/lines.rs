@@ -8,8 +8,9 @@ use crate::cancel_all::CancelEverything;
 use crate::circuit_breaker::{BrokerAnswered, PositionDiffers};
 use crate::kill_switch::ResumeCancels;
 use crate::line::Line;
-use crate::persistence::{Committed, Persist, Persistence, StoreTurned};
+use crate::persistence::{Committed, Persist, Persistence, StoreTurned, WriterLines};
 use crate::reconciler::{Compare, CompareSoon, Reconciler, ReconcilerLines};
+use crate::risk_desk::{Admit, Booked, Load, Release, Reserve, RiskDesk, Weigh};
 use crate::supervisor::ProcessLines;
 use crate::twap_parent::ParentLines;
 
@@ -26,6 +27,12 @@ pub(super) struct Lines {
     pub(super) cancel_everything: Line<CancelEverything>,
     pub(super) compare: Line<Compare>,
     pub(super) compare_soon: Line<CompareSoon>,
+    pub(super) load_limits: Line<Load>,
+    pub(super) admit: Line<Admit>,
+    booked: Line<Booked>,
+    reserve: Line<Reserve>,
+    release: Line<Release>,
+    weigh: Line<Weigh>,
     /// Of the whole process.
     pub(super) resume_cancels: Line<ResumeCancels>,
     answered: Line<BrokerAnswered>,
@@ -45,6 +52,12 @@ impl Lines {
             cancel_everything: Line::default(),
             compare: Line::default(),
             compare_soon: Line::default(),
+            load_limits: Line::default(),
+            admit: Line::default(),
+            booked: Line::default(),
+            reserve: Line::default(),
+            release: Line::default(),
+            weigh: Line::default(),
             resume_cancels: process.resume_cancels.clone(),
             answered: process.answered.clone(),
             position_differs: process.position_differs.clone(),
@@ -73,6 +86,15 @@ impl Lines {
         self.compare_soon.connect(addr);
     }
 
+    pub(super) fn connect_risk_desk(&self, addr: &Addr<RiskDesk>) {
+        self.load_limits.connect(addr);
+        self.admit.connect(addr);
+        self.booked.connect(addr);
+        self.reserve.connect(addr);
+        self.release.connect(addr);
+        self.weigh.connect(addr);
+    }
+
     /// The lines to what is stopped between two ownerships.
     pub(super) fn disconnect_workers(&self) {
         self.dispatch.disconnect();
@@ -81,6 +103,12 @@ impl Lines {
         self.cancel_everything.disconnect();
         self.compare.disconnect();
         self.compare_soon.disconnect();
+        self.load_limits.disconnect();
+        self.admit.disconnect();
+        self.booked.disconnect();
+        self.reserve.disconnect();
+        self.release.disconnect();
+        self.weigh.disconnect();
     }
 
     pub(super) fn disconnect(&self) {
@@ -91,11 +119,22 @@ impl Lines {
         self.broker_turned.disconnect();
     }
 
+    pub(super) fn for_persistence(&self) -> WriterLines {
+        WriterLines {
+            committed: self.committed.clone(),
+            booked: self.booked.clone(),
+            turned: self.store_turned.clone(),
+        }
+    }
+
     pub(super) fn for_broker(&self) -> BrokerLines {
         BrokerLines {
             persist: self.persist.clone(),
             answered: self.answered.clone(),
             turned: self.broker_turned.clone(),
+            reserve: self.reserve.clone(),
+            release: self.release.clone(),
+            weigh: self.weigh.clone(),
         }
     }
 

@@ -15,6 +15,7 @@ use crate::kill_switch::ResumeCancels;
 use crate::ports::VenueError;
 use crate::ports::store::{AnyOrder, StoreError};
 use crate::reconciler::{Compare, CompareError, CompareSoon};
+use crate::risk_desk::Load;
 use crate::watch::Role;
 
 const RETRY: Duration = Duration::from_secs(1);
@@ -74,7 +75,7 @@ impl Account {
             ctx.cancel_future(retry);
         }
         self.pen.shut(ShutReason::BrokerUnavailable);
-        if self.broker.is_none() || self.reconciler.is_none() {
+        if self.broker.is_none() || self.reconciler.is_none() || self.risk_desk.is_none() {
             self.stop_workers(ctx);
             self.spawn_workers();
         }
@@ -82,10 +83,12 @@ impl Account {
         let (compare, store, account) =
             (self.lines.compare.clone(), self.world.store.clone(), self.tuning.account.clone());
         let (persist, most) = (self.lines.persist.clone(), self.tuning.max_batch);
+        let load = self.lines.load_limits.clone();
         let recovered = async move {
             hold_if_rewound(&store, &ownership, (&persist, most)).await?;
             broker.send(Listen).await.map_err(|_| Setback::Other(gone()))??;
             compare.ask(Compare { recovering: true }).await.map_err(|_| Setback::Other(gone()))??;
+            load.ask(Load).await.map_err(|_| Setback::Other(gone()))?.map_err(CompareError::Store)?;
             store.open_parents(&account).await.map_err(|error| Setback::Other(error.to_string()))
         };
         ctx.spawn(recovered.into_actor(self).map(move |recovered, act, ctx| {
@@ -99,7 +102,9 @@ impl Account {
             match recovered {
                 // Of what was given up meanwhile nothing is resumed, and health goes on saying why.
                 Ok(_) | Err(_) if act.is_given_up() => act.become_ready(),
-                Ok(parents) if act.broker.is_some() && act.reconciler.is_some() => act.resume(&parents, ctx),
+                Ok(parents) if act.broker.is_some() && act.reconciler.is_some() && act.risk_desk.is_some() => {
+                    act.resume(&parents, ctx)
+                }
                 Ok(_) => act.stay_degraded(gone(), ctx),
                 Err(Setback::Unauthorised(why)) => {
                     act.halt_for_the_key(why, ctx);

@@ -9,6 +9,7 @@ use crate::gate::ShutReason;
 use crate::health::{Part, PartStatus, Phase};
 use crate::persistence::Persistence;
 use crate::reconciler::{Reconciler, StopComparing};
+use crate::risk_desk::{RiskDesk, StopGuarding};
 use crate::twap_parent::{Rest, TwapParent};
 use crate::watch::{MOST_DEATHS, Role, Sentinel, WINDOW};
 
@@ -18,7 +19,7 @@ impl Account {
     }
 
     pub(super) fn spawn_persistence(&mut self) {
-        let lines = (self.lines.committed.clone(), self.lines.store_turned.clone());
+        let lines = self.lines.for_persistence();
         let sentinel = self.sentinel(Role::Persistence);
         let (world, tuning) = (self.world.clone(), self.tuning.clone());
         let ownership = (self.ownership.clone(), self.ownership.is_some());
@@ -36,6 +37,10 @@ impl Account {
         let broker = Broker::new(shared, sets, self.lines.for_broker(), sentinel).start();
         self.lines.connect_broker(&broker);
         self.broker = Some(broker);
+        let (world, account, prices) = (self.world.clone(), self.tuning.account.clone(), self.prices.clone());
+        let desk = RiskDesk::new(world, account, prices, self.sentinel(Role::RiskDesk)).start();
+        self.lines.connect_risk_desk(&desk);
+        self.risk_desk = Some(desk);
         let shared = (self.world.clone(), self.tuning.clone(), self.health.clone());
         let sentinel = self.sentinel(Role::Reconciler);
         let reconciler = Reconciler::new(shared, self.lines.for_reconciler(), sentinel).start();
@@ -64,7 +69,7 @@ impl Account {
                 self.health.set(Part::Persistence, PartStatus::Down, "it died");
                 self.stop_workers(ctx);
             }
-            Role::Broker | Role::Reconciler => {
+            Role::Broker | Role::Reconciler | Role::RiskDesk => {
                 self.pen.shut(ShutReason::BrokerUnavailable);
                 self.health.set(part_of(&role), PartStatus::Down, "it died");
                 self.stop_workers(ctx);
@@ -107,7 +112,7 @@ impl Account {
                     self.recover(ctx);
                 }
             }
-            Role::Broker | Role::Reconciler => self.recover(ctx),
+            Role::Broker | Role::Reconciler | Role::RiskDesk => self.recover(ctx),
             Role::Parent(id) => self.recover_parent(id, ctx),
         }
     }
@@ -122,6 +127,9 @@ impl Account {
         if let Some(reconciler) = self.reconciler.take() {
             ctx.spawn(async move { reconciler.send(StopComparing).await }.into_actor(self).map(|_, _, _| ()));
         }
+        if let Some(desk) = self.risk_desk.take() {
+            ctx.spawn(async move { desk.send(StopGuarding).await }.into_actor(self).map(|_, _, _| ()));
+        }
         for (_, parent) in std::mem::take(&mut self.parents) {
             ctx.spawn(async move { parent.send(Rest).await }.into_actor(self).map(|_, _, _| ()));
         }
@@ -133,6 +141,7 @@ const fn part_of(role: &Role) -> Part {
         Role::Persistence => Part::Persistence,
         Role::Broker => Part::Broker,
         Role::Reconciler => Part::Reconciler,
+        Role::RiskDesk => Part::RiskDesk,
         Role::Parent(_) => Part::Parents,
     }
 }

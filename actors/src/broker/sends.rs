@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
 
-use super::{Broker, BrokerTurned, Due};
+use super::{Broker, BrokerTurned, Due, Ending};
 use crate::budget::Budget;
 use crate::circuit_breaker::BrokerAnswered;
 use crate::domain::ledger::{Applied, Refusal, Report, Write};
@@ -21,6 +21,12 @@ use crate::ports::{SubmitError, World};
 const TOKEN_LIFE: Duration = Duration::from_secs(1);
 /// How long to hold new orders back after a 429 that names no time.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Orders that have got room, each with whether it reduces, and the revision of the limits that said so.
+pub(super) struct Granted {
+    pub(super) train: Vec<(Due, bool)>,
+    pub(super) limits: u64,
+}
 
 /// What came of a send.
 enum Sent {
@@ -68,18 +74,16 @@ impl Sent {
 
 impl Broker {
     /// Claims a train of orders in one transaction, and ends in the same one what can't go.
-    pub(super) fn claim(
-        &mut self,
-        train: Vec<Due>,
-        ends: Vec<(Due, OwnEnd, &'static str, String)>,
-        began: Duration,
-        ctx: &mut Context<Self>,
-    ) {
+    pub(super) fn claim(&mut self, granted: Granted, ends: Vec<Ending>, began: Duration, ctx: &mut Context<Self>) {
         self.claiming = true;
-        let mut writes = train
-            .iter()
-            .map(|due| Write::Claim { id: due.id.clone(), plan_version: due.plan_version, reduces: false })
-            .collect::<Vec<_>>();
+        let Granted { train, limits } = granted;
+        let claim = |(due, reduces): &(Due, bool)| Write::Claim {
+            id: due.id.clone(),
+            plan_version: due.plan_version,
+            reduces: *reduces,
+            limits,
+        };
+        let mut writes = train.iter().map(claim).collect::<Vec<_>>();
         // An absent order ends no sooner than it is given up; it only stops waiting to be sent again.
         let (absent, ends): (Vec<_>, Vec<_>) = ends.into_iter().partition(|(due, ..)| due.absent_since.is_some());
         for (due, ..) in absent {
@@ -95,6 +99,7 @@ impl Broker {
         let asked = async move { line.ask(Persist { writes, lane: Lane::Claims }).await };
         ctx.spawn(asked.into_actor(self).map(move |result, act, ctx| {
             act.claiming = false;
+            let train = train.into_iter().map(|(due, _)| due).collect::<Vec<_>>();
             match result {
                 Ok(Ok(results)) => {
                     let ended = ends.len();
@@ -110,6 +115,7 @@ impl Broker {
                 }
                 // Not written for certain, or the writer died and everything is rebuilt from the store: try again.
                 Ok(Err(_)) | Err(_) => {
+                    act.release(train.iter().map(|due| (due.wish.symbol.clone(), due.id.clone())).collect(), ctx);
                     for due in train.into_iter().chain(ends.into_iter().map(|(due, ..)| due)) {
                         act.requeue(due);
                     }
@@ -125,6 +131,12 @@ impl Broker {
             Ok(Some(order)) => order,
             Ok(None) => return,
             Err(refusal) => {
+                self.release(vec![(due.wish.symbol.clone(), due.id.clone())], ctx);
+                if refusal == Refusal::LimitsMoved {
+                    self.limits_moved = true;
+                    self.requeue(due);
+                    return;
+                }
                 tracing::info!(client_order_id = %due.id, %refusal, "a due order was not claimed");
                 return;
             }

@@ -14,6 +14,7 @@ use thiserror::Error;
 
 use super::breaker::BreakerState;
 use super::kill::KillState;
+use super::limits::LimitBook;
 use super::money::Qty;
 use super::names::{BrokerOrderId, Caller, IdempotencyKey, OrderId, Symbol};
 use super::order::{Order, Origin};
@@ -25,7 +26,7 @@ use super::terms::Terms;
 use super::text::words;
 use super::venue::{Execution, VenueOrder, VenueWords};
 
-pub use books::{Books, CIRCUIT_BREAKER, Changes, FIRST_START, KILL_SWITCH};
+pub use books::{Books, CIRCUIT_BREAKER, Changes, FIRST_START, KILL_SWITCH, LIMITS};
 
 mod books;
 mod cancels;
@@ -51,6 +52,8 @@ pub enum Write {
         plan_version: Option<u32>,
         /// It reduces the position, whatever else is on its way.
         reduces: bool,
+        /// The revision of the limits that it was checked against: it has to be the one that holds.
+        limits: u64,
     },
     /// A send certainly never left.
     NeverLeft {
@@ -234,6 +237,8 @@ pub enum Write {
         /// What happened, for the history.
         entry: SwitchEntry,
     },
+    /// The limits are these from now on. As with a switch, their revision follows the stored one.
+    Limits(Box<LimitBook>),
     /// The first start on an empty database is over; only the first one that says so is kept.
     FirstStart(FirstStart),
     /// Nothing: does the store commit?
@@ -385,6 +390,8 @@ pub struct Keys {
     pub quarantine: bool,
     /// Causes of quarantine that are needed, cleared or not.
     pub causes: BTreeSet<CauseId>,
+    /// Whether the revision of the limits is needed.
+    pub limits: bool,
     /// Whether the switches are needed, as nobody else can change them until the batch is committed.
     pub switches: bool,
 }
@@ -405,7 +412,9 @@ impl Write {
             Self::Claim { id, .. } => {
                 keys.orders.insert(id.clone());
                 keys.quarantine = true;
+                keys.limits = true;
             }
+            Self::Limits(_) => keys.limits = true,
             Self::NeverLeft { id, .. }
             | Self::OutcomeUnknown { id, .. }
             | Self::Refused { id, .. }
@@ -475,6 +484,7 @@ impl Write {
             | Self::PositionDiffers { .. }
             | Self::Kill { .. }
             | Self::Breaker { .. }
+            | Self::Limits(_)
             | Self::FirstStart(_)
             | Self::Probe => None,
         }
@@ -615,6 +625,9 @@ pub enum Refusal {
     /// The switch has moved since it was read: look again.
     #[error("the switch was changed by another instance meanwhile")]
     SwitchMoved,
+    /// The limits have changed since they were read: look again.
+    #[error("the limits were changed meanwhile")]
+    LimitsMoved,
     /// The venue's order of our id is not what we sent.
     #[error("the venue's order of this id is not what was sent")]
     NotOurs,

@@ -10,6 +10,8 @@ use thiserror::Error;
 use crate::domain::breaker::BreakerState;
 use crate::domain::kill::KillState;
 use crate::domain::ledger::{Applied, FirstStart, Refusal, SwitchEntry, Write};
+use crate::domain::limits::LimitBook;
+use crate::domain::money::Qty;
 use crate::domain::names::{AccountName, Caller, IdempotencyKey, OrderId, StrategyId, Symbol};
 use crate::domain::order::Order;
 use crate::domain::parent::{Parent, ParentStatus};
@@ -207,6 +209,8 @@ pub struct DueSlice {
     pub slice_num: u32,
     /// When it is due.
     pub due: DateTime<Utc>,
+    /// How much of it.
+    pub qty: Qty,
 }
 
 /// The switches as they are stored; `None` where the row is missing, which means shut.
@@ -401,6 +405,9 @@ pub trait Store: Send + Sync {
 
     /// What an account holds by our books.
     async fn positions(&self, account: &AccountName) -> Result<Vec<HeldPosition>, StoreError>;
+
+    /// Every limit and every lockout, unless they are of the revision that is known already.
+    async fn limits(&self, known: Option<u64>) -> Result<Option<LimitBook>, StoreError>;
 
     /// Flushes and closes; nothing is written after it.
     async fn close(&self);

@@ -9,6 +9,7 @@ use super::CompareError;
 use crate::broker::Due;
 use crate::domain::calendar::Hours;
 use crate::domain::ledger::{Refusal, Report, Write};
+use crate::domain::limits::Wish;
 use crate::domain::names::{BrokerOrderId, Symbol};
 use crate::domain::order::Order;
 use crate::domain::reconciliation::Sighting;
@@ -143,6 +144,8 @@ fn sort(ours: Vec<Order>, listed: &BTreeSet<BrokerOrderId>, tuning: &Tuning, rec
             latest: order.scheduled_time + grace,
             hours: Hours::of(&order.instruction),
             absent_since: None,
+            wish: Wish::of(&order, &order.strategy_id),
+            waits_for: None,
         };
         match order.status.share() {
             Share::Pending if recovering && order.slice.is_none() => open.waiting.push(due),

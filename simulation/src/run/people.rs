@@ -416,7 +416,8 @@ fn is_for_now(error: &CommandError, request: &Request) -> bool {
         | CommandError::NotEngaged
         | CommandError::Reset(_)
         | CommandError::AlreadyCleared
-        | CommandError::Quarantined => false,
+        | CommandError::Quarantined
+        | CommandError::Limited { .. } => false,
     }
 }
 

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use tranche_actors::domain::breaker::BreakerState;
 use tranche_actors::domain::kill::KillState;
 use tranche_actors::domain::ledger::{Books, Event, FirstStart, SwitchEntry};
+use tranche_actors::domain::limits::LimitBook;
 use tranche_actors::domain::names::{AccountName, BrokerOrderId, Caller, IdempotencyKey, OrderId, Symbol};
 use tranche_actors::domain::order::Order;
 use tranche_actors::domain::parent::Parent;
@@ -94,6 +95,7 @@ pub struct Ledger {
     pub(super) kill: Option<KillState>,
     pub(super) breaker: Option<BreakerState>,
     pub(super) first_start: Option<FirstStart>,
+    pub(super) limits: LimitBook,
     pub(super) confirmations: BTreeMap<String, BTreeMap<String, Vec<OrderId>>>,
     pub(super) histories: BTreeMap<&'static str, Vec<SwitchEntry>>,
     pub(super) differences: Vec<(Symbol, Decimal, Decimal)>,
@@ -225,6 +227,9 @@ impl Ledger {
         self.kill = changes.kill.or(self.kill.take());
         self.breaker = changes.breaker.or(self.breaker.take());
         self.first_start = changes.first_start.or(self.first_start.take());
+        if let Some(limits) = changes.limits {
+            self.limits = limits;
+        }
         for (switch, entry) in changes.switch_entries {
             self.histories.entry(switch).or_default().push(entry);
         }

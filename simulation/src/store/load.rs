@@ -38,6 +38,7 @@ impl Ledger {
 
     fn load(&self, keys: Keys, account: Option<&AccountName>, at: DateTime<Utc>) -> Books {
         let mut books = Books::new(account.cloned(), at);
+        books.limits = self.limits.revision;
         if keys.switches {
             books.kill.clone_from(&self.kill);
             books.breaker.clone_from(&self.breaker);

@@ -157,7 +157,7 @@ impl Ledger {
         let due = self.indices.due(parent, after).filter_map(|place| {
             let order = self.orders.get(place)?;
             let slice_num = order.slice.as_ref()?.slice_num;
-            Some(DueSlice { id: order.id.clone(), slice_num, due: order.scheduled_time })
+            Some(DueSlice { id: order.id.clone(), slice_num, due: order.scheduled_time, qty: order.qty })
         });
         due.take(at_most(limit)).collect()
     }

@@ -18,6 +18,7 @@ use tranche_actors::commands::{
 use tranche_actors::domain::breaker::BreakerState;
 use tranche_actors::domain::kill::{EngageOrder, Engaged, KillState};
 use tranche_actors::domain::ledger::{CancelCounts, SwitchEntry};
+use tranche_actors::domain::limits::LimitBook;
 use tranche_actors::domain::liquidity::{Liquidity, Volume};
 use tranche_actors::domain::names::{AccountName, BrokerOrderId, Caller, IdempotencyKey, OrderId, Symbol};
 use tranche_actors::domain::order::Order;
@@ -460,9 +461,14 @@ impl Store for Notes {
                 id: order.id.clone(),
                 slice_num: order.slice.as_ref().unwrap().slice_num,
                 due: order.scheduled_time,
+                qty: order.qty,
             });
             due.take(1).collect()
         })
+    }
+
+    async fn limits(&self, _: Option<u64>) -> Result<Option<LimitBook>, StoreError> {
+        Ok(Some(LimitBook::default()))
     }
 
     async fn has_switch_entry(&self, _: &str, _: &str, _: DateTime<Utc>) -> Result<bool, StoreError> {

@@ -166,11 +166,11 @@ pub(crate) fn submit(order: Order) -> Write {
 }
 
 pub(crate) fn claim(name: &str) -> Write {
-    Write::Claim { id: id(name), plan_version: Some(1), reduces: false }
+    Write::Claim { id: id(name), plan_version: Some(1), reduces: false, limits: 0 }
 }
 
 pub(crate) fn claim_single(name: &str) -> Write {
-    Write::Claim { id: id(name), plan_version: None, reduces: false }
+    Write::Claim { id: id(name), plan_version: None, reduces: false, limits: 0 }
 }
 
 pub(crate) fn unknown(name: &str, attempt: u32) -> Write {

@@ -5,6 +5,7 @@ use sqlx::query::Query;
 use sqlx::sqlite::{Sqlite, SqliteArguments, SqlitePool, SqliteRow};
 use sqlx::{QueryBuilder, Row};
 use tranche_actors::domain::ledger::{CIRCUIT_BREAKER, FIRST_START, KILL_SWITCH, SwitchEntry};
+use tranche_actors::domain::limits::LimitBook;
 use tranche_actors::domain::names::{AccountName, Caller, IdempotencyKey, OrderId};
 use tranche_actors::domain::order::Order;
 use tranche_actors::domain::parent::Parent;
@@ -16,7 +17,7 @@ use tranche_actors::ports::store::{
 use super::cells::time;
 use super::faults::classify;
 use crate::storage::cells::{self, cell, number};
-use crate::storage::rows::kind;
+use crate::storage::rows::{LimitsRevision, kind};
 
 const BY_ID: &str = "SELECT * FROM orders LEFT JOIN parents USING (client_order_id) WHERE client_order_id = ?1";
 
@@ -34,7 +35,7 @@ WHERE status IN ('pending', 'working', 'paused', 'canceling') AND account = ?1 A
 ORDER BY orders.rowid";
 
 const DUE: &str = "
-SELECT client_order_id, slice_num, scheduled_time FROM orders
+SELECT client_order_id, slice_num, scheduled_time, qty FROM orders
 WHERE parent_order_id = ?1 AND (scheduled_time, slice_num) > (?2, ?3) AND status = 'pending_new'
 ORDER BY scheduled_time, slice_num LIMIT ?4";
 
@@ -52,6 +53,7 @@ const UNKNOWN: &str = "
 SELECT client_order_id FROM orders WHERE status IN ('submitting', 'submitted_unconfirmed') AND kind <> 'parent'
 ORDER BY rowid";
 
+const LIMITS_REVISION: &str = "SELECT state FROM switches WHERE switch = 'limits'";
 const SWITCHES: &str = "SELECT switch, state FROM switches";
 
 const CONFIRMATIONS: &str =
@@ -164,6 +166,7 @@ pub(super) async fn due_slices(
             id: cell(row, "client_order_id", cells::order_id)?,
             slice_num: number(row, "slice_num")?,
             due: cells::time(row, "scheduled_time")?,
+            qty: cells::qty(row)?,
         })
     })
     .await
@@ -219,6 +222,24 @@ pub(super) async fn has_switch_entry(
 ) -> Result<bool, StoreError> {
     let question = sqlx::query(HAS_ENTRY).bind(switch).bind(event).bind(time(at));
     Ok(one(pool, question, |_| Ok(())).await?.is_some())
+}
+
+/// The revision is read first: where a change comes in between, it is older than the rows, and is found out to be so.
+pub(super) async fn limits(pool: &SqlitePool, known: Option<u64>) -> Result<Option<LimitBook>, StoreError> {
+    let revision = |row: &_| Ok(cells::json::<LimitsRevision>(row, "state")?.revision);
+    let revision = one(pool, sqlx::query(LIMITS_REVISION), revision).await?.unwrap_or_default();
+    if known == Some(revision) {
+        return Ok(None);
+    }
+    Ok(Some(LimitBook {
+        revision,
+        limits: all(pool, sqlx::query("SELECT * FROM limits"), cells::limit).await?.into_iter().collect(),
+        overrides: all(pool, sqlx::query("SELECT * FROM limit_overrides"), cells::limit_override)
+            .await?
+            .into_iter()
+            .collect(),
+        lockouts: all(pool, sqlx::query("SELECT * FROM lockouts"), cells::lockout).await?.into_iter().collect(),
+    }))
 }
 
 pub(super) async fn causes(pool: &SqlitePool, account: &AccountName) -> Result<Vec<Cause>, StoreError> {

@@ -4,7 +4,7 @@ use sqlx::query::Query;
 use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteConnection};
 use tranche_actors::domain::breaker::BreakerState;
 use tranche_actors::domain::kill::KillState;
-use tranche_actors::domain::ledger::{Books, CIRCUIT_BREAKER, FIRST_START, FirstStart, KILL_SWITCH};
+use tranche_actors::domain::ledger::{Books, CIRCUIT_BREAKER, FIRST_START, FirstStart, KILL_SWITCH, LIMITS};
 use tranche_actors::domain::names::OrderId;
 use tranche_actors::domain::order::Order;
 use tranche_actors::domain::parent::Parent;
@@ -16,7 +16,8 @@ use super::faults::classify;
 use crate::storage::cells;
 use crate::storage::columns::Columns;
 use crate::storage::rows::{
-    self, CauseRow, DifferenceRow, EventRow, ExecutionRow, PositionRow, ProgressRow, StateRow, SwitchEntryRow, json,
+    self, CauseRow, DifferenceRow, EventRow, ExecutionRow, LimitRow, LimitsRevision, LockoutRow, PositionRow,
+    ProgressRow, StateRow, SwitchEntryRow, json,
 };
 
 pub(super) mod sql;
@@ -33,7 +34,8 @@ pub(super) async fn save(
     executions(connection, books).await?;
     positions(connection, books, batch).await?;
     findings(connection, books, batch, account).await?;
-    switches(connection, books, batch).await
+    switches(connection, books, batch).await?;
+    limits(connection, books, batch).await
 }
 
 async fn orders(connection: &mut SqliteConnection, books: &Books) -> Result<(), StoreError> {
@@ -135,6 +137,24 @@ async fn switches(connection: &mut SqliteConnection, books: &Books, batch: &Batc
     }
     let entries = changes.switch_entries.iter().map(|(name, entry)| Line(SwitchEntryRow::of(name, entry)));
     write(connection, &sql::INSERT_SWITCH_ENTRIES, &entries.collect::<Vec<_>>()).await
+}
+
+/// All limits in the place of those that are stored: they are few, and change seldom.
+async fn limits(connection: &mut SqliteConnection, books: &Books, batch: &Batch) -> Result<(), StoreError> {
+    let Some(book) = &books.changes.limits else { return Ok(()) };
+    for table in sql::CLEAR_LIMITS {
+        sqlx::query(table).execute(&mut *connection).await.map_err(classify)?;
+    }
+    let limits = book.limits.iter().map(LimitRow::of).map(Line).collect::<Vec<_>>();
+    write(connection, &sql::INSERT_LIMITS, &limits).await?;
+    let overrides = book.overrides.iter().map(rows::instead).map(Line).collect::<Vec<_>>();
+    write(connection, &sql::INSERT_OVERRIDES, &overrides).await?;
+    let lockouts = book.lockouts.iter().map(LockoutRow::of).map(Line).collect::<Vec<_>>();
+    write(connection, &sql::INSERT_LOCKOUTS, &lockouts).await?;
+    let revision = json(&LimitsRevision { revision: book.revision })?;
+    let query = sqlx::query(sql::SWITCH).bind(LIMITS).bind(revision).bind(time(batch.at));
+    query.execute(connection).await.map_err(classify)?;
+    Ok(())
 }
 
 /// An instance has stopped for an engagement. What it said first stays.

@@ -10,6 +10,7 @@ use super::{Applied, Event, EventKind, FirstStart, Outcome, Refusal, Submission,
 use crate::domain::breaker::BreakerState;
 use crate::domain::fills::Filled;
 use crate::domain::kill::KillState;
+use crate::domain::limits::LimitBook;
 use crate::domain::names::{AccountName, BrokerOrderId, Caller, IdempotencyKey, OrderId, Symbol};
 use crate::domain::order::Order;
 use crate::domain::parent::{Parent, Progress};
@@ -45,6 +46,8 @@ pub struct Books {
     pub breaker: Option<BreakerState>,
     /// What the first start left; `None` before it is over.
     pub first_start: Option<FirstStart>,
+    /// The revision of the limits; 0 before any was set.
+    pub limits: u64,
     /// What the writes have changed so far.
     pub changes: Changes,
 }
@@ -76,6 +79,8 @@ pub struct Changes {
     pub breaker: Option<BreakerState>,
     /// The first start is over.
     pub first_start: Option<FirstStart>,
+    /// All limits, in the place of those that are stored.
+    pub limits: Option<LimitBook>,
     /// History of the switches: `kill_switch` or `circuit_breaker`, and the entry.
     pub switch_entries: Vec<(&'static str, SwitchEntry)>,
 }
@@ -86,6 +91,8 @@ pub const KILL_SWITCH: &str = "kill_switch";
 pub const CIRCUIT_BREAKER: &str = "circuit_breaker";
 /// The name of the row beside the switches that says that the first start is over.
 pub const FIRST_START: &str = "first_start";
+/// The name of the row beside the switches that says which revision the limits are of.
+pub const LIMITS: &str = "limits";
 /// Who causes what nobody asked for.
 pub(super) const GATEWAY: &str = "gateway";
 
@@ -106,6 +113,7 @@ impl Books {
             kill: None,
             breaker: None,
             first_start: None,
+            limits: 0,
             changes: Changes {
                 new_orders: BTreeSet::new(),
                 orders: BTreeSet::new(),
@@ -119,6 +127,7 @@ impl Books {
                 kill: None,
                 breaker: None,
                 first_start: None,
+                limits: None,
                 switch_entries: Vec::new(),
             },
         }
@@ -149,7 +158,7 @@ impl Books {
                 Submission::Single(order) => self.submit_single(order),
             },
             Write::Replace(replacement) => self.replace(replacement),
-            Write::Claim { id, plan_version, reduces } => self.claim(id, *plan_version, *reduces),
+            Write::Claim { id, plan_version, reduces, limits } => self.claim(id, *plan_version, (*reduces, *limits)),
             Write::NeverLeft { id, attempt, reason, detail, tries } => {
                 self.never_left(id, *attempt, reason, detail, *tries)
             }
@@ -184,6 +193,7 @@ impl Books {
             Write::PositionDiffers { symbol, ours, theirs } => Ok(self.position_differs(symbol, *ours, *theirs)),
             Write::Kill { state, entry } => self.turn_kill(state, entry),
             Write::Breaker { state, entry } => self.turn_breaker(state, entry),
+            Write::Limits(book) => self.turn_limits(book),
             Write::FirstStart(first) => Ok(self.first_start(first)),
             Write::Probe => Ok(Applied::unchanged()),
         }
@@ -212,6 +222,15 @@ impl Books {
         self.breaker = Some(state.clone());
         self.changes.breaker.clone_from(&self.breaker);
         self.switch(CIRCUIT_BREAKER, EventKind::CircuitBreaker, entry);
+        Ok(Applied::done())
+    }
+
+    fn turn_limits(&mut self, book: &LimitBook) -> Result<Applied, Refusal> {
+        if self.limits.checked_add(1) != Some(book.revision) {
+            return Err(Refusal::LimitsMoved);
+        }
+        self.limits = book.revision;
+        self.changes.limits = Some(book.clone());
         Ok(Applied::done())
     }
 

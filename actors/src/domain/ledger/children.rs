@@ -12,8 +12,13 @@ use crate::domain::venue::VenueWords;
 
 impl Books {
     /// The claim: what keeps a slice from being sent twice, or after somebody stopped it. In a quarantined symbol it ends
-    /// the order instead.
-    pub(super) fn claim(&mut self, id: &OrderId, plan_version: Option<u32>, reduces: bool) -> Result<Applied, Refusal> {
+    /// the order instead, unless that reduces the position.
+    pub(super) fn claim(
+        &mut self,
+        id: &OrderId,
+        plan_version: Option<u32>,
+        (reduces, limits): (bool, u64),
+    ) -> Result<Applied, Refusal> {
         let order = self.order(id)?;
         if !order.is_claimable() {
             return Err(Refusal::GuardLost("it is not waiting to be sent"));
@@ -33,13 +38,16 @@ impl Books {
             }
             return self.end(id, OwnEnd::Canceled, "replaced_order_ended", why);
         }
-        if self.is_quarantined(&order.instruction.symbol) && order.status == OrderStatus::PendingNew {
+        if self.is_quarantined(&order.instruction.symbol) && order.status == OrderStatus::PendingNew && !reduces {
             return self.end(
                 id,
                 OwnEnd::BlockedRisk,
                 "symbol_quarantined",
                 "an operator has to look at the symbol first",
             );
+        }
+        if limits != self.limits {
+            return Err(Refusal::LimitsMoved);
         }
         let at = self.at;
         self.change(id, OrderEvent::Claim, EventKind::Claimed, |order| {

@@ -5,8 +5,8 @@ use std::sync::LazyLock;
 use super::super::columns::{behind, insert, update};
 use crate::storage::columns::Columns;
 use crate::storage::rows::{
-    CauseRow, DifferenceRow, EventRow, ExecutionRow, OrderRow, ParentRow, PositionRow, ProgressRow, StateRow,
-    SwitchEntryRow,
+    CauseRow, DifferenceRow, EventRow, ExecutionRow, LimitRow, LockoutRow, OrderRow, OverrideRow, ParentRow,
+    PositionRow, ProgressRow, StateRow, SwitchEntryRow,
 };
 
 type Sql = LazyLock<String>;
@@ -16,6 +16,9 @@ pub(super) static UPDATE_ORDERS: Sql = Sql::new(|| update::<StateRow<'_>>("order
 pub(super) static INSERT_PARENTS: Sql = Sql::new(|| insert::<ParentRow<'_>>("parents", &[]));
 pub(super) static UPDATE_PARENTS: Sql = Sql::new(|| update::<ProgressRow<'_>>("parents"));
 pub(super) static INSERT_EXECUTIONS: Sql = Sql::new(|| insert::<ExecutionRow<'_>>("executions", &[]));
+pub(super) static INSERT_LIMITS: Sql = Sql::new(|| insert::<LimitRow<'_>>("limits", &[]));
+pub(super) static INSERT_OVERRIDES: Sql = Sql::new(|| insert::<OverrideRow<'_>>("limit_overrides", &[]));
+pub(super) static INSERT_LOCKOUTS: Sql = Sql::new(|| insert::<LockoutRow<'_>>("lockouts", &[]));
 pub(super) static INSERT_SWITCH_ENTRIES: Sql = Sql::new(|| insert::<SwitchEntryRow<'_>>("switch_history", &[]));
 
 /// Behind the rows: the account and the time.
@@ -65,6 +68,9 @@ SELECT r.symbol, r.expected, coalesce(p.version, 0) AS found
 FROM UNNEST($1, $2, $3) AS r (account, symbol, expected) LEFT JOIN portfolio_positions AS p
     ON p.account = r.account AND p.symbol = r.symbol
 WHERE coalesce(p.version, 0) <> r.expected LIMIT 1";
+
+pub(super) const CLEAR_LIMITS: [&str; 3] =
+    ["DELETE FROM limits", "DELETE FROM limit_overrides", "DELETE FROM lockouts"];
 
 pub(super) const SWITCH: &str = "
 INSERT INTO switches (switch, state, updated_at) VALUES ($1, $2::text::json, $3)

@@ -1,0 +1,64 @@
+//! How many orders have left within the last minute.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::{LimitScope, Wish};
+use crate::domain::names::{StrategyId, Symbol};
+
+/// What a message rate is counted over.
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// The orders of the last minute, by the clock that counts suspended time.
+#[derive(Clone, Debug, Default)]
+pub struct Pace(VecDeque<(Duration, StrategyId, Symbol)>);
+
+impl Pace {
+    /// An order is about to leave.
+    pub fn note(&mut self, wish: &Wish, now: Duration) {
+        self.forget(now);
+        self.0.push_back((now, wish.strategy.clone(), wish.symbol.clone()));
+    }
+
+    /// Forgets what is more than a minute old.
+    pub fn forget(&mut self, now: Duration) {
+        while self.0.front().is_some_and(|(at, ..)| *at + MINUTE <= now) {
+            self.0.pop_front();
+        }
+    }
+
+    /// How many there are in all.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Takes back all behind so many: they don't leave after all.
+    pub fn truncate(&mut self, len: usize) {
+        self.0.truncate(len);
+    }
+
+    /// How many of these there were.
+    #[must_use]
+    pub fn count(&self, scope: &LimitScope) -> usize {
+        self.0.iter().filter(|(_, strategy, symbol)| scope.covers(strategy, symbol)).count()
+    }
+}
+
+impl LimitScope {
+    /// Whether an order of this strategy in this symbol counts for it, within the account.
+    #[must_use]
+    pub fn covers(&self, strategy: &StrategyId, symbol: &Symbol) -> bool {
+        match self {
+            Self::Global | Self::Account(_) => true,
+            Self::Strategy(name) => name == strategy,
+            Self::Symbol(name) => name == symbol,
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! Asking the desk: for room at the time of an order, for leave at its submission.
+
+use actix::{ActorFutureExt, Handler, Message, ResponseActFuture, WrapFuture};
+use chrono::{DateTime, Utc};
+use rust_decimal::Decimal;
+
+use super::{NotLoaded, RiskDesk};
+use crate::domain::limits::{Check, Control, Gathered, Known, LimitBook, Needs, StopCode, Subject, Verdict, Wish};
+use crate::ports::store::StoreError;
+
+/// Asks for room for orders that are about to be claimed, all of them in this order.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Result<Reserved, NotLoaded>")]
+pub(crate) struct Reserve {
+    pub(crate) wishes: Vec<Wish>,
+    /// The limits are known to have changed since the last time.
+    pub(crate) anew: bool,
+}
+
+/// What became of the wishes, in their order.
+#[derive(Clone, Debug)]
+pub(crate) struct Reserved {
+    pub(crate) verdicts: Vec<Verdict>,
+    /// The revision of the limits that this goes by.
+    pub(crate) limits: u64,
+}
+
+/// Asks whether orders would get room that are due, without reserving any.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Result<Vec<Verdict>, NotLoaded>")]
+pub(crate) struct Weigh(pub(crate) Vec<Wish>);
+
+/// Asks whether a single order, a parent or a replacement may be taken, as a whole.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Result<bool, NotAdmitted>")]
+pub(crate) struct Admit {
+    pub(crate) wish: Wish,
+    /// The gate lets nothing else pass.
+    pub(crate) exits_only: bool,
+    /// It can be a duplicate, and another one be one of it.
+    pub(crate) is_new: bool,
+}
+
+/// Why a submission is not taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum NotAdmitted {
+    /// A limit stands against it.
+    Limited {
+        /// What stands against it.
+        code: StopCode,
+        /// The same for a person.
+        detail: String,
+    },
+    /// The desk has not been loaded, or the limits could not be read.
+    Unready,
+}
+
+impl Handler<Reserve> for RiskDesk {
+    type Result = ResponseActFuture<Self, Result<Reserved, NotLoaded>>;
+
+    fn handle(&mut self, Reserve { wishes, anew }: Reserve, _: &mut Self::Context) -> Self::Result {
+        self.reserve(wishes, anew)
+    }
+}
+
+impl Handler<Weigh> for RiskDesk {
+    type Result = ResponseActFuture<Self, Result<Vec<Verdict>, NotLoaded>>;
+
+    fn handle(&mut self, Weigh(wishes): Weigh, _: &mut Self::Context) -> Self::Result {
+        if !self.loaded {
+            return Box::pin(async { Err(NotLoaded) }.into_actor(self));
+        }
+        let wishes = self.named(wishes);
+        Box::pin(self.gather(wishes, true).map(|(wishes, gathered), act, _| {
+            let gathered = gathered.map_err(|_| NotLoaded)?;
+            Ok(wishes.iter().map(|wish| act.known(&gathered, wish).check(wish, Check::Due)).collect())
+        }))
+    }
+}
+
+impl Handler<Admit> for RiskDesk {
+    type Result = ResponseActFuture<Self, Result<bool, NotAdmitted>>;
+
+    fn handle(&mut self, Admit { wish, exits_only, is_new }: Admit, _: &mut Self::Context) -> Self::Result {
+        if !self.loaded {
+            return Box::pin(async { Err(NotAdmitted::Unready) }.into_actor(self));
+        }
+        let wishes = self.named(vec![wish]);
+        Box::pin(self.gather(wishes, true).map(move |(wishes, gathered), act, _| {
+            let gathered = gathered.map_err(|_| NotAdmitted::Unready)?;
+            let wish = wishes.into_iter().next().ok_or(NotAdmitted::Unready)?;
+            match act.known(&gathered, &wish).check(&wish, Check::Whole) {
+                Verdict::Goes { reduces: false } if exits_only => Ok(false),
+                Verdict::Goes { reduces } => act.admit(wish, gathered.now, reduces, is_new),
+                Verdict::Ends { code, detail } | Verdict::Waits { code, detail } => {
+                    Err(NotAdmitted::Limited { code, detail })
+                }
+            }
+        }))
+    }
+}
+
+impl RiskDesk {
+    fn admit(&mut self, wish: Wish, now: DateTime<Utc>, reduces: bool, is_new: bool) -> Result<bool, NotAdmitted> {
+        if !is_new || !self.book.has(Control::DuplicateOrder) {
+            return Ok(reduces);
+        }
+        // What takes a position back is bounded by the position.
+        if let Some(detail) = self.duplicates(&wish, now).filter(|_| !reduces) {
+            return Err(NotAdmitted::Limited { code: StopCode::Limit(Control::DuplicateOrder), detail });
+        }
+        self.remember(wish, now);
+        Ok(reduces)
+    }
+
+    /// Whatever stops an order is looked at once more by the limits as they are stored: they may have become laxer, and
+    /// nobody tells. That they have become tighter shows at the claim.
+    fn reserve(&self, wishes: Vec<Wish>, anew: bool) -> ResponseActFuture<Self, Result<Reserved, NotLoaded>> {
+        if !self.loaded {
+            return Box::pin(async { Err(NotLoaded) }.into_actor(self));
+        }
+        let wishes = self.named(wishes);
+        Box::pin(self.gather(wishes, anew).then(move |(wishes, gathered), act, _| {
+            let Ok(gathered) = gathered else {
+                return Box::pin(async { Err(NotLoaded) }.into_actor(act)) as ResponseActFuture<Self, _>;
+            };
+            act.pace.forget(act.world.clock.boottime());
+            let before = act.pace.len();
+            let verdicts = act.grant(&wishes, &gathered);
+            if !anew && verdicts.iter().any(|verdict| !matches!(verdict, Verdict::Goes { .. })) {
+                wishes.iter().for_each(|wish| act.exposure.release(&wish.symbol, &wish.id));
+                act.pace.truncate(before);
+                return act.reserve(wishes, true);
+            }
+            let limits = act.book.revision;
+            Box::pin(async move { Ok(Reserved { verdicts, limits }) }.into_actor(act))
+        }))
+    }
+
+    /// Checks and reserves one after the other, so that each finds less room by what those before it took.
+    fn grant(&mut self, wishes: &[Wish], gathered: &Gathered) -> Vec<Verdict> {
+        let mut verdicts = Vec::with_capacity(wishes.len());
+        for wish in wishes {
+            let verdict = self.known(gathered, wish).check(wish, Check::Due);
+            if matches!(verdict, Verdict::Goes { .. }) {
+                self.exposure.reserve(wish);
+                self.pace.note(wish, self.world.clock.boottime());
+            }
+            verdicts.push(verdict);
+        }
+        verdicts
+    }
+
+    /// What of the world the wishes need, read now. With `anew` the limits are read before that.
+    fn gather(
+        &self,
+        wishes: Vec<Wish>,
+        anew: bool,
+    ) -> ResponseActFuture<Self, (Vec<Wish>, Result<Gathered, StoreError>)> {
+        let (store, known) = (self.world.store.clone(), self.book.revision);
+        let read = async move { if anew { store.limits(Some(known)).await } else { Ok(None) } };
+        Box::pin(read.into_actor(self).then(move |read, act, _| {
+            let changed = read.map(|book| act.take_book(book));
+            let needs = act.needs(&wishes);
+            let (prices, clock) = (act.prices.clone(), act.world.clock.clone());
+            let gathered = async move {
+                if let Err(error) = changed {
+                    return (wishes, Err(error));
+                }
+                let gathered = Gathered {
+                    quotes: if needs.prices.is_empty() {
+                        Default::default()
+                    } else {
+                        prices.quotes(&needs.prices).await
+                    },
+                    volumes: if needs.volumes.is_empty() {
+                        Default::default()
+                    } else {
+                        prices.volumes(&needs.volumes).await
+                    },
+                    buying_power: if needs.buying_power { prices.buying_power().await } else { None },
+                    now: clock.now(),
+                };
+                (wishes, Ok(gathered))
+            };
+            gathered.into_actor(act)
+        }))
+    }
+
+    fn take_book(&mut self, book: Option<LimitBook>) {
+        if let Some(book) = book {
+            tracing::info!(account = %self.account, revision = book.revision, "the limits have changed");
+            self.book = book;
+        }
+    }
+
+    fn needs(&self, wishes: &[Wish]) -> Needs {
+        let mut needs = Needs::default();
+        if self.book.limits.is_empty() && self.book.overrides.is_empty() {
+            return needs;
+        }
+        let nothing = Gathered { now: self.world.clock.now(), ..Gathered::default() };
+        wishes.iter().for_each(|wish| needs.add(wish, &self.known(&nothing, wish)));
+        needs
+    }
+
+    fn known<'a>(&'a self, gathered: &'a Gathered, wish: &Wish) -> Known<'a> {
+        Known {
+            account: &self.account,
+            book: &self.book,
+            exposure: &self.exposure,
+            pace: &self.pace,
+            quotes: &gathered.quotes,
+            volume: gathered.volumes.get(&wish.symbol).copied(),
+            buying_power: gathered.buying_power,
+            now: gathered.now,
+        }
+    }
+
+    /// A slice that is brought without its parent is of the strategy that the desk knows it by.
+    fn named(&self, mut wishes: Vec<Wish>) -> Vec<Wish> {
+        for wish in &mut wishes {
+            if let Some(strategy) = self.exposure.strategy(&wish.symbol, &wish.chain) {
+                wish.strategy = strategy.clone();
+            }
+        }
+        wishes
+    }
+
+    pub(super) fn limit(&self, control: Control, wish: &Wish, now: DateTime<Utc>) -> Option<Decimal> {
+        let subject = Subject { account: &self.account, strategy: &wish.strategy, symbol: &wish.symbol };
+        self.book.tightest(control, subject, now)
+    }
+}
