@@ -190,7 +190,8 @@ impl Reconciler {
         };
         let counted = compared.into_actor(self).map(move |found: Result<_, CompareError>, act, ctx| {
             let failed = found.as_ref().err().map(ToString::to_string);
-            let counted = found.map(|(orphans, positions)| act.count((began, asked.behind.is_some()), orphans, positions, ctx));
+            let counted =
+                found.map(|(orphans, positions)| act.count((began, asked.behind.is_some()), orphans, positions, ctx));
             let took = act.world.clock.monotonic().saturating_sub(began);
             metrics::histogram!("tranche_reconciliation_seconds").record(took);
             act.health.set_comparison(Comparison { at, took, failed, differences: act.seen.positions.all() });

@@ -60,6 +60,12 @@ pub static LEDGER: StoreSpec = StoreSpec {
             up: include_str!("../../migrations/sqlite/ledger/0006_switchboard.up.sql"),
             down: include_str!("../../migrations/sqlite/ledger/0006_switchboard.down.sql"),
         },
+        Migration {
+            version: 7,
+            description: "that the ledger was put back from a copy",
+            up: include_str!("../../migrations/sqlite/ledger/0007_restored.up.sql"),
+            down: include_str!("../../migrations/sqlite/ledger/0007_restored.down.sql"),
+        },
     ],
     postgres_migrations: &[Migration {
         version: 1,
