@@ -19,7 +19,7 @@ use crate::domain::names::OrderId;
 use crate::domain::status::OwnEnd;
 use crate::domain::venue::VenueOrder;
 use crate::doubt::Doubtful;
-use crate::gate::{Gate, InFlight, Verdict};
+use crate::gate::{Gate, InFlight};
 use crate::line::{Line, Unanswered};
 use crate::market_hours::MarketHours;
 use crate::persistence::{Persist, gather};
@@ -369,7 +369,7 @@ fn fate(
         }
     }
     let boottime = world.clock.boottime();
-    if let Verdict::Shut(reason) = gate.verdict(boottime) {
+    if let Some(reason) = gate.verdict(boottime).objection(false) {
         return match reason.ends_slice() {
             Some(end) => Fate::Ends(end, reason.as_str(), String::new()),
             None => Fate::Waits(GATE_RETRY),

@@ -20,7 +20,7 @@ use crate::domain::names::{AccountName, OrderId, Symbol};
 use crate::domain::order::{Order, Origin};
 use crate::domain::parent::Parent;
 use crate::domain::request::Asked;
-use crate::gate::{Gate, ShutReason, Verdict};
+use crate::gate::{Gate, ShutReason};
 use crate::line::{Line, Unanswered};
 use crate::persistence::{Persist, PersistError, persist};
 use crate::ports::store::{AnyOrder, StoreError};
@@ -315,7 +315,7 @@ impl Intake {
         if self.clock_guard.moved(&*self.world.clock).is_some() {
             return Some(CommandError::Gate(ShutReason::ClockUnsure));
         }
-        if let Verdict::Shut(reason) = self.gate.verdict(self.world.clock.boottime()) {
+        if let Some(reason) = self.gate.verdict(self.world.clock.boottime()).objection(false) {
             return Some(CommandError::Gate(reason));
         }
         is_full.then_some(CommandError::Busy { what: "open parents", retry_after: Duration::from_secs(10) })

@@ -132,7 +132,7 @@ fn a_frozen_owner_wakes_up_shut_sends_nothing_and_its_writes_are_refused() {
             writer: Writer::Owner(deposed),
             nonce: rig.entropy.bits(),
             at: rig.clock.now(),
-            writes: vec![Write::Claim { id: id("worked-9"), plan_version: Some(1) }],
+            writes: vec![Write::Claim { id: id("worked-9"), plan_version: Some(1), reduces: false }],
         };
         assert!(matches!(rig.store.commit(&late).await, Err(StoreError::Deposed)));
         first.during(sleep(millis(50))).await;
