@@ -509,7 +509,8 @@ fn an_engagement_that_was_released_while_a_frozen_owner_was_waited_for_cancels_n
         first.store.share();
         first.during(rig.until("the first one trades", || rig.verdict(&first.running) == Verdict::Open)).await;
         let [(second, of_second), (third, of_third)] = [rig.beside("second"), rig.beside("third")];
-        (of_second.share(), of_third.share());
+        of_second.share();
+        of_third.share();
         let are_ready = || [&second, &third].iter().all(|one| one.house.health.phase() == Phase::Ready);
         first.during(rig.until("the others stand by", are_ready)).await;
         first.during(first.running.submit(resting_parent("open", 30, 3, 600))).await;
