@@ -189,6 +189,7 @@ const fn word_for(write: &ledger::Write) -> &'static str {
         W::FirstStart(_) => "first-start",
         W::Kill { .. } => "kill-switch",
         W::Breaker { .. } => "breaker",
+        W::Limits(_) => "limits",
         W::Probe => "probe",
     }
 }

@@ -256,7 +256,7 @@ impl Handler<CompareNow> for Account {
     fn handle(&mut self, _: CompareNow, _: &mut Self::Context) -> Self::Result {
         let line = self.lines.compare.clone();
         Box::pin(async move {
-            match line.ask(Compare { recovering: false }).await {
+            match line.ask(Compare { recovering: false, behind: None }).await {
                 Ok(compared) => compared.map_err(not_compared),
                 // The account's actors are being rebuilt, and compare the books themselves.
                 Err(Unanswered) => Err(CommandError::Gate(ShutReason::BrokerUnavailable)),
@@ -490,6 +490,7 @@ impl Account {
                 id: order.id.clone(),
                 plan_version: order.slice.as_ref().map(|slice| slice.plan_version),
                 due: order.scheduled_time,
+                is_planned: false,
                 latest: order.scheduled_time + grace,
                 hours: Hours::of(&order.instruction),
                 absent_since: None,
