@@ -149,6 +149,7 @@ pub(crate) fn open(
         cancel: lines.cancel_everything.clone(),
         health: health.clone(),
         venue: world.venue.clone(),
+        store: world.store.clone(),
         budget: budget.clone(),
     };
     let prices = Prices::new(world.clone());

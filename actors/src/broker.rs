@@ -16,7 +16,7 @@ use crate::clock_guard::ClockGuard;
 use crate::domain::calendar::{Hours, MarketCalendar, Slot};
 use crate::domain::clock::TOLERANCE;
 use crate::domain::limits::Wish;
-use crate::domain::names::OrderId;
+use crate::domain::names::{AccountName, OrderId};
 use crate::domain::status::OwnEnd;
 use crate::domain::venue::VenueOrder;
 use crate::doubt::Doubtful;
@@ -282,7 +282,7 @@ impl Broker {
                 break;
             }
             let room = self.sending.len() + train.len() < self.tuning.max_in_flight;
-            let guards = (&self.gate, &self.clock_guard);
+            let guards = (&self.gate, &self.clock_guard, &self.tuning.account);
             let fate = fate(head.get_mut(), &self.world, guards, calendar.as_deref(), &self.budget, room);
             match fate {
                 Fate::Goes => train.push(head.remove()),
@@ -367,7 +367,7 @@ async fn find(world: &World, (budget, timeout): (&Budget, Duration), id: &OrderI
 fn fate(
     due: &mut Due,
     world: &World,
-    (gate, clock_guard): (&Gate, &ClockGuard),
+    (gate, clock_guard, account): (&Gate, &ClockGuard, &AccountName),
     calendar: Option<&MarketCalendar>,
     budget: &Budget,
     room: bool,
@@ -390,7 +390,7 @@ fn fate(
         }
     }
     let boottime = world.clock.boottime();
-    if let Some(reason) = gate.verdict(boottime).objection(true) {
+    if let Some(reason) = gate.verdict_for(due.wish.subject(account), boottime).objection(true) {
         return match reason.ends_slice() {
             Some(end) => Fate::Ends(end, reason.as_str(), String::new()),
             None => Fate::Waits(GATE_RETRY),

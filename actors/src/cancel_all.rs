@@ -1,5 +1,6 @@
 //! The order to cancel everything: from the kill switch and the breaker to the broker, whoever works for the account.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,19 +9,24 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 
 use crate::budget::{Budget, Lane};
-use crate::domain::names::{AccountName, BrokerOrderId, OrderId};
+use crate::domain::limits::LimitScope;
+use crate::domain::names::{AccountName, BrokerOrderId, OrderId, Symbol};
+use crate::domain::order::Order;
 use crate::domain::venue::VenueOrder;
 use crate::doubt::Doubtful;
 use crate::gate::InFlight;
 use crate::health::{AccountHealth, Standing};
 use crate::line::{Line, Unanswered};
+use crate::ports::store::{AnyOrder, Store};
 use crate::ports::{CancelError, Venue};
 
-/// Cancels everything that is open, from the venue's own list, so that it works without the store; what is ours gets
-/// the mark too, and is retried until confirmed.
+/// Cancels everything that is open, or all of a part, from the venue's own list, so that it works without the store; what is
+/// ours gets the mark too, and is retried until confirmed. Which orders are of a strategy our books alone know.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "CancelTally")]
 pub(crate) struct CancelEverything {
+    /// Which part, and mostly all.
+    pub(crate) scope: LimitScope,
     /// How long to wait for the venue to confirm.
     pub(crate) within: Duration,
     /// Orders of unknown outcome: they get the mark, and are cancelled when they are found.
@@ -56,6 +62,7 @@ pub(crate) struct Reach {
     pub(crate) cancel: Line<CancelEverything>,
     pub(crate) health: AccountHealth,
     pub(crate) venue: Arc<dyn Venue>,
+    pub(crate) store: Arc<dyn Store>,
     pub(crate) budget: Budget,
 }
 
@@ -63,16 +70,25 @@ impl Reach {
     /// Has everything cancelled by the account's own actor, which marks it too. Where none works for the account, since the
     /// store is away or it is being rebuilt, the venue is asked from here: a cancel needs neither store nor owner.
     async fn cancel(&self, everything: CancelEverything) -> Result<CancelTally, Unanswered> {
-        let within = everything.within;
+        let (scope, within) = (everything.scope.clone(), everything.within);
         match self.cancel.ask(everything).await {
             Ok(tally) => Ok(tally),
-            Err(Unanswered) => self.cancel_from_here(within).await,
+            Err(Unanswered) => self.cancel_from_here(&scope, within).await,
         }
     }
 
-    async fn cancel_from_here(&self, within: Duration) -> Result<CancelTally, Unanswered> {
+    async fn cancel_from_here(&self, scope: &LimitScope, within: Duration) -> Result<CancelTally, Unanswered> {
         tracing::warn!(account = %self.account, "nobody works for the account: what its broker lists is cancelled from here");
-        cancel_listed(&*self.venue, &self.budget, within).await.ok_or(Unanswered)
+        let part = Part::of(scope, &*self.store, &self.account).await.ok_or(Unanswered)?;
+        cancel_listed(&*self.venue, &self.budget, (&part, within)).await.ok_or(Unanswered)
+    }
+
+    /// Whether any of its orders can be of a part.
+    fn has(&self, scope: &LimitScope) -> bool {
+        match scope {
+            LimitScope::Global | LimitScope::Strategy(_) | LimitScope::Symbol(_) => true,
+            LimitScope::Account(account) => *account == self.account,
+        }
     }
 }
 
@@ -85,19 +101,18 @@ impl Everywhere {
         Self(accounts.into_iter().collect())
     }
 
-    /// Whether no send is in flight.
-    pub(crate) fn is_quiet(&self) -> bool {
-        self.0.iter().all(|account| account.in_flight.is_empty())
+    fn of(&self, scope: &LimitScope) -> impl Iterator<Item = &Reach> {
+        self.0.iter().filter(move |account| account.has(scope))
     }
 
-    /// The orders in flight. Shut the gate *before* this.
-    pub(crate) fn in_flight(&self) -> Vec<OrderId> {
-        self.0.iter().flat_map(|account| account.in_flight.ids()).collect()
+    /// The orders of a part in flight. Shut the gate *before* this.
+    pub(crate) fn in_flight(&self, scope: &LimitScope) -> Vec<OrderId> {
+        self.of(scope).flat_map(|account| account.in_flight.ids(scope)).collect()
     }
 
-    /// Cuts off every send in flight.
-    pub(crate) fn cut_all(&self) {
-        self.0.iter().for_each(|account| account.in_flight.cut_all());
+    /// Cuts off every send of a part that is in flight.
+    pub(crate) fn cut(&self, scope: &LimitScope) {
+        self.of(scope).for_each(|account| account.in_flight.cut(scope));
     }
 
     /// The orders of unknown outcome.
@@ -111,7 +126,8 @@ impl Everywhere {
     /// # Errors
     /// When in no account anything could be cancelled. Where one of several can't be reached, that counts as a failure.
     pub(crate) async fn cancel(&self, everything: CancelEverything) -> Result<CancelTally, Unanswered> {
-        let ours = self.0.iter().filter(|account| !matches!(account.health.standing(), Standing::Standby { .. }));
+        let ours =
+            self.of(&everything.scope).filter(|account| !matches!(account.health.standing(), Standing::Standby { .. }));
         let asked = ours.map(|account| account.cancel(everything.clone()));
         let answers = futures_util::future::join_all(asked).await;
         if !answers.is_empty() && answers.iter().all(Result::is_err) {
@@ -123,14 +139,15 @@ impl Everywhere {
     /// Cancels what the broker lists in those accounts that another instance owns and are left to us.
     pub(crate) async fn cancel_for_others(
         &self,
+        scope: &LimitScope,
         is_left: impl Fn(&AccountName) -> bool,
         within: Duration,
     ) -> CancelTally {
-        let left = self.0.iter().filter(|reach| match reach.health.standing() {
+        let left = self.of(scope).filter(|reach| match reach.health.standing() {
             Standing::Standby { .. } => is_left(&reach.account),
             Standing::Unknown | Standing::Owner { .. } => false,
         });
-        let answers = futures_util::future::join_all(left.map(|account| account.cancel_from_here(within))).await;
+        let answers = futures_util::future::join_all(left.map(|account| account.cancel_from_here(scope, within))).await;
         answers.into_iter().map(counted).fold(CancelTally::default(), CancelTally::and)
     }
 
@@ -145,12 +162,64 @@ fn counted(answer: Result<CancelTally, Unanswered>) -> CancelTally {
     answer.unwrap_or(CancelTally { failed: 1, ..CancelTally::default() })
 }
 
-/// Cancels from the venue's list and watches that list until it is empty or the time is over. Nothing where the list can't
-/// be read.
-pub(crate) async fn cancel_listed(venue: &dyn Venue, budget: &Budget, within: Duration) -> Option<CancelTally> {
+/// Which of an account's orders are of a part.
+pub(crate) enum Part {
+    /// All of them.
+    Whole,
+    /// Those in a symbol.
+    Symbol(Symbol),
+    /// These.
+    Orders(BTreeSet<OrderId>),
+}
+
+impl Part {
+    /// The orders of an account that are of a part. Nothing where that can't be read.
+    pub(crate) async fn of(scope: &LimitScope, store: &dyn Store, account: &AccountName) -> Option<Self> {
+        match scope {
+            LimitScope::Global | LimitScope::Account(_) => Some(Self::Whole),
+            LimitScope::Symbol(symbol) => Some(Self::Symbol(symbol.clone())),
+            LimitScope::Strategy(strategy) => {
+                let open = store.open_orders(account).await.ok()?;
+                // A slice is of its parent's strategy, also where the parent has ended and the slice has not.
+                let mut of_parents = BTreeMap::new();
+                for parent in open.iter().filter_map(|order| Some(&order.slice.as_ref()?.parent)) {
+                    if !of_parents.contains_key(parent) {
+                        let Some(AnyOrder::Parent(read)) = store.order(parent).await.ok()? else { return None };
+                        of_parents.insert(parent.clone(), read.strategy_id);
+                    }
+                }
+                let is_of = |order: &&Order| match &order.slice {
+                    Some(slice) => of_parents.get(&slice.parent) == Some(strategy),
+                    None => order.strategy_id == *strategy,
+                };
+                Some(Self::Orders(open.iter().filter(is_of).map(|order| order.id.clone()).collect()))
+            }
+        }
+    }
+
+    /// Whether an order of ours is of it.
+    pub(crate) fn has(&self, id: &OrderId, symbol: &Symbol) -> bool {
+        match self {
+            Self::Whole => true,
+            Self::Symbol(of) => of == symbol,
+            Self::Orders(ids) => ids.contains(id),
+        }
+    }
+}
+
+/// Cancels what the venue lists of a part, and watches that list until it is empty or the time is over. Nothing where the
+/// list can't be read.
+pub(crate) async fn cancel_listed(
+    venue: &dyn Venue,
+    budget: &Budget,
+    (part, within): (&Part, Duration),
+) -> Option<CancelTally> {
     let deadline = tokio::time::Instant::now() + within;
     let open = match tokio::time::timeout_at(deadline, venue.open_orders()).await {
-        Ok(Ok(open)) => open,
+        Ok(Ok(mut open)) => {
+            open.retain(|order| part.has(&order.client_order_id, &order.instruction.symbol));
+            open
+        }
         Ok(Err(_)) | Err(_) => {
             tracing::error!("the venue's open orders could not be read; what our books know is cancelled from there");
             return None;

@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 use crate::cancel_all::{CancelEverything, Everywhere};
 use crate::domain::breaker::{BROKER_ERRORS, BreakerState, BreakerWord, ErrorWindow, POSITION_MISMATCH, Rebased};
 use crate::domain::ledger::{SwitchEntry, Write};
+use crate::domain::limits::LimitScope;
 use crate::domain::reconciliation::Difference;
 use crate::gate::{GateWriter, ShutReason};
 use crate::health::Health;
@@ -242,7 +243,9 @@ impl CircuitBreaker {
     fn cancel_for_trip(&self, ctx: &mut Context<Self>) {
         if self.tuning.cancel_on_trip {
             let (accounts, within) = (self.accounts.clone(), self.tuning.kill_settle);
-            let cancelled = async move { accounts.cancel(CancelEverything { within, also: Vec::new() }).await };
+            let cancelled = async move {
+                accounts.cancel(CancelEverything { scope: LimitScope::Global, within, also: Vec::new() }).await
+            };
             ctx.spawn(cancelled.into_actor(self).map(|tally, _, _| {
                 if tally.is_err() {
                     tracing::error!("the cancels of a trip could not be asked for");

@@ -12,6 +12,7 @@ use crate::domain::breaker::{BreakerState, ResetRefused};
 use crate::domain::fault::FieldError;
 use crate::domain::kill::{KillMode, KillState};
 use crate::domain::ledger::{CancelCounts, NotReplaceable, Resolution};
+use crate::domain::limits::LimitScope;
 use crate::domain::limits::StopCode;
 use crate::domain::liquidity::Volume;
 use crate::domain::names::{Caller, IdempotencyKey, OrderId, Symbol};
@@ -188,6 +189,8 @@ pub struct Disengage {
     pub operator: String,
     /// What the operator says of it.
     pub notes: Option<String>,
+    /// Which part of the trading, or all of it.
+    pub scope: LimitScope,
     /// The name of the key.
     pub by: Caller,
 }
@@ -238,6 +241,8 @@ pub struct Engage {
     pub reason: String,
     /// Anything else.
     pub details: Option<Value>,
+    /// Which part of the trading, or all of it.
+    pub scope: LimitScope,
     /// How strict.
     pub mode: KillMode,
     /// How long to wait for sends in flight; the configured time if absent.
@@ -251,7 +256,9 @@ pub struct Engage {
 /// What engaging came to. After this, no byte of an order is written but of those listed in `unknown`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct EngageAnswer {
-    /// The switch as it now is.
+    /// What is stopped by it.
+    pub scope: LimitScope,
+    /// The switch of that, as it now is.
     pub state: KillState,
     /// Names this engagement.
     pub engagement_id: String,

@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use crate::domain::names::OrderId;
+use crate::domain::limits::{LimitScope, Subject};
+use crate::domain::names::{OrderId, StrategyId, Symbol};
 use crate::domain::status::OwnEnd;
 use crate::domain::text::words;
-use crate::sync::{Arc, AtomicU32, AtomicU64, Mutex, Ordering, lock};
+use crate::sync::{Arc, AtomicU32, AtomicU64, Mutex, Ordering, Snapshot, lock};
 
 words!(
     /// Why the gate is shut; the codes of `reasons` and of 503 answers.
@@ -145,14 +146,40 @@ impl Word {
     }
 }
 
+/// Which parts are stopped; those that write it have to take turns.
+#[derive(Clone, Debug, Default)]
+pub struct StoppedParts(Arc<Snapshot<Vec<LimitScope>>>);
+
+impl StoppedParts {
+    /// These are stopped, and no others.
+    pub(crate) fn are(&self, scopes: impl IntoIterator<Item = LimitScope>) {
+        self.0.replace(scopes.into_iter().collect());
+    }
+
+    /// This one is stopped too.
+    pub(crate) fn add(&self, scope: &LimitScope) {
+        let mut scopes = self.0.read().to_vec();
+        scopes.push(scope.clone());
+        self.are(scopes);
+    }
+
+    fn cover(&self, subject: Subject<'_>) -> bool {
+        self.0.read().iter().any(|scope| subject.is_of(scope))
+    }
+}
+
 /// What the whole process says, and every account's gate with it. It starts shut.
 #[derive(Clone, Debug)]
-pub struct ProcessGate(Arc<Word>);
+pub struct ProcessGate {
+    word: Arc<Word>,
+    parts: StoppedParts,
+}
 
 /// An account's gate as a sender reads it: the process's word and the account's own. It starts shut.
 #[derive(Clone, Debug)]
 pub struct Gate {
     process: Arc<Word>,
+    parts: StoppedParts,
     /// Its time is that of the lease on the account.
     account: Arc<Word>,
 }
@@ -214,7 +241,12 @@ impl ProcessGate {
             breaker: writer(BREAKER),
             supervisor: writer(SUPERVISOR),
         };
-        (Self(word), writers)
+        (Self { word, parts: StoppedParts::default() }, writers)
+    }
+
+    /// What the kill switch stops of parts.
+    pub(crate) fn parts(&self) -> StoppedParts {
+        self.parts.clone()
     }
 
     /// The gate of one account, and the pen of its own word.
@@ -222,13 +254,13 @@ impl ProcessGate {
     pub fn account(&self) -> (Gate, GateWriter) {
         let account = Word::new(&[ShutReason::Starting, ShutReason::BrokerUnavailable], u64::MAX);
         let writer = GateWriter { word: Arc::clone(&account), own: ACCOUNT };
-        (Gate { process: Arc::clone(&self.0), account }, writer)
+        (Gate { process: Arc::clone(&self.word), parts: self.parts.clone(), account }, writer)
     }
 
     /// Every reason of the whole process to be shut that holds now, the weightiest first.
     #[must_use]
     pub fn reasons(&self, boottime: Duration) -> Vec<ShutReason> {
-        reasons(self.0.causes(boottime, ShutReason::KillSwitchUnknown))
+        reasons(self.word.causes(boottime, ShutReason::KillSwitchUnknown))
     }
 }
 
@@ -254,6 +286,15 @@ impl Gate {
             Some(shut) => Verdict::Shut(shut),
             None => Verdict::ReduceOnly(weightiest),
         }
+    }
+
+    /// The same for an order of this one, whose part may be stopped.
+    #[must_use]
+    pub fn verdict_for(&self, subject: Subject<'_>, boottime: Duration) -> Verdict {
+        if self.parts.cover(subject) {
+            return Verdict::Shut(ShutReason::KillSwitchEngaged);
+        }
+        self.verdict(boottime)
     }
 
     /// Every reason to be shut that holds now, the weightiest first.
@@ -312,7 +353,34 @@ fn nanos(duration: Duration) -> u64 {
 
 /// The sends whose outcome is not known yet.
 #[derive(Clone, Debug, Default)]
-pub struct InFlight(Arc<Mutex<BTreeMap<OrderId, Option<oneshot::Sender<()>>>>>);
+pub struct InFlight(Arc<Mutex<BTreeMap<OrderId, Flight>>>);
+
+/// A send whose outcome is not known yet.
+#[derive(Debug)]
+struct Flight {
+    of: Whose,
+    cut: Option<oneshot::Sender<()>>,
+}
+
+/// Whose order it is, within an account.
+#[derive(Clone, Debug)]
+pub struct Whose {
+    /// The client's strategy.
+    pub strategy: StrategyId,
+    /// What is traded.
+    pub symbol: Symbol,
+}
+
+impl Whose {
+    fn is_of(&self, scope: &LimitScope) -> bool {
+        match scope {
+            // Of another account this is not asked.
+            LimitScope::Global | LimitScope::Account(_) => true,
+            LimitScope::Strategy(strategy) => *strategy == self.strategy,
+            LimitScope::Symbol(symbol) => *symbol == self.symbol,
+        }
+    }
+}
 
 /// A place in the in-flight set; dropping it leaves the set, panics included.
 #[derive(Debug)]
@@ -324,16 +392,16 @@ pub struct Ticket {
 impl InFlight {
     /// Enters a send. Read the gate only *after* this. The receiver answers when the send is cut off.
     #[must_use]
-    pub fn enter(&self, id: &OrderId) -> (Ticket, oneshot::Receiver<()>) {
+    pub fn enter(&self, id: &OrderId, of: Whose) -> (Ticket, oneshot::Receiver<()>) {
         let (cut, is_cut) = oneshot::channel();
-        lock(&self.0).insert(id.clone(), Some(cut));
+        lock(&self.0).insert(id.clone(), Flight { of, cut: Some(cut) });
         (Ticket { set: self.clone(), id: id.clone() }, is_cut)
     }
 
-    /// The orders in the set. Shut the gate *before* this.
+    /// The orders in the set that are of a part of the account, or of all of it. Shut the gate *before* this.
     #[must_use]
-    pub fn ids(&self) -> Vec<OrderId> {
-        lock(&self.0).keys().cloned().collect()
+    pub fn ids(&self, scope: &LimitScope) -> Vec<OrderId> {
+        lock(&self.0).iter().filter(|(_, flight)| flight.of.is_of(scope)).map(|(id, _)| id.clone()).collect()
     }
 
     /// How many sends are in flight.
@@ -354,11 +422,11 @@ impl InFlight {
         lock(&self.0).contains_key(id)
     }
 
-    /// Cuts off every send in the set: its connection is closed, and its outcome is unknown.
-    pub fn cut_all(&self) {
-        for cut in lock(&self.0).values_mut() {
+    /// Cuts off every send of a part: its connection is closed, and its outcome is unknown.
+    pub fn cut(&self, scope: &LimitScope) {
+        for flight in lock(&self.0).values_mut().filter(|flight| flight.of.is_of(scope)) {
             // Dropping the sender wakes the receiver, which is all that it waits for.
-            drop(cut.take());
+            drop(flight.cut.take());
         }
     }
 }

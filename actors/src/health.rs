@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::domain::breaker::BreakerState;
+use crate::domain::halts::Halt;
 use crate::domain::kill::KillState;
 use crate::domain::names::AccountName;
 use crate::domain::reconciliation::Comparison;
@@ -87,6 +88,7 @@ struct State {
     parts: BTreeMap<&'static str, PartHealth>,
     accounts: BTreeMap<AccountName, AccountState>,
     kill: Option<KillState>,
+    halts: Vec<Halt>,
     breaker: Option<BreakerState>,
     /// Why a switch can't be trusted to be as it was last read.
     doubts: BTreeMap<&'static str, String>,
@@ -129,6 +131,7 @@ impl Default for Health {
             parts,
             accounts,
             kill,
+            halts: Vec::new(),
             breaker,
             doubts: BTreeMap::new(),
         })))
@@ -165,6 +168,12 @@ impl Health {
         lock(&self.0).kill.clone()
     }
 
+    /// The parts that are stopped.
+    #[must_use]
+    pub fn halts(&self) -> Vec<Halt> {
+        lock(&self.0).halts.clone()
+    }
+
     /// The breaker; `None` while it is unknown.
     #[must_use]
     pub fn breaker(&self) -> Option<BreakerState> {
@@ -185,6 +194,11 @@ impl Health {
     /// The kill switch as it was read; `None` when it can't be.
     pub fn set_kill(&self, state: Option<KillState>) {
         lock(&self.0).kill = state;
+    }
+
+    /// The parts that are stopped now.
+    pub fn set_halts(&self, halts: Vec<Halt>) {
+        lock(&self.0).halts = halts;
     }
 
     /// The breaker as it was read; `None` when it can't be.

@@ -8,8 +8,10 @@ use chrono::{DateTime, Utc};
 
 use crate::cancel_all::{CancelEverything, Everywhere};
 use crate::commands::{CommandError, Disengage, Engage, EngageAnswer};
+use crate::domain::halts::{Halt, Halts};
 use crate::domain::kill::{EngageOrder, Engaged, KillMode, KillState};
 use crate::domain::ledger::{KILL_SWITCH, SwitchEntry};
+use crate::domain::limits::LimitScope;
 use crate::domain::trading_day::DayEnd;
 use crate::gate::ShutReason;
 use crate::health::{Health, Part, PartStatus};
@@ -30,10 +32,14 @@ pub use latch::KillSwitchHandle;
 mod board;
 mod engaging;
 mod latch;
+mod parts;
 mod polling;
 mod releasing;
 mod repeating;
 mod saving;
+
+/// How often somebody else may be faster than a release.
+const TRIES: usize = 8;
 
 /// The lines that the kill switch speaks on.
 #[derive(Clone)]
@@ -53,6 +59,10 @@ pub(crate) struct KillSwitch {
     latch: Latch,
     lines: KillLines,
     state: Option<KillState>,
+    /// The parts that are stopped, as the database was last known to say.
+    halts: Halts,
+    /// Those that are not durable yet.
+    unsaved: Vec<Halt>,
     /// Grows with every engagement, so that a disengage in progress notices that it was overtaken.
     epoch: u64,
     /// How many engagements are still stopping sends or cancelling.
@@ -107,6 +117,8 @@ impl KillSwitch {
             latch,
             lines,
             state: None,
+            halts: Halts::default(),
+            unsaved: Vec::new(),
             epoch: 0,
             carrying_out: 0,
             saving: 0,
@@ -144,6 +156,12 @@ impl Handler<Engage> for KillSwitch {
     type Result = ResponseActFuture<Self, Result<EngageAnswer, CommandError>>;
 
     fn handle(&mut self, engage: Engage, ctx: &mut Self::Context) -> Self::Result {
+        match engage.scope {
+            LimitScope::Global => {}
+            LimitScope::Account(_) | LimitScope::Strategy(_) | LimitScope::Symbol(_) => {
+                return self.engage_part(engage, ctx);
+            }
+        }
         self.latch.pen.shut(ShutReason::KillSwitchEngaged);
         let known = self.known();
         if known.is_engaged() && self.is_watched() {
@@ -158,6 +176,12 @@ impl Handler<Disengage> for KillSwitch {
 
     fn handle(&mut self, release: Disengage, _: &mut Self::Context) -> Self::Result {
         let patience = self.world.clock.boottime() + self.tuning.commit_timeout;
+        match release.scope {
+            LimitScope::Global => {}
+            LimitScope::Account(_) | LimitScope::Strategy(_) | LimitScope::Symbol(_) => {
+                return self.release_part(release, patience);
+            }
+        }
         self.releasing += 1;
         let released = self.release_of(release, self.epoch, patience);
         Box::pin(released.then(|released, act, _| {
@@ -176,13 +200,15 @@ pub(crate) struct ResumeCancels;
 impl Handler<ResumeCancels> for KillSwitch {
     type Result = ResponseActFuture<Self, ()>;
 
-    fn handle(&mut self, _: ResumeCancels, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, _: ResumeCancels, ctx: &mut Self::Context) -> Self::Result {
+        self.resume_cancels_of_parts(ctx);
         let due = self.state.as_ref().is_some_and(|state| state.is_engaged() && state.mode == Some(KillMode::Cancel));
         if !due {
             return Box::pin(async {}.into_actor(self));
         }
         self.carrying_out += 1;
-        let everything = CancelEverything { within: self.tuning.kill_settle, also: Vec::new() };
+        let everything =
+            CancelEverything { scope: LimitScope::Global, within: self.tuning.kill_settle, also: Vec::new() };
         let accounts = self.lines.accounts.clone();
         let asked = async move { accounts.cancel(everything).await };
         Box::pin(asked.into_actor(self).map(|asked, act, _| {
@@ -278,7 +304,13 @@ impl KillSwitch {
         self.latch.take_note(known.mode);
         self.carrying_out += 1;
         let patience = self.world.clock.boottime() + self.tuning.commit_timeout;
-        let stopped = stop_everywhere(self.duties(), known.clone(), settle).into_actor(self);
+        let stopped = stop_everywhere(
+            self.duties(),
+            &LimitScope::Global,
+            known.engagement_id.clone().unwrap_or_default(),
+            settle,
+        )
+        .into_actor(self);
         let written = stopped.then(move |(), act, _| {
             act.carrying_out -= 1;
             act.until_written(patience)

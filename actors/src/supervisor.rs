@@ -143,7 +143,7 @@ pub fn start_all(first: (World, Tuning), others: Vec<(World, Tuning)>, fatal: on
     let (gate, pens) = ProcessGate::new();
     let ProcessWriters { kill_switch, breaker, supervisor } = pens;
     let fatal = crate::sync::Arc::new(Mutex::new(Some(fatal)));
-    let (health, lines, latch) = (Health::default(), ProcessLines::default(), Latch::new(kill_switch));
+    let (health, lines, latch) = (Health::default(), ProcessLines::default(), Latch::new(kill_switch, gate.parts()));
     let (deaths, reported) = mpsc::unbounded_channel();
     let handle = KillSwitchHandle::new(latch.clone(), lines.engage.clone());
     let (world, tuning) = first.clone();

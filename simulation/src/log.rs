@@ -188,6 +188,7 @@ const fn word_for(write: &ledger::Write) -> &'static str {
         W::PositionDiffers { .. } => "position-differs",
         W::FirstStart(_) => "first-start",
         W::Kill { .. } => "kill-switch",
+        W::Halts { .. } => "halts",
         W::Breaker { .. } => "breaker",
         W::Limits(_) => "limits",
         W::Probe => "probe",

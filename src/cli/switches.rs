@@ -21,7 +21,7 @@ pub(super) struct KillArgs {
 
 #[derive(Debug, Subcommand)]
 enum KillCommand {
-    /// Stop all trading, now.
+    /// Stop all trading, or a part of it, now.
     Engage {
         /// Why.
         #[arg(long)]
@@ -32,6 +32,8 @@ enum KillCommand {
         /// `halt`: no new orders. `cancel`: and cancel all that is open (the default).
         #[arg(long)]
         mode: Option<String>,
+        #[command(flatten)]
+        part: PartArgs,
         /// Longest wait for sends under way, in milliseconds.
         #[arg(long)]
         settle_ms: Option<u64>,
@@ -44,11 +46,35 @@ enum KillCommand {
         /// Whatever should be remembered.
         #[arg(long)]
         notes: Option<String>,
+        #[command(flatten)]
+        part: PartArgs,
     },
     /// Show whether trading is stopped.
     Status,
     /// Show who stopped trading, when and why.
     History,
+}
+
+/// A part of the trading; without one, all of it.
+#[derive(Debug, Args)]
+#[group(multiple = false)]
+struct PartArgs {
+    /// Only the orders of this account.
+    #[arg(long)]
+    account: Option<String>,
+    /// Only the orders of this strategy.
+    #[arg(long)]
+    strategy: Option<String>,
+    /// Only the orders in this symbol.
+    #[arg(long)]
+    symbol: Option<String>,
+}
+
+impl PartArgs {
+    fn scope(self) -> Option<Value> {
+        let parts = [("account", self.account), ("strategy", self.strategy), ("symbol", self.symbol)];
+        parts.into_iter().find_map(|(kind, name)| Some(json!({kind: name?})))
+    }
 }
 
 #[derive(Debug, Args)]
@@ -89,12 +115,15 @@ enum BreakerCommand {
 pub(super) async fn kill(args: KillArgs, out: &mut Out) -> Result<(), CliError> {
     let client = args.client.client()?;
     let answer = match args.command {
-        KillCommand::Engage { reason, operator, mode, settle_ms } => {
-            let body = present(json!({"reason": reason, "operator": operator, "mode": mode, "settle_ms": settle_ms}));
+        KillCommand::Engage { reason, operator, mode, part, settle_ms } => {
+            let body = json!({
+                "reason": reason, "operator": operator, "mode": mode, "scope": part.scope(), "settle_ms": settle_ms
+            });
+            let body = present(body);
             client.post("/kill-switch/engage", &body, None).await?
         }
-        KillCommand::Disengage { operator, notes } => {
-            let body = present(json!({"operator": operator, "notes": notes}));
+        KillCommand::Disengage { operator, notes, part } => {
+            let body = present(json!({"operator": operator, "notes": notes, "scope": part.scope()}));
             client.post("/kill-switch/disengage", &body, None).await?
         }
         KillCommand::Status => status(&client, "/kill-switch/status").await?,

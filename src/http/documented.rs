@@ -173,8 +173,9 @@ pub(super) struct EngageDoc {
     operator: String,
     #[schema(max_length = 500, example = "prices look wrong")]
     reason: String,
-    /// `global`.
-    scope: Option<String>,
+    /// What to stop: `global`, all of it, is the default.
+    #[schema(schema_with = words::scope)]
+    scope: Option<Value>,
     /// `halt`: no new orders. `cancel`, the default: everything open is cancelled too.
     #[schema(example = "cancel")]
     mode: Option<String>,
@@ -195,6 +196,9 @@ pub(super) struct DisengageDoc {
     operator: String,
     #[schema(max_length = 500)]
     notes: Option<String>,
+    /// What to let go: `global` is the default. A part stays stopped while all of it is.
+    #[schema(schema_with = words::scope)]
+    scope: Option<Value>,
 }
 
 /// Trips the circuit breaker.

@@ -8,6 +8,7 @@ use tranche_actors::commands::{Disengage, Engage};
 use tranche_actors::domain::fault::FieldError;
 use tranche_actors::domain::kill::{KillMode, KillState};
 use tranche_actors::domain::ledger::KILL_SWITCH;
+use tranche_actors::domain::limits::LimitScope;
 use tranche_actors::domain::names::{Caller, IdempotencyKey};
 
 use super::canonical::Canonical;
@@ -60,7 +61,7 @@ fn engagement(mut fields: Fields<'_>, by: Caller, key: Option<IdempotencyKey>) -
     let operator = fields.words("operator", MAX_OPERATOR);
     let reason = fields.words("reason", MAX_REASON);
     let details = fields.details("details", MAX_DETAILS);
-    scope(&mut fields);
+    let scope = scope(&mut fields);
     let mode = fields.choice("mode", &MODES).unwrap_or(KillMode::Cancel);
     let settle_ms = fields.integer("settle_ms", 0, MAX_SETTLE_MS);
     let engage = operator.zip(reason).map(|(operator, reason)| {
@@ -68,12 +69,14 @@ fn engagement(mut fields: Fields<'_>, by: Caller, key: Option<IdempotencyKey>) -
         form.put("operator", &operator);
         form.put("reason", &reason);
         form.put("mode", mode.as_str());
+        form.put("scope", &scope.to_string());
         form.json("details", details.as_ref());
         form.maybe("settle_ms", settle_ms.map(|ms| ms.to_string()));
         Engage {
             operator,
             reason,
             details,
+            scope,
             mode,
             settle: settle_ms.map(|ms| Duration::from_millis(u64::from(ms))),
             by,
@@ -83,19 +86,15 @@ fn engagement(mut fields: Fields<'_>, by: Caller, key: Option<IdempotencyKey>) -
     fields.finish(engage)
 }
 
-/// The whole gateway, or a part of it, which is designed and not built.
-fn scope(fields: &mut Fields<'_>) {
-    let Some(raw) = fields.take("scope") else { return };
+/// All of the trading, or a part of it.
+fn scope(fields: &mut Fields<'_>) -> LimitScope {
+    let Some(raw) = fields.take("scope") else { return LimitScope::Global };
     let text = raw.get();
-    if text.starts_with('{') {
-        fields.fault("scope", "not_supported", "of a part is not supported yet: leave it out, or send \"global\"");
-    } else if serde_json::from_str::<String>(text).is_ok_and(|scope| scope == "global") {
-        // The one that there is.
-    } else if text.starts_with('"') {
-        fields.fault("scope", "unknown_value", "must be \"global\"");
-    } else {
-        fields.fault("scope", "wrong_type", "must be \"global\"");
-    }
+    serde_json::from_str::<LimitScope>(text).unwrap_or_else(|_| {
+        let code = if text.starts_with(['"', '{']) { "unknown_value" } else { "wrong_type" };
+        fields.fault("scope", code, "must be \"global\", or an object with one of account, strategy and symbol");
+        LimitScope::Global
+    })
 }
 
 /// Releases the kill switch. Answers once this gateway's gate has taken the new state.
@@ -119,7 +118,8 @@ pub(super) async fn disengage(
     fields.require("operator");
     let operator = fields.words("operator", MAX_OPERATOR);
     let notes = fields.words("notes", MAX_REASON);
-    let command = operator.map(|operator| Disengage { operator, notes, by });
+    let scope = scope(&mut fields);
+    let command = operator.map(|operator| Disengage { operator, notes, scope, by });
     let command = fields.finish(command).map_err(Problem::invalid)?;
     gateway.is_staying()?;
     let state = gateway.ask(&gateway.state.switches.disengage, command).await?;
@@ -171,6 +171,6 @@ impl Shared {
         if state.counted_on != Some(self.today()) {
             state.engagement_count_today = 0;
         }
-        KillView::of(&state)
+        KillView::of(&state).beside(self.state.health.halts())
     }
 }

@@ -168,7 +168,7 @@ pub(super) fn store(error: StoreError) -> Problem {
 pub(super) fn shut(reason: ShutReason, health: &Health, now: DateTime<Utc>) -> Problem {
     let problem = Problem::new(Code::from(reason), explain(reason, health));
     match reason {
-        ShutReason::KillSwitchEngaged => match health.kill() {
+        ShutReason::KillSwitchEngaged => match health.kill().filter(KillState::is_engaged) {
             Some(kill) => problem
                 .with("engaged_by", json!(kill.engaged_by))
                 .with("reason", json!(kill.engagement_reason))
@@ -229,10 +229,15 @@ fn explain(reason: ShutReason, health: &Health) -> String {
     };
     match reason {
         ShutReason::KillSwitchEngaged => {
-            let said = health.kill().and_then(|kill| kill.engaged_by.zip(kill.engagement_reason));
-            match said {
-                Some((by, why)) => format!("{by} engaged the kill switch: {why}; an operator has to disengage it"),
-                None => "the kill switch is engaged; an operator has to disengage it".to_owned(),
+            let engaged = health.kill().filter(KillState::is_engaged);
+            let parts = health.halts();
+            match engaged.as_ref().map(|kill| kill.engaged_by.as_ref().zip(kill.engagement_reason.as_ref())) {
+                None if !parts.is_empty() => {
+                    let parts = parts.iter().map(|halt| halt.scope.to_string()).collect::<Vec<_>>().join(", ");
+                    format!("the kill switch stops {parts}; an operator has to let that go")
+                }
+                Some(Some((by, why))) => format!("{by} engaged the kill switch: {why}; an operator has to disengage it"),
+                Some(None) | None => "the kill switch is engaged; an operator has to disengage it".to_owned(),
             }
         }
         ShutReason::CircuitBreakerTripped => {

@@ -5,8 +5,10 @@ use serde::Serialize;
 use serde_json::Value;
 use tranche_actors::commands::EngageAnswer;
 use tranche_actors::domain::breaker::{BreakerState, BreakerWord};
+use tranche_actors::domain::halts::Halt;
 use tranche_actors::domain::kill::{KillMode, KillState, KillWord};
 use tranche_actors::domain::ledger::SwitchEntry;
+use tranche_actors::domain::limits::LimitScope;
 use utoipa::ToSchema;
 
 use super::shapes::stamp;
@@ -40,8 +42,11 @@ pub(super) struct KillView {
     pub(super) unknown_because: Option<String>,
     /// The last engagement.
     pub(super) engagement_id: Option<String>,
-    /// What is stopped: `global`, or nothing.
-    pub(super) scopes: Vec<&'static str>,
+    /// What is stopped: `global`, and parts.
+    #[schema(schema_with = words::scopes)]
+    pub(super) scopes: Vec<LimitScope>,
+    /// The parts that are stopped, each with its own engagement.
+    pub(super) parts: Vec<StoppedPart>,
     /// What the last engagement does: `halt` or `cancel`.
     pub(super) mode: Option<&'static str>,
 }
@@ -64,9 +69,17 @@ impl KillView {
             known: true,
             unknown_because: None,
             engagement_id: state.engagement_id,
-            scopes: if is_engaged { vec!["global"] } else { Vec::new() },
+            scopes: if is_engaged { vec![LimitScope::Global] } else { Vec::new() },
+            parts: Vec::new(),
             mode: state.mode.map(KillMode::as_str),
         }
+    }
+
+    /// The same beside the parts that are stopped.
+    pub(super) fn beside(mut self, parts: Vec<Halt>) -> Self {
+        self.scopes.extend(parts.iter().map(|halt| halt.scope.clone()));
+        self.parts = parts.into_iter().map(StoppedPart::of).collect();
+        self
     }
 
     /// A switch that could not be read. One that was engaged when it was read last is so still.
@@ -76,6 +89,36 @@ impl KillView {
                 Self { known: false, unknown_because: because, ..engaged }
             }
             Some(_) | None => Self { state: UNKNOWN, unknown_because: because, ..Self::default() },
+        }
+    }
+}
+
+/// A part that is stopped.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct StoppedPart {
+    #[schema(schema_with = words::scope)]
+    scope: LimitScope,
+    engagement_id: String,
+    #[schema(format = DateTime)]
+    engaged_at: String,
+    engaged_by: String,
+    engagement_reason: String,
+    #[schema(schema_with = words::any_json)]
+    engagement_details: Option<Value>,
+    /// `halt` or `cancel`.
+    mode: &'static str,
+}
+
+impl StoppedPart {
+    fn of(halt: Halt) -> Self {
+        Self {
+            scope: halt.scope,
+            engagement_id: halt.engagement_id,
+            engaged_at: stamp(halt.engaged_at),
+            engaged_by: halt.engaged_by,
+            engagement_reason: halt.reason,
+            engagement_details: halt.details,
+            mode: halt.mode.as_str(),
         }
     }
 }
@@ -117,7 +160,11 @@ impl EngagedView {
     pub(super) fn of(answer: EngageAnswer) -> Self {
         let texts = |ids: Vec<_>| ids.iter().map(ToString::to_string).collect();
         Self {
-            switch: KillView { engagement_id: Some(answer.engagement_id), ..KillView::of(&answer.state) },
+            switch: KillView {
+                engagement_id: Some(answer.engagement_id),
+                scopes: vec![answer.scope],
+                ..KillView::of(&answer.state)
+            },
             unknown: answer.unknown.iter().map(ToString::to_string).collect(),
             cancel_requested: answer.cancel_requested,
             cancel_confirmed: answer.cancel_confirmed,

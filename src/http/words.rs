@@ -6,7 +6,10 @@ use tranche_actors::domain::parent::ParentStatus;
 use tranche_actors::domain::reconciliation::CauseKind;
 use tranche_actors::domain::status::OrderStatus;
 use tranche_actors::domain::terms::{OrderType, Side, TimeInForce};
-use utoipa::openapi::schema::{Object, ObjectBuilder, Schema, SchemaType, Type};
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{
+    AdditionalProperties, ArrayBuilder, ArrayItems, Object, ObjectBuilder, OneOfBuilder, Schema, SchemaType, Type,
+};
 
 fn words(words: impl IntoIterator<Item = &'static str>) -> Object {
     ObjectBuilder::new().schema_type(SchemaType::Type(Type::String)).enum_values(Some(words)).build()
@@ -69,6 +72,25 @@ pub(super) fn comparison_outcome() -> Object {
 /// The codes of problems.
 pub(super) fn problem_code() -> Object {
     words(super::problem::Code::WORDS.iter().copied())
+}
+
+/// All of the trading, or a part of it.
+pub(super) fn scope() -> Schema {
+    let one_of = ["account", "strategy", "symbol"].map(|kind| {
+        let name = ObjectBuilder::new().schema_type(SchemaType::Type(Type::String));
+        ObjectBuilder::new()
+            .property(kind, name)
+            .required(kind)
+            .additional_properties(Some(AdditionalProperties::FreeForm(false)))
+            .build()
+    });
+    let scope = one_of.into_iter().fold(OneOfBuilder::new().item(words(["global"])), OneOfBuilder::item);
+    Schema::OneOf(scope.build())
+}
+
+/// Several of them.
+pub(super) fn scopes() -> Schema {
+    Schema::Array(ArrayBuilder::new().items(ArrayItems::RefOrSchema(Box::new(RefOr::T(scope())))).build())
 }
 
 /// Any JSON at all.

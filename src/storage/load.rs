@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use tranche_actors::domain::ledger::{Books, CIRCUIT_BREAKER, FIRST_START, KILL_SWITCH, Keys, LIMITS};
+use tranche_actors::domain::ledger::{Books, CIRCUIT_BREAKER, FIRST_START, HALTS, KILL_SWITCH, Keys, LIMITS};
 use tranche_actors::domain::names::{AccountName, BrokerOrderId, OrderId, Symbol};
 use tranche_actors::domain::order::Order;
 use tranche_actors::ports::store::{Batch, StoreError};
@@ -107,7 +107,7 @@ pub(super) async fn load<T: Tables>(tables: &mut T, batch: &Batch) -> Result<Boo
         }
     }
     if keys.switches {
-        let switches = [KILL_SWITCH, CIRCUIT_BREAKER, FIRST_START];
+        let switches = [KILL_SWITCH, HALTS, CIRCUIT_BREAKER, FIRST_START];
         for row in by_ids(tables, T::SQL.switches, switches.into_iter()).await? {
             take_switch(&mut books, &row)?;
         }
@@ -136,6 +136,7 @@ fn take_switch(books: &mut Books, row: &impl Cells) -> Result<(), StoreError> {
     let state = row.json("state")?.unwrap_or_default();
     match row.text("switch")? {
         Some(KILL_SWITCH) => books.kill = serde_json::from_str(state).ok(),
+        Some(HALTS) => books.halts = serde_json::from_str(state).unwrap_or_default(),
         Some(CIRCUIT_BREAKER) => books.breaker = serde_json::from_str(state).ok(),
         Some(FIRST_START) => books.first_start = serde_json::from_str(state).ok(),
         Some(_) | None => {}

@@ -199,7 +199,7 @@ async fn close(connection: SqliteConnection) {
 pub(super) async fn remembered_switches(folder: &Path) -> Result<Switches, StoreError> {
     let file = folder.join(LEDGER.sqlite_file);
     if !file.exists() {
-        return Ok(Switches { kill: None, breaker: None, first_start: None });
+        return Ok(Switches::default());
     }
     let options = LEDGER.profile.options(&file, Role::Reader, Duration::from_secs(5));
     let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await.map_err(classify)?;

@@ -79,8 +79,11 @@ mod tests {
     #[tokio::test]
     async fn what_the_database_has_forgotten_is_not_made_up() {
         let board = MemoryBoard::new(Life::default());
-        let both =
-            Switches { kill: Some(KillState::default()), breaker: Some(BreakerState::default()), first_start: None };
+        let both = Switches {
+            kill: Some(KillState::default()),
+            breaker: Some(BreakerState::default()),
+            ..Switches::default()
+        };
         let forgotten = [
             (Switches { kill: None, ..both.clone() }, SwitchKey::Kill),
             (Switches { breaker: None, ..both.clone() }, SwitchKey::Breaker),

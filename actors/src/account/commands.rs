@@ -283,8 +283,9 @@ struct Intake {
     persist: Line<Persist>,
     cancel_marked: Line<CancelMarked>,
     admit: Line<Admit>,
-    /// The account, where other instances may own it.
-    leased: Option<AccountName>,
+    account: AccountName,
+    /// Other instances may own it.
+    is_leased: bool,
     /// This one doesn't.
     is_guest: bool,
 }
@@ -352,7 +353,7 @@ impl Intake {
 
     /// What the limits have against a submission, or the gate where it lets only exits pass.
     async fn limited(&self, wish: Wish, is_new: bool) -> Option<CommandError> {
-        let verdict = self.gate.verdict(self.world.clock.boottime());
+        let verdict = self.gate.verdict_for(wish.subject(&self.account), self.world.clock.boottime());
         let exits_only = verdict.objection(false).is_some();
         match self.admit.ask(Admit { wish, exits_only, is_new }).await {
             Ok(Ok(reduces)) => verdict.objection(reduces).map(CommandError::Gate),
@@ -385,7 +386,7 @@ impl Intake {
     /// Marks what is to be cancelled, whoever owns the account, and has the cancels asked for at once where that is us. An
     /// owner that can't write marks as anybody may: its lease may be over before it knows, while the store takes marks.
     async fn mark(&self, cancel: Write) -> Result<Applied, CommandError> {
-        let as_guest = self.leased.as_ref().map(|account| mark(&self.world, account.clone(), cancel.clone()));
+        let as_guest = self.is_leased.then(|| mark(&self.world, self.account.clone(), cancel.clone()));
         let applied = match as_guest {
             Some(marked) if self.is_guest => return marked.await,
             Some(marked) => match self.write(cancel).await {
@@ -457,7 +458,8 @@ impl Account {
             persist: self.lines.persist.clone(),
             cancel_marked: self.lines.cancel_marked.clone(),
             admit: self.lines.admit.clone(),
-            leased: self.tuning.lease.map(|_| self.tuning.account.clone()),
+            account: self.tuning.account.clone(),
+            is_leased: self.tuning.lease.is_some(),
             is_guest: self.ownership.is_none(),
         }
     }

@@ -8,6 +8,7 @@ use super::Account;
 use crate::broker::{Broker, Drain};
 use crate::cancel_all::CancelEverything;
 use crate::domain::ledger::Write;
+use crate::domain::limits::LimitScope;
 use crate::gate::ShutReason;
 use crate::health::Phase;
 use crate::persistence::persist;
@@ -42,12 +43,14 @@ impl Handler<DrainAccount> for Account {
                 settle(broker, deadline).await;
             }
             if !in_flight.is_empty() {
-                in_flight.cut_all();
+                in_flight.cut(&LimitScope::Global);
                 if let Some(broker) = broker {
                     settle(&broker, deadline + FLUSH).await;
                 }
             }
-            if cancel_open && cancel.ask(CancelEverything { within, also: Vec::new() }).await.is_err() {
+            if cancel_open
+                && cancel.ask(CancelEverything { scope: LimitScope::Global, within, also: Vec::new() }).await.is_err()
+            {
                 tracing::error!("open orders could not be cancelled on shutdown");
             }
             // Whatever was sent to the writer before this is committed when this is.

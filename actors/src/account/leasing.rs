@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use tokio::time::error::Elapsed;
 
 use super::Account;
+use crate::domain::limits::LimitScope;
 use crate::gate::ShutReason;
 use crate::health::{Part, PartStatus, Standing};
 use crate::persistence::Own;
@@ -182,7 +183,7 @@ impl Account {
     pub(super) fn lose(&mut self, why: &str, ctx: &mut Context<Self>) {
         let Some(ownership) = self.ownership.take() else { return };
         self.pen.shut(ShutReason::NotOwner);
-        self.in_flight.cut_all();
+        self.in_flight.cut(&LimitScope::Global);
         tracing::error!(account = %ownership.account, term = ownership.term, why, "the account is lost");
         metrics::counter!("tranche_leases_lost_total").increment(1);
         metrics::gauge!("tranche_lease_term", "account" => ownership.account.to_string()).set(0);

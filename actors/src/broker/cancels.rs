@@ -6,7 +6,7 @@ use actix::{ActorFutureExt, AsyncContext, Context, Handler, Message, ResponseAct
 
 use super::{Broker, find};
 use crate::budget::{Budget, Lane};
-use crate::cancel_all::{CancelEverything, CancelTally, cancel_listed};
+use crate::cancel_all::{CancelEverything, CancelTally, Part, cancel_listed};
 use crate::domain::ledger::{Refusal, Report, Write};
 use crate::domain::order::Order;
 use crate::domain::status::{OrderStatus, Share};
@@ -41,17 +41,23 @@ impl Handler<CancelEverything> for Broker {
 
     fn handle(&mut self, everything: CancelEverything, ctx: &mut Self::Context) -> Self::Result {
         let (world, line, account) = (self.world.clone(), self.lines.persist.clone(), self.tuning.account.clone());
+        let CancelEverything { scope, within, also } = everything;
+        let of = scope.clone();
         let mark = async move {
-            let mut ids = everything.also;
+            let mut ids = also;
             // What is open by our books gets the mark also where the venue can't be asked now.
             loop {
-                match world.store.open_orders(&account).await {
-                    Ok(orders) => {
-                        let live = |order: &Order| matches!(order.status.share(), Share::Working | Share::Unknown);
+                let part = Part::of(&of, &*world.store, &account).await;
+                match (world.store.open_orders(&account).await, part) {
+                    (Ok(orders), Some(part)) => {
+                        let live = |order: &Order| {
+                            matches!(order.status.share(), Share::Working | Share::Unknown)
+                                && part.has(&order.id, &order.instruction.symbol)
+                        };
                         ids.extend(orders.into_iter().filter(live).map(|order| order.id));
                         break;
                     }
-                    Err(_) => tokio::time::sleep(FIRST_WAIT).await,
+                    (Ok(_) | Err(_), _) => tokio::time::sleep(FIRST_WAIT).await,
                 }
             }
             if !ids.is_empty() {
@@ -59,10 +65,11 @@ impl Handler<CancelEverything> for Broker {
             }
         };
         ctx.spawn(mark.into_actor(self).map(|(), act, ctx| act.scan_marks(ctx)));
-        let (venue, budget, within) = (self.world.venue.clone(), self.budget.clone(), everything.within);
+        let (world, budget, account) = (self.world.clone(), self.budget.clone(), self.tuning.account.clone());
         let cancelled = async move {
             let unread = CancelTally { failed: 1, ..CancelTally::default() };
-            cancel_listed(&*venue, &budget, within).await.unwrap_or(unread)
+            let Some(part) = Part::of(&scope, &*world.store, &account).await else { return unread };
+            cancel_listed(&*world.venue, &budget, (&part, within)).await.unwrap_or(unread)
         };
         Box::pin(cancelled.into_actor(self))
     }

@@ -54,9 +54,11 @@ impl Broker {
         began: Duration,
         ctx: &mut Context<Self>,
     ) {
-        let verdict = self.gate.verdict(self.world.clock.boottime());
+        let now = self.world.clock.boottime();
         let (mut granted, mut waiting, mut unused) = (Vec::new(), Vec::new(), Vec::new());
-        for (due, came) in train.into_iter().zip(reserved.verdicts) {
+        for (mut due, (came, strategy)) in train.into_iter().zip(reserved.verdicts) {
+            due.wish.strategy = strategy;
+            let verdict = self.gate.verdict_for(due.wish.subject(&self.tuning.account), now);
             match came {
                 Verdict::Goes { reduces } => match verdict.objection(reduces) {
                     None => granted.push((due, reduces)),

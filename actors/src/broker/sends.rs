@@ -9,11 +9,12 @@ use super::{Broker, BrokerTurned, Due, Ending};
 use crate::budget::Budget;
 use crate::circuit_breaker::BrokerAnswered;
 use crate::domain::ledger::{Applied, Refusal, Report, Write};
+use crate::domain::limits::Subject;
 use crate::domain::order::Order;
 use crate::domain::status::{OrderStatus, OwnEnd};
 use crate::domain::venue::{NewOrder, VenueOrder};
 use crate::doubt::Doubtful;
-use crate::gate::{Gate, InFlight};
+use crate::gate::{Gate, InFlight, Whose};
 use crate::persistence::{Lane, Persist, persist_surely};
 use crate::ports::{SubmitError, World};
 
@@ -153,7 +154,7 @@ impl Broker {
             self.world.clone(),
             self.gate.clone(),
             (self.in_flight.clone(), self.doubtful.clone()),
-            order.clone(),
+            (order.clone(), Whose { strategy: due.wish.strategy.clone(), symbol: due.wish.symbol.clone() }),
             self.limits(began),
         );
         ctx.spawn(send.into_actor(self).map(move |sent, act, ctx| act.record(due, order, sent, ctx)));
@@ -355,10 +356,11 @@ async fn send(
     world: World,
     gate: Gate,
     (in_flight, doubtful): (InFlight, Doubtful),
-    order: Order,
+    (order, of): (Order, Whose),
     limits: Limits,
 ) -> Sent {
-    let (ticket, is_cut) = in_flight.enter(&order.id);
+    let (ticket, is_cut) = in_flight.enter(&order.id, of.clone());
+    let subject = Subject { account: &order.account, strategy: &of.strategy, symbol: &of.symbol };
     let new_order = order.to_send();
     let timeout = tokio::time::sleep(limits.timeout);
     let now = world.clock.boottime();
@@ -371,7 +373,7 @@ async fn send(
     if limits.budget.patience().is_some() {
         return Sent::HeldBack("rate_limited");
     }
-    if let Some(reason) = gate.verdict(now).objection(order.reduces) {
+    if let Some(reason) = gate.verdict_for(subject, now).objection(order.reduces) {
         return Sent::HeldBack(reason.as_str());
     }
     doubtful.insert(&order.id);

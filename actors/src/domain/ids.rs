@@ -88,14 +88,22 @@ pub fn slice_strategy(parent: &OrderId, slice_num: u32) -> StrategyId {
     made(StrategyId::parse(&format!("twap_slice_{parent}_{slice_num}")))
 }
 
-/// A time as ids spell it: RFC 3339 with `Z`, without trailing zeros in the fraction.
 /// Names an engagement of the kill switch by when it was engaged and by whom.
 pub(super) fn engagement(at: Option<DateTime<Utc>>, by: Option<&str>) -> String {
     let at = at.map(canonical_time).unwrap_or_default();
-    let hash = Sha256::digest(format!("engagement|{at}|{}", by.unwrap_or_default()).as_bytes());
-    hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    short(&format!("engagement|{at}|{}", by.unwrap_or_default()))
 }
 
+/// Names an engagement of a part in the same way.
+pub(super) fn halt(scope: &super::limits::LimitScope, at: DateTime<Utc>, by: &str) -> String {
+    short(&format!("halt|{}|{}|{}|{by}", scope.kind(), scope.name(), canonical_time(at)))
+}
+
+fn short(of: &str) -> String {
+    Sha256::digest(of.as_bytes()).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A time as ids spell it: RFC 3339 with `Z`, without trailing zeros in the fraction.
 fn canonical_time(time: DateTime<Utc>) -> String {
     let full = time.to_rfc3339_opts(SecondsFormat::Micros, true);
     let digits = full.trim_end_matches('Z').trim_end_matches('0').trim_end_matches('.');

@@ -13,6 +13,7 @@ use serde_json::Value;
 use thiserror::Error;
 
 use super::breaker::BreakerState;
+use super::halts::Halts;
 use super::kill::KillState;
 use super::limits::LimitBook;
 use super::money::Qty;
@@ -26,7 +27,7 @@ use super::terms::Terms;
 use super::text::words;
 use super::venue::{Execution, VenueOrder, VenueWords};
 
-pub use books::{Books, CIRCUIT_BREAKER, Changes, FIRST_START, KILL_SWITCH, LIMITS};
+pub use books::{Books, CIRCUIT_BREAKER, Changes, FIRST_START, HALTS, KILL_SWITCH, LIMITS};
 
 mod books;
 mod cancels;
@@ -235,6 +236,13 @@ pub enum Write {
         /// The state.
         state: Box<BreakerState>,
         /// What happened, for the history.
+        entry: SwitchEntry,
+    },
+    /// Which parts are stopped, from now on. As with a switch, their revision follows the stored one.
+    Halts {
+        /// All of them.
+        halts: Box<Halts>,
+        /// What happened, for the history of the kill switch.
         entry: SwitchEntry,
     },
     /// The limits are these from now on. As with a switch, their revision follows the stored one.
@@ -448,7 +456,7 @@ impl Write {
                 keys.causes.insert(cause.clone());
                 keys.quarantine = true;
             }
-            Self::Kill { .. } | Self::Breaker { .. } | Self::FirstStart(_) => keys.switches = true,
+            Self::Kill { .. } | Self::Halts { .. } | Self::Breaker { .. } | Self::FirstStart(_) => keys.switches = true,
             Self::PositionDiffers { .. } | Self::Probe => {}
         }
     }
@@ -483,6 +491,7 @@ impl Write {
             | Self::ClearCause { .. }
             | Self::PositionDiffers { .. }
             | Self::Kill { .. }
+            | Self::Halts { .. }
             | Self::Breaker { .. }
             | Self::Limits(_)
             | Self::FirstStart(_)

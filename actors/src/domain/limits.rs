@@ -264,6 +264,19 @@ pub struct LimitBook {
     pub lockouts: BTreeMap<LockKey, Lockout>,
 }
 
+impl Subject<'_> {
+    /// Whether a limit or a halt of this scope is for it.
+    #[must_use]
+    pub fn is_of(self, scope: &LimitScope) -> bool {
+        match scope {
+            LimitScope::Global => true,
+            LimitScope::Account(account) => account == self.account,
+            LimitScope::Strategy(strategy) => strategy == self.strategy,
+            LimitScope::Symbol(symbol) => symbol == self.symbol,
+        }
+    }
+}
+
 /// Whose order it is, as far as limits go by it.
 #[derive(Clone, Copy, Debug)]
 pub struct Subject<'a> {

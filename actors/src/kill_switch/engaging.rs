@@ -10,11 +10,13 @@ use super::saving::Saved;
 use super::{KillLines, board};
 use crate::cancel_all::{CancelEverything, CancelTally, Everywhere};
 use crate::commands::{EngageAnswer, InstanceOutcome};
+use crate::domain::halts::Halt;
 use crate::domain::kill::{KillMode, KillState};
 use crate::domain::ledger::SwitchEntry;
+use crate::domain::limits::{LimitScope, Subject};
 use crate::domain::names::{AccountName, OrderId};
 use crate::ports::World;
-use crate::ports::store::{SeenAccount, Switches};
+use crate::ports::store::{AnyOrder, SeenAccount, Switches};
 
 /// How long making it durable is waited for.
 const DURABLE: Duration = Duration::from_secs(1);
@@ -43,42 +45,136 @@ pub(super) struct Stop {
 }
 
 /// Waits for the sends in flight and cuts off what is left: after this nothing is being written here.
-async fn stop_sends(accounts: Everywhere, settle: Duration) -> Vec<OrderId> {
+async fn stop_sends(accounts: Everywhere, scope: &LimitScope, settle: Duration) -> Vec<OrderId> {
     let deadline = Instant::now() + settle;
-    while !accounts.is_quiet() && Instant::now() < deadline {
+    while !accounts.in_flight(scope).is_empty() && Instant::now() < deadline {
         sleep(Duration::from_millis(5)).await;
     }
-    let left = accounts.in_flight();
-    accounts.cut_all();
+    let left = accounts.in_flight(scope);
+    accounts.cut(scope);
     left
 }
 
 /// The same for an engagement that is in force already, here and on every other instance.
-pub(super) async fn stop_everywhere(duties: Duties, state: KillState, settle: Duration) {
-    let here = stop_sends(duties.lines.accounts.clone(), settle);
+pub(super) async fn stop_everywhere(duties: Duties, scope: &LimitScope, engagement: String, settle: Duration) {
+    let here = stop_sends(duties.lines.accounts.clone(), scope, settle);
     let settle = settle.max(duties.settle);
-    let engagement = state.engagement_id.clone().unwrap_or_default();
     futures_util::join!(here, elsewhere(&duties, &engagement, settle));
 }
 
 /// What an instance does for an engagement that it did not make itself.
 pub(super) async fn comply(duties: Duties, state: KillState, settle: Duration) {
-    let mut also = stop_sends(duties.lines.accounts.clone(), settle).await;
-    let store = &duties.world.store;
-    if let (true, Some(engagement)) = (store.is_shared(), &state.engagement_id) {
-        // Who engaged it waits no longer than this for the word.
-        let deadline = Instant::now() + settle + GRACE;
-        while let Err(error) = store.confirm(engagement, &duties.instance, &also).await {
-            if Instant::now() > deadline {
-                tracing::error!(%error, "an engagement could not be confirmed");
-                break;
-            }
-            sleep(Duration::from_millis(50)).await;
-        }
+    let scope = LimitScope::Global;
+    let mut also = stop_sends(duties.lines.accounts.clone(), &scope, settle).await;
+    if let Some(engagement) = &state.engagement_id {
+        confirm(&duties, engagement, &also, settle).await;
     }
     if state.mode == Some(KillMode::Cancel) {
         also.extend(duties.lines.accounts.doubtful());
-        cancel(&duties, &also, settle).await;
+        cancel(&duties, scope, &also, settle).await;
+    }
+}
+
+/// The same for a part.
+pub(super) async fn comply_part(duties: Duties, halt: Halt, settle: Duration) {
+    let cut = stop_sends(duties.lines.accounts.clone(), &halt.scope, settle).await;
+    confirm(&duties, &halt.engagement_id, &cut, settle).await;
+    if halt.mode == KillMode::Cancel {
+        let mut also = duties.lines.accounts.doubtful();
+        also.extend(cut);
+        let also = of_part(&duties, &halt.scope, also.into_iter().collect()).await;
+        cancel(&duties, halt.scope, &also.into_iter().collect::<Vec<_>>(), settle).await;
+    }
+}
+
+/// Tells whoever engaged it that the sends have stopped here. It waits no longer than this for the word.
+async fn confirm(duties: &Duties, engagement: &str, cut: &[OrderId], settle: Duration) {
+    let store = &duties.world.store;
+    if !store.is_shared() {
+        return;
+    }
+    let deadline = Instant::now() + settle + GRACE;
+    while let Err(error) = store.confirm(engagement, &duties.instance, cut).await {
+        if Instant::now() > deadline {
+            tracing::error!(%error, "an engagement could not be confirmed");
+            break;
+        }
+        sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Those orders that are of a part, and those of which that can't be read.
+async fn of_part(duties: &Duties, scope: &LimitScope, ids: BTreeSet<OrderId>) -> BTreeSet<OrderId> {
+    let store = &duties.world.store;
+    let mut left = BTreeSet::new();
+    for id in ids {
+        let Ok(Ok(Some(AnyOrder::Order(order)))) = timeout(DURABLE, store.order(&id)).await else {
+            left.insert(id);
+            continue;
+        };
+        let strategy = match &order.slice {
+            None => Some(order.strategy_id.clone()),
+            Some(slice) => match timeout(DURABLE, store.order(&slice.parent)).await {
+                Ok(Ok(Some(AnyOrder::Parent(parent)))) => Some(parent.strategy_id),
+                Ok(Ok(Some(AnyOrder::Order(_)) | None) | Err(_)) | Err(_) => None,
+            },
+        };
+        let is_of =
+            |strategy| Subject { account: &order.account, strategy, symbol: &order.instruction.symbol }.is_of(scope);
+        if strategy.as_ref().is_none_or(is_of) {
+            left.insert(id);
+        }
+    }
+    left
+}
+
+/// Steps 2 to 6 of engaging a part, its orders being held back.
+pub(super) async fn carry_out_part(
+    duties: Duties,
+    halt: Halt,
+    settle: Duration,
+    durable: oneshot::Receiver<()>,
+) -> EngageAnswer {
+    let cancels = halt.mode == KillMode::Cancel;
+    let shared = async {
+        let is_durable = matches!(timeout(DURABLE, durable).await, Ok(Ok(())));
+        (is_durable, elsewhere(&duties, &halt.engagement_id, settle.max(duties.settle)).await)
+    };
+    let here = async {
+        let cut = stop_sends(duties.lines.accounts.clone(), &halt.scope, settle).await;
+        let mut unknown = Unknown { ids: duties.lines.accounts.doubtful().into_iter().collect(), all: true };
+        unknown.ids.extend(cut.iter().cloned());
+        unknown.read(&duties.world).await;
+        unknown.ids = of_part(&duties, &halt.scope, unknown.ids).await;
+        let ids = unknown.ids.iter().cloned().collect::<Vec<_>>();
+        let tally =
+            if cancels { cancel(&duties, halt.scope.clone(), &ids, settle).await } else { CancelTally::default() };
+        (unknown, tally)
+    };
+    let ((is_durable, others), (mut unknown, mut tally)) = futures_util::join!(shared, here);
+    if cancels {
+        tally = tally.and(cancel_for_lapsed(&duties, &halt.scope, &others, settle).await);
+    }
+    if duties.world.store.is_shared() {
+        let mut later = Unknown { ids: others.cut.into_iter().collect(), all: others.all };
+        later.read(&duties.world).await;
+        unknown.ids.extend(of_part(&duties, &halt.scope, later.ids).await);
+        unknown.all &= later.all;
+    }
+    let mut instances = vec![InstanceOutcome { id: duties.instance, outcome: "confirmed" }];
+    instances.extend(others.instances);
+    EngageAnswer {
+        scope: halt.scope.clone(),
+        state: halt.as_state(),
+        engagement_id: halt.engagement_id,
+        unknown: unknown.ids.into_iter().collect(),
+        cancel_requested: tally.requested,
+        cancel_confirmed: tally.confirmed,
+        cancel_failed: tally.failed,
+        flatten_orders: Vec::new(),
+        instances,
+        not_durable: if is_durable { Vec::new() } else { vec!["database"] },
+        covers: if unknown.all { "all" } else { "this_instance" },
     }
 }
 
@@ -96,18 +192,19 @@ pub(super) async fn carry_out(
         (durable, elsewhere(&duties, &engagement, settle.max(duties.settle)).await)
     };
     let here = async {
-        let cut = stop_sends(duties.lines.accounts.clone(), settle).await;
+        let cut = stop_sends(duties.lines.accounts.clone(), &LimitScope::Global, settle).await;
         let mut unknown = Unknown { ids: duties.lines.accounts.doubtful().into_iter().collect(), all: true };
         unknown.ids.extend(cut.iter().cloned());
         unknown.read(&duties.world).await;
         let ids = unknown.ids.iter().cloned().collect::<Vec<_>>();
         let cancels = stop.state.mode == Some(KillMode::Cancel);
-        let tally = if cancels { cancel(&duties, &ids, settle).await } else { CancelTally::default() };
+        let tally =
+            if cancels { cancel(&duties, LimitScope::Global, &ids, settle).await } else { CancelTally::default() };
         (unknown, tally, cut)
     };
     let ((durable, others), (mut unknown, mut tally, cut)) = futures_util::join!(shared, here);
     if stop.state.mode == Some(KillMode::Cancel) && is_in_force(&duties, &durable).await {
-        tally = tally.and(cancel_for_lapsed(&duties, &others, settle).await);
+        tally = tally.and(cancel_for_lapsed(&duties, &LimitScope::Global, &others, settle).await);
     }
     if duties.world.store.is_shared() {
         unknown.ids.extend(others.cut);
@@ -126,6 +223,7 @@ pub(super) async fn carry_out(
     let mut instances = vec![InstanceOutcome { id: duties.instance, outcome: "confirmed" }];
     instances.extend(others.instances);
     Ok(EngageAnswer {
+        scope: LimitScope::Global,
         engagement_id: durable.state.engagement_id.clone().unwrap_or_default(),
         state: durable.state,
         unknown: unknown.ids.into_iter().collect(),
@@ -280,10 +378,10 @@ async fn is_in_force(duties: &Duties, durable: &Durable) -> bool {
 
 /// What the owners that have lapsed leave open, cancelled at the broker from its own list; so is what anybody else owns
 /// where nobody can be asked who has stopped. Of an account that is not configured here our books say what stays open.
-async fn cancel_for_lapsed(duties: &Duties, others: &Others, settle: Duration) -> CancelTally {
+async fn cancel_for_lapsed(duties: &Duties, scope: &LimitScope, others: &Others, settle: Duration) -> CancelTally {
     let accounts = &duties.lines.accounts;
     let is_left = |account: &AccountName| !others.all || others.left.contains(account);
-    let mut tally = match timeout(settle + GRACE, accounts.cancel_for_others(is_left, settle)).await {
+    let mut tally = match timeout(settle + GRACE, accounts.cancel_for_others(scope, is_left, settle)).await {
         Ok(tally) => tally,
         Err(_) => CancelTally { failed: 1, ..CancelTally::default() },
     };
@@ -297,8 +395,8 @@ async fn cancel_for_lapsed(duties: &Duties, others: &Others, settle: Duration) -
     tally
 }
 
-async fn cancel(duties: &Duties, unknown: &[OrderId], settle: Duration) -> CancelTally {
-    let everything = CancelEverything { within: settle, also: unknown.to_vec() };
+async fn cancel(duties: &Duties, scope: LimitScope, unknown: &[OrderId], settle: Duration) -> CancelTally {
+    let everything = CancelEverything { scope, within: settle, also: unknown.to_vec() };
     match timeout(settle + GRACE, duties.lines.accounts.cancel(everything)).await {
         Ok(Ok(tally)) => tally,
         // Nobody said what was open: that is a failure to cancel it, and the marks are retried.

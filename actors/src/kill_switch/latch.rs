@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use crate::commands::{CommandError, Engage, EngageAnswer};
 use crate::domain::kill::KillMode;
+use crate::domain::limits::LimitScope;
 use crate::domain::names::{Caller, IdempotencyKey};
-use crate::gate::{GateWriter, ShutReason};
+use crate::gate::{GateWriter, ShutReason, StoppedParts};
 use crate::line::Line;
 use crate::sync::{Arc, Mutex, lock};
 
@@ -28,12 +29,38 @@ pub(crate) struct Latch {
     pub(super) pen: GateWriter,
     /// Not taken note of yet; of several the strictest.
     pub(super) asked: Arc<Mutex<Option<Engage>>>,
+    /// The same for parts, each once, the strictest.
+    pub(super) asked_of_parts: Arc<Mutex<Vec<Engage>>>,
+    parts: StoppedParts,
     answered: Arc<Mutex<VecDeque<Remembered>>>,
 }
 
 impl Latch {
-    pub(crate) fn new(pen: GateWriter) -> Self {
-        Self { pen, asked: Arc::default(), answered: Arc::default() }
+    pub(crate) fn new(pen: GateWriter, parts: StoppedParts) -> Self {
+        let (asked, asked_of_parts, answered) = Default::default();
+        Self { pen, asked, asked_of_parts, parts, answered }
+    }
+
+    /// The part's orders are held back from here on.
+    fn ask_of_part(&self, engage: &Engage) {
+        let mut asked = lock(&self.asked_of_parts);
+        self.parts.add(&engage.scope);
+        let is_milder = |held: &Engage| held.scope == engage.scope && held.mode <= engage.mode;
+        asked.retain(|held| !is_milder(held));
+        if !asked.iter().any(|held| held.scope == engage.scope) {
+            asked.push(engage.clone());
+        }
+    }
+
+    /// These parts are stopped, and what was asked for and not taken note of yet.
+    pub(super) fn parts_are(&self, scopes: impl Iterator<Item = LimitScope>) {
+        let asked = lock(&self.asked_of_parts);
+        self.parts.are(scopes.chain(asked.iter().map(|engage| engage.scope.clone())));
+    }
+
+    /// The part is stopped as strictly as was asked for.
+    pub(super) fn take_note_of_part(&self, scope: &LimitScope) {
+        lock(&self.asked_of_parts).retain(|held| held.scope != *scope);
     }
 
     fn ask(&self, engage: &Engage) {
@@ -115,7 +142,10 @@ impl KillSwitchHandle {
                 return Ok(answer);
             }
         }
-        self.latch.ask(&engage);
+        match engage.scope {
+            LimitScope::Global => self.latch.ask(&engage),
+            LimitScope::Account(_) | LimitScope::Strategy(_) | LimitScope::Symbol(_) => self.latch.ask_of_part(&engage),
+        }
         self.line.ask(engage).await.unwrap_or(Err(CommandError::OutcomeUnknown))
     }
 
@@ -158,6 +188,7 @@ mod tests {
             operator: "ops".to_owned(),
             reason: "a test".to_owned(),
             details: None,
+            scope: LimitScope::Global,
             mode: KillMode::Halt,
             settle: None,
             by: Caller::parse("desk").unwrap(),
@@ -174,7 +205,7 @@ mod tests {
             account.clear(ShutReason::Starting);
             account.clear(ShutReason::BrokerUnavailable);
             kill_switch.renew(Duration::from_secs(10));
-            let latch = Latch::new(kill_switch);
+            let latch = Latch::new(kill_switch, StoppedParts::default());
             let operator = {
                 let latch = latch.clone();
                 loom::thread::spawn(move || latch.ask(&halt()))

@@ -128,6 +128,9 @@ impl KillSwitch {
                 } else {
                     self.first_start.get_or_insert(true);
                 }
+                if seen.began > self.touched {
+                    self.see_parts(&switches.halts, ctx);
+                }
                 match &switches.kill {
                     None => doubt = Some("the kill switch is missing from the database".to_owned()),
                     Some(read) if self.state.is_none() => self.learn(read.clone(), ctx),
@@ -391,7 +394,8 @@ impl KillSwitch {
             }
         }
         let asked = lock(&self.latch.asked).clone();
-        if let Some(asked) = asked {
+        let of_parts = lock(&self.latch.asked_of_parts).clone();
+        for asked in asked.into_iter().chain(of_parts) {
             let engaging = <Self as actix::Handler<Engage>>::handle(self, asked, ctx);
             ctx.spawn(engaging.map(|answer, _, _| {
                 if let Err(error) = answer {

@@ -6,7 +6,7 @@ use actix::{ActorFutureExt, AsyncContext, Context, ResponseActFuture, WrapFuture
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
-use super::{KillSwitch, board};
+use super::{KillSwitch, TRIES, board};
 use crate::commands::{CommandError, Disengage};
 use crate::domain::kill::{KillState, KillWord, Rebased};
 use crate::domain::ledger::{SwitchEntry, Write};
@@ -14,9 +14,6 @@ use crate::domain::switchboard::kill;
 use crate::persistence::{Lane, Persist, PersistError};
 use crate::ports::switchboard::BoardError;
 use crate::sync::lock;
-
-/// How often somebody else may be faster.
-const TRIES: usize = 8;
 
 /// How far a release came.
 enum Released {

@@ -8,6 +8,7 @@ use serde_json::Value;
 use thiserror::Error;
 
 use crate::domain::breaker::BreakerState;
+use crate::domain::halts::Halts;
 use crate::domain::kill::KillState;
 use crate::domain::ledger::{Applied, FirstStart, Refusal, SwitchEntry, Write};
 use crate::domain::limits::LimitBook;
@@ -214,10 +215,12 @@ pub struct DueSlice {
 }
 
 /// The switches as they are stored; `None` where the row is missing, which means shut.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Default, Clone, Debug, PartialEq, Eq)]
 pub struct Switches {
     /// The kill switch.
     pub kill: Option<KillState>,
+    /// Which parts are stopped.
+    pub halts: Halts,
     /// The circuit breaker.
     pub breaker: Option<BreakerState>,
     /// What the first start left; `None` before it is over.

@@ -6,6 +6,7 @@ use rust_decimal::Decimal;
 
 use super::{NotLoaded, RiskDesk};
 use crate::domain::limits::{Check, Control, Gathered, Known, LimitBook, Needs, StopCode, Subject, Verdict, Wish};
+use crate::domain::names::StrategyId;
 use crate::ports::store::StoreError;
 
 /// Asks for room for orders that are about to be claimed, all of them in this order.
@@ -20,7 +21,8 @@ pub(crate) struct Reserve {
 /// What became of the wishes, in their order.
 #[derive(Clone, Debug)]
 pub(crate) struct Reserved {
-    pub(crate) verdicts: Vec<Verdict>,
+    /// Each with the client's strategy, as the desk knows it.
+    pub(crate) verdicts: Vec<(Verdict, StrategyId)>,
     /// The revision of the limits that this goes by.
     pub(crate) limits: u64,
 }
@@ -133,6 +135,7 @@ impl RiskDesk {
                 return act.reserve(wishes, true);
             }
             let limits = act.book.revision;
+            let verdicts = verdicts.into_iter().zip(wishes.into_iter().map(|wish| wish.strategy)).collect();
             Box::pin(async move { Ok(Reserved { verdicts, limits }) }.into_actor(act))
         }))
     }

@@ -1,5 +1,6 @@
 //! Once nothing goes wrong any more everything comes to rest, and our books say what the venue's say.
 
+use tranche_actors::domain::limits::LimitScope;
 use tranche_actors::domain::status::{OrderStatus, Share};
 
 use super::{Invariant, Scene};
@@ -38,7 +39,7 @@ impl Invariant for Peace {
             Err(format!(
                 "in doubt: {:?}, in flight: {:?}",
                 house.accounts.first().doubtful.ids(),
-                house.accounts.first().in_flight.ids()
+                house.accounts.first().in_flight.ids(&LimitScope::Global)
             ))
         }
     }

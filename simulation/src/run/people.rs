@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 use tranche_actors::commands::{CancelOrder, CancelParent, CommandError, Disengage, Engage, Reset, Trip};
 use tranche_actors::domain::breaker::BreakerWord;
 use tranche_actors::domain::kill::{KillMode, KillState};
+use tranche_actors::domain::limits::LimitScope;
 use tranche_actors::gate::Verdict;
 use tranche_actors::ports::Clock;
 use tranche_actors::supervisor::{self, House};
@@ -426,6 +427,7 @@ fn engage(mode: KillMode) -> Request {
         operator: "operator".to_owned(),
         reason: "a simulation".to_owned(),
         details: None,
+        scope: LimitScope::Global,
         mode,
         settle: None,
         by: caller(),
@@ -434,7 +436,12 @@ fn engage(mode: KillMode) -> Request {
 }
 
 fn disengage() -> Request {
-    Request::Disengage(Disengage { operator: "operator".to_owned(), notes: None, by: caller() })
+    Request::Disengage(Disengage {
+        operator: "operator".to_owned(),
+        notes: None,
+        scope: LimitScope::Global,
+        by: caller(),
+    })
 }
 
 fn trip() -> Request {

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 use tokio::time::Instant;
 use tranche_actors::domain::breaker::BreakerState;
+use tranche_actors::domain::halts::Halts;
 use tranche_actors::domain::kill::KillState;
 use tranche_actors::domain::ledger::{Books, Event, FirstStart, SwitchEntry};
 use tranche_actors::domain::limits::LimitBook;
@@ -93,6 +94,7 @@ pub struct Ledger {
     pub(super) events: Vec<LedgerEvent>,
     pub(super) switch_events: Vec<LedgerEvent>,
     pub(super) kill: Option<KillState>,
+    pub(super) halts: Halts,
     pub(super) breaker: Option<BreakerState>,
     pub(super) first_start: Option<FirstStart>,
     pub(super) limits: LimitBook,
@@ -196,7 +198,7 @@ impl Ledger {
         let mut saved = Saved {
             executions: changes.executions.len(),
             events: changes.events.len(),
-            switches: changes.kill.is_some() || changes.breaker.is_some(),
+            switches: changes.kill.is_some() || changes.halts.is_some() || changes.breaker.is_some(),
             ..Saved::default()
         };
         let mut new = changes.new_orders.iter().filter_map(|id| orders.remove(id)).collect::<Vec<_>>();
@@ -225,6 +227,9 @@ impl Ledger {
         }
         self.differences.extend(changes.differences);
         self.kill = changes.kill.or(self.kill.take());
+        if let Some(halts) = changes.halts {
+            self.halts = halts;
+        }
         self.breaker = changes.breaker.or(self.breaker.take());
         self.first_start = changes.first_start.or(self.first_start.take());
         if let Some(limits) = changes.limits {

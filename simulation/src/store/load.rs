@@ -41,6 +41,7 @@ impl Ledger {
         books.limits = self.limits.revision;
         if keys.switches {
             books.kill.clone_from(&self.kill);
+            books.halts.clone_from(&self.halts);
             books.breaker.clone_from(&self.breaker);
             books.first_start.clone_from(&self.first_start);
         }

@@ -77,7 +77,12 @@ impl Ledger {
     /// The switches.
     #[must_use]
     pub fn switches(&self) -> Switches {
-        Switches { kill: self.kill.clone(), breaker: self.breaker.clone(), first_start: self.first_start.clone() }
+        Switches {
+            kill: self.kill.clone(),
+            halts: self.halts.clone(),
+            breaker: self.breaker.clone(),
+            first_start: self.first_start.clone(),
+        }
     }
 
     /// What an instance said first stays.

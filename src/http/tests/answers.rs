@@ -7,7 +7,10 @@ use serde_json::json;
 use tranche_actors::commands::CommandError;
 use tranche_actors::domain::calendar::{MarketCalendar, Sessions};
 use tranche_actors::domain::fault::FieldError;
-use tranche_actors::domain::names::OrderId;
+use tranche_actors::domain::halts::{Halted, Halts};
+use tranche_actors::domain::kill::{EngageOrder, KillMode};
+use tranche_actors::domain::limits::LimitScope;
+use tranche_actors::domain::names::{OrderId, Symbol};
 use tranche_actors::domain::parent::ParentStatus;
 use tranche_actors::domain::request::PlanRules;
 use tranche_actors::domain::status::OrderStatus;
@@ -297,7 +300,7 @@ async fn the_switches_speak_the_words_of_the_stack() {
         json!({
             "state": "ACTIVE", "engaged_at": null, "engaged_by": null, "engagement_reason": null,
             "engagement_details": null, "disengaged_at": null, "disengaged_by": null, "disengagement_notes": null,
-            "engagement_count_today": 0, "known": true, "unknown_because": null, "engagement_id": null, "scopes": [], "mode": null,
+            "engagement_count_today": 0, "known": true, "unknown_because": null, "engagement_id": null, "scopes": [], "parts": [], "mode": null,
         })
     );
     let body = r#"{"operator":"ops","reason":"prices look wrong","scope":"global","mode":"halt","details":{"a":[1]},"settle_ms":50}"#;
@@ -321,6 +324,21 @@ async fn the_switches_speak_the_words_of_the_stack() {
     }
     let sent = fixture.notes.sent().pop().unwrap();
     assert!(sent.contains("mode: Halt, settle: Some(50ms), by: \"local\", key: None"), "{sent}");
+    let part = r#"{"operator":"ops","reason":"prices look wrong","scope":{"symbol":"AAPL"}}"#;
+    let answer = post("/api/v1/kill-switch/engage", part).of(&app).await;
+    assert_eq!(answer.body["scopes"], json!([{"symbol": "AAPL"}]), "{}", answer.text);
+    let scope = LimitScope::Symbol(Symbol::parse("AAPL").unwrap());
+    let order = EngageOrder { operator: "ops".into(), reason: "why".into(), details: None, mode: KillMode::Halt };
+    let Halted::New(halt) = Halts::default().engage(&scope, &order, now()) else { panic!() };
+    fixture.state.health.set_halts(vec![halt]);
+    let status = get("/api/v1/kill-switch/status").of(&app).await;
+    assert_eq!((&status.body["state"], &status.body["scopes"]), (&json!("ACTIVE"), &json!([{"symbol": "AAPL"}])));
+    assert_eq!(status.body["parts"][0]["engaged_by"], "ops");
+    let release = r#"{"operator":"ops","scope":{"symbol":"AAPL"}}"#;
+    assert_eq!(post("/api/v1/kill-switch/disengage", release).of(&app).await.status, StatusCode::OK);
+    let sent = fixture.notes.sent().pop().unwrap();
+    assert!(sent.contains("scope: Symbol"), "{sent}");
+    fixture.state.health.set_halts(Vec::new());
     fixture.state.health.set_kill(Some(engaged()));
     let status = get("/api/v1/kill-switch/status").of(&app).await;
     assert_eq!(status.body["engagement_count_today"], 1);

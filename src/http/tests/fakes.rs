@@ -395,7 +395,9 @@ struct Lever(Notes);
 impl StopTrading for Lever {
     async fn engage(&self, engage: Engage) -> Result<EngageAnswer, CommandError> {
         self.0.take(&engage)?;
+        let scope = engage.scope;
         Ok(EngageAnswer {
+            scope,
             state: engaged(),
             engagement_id: "e-1".to_owned(),
             unknown: vec![OrderId::parse("abc").unwrap()],

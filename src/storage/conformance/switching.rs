@@ -27,7 +27,7 @@ fn entry(event: &str, minute: i64) -> SwitchEntry {
 pub(crate) async fn the_switches_start_open_and_keep_what_was_set(place: &dyn Place) {
     let desk = Desk::at(place).await;
     let first =
-        Switches { kill: Some(KillState::default()), breaker: Some(BreakerState::default()), first_start: None };
+        Switches { kill: Some(KillState::default()), breaker: Some(BreakerState::default()), ..Switches::default() };
     assert_eq!(desk.store.switches().await.unwrap(), first);
     assert!(desk.store.switch_history(KILL_SWITCH, 10).await.unwrap().is_empty());
 

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::QueryBuilder;
 use sqlx::postgres::{PgArguments, PgPool, PgRow, Postgres};
 use sqlx::query::Query;
-use tranche_actors::domain::ledger::{CIRCUIT_BREAKER, FIRST_START, KILL_SWITCH, SwitchEntry};
+use tranche_actors::domain::ledger::{CIRCUIT_BREAKER, FIRST_START, HALTS, KILL_SWITCH, SwitchEntry};
 use tranche_actors::domain::limits::LimitBook;
 use tranche_actors::domain::names::{AccountName, Caller, IdempotencyKey, OrderId};
 use tranche_actors::domain::order::Order;
@@ -158,11 +158,13 @@ pub(super) async fn unknown_orders(pool: &PgPool) -> Result<Vec<OrderId>, StoreE
 }
 
 pub(super) async fn switches(pool: &PgPool) -> Result<Switches, StoreError> {
-    let mut switches = Switches { kill: None, breaker: None, first_start: None };
+    let mut switches = Switches::default();
     for row in sqlx::query(SWITCHES).fetch_all(pool).await.map_err(classify)? {
         let name = row.text("switch")?;
         if name == Some(KILL_SWITCH) {
             switches.kill = Some(cells::json(&row, "state")?);
+        } else if name == Some(HALTS) {
+            switches.halts = cells::json(&row, "state")?;
         } else if name == Some(CIRCUIT_BREAKER) {
             switches.breaker = Some(cells::json(&row, "state")?);
         } else if name == Some(FIRST_START) {

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::query::Query;
 use sqlx::sqlite::{Sqlite, SqliteArguments, SqlitePool, SqliteRow};
 use sqlx::{QueryBuilder, Row};
-use tranche_actors::domain::ledger::{CIRCUIT_BREAKER, FIRST_START, KILL_SWITCH, SwitchEntry};
+use tranche_actors::domain::ledger::{CIRCUIT_BREAKER, FIRST_START, HALTS, KILL_SWITCH, SwitchEntry};
 use tranche_actors::domain::limits::LimitBook;
 use tranche_actors::domain::names::{AccountName, Caller, IdempotencyKey, OrderId};
 use tranche_actors::domain::order::Order;
@@ -185,11 +185,13 @@ pub(super) async fn unknown_orders(pool: &SqlitePool) -> Result<Vec<OrderId>, St
 }
 
 pub(super) async fn switches(pool: &SqlitePool) -> Result<Switches, StoreError> {
-    let mut switches = Switches { kill: None, breaker: None, first_start: None };
+    let mut switches = Switches::default();
     for row in sqlx::query(SWITCHES).fetch_all(pool).await.map_err(classify)? {
         let name: &str = row.try_get("switch").map_err(classify)?;
         if name == KILL_SWITCH {
             switches.kill = Some(cells::json(&row, "state")?);
+        } else if name == HALTS {
+            switches.halts = cells::json(&row, "state")?;
         } else if name == CIRCUIT_BREAKER {
             switches.breaker = Some(cells::json(&row, "state")?);
         } else if name == FIRST_START {

@@ -3,8 +3,9 @@
 use sqlx::query::Query;
 use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteConnection};
 use tranche_actors::domain::breaker::BreakerState;
+use tranche_actors::domain::halts::Halts;
 use tranche_actors::domain::kill::KillState;
-use tranche_actors::domain::ledger::{Books, CIRCUIT_BREAKER, FIRST_START, FirstStart, KILL_SWITCH, LIMITS};
+use tranche_actors::domain::ledger::{Books, CIRCUIT_BREAKER, FIRST_START, FirstStart, HALTS, KILL_SWITCH, LIMITS};
 use tranche_actors::domain::names::OrderId;
 use tranche_actors::domain::order::Order;
 use tranche_actors::domain::parent::Parent;
@@ -127,9 +128,10 @@ async fn findings(
 async fn switches(connection: &mut SqliteConnection, books: &Books, batch: &Batch) -> Result<(), StoreError> {
     let changes = &books.changes;
     let kill = changes.kill.as_ref().map(json::<KillState>).transpose()?;
+    let halts = changes.halts.as_ref().map(json::<Halts>).transpose()?;
     let breaker = changes.breaker.as_ref().map(json::<BreakerState>).transpose()?;
     let first_start = changes.first_start.as_ref().map(json::<FirstStart>).transpose()?;
-    for (name, state) in [(KILL_SWITCH, kill), (CIRCUIT_BREAKER, breaker), (FIRST_START, first_start)] {
+    for (name, state) in [(KILL_SWITCH, kill), (HALTS, halts), (CIRCUIT_BREAKER, breaker), (FIRST_START, first_start)] {
         if let Some(state) = state {
             let query = sqlx::query(sql::SWITCH).bind(name).bind(state).bind(time(batch.at));
             query.execute(&mut *connection).await.map_err(classify)?;

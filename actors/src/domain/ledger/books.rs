@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::{Applied, Event, EventKind, FirstStart, Outcome, Refusal, Submission, SwitchEntry, Write};
 use crate::domain::breaker::BreakerState;
 use crate::domain::fills::Filled;
+use crate::domain::halts::Halts;
 use crate::domain::kill::KillState;
 use crate::domain::limits::LimitBook;
 use crate::domain::names::{AccountName, BrokerOrderId, Caller, IdempotencyKey, OrderId, Symbol};
@@ -42,6 +43,8 @@ pub struct Books {
     pub keys: BTreeMap<(Caller, IdempotencyKey), OrderId>,
     /// The kill switch; `None` where its row is missing.
     pub kill: Option<KillState>,
+    /// Which parts are stopped; no row of it is none.
+    pub halts: Halts,
     /// The breaker; `None` where its row is missing.
     pub breaker: Option<BreakerState>,
     /// What the first start left; `None` before it is over.
@@ -75,6 +78,8 @@ pub struct Changes {
     pub differences: Vec<(Symbol, Decimal, Decimal)>,
     /// The kill switch's new state.
     pub kill: Option<KillState>,
+    /// Which parts are stopped now.
+    pub halts: Option<Halts>,
     /// The breaker's new state.
     pub breaker: Option<BreakerState>,
     /// The first start is over.
@@ -87,6 +92,8 @@ pub struct Changes {
 
 /// The name of the kill switch in the store.
 pub const KILL_SWITCH: &str = "kill_switch";
+/// The name of the row beside the switches that holds what is stopped of a part.
+pub const HALTS: &str = "halts";
 /// The name of the circuit breaker in the store.
 pub const CIRCUIT_BREAKER: &str = "circuit_breaker";
 /// The name of the row beside the switches that says that the first start is over.
@@ -111,6 +118,7 @@ impl Books {
             causes: BTreeMap::new(),
             keys: BTreeMap::new(),
             kill: None,
+            halts: Halts { revision: 0, in_force: Vec::new() },
             breaker: None,
             first_start: None,
             limits: 0,
@@ -125,6 +133,7 @@ impl Books {
                 causes: BTreeSet::new(),
                 differences: Vec::new(),
                 kill: None,
+                halts: None,
                 breaker: None,
                 first_start: None,
                 limits: None,
@@ -192,6 +201,7 @@ impl Books {
             Write::ClearCause { cause, operator, reason, by } => self.clear_cause(cause, operator, reason, by),
             Write::PositionDiffers { symbol, ours, theirs } => Ok(self.position_differs(symbol, *ours, *theirs)),
             Write::Kill { state, entry } => self.turn_kill(state, entry),
+            Write::Halts { halts, entry } => self.turn_halts(halts, entry),
             Write::Breaker { state, entry } => self.turn_breaker(state, entry),
             Write::Limits(book) => self.turn_limits(book),
             Write::FirstStart(first) => Ok(self.first_start(first)),
@@ -208,6 +218,19 @@ impl Books {
         }
         self.kill = Some(state.clone());
         self.changes.kill.clone_from(&self.kill);
+        self.switch(KILL_SWITCH, EventKind::KillSwitch, entry);
+        Ok(Applied::done())
+    }
+
+    fn turn_halts(&mut self, halts: &Halts, entry: &SwitchEntry) -> Result<Applied, Refusal> {
+        if self.halts == *halts {
+            return Ok(Applied::unchanged());
+        }
+        if self.halts.revision.checked_add(1) != Some(halts.revision) {
+            return Err(Refusal::SwitchMoved);
+        }
+        self.halts = halts.clone();
+        self.changes.halts = Some(halts.clone());
         self.switch(KILL_SWITCH, EventKind::KillSwitch, entry);
         Ok(Applied::done())
     }

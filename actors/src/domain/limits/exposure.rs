@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rust_decimal::Decimal;
 
-use crate::domain::names::{OrderId, StrategyId, Symbol};
+use crate::domain::names::{AccountName, OrderId, StrategyId, Symbol};
 use crate::domain::order::Order;
 use crate::domain::position::Position;
 use crate::domain::status::Share;
 use crate::domain::terms::{Side, Terms};
 
-use super::LimitScope;
+use super::{LimitScope, Subject};
 
 /// An order that somebody wants to send, or a parent as a whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +34,12 @@ pub struct Wish {
 }
 
 impl Wish {
+    /// Whose order it is.
+    #[must_use]
+    pub fn subject<'a>(&'a self, account: &'a AccountName) -> Subject<'a> {
+        Subject { account, strategy: &self.strategy, symbol: &self.symbol }
+    }
+
     /// An order, as the limits see it. A slice is of its parent's strategy.
     #[must_use]
     pub fn of(order: &Order, strategy: &StrategyId) -> Self {

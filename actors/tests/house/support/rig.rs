@@ -12,6 +12,7 @@ use tranche_actors::commands::{
 };
 use tranche_actors::domain::breaker::{BreakerState, ErrorRule};
 use tranche_actors::domain::kill::{KillMode, KillState};
+use tranche_actors::domain::limits::LimitScope;
 use tranche_actors::domain::names::OrderId;
 use tranche_actors::domain::order::Order;
 use tranche_actors::domain::parent::Parent;
@@ -240,7 +241,12 @@ impl Running {
     }
 
     pub(crate) async fn disengage(&self) -> Result<KillState, CommandError> {
-        let release = Disengage { operator: "ops".to_owned(), notes: Some("over".to_owned()), by: caller() };
+        let release = Disengage {
+            operator: "ops".to_owned(),
+            notes: Some("over".to_owned()),
+            scope: LimitScope::Global,
+            by: caller(),
+        };
         self.house.switches.disengage.send(release).await.unwrap()
     }
 
@@ -261,6 +267,7 @@ pub(crate) fn engage(mode: KillMode) -> Engage {
         operator: "ops".to_owned(),
         reason: "a test".to_owned(),
         details: None,
+        scope: LimitScope::Global,
         mode,
         settle: None,
         by: caller(),

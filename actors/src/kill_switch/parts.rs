@@ -1,0 +1,291 @@
+//! Stopping a part and letting it go: an account, a strategy or a symbol. These engagements live in the database alone, since
+//! the format that other programs share has no field for them.
+
+use std::time::Duration;
+
+use actix::{ActorFutureExt, AsyncContext, Context, ResponseActFuture, WrapFuture};
+use serde_json::json;
+use tokio::sync::oneshot;
+
+use super::engaging::{carry_out_part, comply_part, stop_everywhere};
+use super::{KillSwitch, TRIES, entry};
+use crate::cancel_all::CancelEverything;
+use crate::commands::{CommandError, Disengage, Engage, EngageAnswer};
+use crate::domain::halts::{Halt, Halted, Halts};
+use crate::domain::kill::{EngageOrder, KillMode, KillState};
+use crate::domain::ledger::{SwitchEntry, Write};
+use crate::persistence::{Lane, Persist, PersistError};
+
+/// How soon the store is asked again that did not take an engagement.
+const AGAIN: Duration = Duration::from_millis(500);
+
+/// What releasing a part came to.
+enum LetGo {
+    /// It is durable; what is stopped still.
+    Durable(Halts),
+    /// Another engagement of that part stands there.
+    Overtaken(Halts),
+    /// Certainly not written.
+    NotWritten,
+    /// It may be written.
+    Unknown,
+}
+
+impl KillSwitch {
+    /// What is stopped of parts: by the database, and what was asked for and is not durable yet.
+    fn stopped(&self) -> Halts {
+        self.unsaved.iter().fold(self.halts.clone(), |halts, halt| halts.with(halt))
+    }
+
+    /// Shows the gates and health what is stopped.
+    pub(super) fn show_parts(&self) {
+        let stopped = self.stopped().in_force;
+        self.latch.parts_are(stopped.iter().map(|halt| halt.scope.clone()));
+        self.health.set_halts(stopped);
+    }
+
+    /// Engages the switch of a part, whose orders the gates hold back already.
+    pub(super) fn engage_part(
+        &mut self,
+        engage: Engage,
+        ctx: &mut Context<Self>,
+    ) -> ResponseActFuture<Self, Result<EngageAnswer, CommandError>> {
+        let settle = engage.settle.unwrap_or(self.tuning.kill_settle);
+        let order = EngageOrder {
+            operator: engage.operator.clone(),
+            reason: engage.reason.clone(),
+            details: engage.details.clone(),
+            mode: engage.mode,
+        };
+        let now = self.world.clock.now();
+        let (halt, event) = match self.stopped().engage(&engage.scope, &order, now) {
+            Halted::Already(halt) => return self.part_already(engage, halt, settle),
+            Halted::New(halt) => (halt, "ENGAGED"),
+            Halted::Escalated(halt) => (halt, "ESCALATED"),
+        };
+        let entry = of_part(entry(event, now, &engage), &halt);
+        let durable = self.save_part(halt.clone(), entry, ctx);
+        self.latch.take_note_of_part(&engage.scope);
+        self.latch.remember(&engage, None);
+        metrics::counter!("tranche_kill_switch_engagements_total").increment(1);
+        tracing::warn!(scope = %halt.scope, operator = %engage.operator, reason = %engage.reason, mode = %engage.mode, "a part is stopped");
+        self.carrying_out += 1;
+        let carried_out = carry_out_part(self.duties(), halt, settle, durable);
+        Box::pin(carried_out.into_actor(self).map(move |answer, act, _| {
+            act.carrying_out -= 1;
+            act.latch.remember(&engage, Some(answer.clone()));
+            Ok(answer)
+        }))
+    }
+
+    /// It is in force, as strict: answered once everything of it is stopped. Whoever released it meanwhile has not released
+    /// what was asked for now.
+    fn part_already(
+        &mut self,
+        engage: Engage,
+        halt: Halt,
+        settle: Duration,
+    ) -> ResponseActFuture<Self, Result<EngageAnswer, CommandError>> {
+        self.carrying_out += 1;
+        let (duties, store) = (self.duties(), self.world.store.clone());
+        let (scope, engagement) = (halt.scope.clone(), halt.engagement_id.clone());
+        let stopped = async move {
+            stop_everywhere(duties, &scope, engagement, settle).await;
+            if store.is_shared() { store.switches().await.ok().map(|read| read.halts) } else { None }
+        };
+        Box::pin(stopped.into_actor(self).then(move |read, act, ctx| {
+            act.carrying_out -= 1;
+            if let Some(read) = read {
+                act.take_parts(&read, ctx);
+            }
+            if act.stopped().have(&halt) {
+                act.latch.take_note_of_part(&engage.scope);
+                act.show_parts();
+                let held = Box::new(halt.as_state());
+                return Box::pin(async { Err(CommandError::AlreadyEngaged(held)) }.into_actor(act)) as _;
+            }
+            act.engage_part(engage, ctx)
+        }))
+    }
+
+    /// Makes the engagement of a part durable, ahead of every waiting batch, and tries for as long as that takes: a release
+    /// waits for it.
+    fn save_part(&mut self, halt: Halt, entry: SwitchEntry, ctx: &mut Context<Self>) -> oneshot::Receiver<()> {
+        let (told, durable) = oneshot::channel();
+        self.unsaved.retain(|other| other.scope != halt.scope);
+        self.unsaved.push(halt.clone());
+        self.show_parts();
+        let (persist, store, mut base) = (self.lines.persist.clone(), self.world.store.clone(), self.halts.clone());
+        let wanted = halt.clone();
+        let saving = async move {
+            while !base.have(&wanted) {
+                let next = base.with(&wanted);
+                let write = Write::Halts { halts: Box::new(next.clone()), entry: entry.clone() };
+                match persist.ask(Persist { writes: vec![write], lane: Lane::Switches }).await {
+                    Ok(Ok(results)) if !results.iter().any(Result::is_err) => return next,
+                    Ok(Ok(_)) => {}
+                    Ok(Err(_)) | Err(_) => tokio::time::sleep(AGAIN).await,
+                }
+                match store.switches().await {
+                    Ok(read) => base = read.halts,
+                    Err(_) => tokio::time::sleep(AGAIN).await,
+                }
+            }
+            base
+        };
+        ctx.spawn(saving.into_actor(self).map(move |saved, act, ctx| {
+            act.take_parts(&saved, ctx);
+            act.unsaved.retain(|other| *other != halt);
+            act.show_parts();
+            act.touched = act.world.clock.boottime();
+            if told.send(()).is_err() {
+                tracing::info!(scope = %halt.scope, "the engagement is saved now");
+            }
+        }));
+        durable
+    }
+
+    /// What a look at the database showed that began after all that was written here.
+    pub(super) fn see_parts(&mut self, read: &Halts, ctx: &mut Context<Self>) {
+        if read.revision >= self.halts.revision {
+            return self.take_parts(read, ctx);
+        }
+        // The database went back, to before what is in force.
+        let lost = self.halts.in_force.iter().filter(|halt| !read.have(halt)).cloned().collect::<Vec<_>>();
+        self.halts = read.clone();
+        for halt in lost {
+            self.alert("the database has forgotten that a part is stopped");
+            let entry = of_part(entry_again(&halt, self.world.clock.now()), &halt);
+            drop(self.save_part(halt, entry, ctx));
+        }
+        self.show_parts();
+    }
+
+    /// A state of the parts that was written or read here, and what others have stopped in it.
+    fn take_parts(&mut self, read: &Halts, ctx: &mut Context<Self>) {
+        if read.revision <= self.halts.revision {
+            return;
+        }
+        let stopped = self.stopped();
+        let new = read.in_force.iter().filter(|halt| !stopped.have(halt)).cloned().collect::<Vec<_>>();
+        self.halts = read.clone();
+        self.show_parts();
+        for halt in new {
+            tracing::warn!(scope = %halt.scope, operator = %halt.engaged_by, "a part is stopped");
+            self.carrying_out += 1;
+            let complied = comply_part(self.duties(), halt, self.tuning.kill_settle);
+            ctx.spawn(complied.into_actor(self).map(|(), act, _| act.carrying_out -= 1));
+        }
+    }
+
+    /// Asks again for the cancels of every part that is stopped in mode `cancel`, as after a start.
+    pub(super) fn resume_cancels_of_parts(&mut self, ctx: &mut Context<Self>) {
+        for halt in self.stopped().in_force.into_iter().filter(|halt| halt.mode == KillMode::Cancel) {
+            let everything =
+                CancelEverything { scope: halt.scope.clone(), within: self.tuning.kill_settle, also: Vec::new() };
+            let accounts = self.lines.accounts.clone();
+            self.carrying_out += 1;
+            let asked = async move { accounts.cancel(everything).await };
+            ctx.spawn(asked.into_actor(self).map(move |asked, act, _| {
+                act.carrying_out -= 1;
+                if asked.is_err() {
+                    tracing::error!(scope = %halt.scope, "the cancels of a stopped part could not be asked for again");
+                }
+            }));
+        }
+    }
+
+    /// Lets a part go. What still cuts off and cancels, or is being saved, is waited for.
+    pub(super) fn release_part(
+        &self,
+        release: Disengage,
+        patience: Duration,
+    ) -> ResponseActFuture<Self, Result<KillState, CommandError>> {
+        if self.carrying_out > 0 || self.unsaved.iter().any(|halt| halt.scope == release.scope) {
+            if self.carrying_out == 0 && self.world.clock.boottime() > patience {
+                return Box::pin(async { Err(CommandError::StoreUnavailable) }.into_actor(self));
+            }
+            let waited = tokio::time::sleep(Duration::from_millis(20)).into_actor(self);
+            return Box::pin(waited.then(move |(), act, _| act.release_part(release, patience)));
+        }
+        if self.state.is_none() {
+            // Nobody knows yet what is stopped.
+            return Box::pin(async { Err(CommandError::StoreUnavailable) }.into_actor(self));
+        }
+        let Some(halt) = self.halts.of(&release.scope).cloned() else {
+            return Box::pin(async { Err(CommandError::NotEngaged) }.into_actor(self));
+        };
+        let now = self.world.clock.now();
+        let entry = SwitchEntry {
+            event: "DISENGAGED".to_owned(),
+            timestamp: now,
+            operator: release.operator.clone(),
+            reason: release.notes.clone(),
+            details: Some(json!({"caller": release.by})),
+        };
+        let let_go = self.let_part_go(&halt, of_part(entry, &halt));
+        Box::pin(let_go.into_actor(self).map(move |let_go, act, ctx| {
+            act.touched = act.world.clock.boottime();
+            let released = || halt.as_state().disengage(&release.operator, release.notes.as_deref(), now);
+            match let_go {
+                LetGo::Durable(halts) => {
+                    act.take_parts(&halts, ctx);
+                    tracing::warn!(scope = %halt.scope, operator = %release.operator, "a part is let go");
+                    released().ok_or(CommandError::NotEngaged)
+                }
+                LetGo::Overtaken(halts) => {
+                    act.take_parts(&halts, ctx);
+                    Err(CommandError::Conflict("the part was stopped again meanwhile".to_owned()))
+                }
+                LetGo::NotWritten => Err(CommandError::StoreUnavailable),
+                // The next look shows it; until then the part stays stopped.
+                LetGo::Unknown => Err(CommandError::OutcomeUnknown),
+            }
+        }))
+    }
+
+    fn let_part_go(&self, halt: &Halt, entry: SwitchEntry) -> impl Future<Output = LetGo> + use<> {
+        let (persist, store, mut base) = (self.lines.persist.clone(), self.world.store.clone(), self.halts.clone());
+        let halt = halt.clone();
+        async move {
+            for _ in 0..TRIES {
+                let Some(next) = base.without(&halt.engagement_id) else {
+                    let is_free = base.of(&halt.scope).is_none();
+                    // Another instance has let it go first.
+                    return if is_free { LetGo::Durable(base) } else { LetGo::Overtaken(base) };
+                };
+                if base.of(&halt.scope).is_some_and(|found| found.mode > halt.mode) {
+                    return LetGo::Overtaken(base);
+                }
+                let write = Write::Halts { halts: Box::new(next.clone()), entry: entry.clone() };
+                match persist.ask(Persist { writes: vec![write], lane: Lane::Switches }).await {
+                    Ok(Ok(results)) if !results.iter().any(Result::is_err) => return LetGo::Durable(next),
+                    Ok(Ok(_)) => match store.switches().await {
+                        Ok(read) => base = read.halts,
+                        Err(_) => return LetGo::NotWritten,
+                    },
+                    Ok(Err(PersistError::Unavailable)) => return LetGo::NotWritten,
+                    Ok(Err(PersistError::Unknown)) | Err(_) => return LetGo::Unknown,
+                }
+            }
+            LetGo::Overtaken(base)
+        }
+    }
+}
+
+/// An entry of the history that says which part it is about.
+fn of_part(mut entry: SwitchEntry, halt: &Halt) -> SwitchEntry {
+    let said = entry.details.take();
+    entry.details = Some(json!({"scope": halt.scope, "engagement_id": halt.engagement_id, "details": said}));
+    entry
+}
+
+fn entry_again(halt: &Halt, now: chrono::DateTime<chrono::Utc>) -> SwitchEntry {
+    SwitchEntry {
+        event: "ENGAGED".to_owned(),
+        timestamp: now,
+        operator: halt.engaged_by.clone(),
+        reason: Some(halt.reason.clone()),
+        details: halt.details.clone(),
+    }
+}
