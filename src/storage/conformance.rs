@@ -160,6 +160,7 @@ macro_rules! suite {
             leasing::a_guests_batch_is_never_settled_and_names_nothing,
             leasing::instances_are_seen_until_they_say_good_bye,
             switching::the_switches_start_open_and_keep_what_was_set,
+            switching::stopped_parts_are_kept_and_of_two_writers_one_is_told,
             switching::a_quarantined_symbol_is_listed_once,
             switching::a_quarantine_ends_with_its_last_cause_and_a_cleared_one_never_comes_back,
             switching::a_quarantine_stops_what_follows_in_its_batch_and_after_it,

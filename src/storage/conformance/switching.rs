@@ -3,9 +3,11 @@
 use chrono::TimeDelta;
 use serde_json::json;
 use tranche_actors::domain::breaker::{BreakerState, BreakerWord};
-use tranche_actors::domain::kill::{KillMode, KillState, KillWord};
+use tranche_actors::domain::halts::{Halted, Halts};
+use tranche_actors::domain::kill::{EngageOrder, KillMode, KillState, KillWord};
 use tranche_actors::domain::ledger::{CIRCUIT_BREAKER, FirstStart, KILL_SWITCH, Outcome, Refusal, SwitchEntry, Write};
-use tranche_actors::domain::names::{AccountName, BrokerOrderId, Caller, OrderId, Symbol};
+use tranche_actors::domain::limits::LimitScope;
+use tranche_actors::domain::names::{AccountName, BrokerOrderId, Caller, OrderId, StrategyId, Symbol};
 use tranche_actors::domain::order::Order;
 use tranche_actors::domain::reconciliation::{Cause, CauseId, CauseKind};
 use tranche_actors::domain::status::OrderStatus;
@@ -62,6 +64,38 @@ pub(crate) async fn the_switches_start_open_and_keep_what_was_set(place: &dyn Pl
     let history = desk.store.switch_history(KILL_SWITCH, 2).await.unwrap();
     assert_eq!(history, [entry("ENGAGED", 2), entry("ENGAGED", 1)]);
     assert_eq!(desk.store.switch_history(CIRCUIT_BREAKER, 10).await.unwrap(), [entry("TRIPPED", 5)]);
+}
+
+pub(crate) async fn stopped_parts_are_kept_and_of_two_writers_one_is_told(place: &dyn Place) {
+    let desk = Desk::at(place).await;
+    assert_eq!(desk.store.switches().await.unwrap().halts, Halts::default());
+    let order = EngageOrder {
+        operator: "Zoë".to_owned(),
+        reason: "a drill".to_owned(),
+        details: Some(json!({"ticket": 7})),
+        mode: KillMode::Cancel,
+    };
+    let mut halts = Halts::default();
+    for scope in [
+        LimitScope::Symbol(Symbol::parse("AAPL").unwrap()),
+        LimitScope::Account(account()),
+        LimitScope::Strategy(StrategyId::parse("alpha").unwrap()),
+    ] {
+        let Halted::New(halt) = halts.engage(&scope, &order, start()) else { panic!("it is not stopped yet") };
+        halts = halts.with(&halt);
+        let write = Write::Halts { halts: Box::new(halts.clone()), entry: entry("ENGAGED", 1) };
+        assert!(desk.store.commit(&desk.global(vec![write.clone()])).await.unwrap()[0].is_ok());
+        let again = desk.store.commit(&desk.global(vec![write])).await.unwrap();
+        assert_eq!(again[0].as_ref().unwrap().outcome, Outcome::Unchanged);
+    }
+    let stale = Halts { revision: 1, in_force: Vec::new() };
+    let stale = Write::Halts { halts: Box::new(stale), entry: entry("DISENGAGED", 2) };
+    let refused = desk.store.commit(&desk.global(vec![stale])).await.unwrap();
+    assert_eq!(refused[0], Err(Refusal::SwitchMoved));
+    let desk = desk.again(place).await;
+    let switches = desk.store.switches().await.unwrap();
+    assert_eq!((switches.halts, switches.kill), (halts, Some(KillState::default())));
+    assert_eq!(desk.store.switch_history(KILL_SWITCH, 10).await.unwrap().len(), 3);
 }
 
 pub(crate) async fn a_quarantined_symbol_is_listed_once(place: &dyn Place) {
