@@ -12,7 +12,7 @@ use crate::domain::breaker::{BreakerState, ResetRefused};
 use crate::domain::fault::FieldError;
 use crate::domain::kill::{KillMode, KillState};
 use crate::domain::ledger::{CancelCounts, NotReplaceable, Resolution};
-use crate::domain::limits::StopCode;
+use crate::domain::limits::{Changer, LimitBook, LimitChange, StopCode};
 use crate::domain::liquidity::Volume;
 use crate::domain::names::{Caller, IdempotencyKey, OrderId, Symbol};
 use crate::domain::order::Order;
@@ -399,6 +399,25 @@ impl Desk {
     }
 }
 
+/// Changes limits and lockouts, all of it or nothing.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Result<ChangedLimits, CommandError>")]
+pub struct ChangeLimits {
+    /// What is to change, in order.
+    pub changes: Vec<LimitChange>,
+    /// Who asks.
+    pub who: Changer,
+}
+
+/// Limits whose change is durable: it holds for every order that is claimed from now on, on every instance.
+#[derive(Clone, Debug)]
+pub struct ChangedLimits {
+    /// As they were.
+    pub before: LimitBook,
+    /// As they are.
+    pub after: LimitBook,
+}
+
 /// Where to send the commands of the switches, but for engaging the kill switch: that waits for no mailbox.
 #[derive(Clone, Debug)]
 pub struct SwitchDesk {
@@ -408,10 +427,17 @@ pub struct SwitchDesk {
     pub trip: Recipient<Trip>,
     /// Resets the breaker.
     pub reset: Recipient<Reset>,
+    /// Changes limits and lockouts.
+    pub limits: Recipient<ChangeLimits>,
 }
 
 impl SwitchDesk {
     pub(crate) fn of(root: &Addr<Supervisor>) -> Self {
-        Self { disengage: root.clone().recipient(), trip: root.clone().recipient(), reset: root.clone().recipient() }
+        Self {
+            disengage: root.clone().recipient(),
+            trip: root.clone().recipient(),
+            reset: root.clone().recipient(),
+            limits: root.clone().recipient(),
+        }
     }
 }

@@ -15,6 +15,7 @@ pub(crate) mod claiming;
 pub(crate) mod committing;
 pub(crate) mod fixtures;
 pub(crate) mod leasing;
+pub(crate) mod limiting;
 mod memory;
 pub(crate) mod pausing;
 pub(crate) mod reading;
@@ -167,6 +168,10 @@ macro_rules! suite {
             switching::a_switch_moves_on_only_from_what_the_writer_saw,
             switching::the_first_start_is_over_once,
             switching::what_an_instance_confirms_first_stays,
+            limiting::limits_come_back_as_they_were_set,
+            limiting::limits_move_on_only_from_what_the_writer_saw,
+            limiting::a_claim_names_the_limits_that_hold_and_keeps_whether_it_reduces,
+            limiting::slices_that_are_due_say_how_much_they_are,
             reading::slices_come_due_in_order_and_by_pages,
             reading::pages_skip_and_repeat_none_of_the_slices_that_are_due_at_once,
             reading::slices_come_by_number_whatever_their_times,

@@ -106,16 +106,9 @@ pub(super) async fn load<T: Tables>(tables: &mut T, batch: &Batch) -> Result<Boo
             books.causes.insert(cause.id.clone(), cause);
         }
     }
-    if keys.switches {
-        let switches = [KILL_SWITCH, CIRCUIT_BREAKER, FIRST_START];
-        for row in by_ids(tables, T::SQL.switches, switches.into_iter()).await? {
-            take_switch(&mut books, &row)?;
-        }
-    }
-    if keys.limits {
-        for row in by_ids(tables, T::SQL.switches, [LIMITS].into_iter()).await? {
-            books.limits = cells::json::<LimitsRevision>(&row, "state")?.revision;
-        }
+    let switches = [KILL_SWITCH, CIRCUIT_BREAKER, FIRST_START].into_iter().filter(|_| keys.switches);
+    for row in by_ids(tables, T::SQL.switches, switches.chain(keys.limits.then_some(LIMITS))).await? {
+        take_switch(&mut books, &row)?;
     }
     let positions = positions_of(&books, &keys);
     for row in by_pairs(
@@ -138,6 +131,8 @@ fn take_switch(books: &mut Books, row: &impl Cells) -> Result<(), StoreError> {
         Some(KILL_SWITCH) => books.kill = serde_json::from_str(state).ok(),
         Some(CIRCUIT_BREAKER) => books.breaker = serde_json::from_str(state).ok(),
         Some(FIRST_START) => books.first_start = serde_json::from_str(state).ok(),
+        // Not so the limits: without them nothing is claimed.
+        Some(LIMITS) => books.limits = cells::json::<LimitsRevision>(row, "state")?.revision,
         Some(_) | None => {}
     }
     Ok(())

@@ -13,11 +13,13 @@ use super::money::MAX_SCALE;
 use super::names::{AccountName, Caller, StrategyId, Symbol};
 use super::text::{BadText, words};
 
+pub use changing::{Changer, LimitChange};
 pub use checking::{Check, Gathered, Known, Needs, Quoted, Verdict};
 pub use exposure::{Exposure, Reach, Wish};
 pub use lockouts::{LockKey, LockKind, LockRule, Lockout};
 pub use pace::Pace;
 
+mod changing;
 mod checking;
 mod exposure;
 mod lockouts;

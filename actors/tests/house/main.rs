@@ -23,6 +23,7 @@ mod fills;
 mod jumps;
 mod kills;
 mod leases;
+mod limits;
 mod releases;
 mod replacements;
 mod retries;

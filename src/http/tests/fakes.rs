@@ -11,9 +11,9 @@ use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 use serde_json::json;
 use tranche_actors::commands::{
-    CancelOrder, CancelParent, CanceledParent, ClearCause, ClearedCause, CommandError, CompareNow, Desk, Disengage,
-    Engage, EngageAnswer, InstanceOutcome, ReadVolume, Reset, ResolveOrder, ResumeParent, SubmitOrder, SubmitParent,
-    SubmittedOrder, SubmittedParent, SwitchDesk, Trip, Tripped,
+    CancelOrder, CancelParent, CanceledParent, ChangeLimits, ChangedLimits, ClearCause, ClearedCause, CommandError,
+    CompareNow, Desk, Disengage, Engage, EngageAnswer, InstanceOutcome, ReadVolume, Reset, ResolveOrder, ResumeParent,
+    SubmitOrder, SubmitParent, SubmittedOrder, SubmittedParent, SwitchDesk, Trip, Tripped,
 };
 use tranche_actors::domain::breaker::BreakerState;
 use tranche_actors::domain::kill::{EngageOrder, Engaged, KillState};
@@ -239,6 +239,16 @@ impl Clerk {
             Some(AnyOrder::Order(order)) => Ok(*order),
             Some(AnyOrder::Parent(_)) | None => Err(CommandError::NotFound),
         }
+    }
+}
+
+impl Handler<ChangeLimits> for Clerk {
+    type Result = Result<ChangedLimits, CommandError>;
+
+    fn handle(&mut self, message: ChangeLimits, _: &mut Context<Self>) -> Self::Result {
+        self.0.take(&message)?;
+        let before = LimitBook::default();
+        Ok(ChangedLimits { after: before.clone().changed(&message.changes, &message.who, now()), before })
     }
 }
 
@@ -634,7 +644,7 @@ impl Fixture {
         };
         let state = HttpState {
             accounts: Offices::new(office, Vec::new()),
-            switches: SwitchDesk { disengage: to(&clerk), trip: to(&clerk), reset: to(&clerk) },
+            switches: SwitchDesk { disengage: to(&clerk), trip: to(&clerk), reset: to(&clerk), limits: to(&clerk) },
             kill_switch: Arc::new(Lever(notes.clone())),
             gate: process,
             store: Arc::new(notes.clone()),
