@@ -134,7 +134,7 @@ impl CliError {
 
     fn code(&self) -> u8 {
         match self {
-            Self::Usage(_) | Self::Settings(_) | Self::Scenario(_) => 2,
+            Self::Usage(_) | Self::Settings(_) | Self::Scenario(_) | Self::Launch(LaunchError::Keys(_)) => 2,
             Self::Client(error) => error.code(),
             Self::Launch(LaunchError::GaveUp { .. }) => 70,
             Self::Launch(

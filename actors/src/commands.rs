@@ -8,6 +8,7 @@ use serde_json::Value;
 use thiserror::Error;
 
 use crate::account::Account;
+use crate::domain::audit::By;
 use crate::domain::breaker::{BreakerState, ResetRefused};
 use crate::domain::fault::FieldError;
 use crate::domain::kill::{KillMode, KillState};
@@ -121,7 +122,7 @@ pub struct ResumeParent {
     /// The parent.
     pub id: OrderId,
     /// Who asks.
-    pub by: Caller,
+    pub by: By,
 }
 
 /// Cancels a single order or a slice; one that has ended stays as it is.
@@ -143,7 +144,7 @@ pub struct ResolveOrder {
     /// What the operator found out.
     pub resolution: Resolution,
     /// Who asks.
-    pub by: Caller,
+    pub by: By,
 }
 
 /// Clears a cause of quarantine: an operator has looked after it.
@@ -156,8 +157,8 @@ pub struct ClearCause {
     pub operator: String,
     /// Why.
     pub reason: String,
-    /// The name of the key.
-    pub by: Caller,
+    /// The key, and the request.
+    pub by: By,
 }
 
 /// A cause that is cleared.
@@ -187,8 +188,8 @@ pub struct Disengage {
     pub operator: String,
     /// What the operator says of it.
     pub notes: Option<String>,
-    /// The name of the key.
-    pub by: Caller,
+    /// The key, and the request.
+    pub by: By,
 }
 
 /// A breaker that tripped, or was tripped before.
@@ -210,8 +211,8 @@ pub struct Trip {
     pub reason: String,
     /// Anything else.
     pub details: Option<Value>,
-    /// The name of the key.
-    pub by: Caller,
+    /// The key, and the request.
+    pub by: By,
 }
 
 /// Resets the circuit breaker.
@@ -222,8 +223,8 @@ pub struct Reset {
     pub operator: String,
     /// Why, in at least 20 characters.
     pub reason: String,
-    /// The name of the key.
-    pub by: Caller,
+    /// The key, and the request.
+    pub by: By,
 }
 
 /// Engages the kill switch. The gate is shut before this is even sent: see
@@ -241,8 +242,8 @@ pub struct Engage {
     pub mode: KillMode,
     /// How long to wait for sends in flight; the configured time if absent.
     pub settle: Option<Duration>,
-    /// The name of the key.
-    pub by: Caller,
+    /// The key, and the request.
+    pub by: By,
     /// The client's `Idempotency-Key`, with a hash of the request.
     pub key: Option<(IdempotencyKey, String)>,
 }

@@ -11,7 +11,7 @@ use tranche_actors::domain::names::Role;
 
 use super::auth::needs;
 use super::problem::{Code, Problem};
-use super::{circuit_breaker, docs, events, kill_switch, orders, parents, positions, reconciliation, service};
+use super::{audit, circuit_breaker, docs, events, kill_switch, orders, parents, positions, reconciliation, service};
 
 /// The methods of one path.
 pub(super) struct Endpoint {
@@ -59,6 +59,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         at("/api/v1/reconciliation/run", [post(Operator, reconciliation::run)]),
         at("/api/v1/reconciliation/orphans", [get(Viewer, reconciliation::orphans)]),
         at("/api/v1/reconciliation/orphans/{id}", [delete(Operator, reconciliation::clear)]),
+        at("/api/v1/audit", [get(Operator, audit::list)]),
         at("/api/v1/status", [get(Viewer, service::status)]),
         at("/livez", [anybody(service::livez)]),
         at("/healthz", [anybody(service::healthz)]),

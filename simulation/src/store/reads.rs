@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
+use tranche_actors::domain::audit::Audited;
 use tranche_actors::domain::ledger::SwitchEntry;
 use tranche_actors::domain::names::{AccountName, Caller, IdempotencyKey, OrderId, Symbol};
 use tranche_actors::domain::order::Order;
@@ -18,6 +19,12 @@ use super::ledger::{Ledger, Named};
 
 /// What a test looks at.
 impl Ledger {
+    /// What people did, oldest first.
+    #[must_use]
+    pub fn audited(&self) -> &[Audited] {
+        &self.audit
+    }
+
     /// Every single order and slice, in the order of their arrival.
     pub fn orders(&self) -> impl Iterator<Item = &Order> {
         self.orders.iter()
