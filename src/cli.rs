@@ -5,6 +5,7 @@ mod config;
 mod db;
 mod demo;
 mod health;
+mod keys;
 mod launch;
 mod order;
 mod output;
@@ -65,6 +66,8 @@ enum Command {
     Kill(switches::KillArgs),
     /// Trip or reset the circuit breaker.
     Breaker(switches::BreakerArgs),
+    /// Make, list and take back the keys of the API.
+    Keys(keys::KeysArgs),
     /// Look after the switches that other programs share.
     Switches(shared::SwitchesArgs),
     /// Compare the books with the broker's, and clear what was looked after.
@@ -182,6 +185,7 @@ fn dispatch(cli: Cli, out: &mut Out) -> Result<(), CliError> {
         Some(Command::Order(args)) => client::block_on(order::run(*args, out)),
         Some(Command::Kill(args)) => client::block_on(switches::kill(args, out)),
         Some(Command::Breaker(args)) => client::block_on(switches::breaker(args, out)),
+        Some(Command::Keys(args)) => client::block_on(keys::run(args, out)),
         Some(Command::Switches(args)) => client::block_on(shared::run(args, out)),
         Some(Command::Reconcile(args)) => client::block_on(reconcile::run(args, out)),
         Some(Command::Paper(args)) => paper::run(&args, out),

@@ -62,9 +62,15 @@ pub static LEDGER: StoreSpec = StoreSpec {
         },
         Migration {
             version: 7,
+            description: "that the ledger was put back from a copy",
+            up: include_str!("../../migrations/sqlite/ledger/0007_restored.up.sql"),
+            down: include_str!("../../migrations/sqlite/ledger/0007_restored.down.sql"),
+        },
+        Migration {
+            version: 8,
             description: "API keys, audit, idempotency keys",
-            up: include_str!("../../migrations/sqlite/ledger/0007_keys.up.sql"),
-            down: include_str!("../../migrations/sqlite/ledger/0007_keys.down.sql"),
+            up: include_str!("../../migrations/sqlite/ledger/0008_keys.up.sql"),
+            down: include_str!("../../migrations/sqlite/ledger/0008_keys.down.sql"),
         },
     ],
     postgres_migrations: &[

@@ -56,15 +56,12 @@ pub(in crate::http) async fn admit(
     request: ServiceRequest,
     next: Next<BoxBody>,
 ) -> actix_web::Result<ServiceResponse<BoxBody>> {
-    let asker = match request.app_data::<Gateway>() {
+    let let_in = match request.app_data::<Gateway>() {
         Some(gateway) => gateway.let_in(&request).await,
         None => Err(Problem::new(Code::Internal, "the server has no state")),
     };
-    match asker {
-        Ok(asker) => {
-            request.extensions_mut().insert(asker);
-            next.call(request).await
-        }
+    match let_in {
+        Ok(()) => next.call(request).await,
         Err(problem) => Ok(request.error_response(problem)),
     }
 }
@@ -105,8 +102,8 @@ struct Wish {
 }
 
 impl Shared {
-    /// Who asks, if they may and have not asked too often.
-    async fn let_in(&self, request: &ServiceRequest) -> Result<Asker, Problem> {
+    /// Notes who asks, if they may and have not asked too often.
+    async fn let_in(&self, request: &ServiceRequest) -> Result<(), Problem> {
         let wish = Wish {
             is_public: is_public(request.path(), self.state.metrics_public),
             engages: request.path() == ENGAGE && request.method() == Method::POST,
@@ -114,13 +111,10 @@ impl Shared {
         let asker = self.who(request, wish).await?;
         let wait =
             asker.caller.as_ref().filter(|_| !wish.engages && !wish.is_public).and_then(|who| self.pace.wait(who));
-        match wait {
-            Some(wait) => {
-                let detail = "this key sends more requests than http.requests_per_second allows: send fewer";
-                Err(Problem::new(Code::LimitReached, detail).with("limit", "requests_per_second").retry_after(wait))
-            }
-            None => Ok(asker),
-        }
+        request.extensions_mut().insert(asker);
+        let Some(wait) = wait else { return Ok(()) };
+        let detail = "this key sends more requests than http.requests_per_second allows: send fewer";
+        Err(Problem::new(Code::LimitReached, detail).with("limit", "requests_per_second").retry_after(wait))
     }
 
     async fn who(&self, request: &ServiceRequest, wish: Wish) -> Result<Asker, Problem> {
