@@ -60,11 +60,25 @@ pub static LEDGER: StoreSpec = StoreSpec {
             up: include_str!("../../migrations/sqlite/ledger/0006_switchboard.up.sql"),
             down: include_str!("../../migrations/sqlite/ledger/0006_switchboard.down.sql"),
         },
+        Migration {
+            version: 7,
+            description: "what an account is worth, and the results of its trading days",
+            up: include_str!("../../migrations/sqlite/ledger/0007_equity.up.sql"),
+            down: include_str!("../../migrations/sqlite/ledger/0007_equity.down.sql"),
+        },
     ],
-    postgres_migrations: &[Migration {
-        version: 1,
-        description: "orders, parents, events, executions, positions, switches, instances",
-        up: include_str!("../../migrations/postgres/ledger/0001_ledger.up.sql"),
-        down: include_str!("../../migrations/postgres/ledger/0001_ledger.down.sql"),
-    }],
+    postgres_migrations: &[
+        Migration {
+            version: 1,
+            description: "orders, parents, events, executions, positions, switches, instances",
+            up: include_str!("../../migrations/postgres/ledger/0001_ledger.up.sql"),
+            down: include_str!("../../migrations/postgres/ledger/0001_ledger.down.sql"),
+        },
+        Migration {
+            version: 2,
+            description: "what an account is worth, and the results of its trading days",
+            up: include_str!("../../migrations/postgres/ledger/0002_equity.up.sql"),
+            down: include_str!("../../migrations/postgres/ledger/0002_equity.down.sql"),
+        },
+    ],
 };

@@ -161,6 +161,7 @@ impl Handler<CancelParent> for Account {
                     | Outcome::Unchanged
                     | Outcome::Replayed
                     | Outcome::Resumed
+                    | Outcome::Booked(_)
                     | Outcome::Cleared { .. },
                     _,
                 ) => Err(CommandError::OutcomeUnknown),
@@ -225,6 +226,7 @@ impl Handler<ClearCause> for Account {
                     Outcome::Cleared { .. }
                     | Outcome::Canceling(_)
                     | Outcome::Resumed
+                    | Outcome::Booked(_)
                     | Outcome::Done
                     | Outcome::Unchanged
                     | Outcome::Replayed,
@@ -412,6 +414,8 @@ pub(super) fn refused(refusal: Refusal) -> CommandError {
         Refusal::GuardLost(_)
         | Refusal::Illegal(_)
         | Refusal::SwitchMoved
+        | Refusal::PortfolioMoved { .. }
+        | Refusal::BelowZero { .. }
         | Refusal::NotOurs
         | Refusal::Constraint(_) => CommandError::Conflict(refusal.to_string()),
     }

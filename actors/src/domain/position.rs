@@ -48,6 +48,21 @@ impl Position {
         self
     }
 
+    /// The position without a part of an earlier trade: `qty` (above zero) at a total of `cost`, which had realised so much.
+    #[must_use]
+    pub fn untraded(mut self, side: Side, qty: Decimal, cost: Decimal, realised: Decimal) -> Self {
+        let paid = self.cost - self.realised_pnl - side.sign() * cost;
+        self.qty -= side.sign() * qty;
+        self.realised_pnl -= realised;
+        self.cost = paid + self.realised_pnl;
+        // What is flat has no cost, and nothing is held at a price below zero: what is left over was realised.
+        if (self.qty * self.cost) <= Decimal::ZERO {
+            self.realised_pnl -= self.cost;
+            self.cost = Decimal::ZERO;
+        }
+        self
+    }
+
     /// The position after the cost of an earlier trade turned out to be different by `delta`.
     #[must_use]
     pub fn repriced(mut self, side: Side, delta: Decimal) -> Self {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use actix::{Actor, Context, Handler, Message};
 use actix_web::web;
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use rust_decimal::Decimal;
 use serde_json::json;
 use tranche_actors::commands::{
@@ -22,6 +22,7 @@ use tranche_actors::domain::liquidity::{Liquidity, Volume};
 use tranche_actors::domain::names::{AccountName, BrokerOrderId, Caller, IdempotencyKey, OrderId, Symbol};
 use tranche_actors::domain::order::Order;
 use tranche_actors::domain::parent::{Parent, ParentStatus};
+use tranche_actors::domain::portfolio::{CapitalEntry, DayResult, Portfolio};
 use tranche_actors::domain::position::Position;
 use tranche_actors::domain::reconciliation::{Cause, CauseId, CauseKind, Comparison, Difference};
 use tranche_actors::domain::request::{Asked, PlanRules};
@@ -93,6 +94,9 @@ struct Noted {
     store_is_down: bool,
     panics: bool,
     stack: Stack,
+    portfolio: Portfolio,
+    capital: Vec<CapitalEntry>,
+    days: Vec<DayResult>,
 }
 
 impl Notes {
@@ -563,6 +567,18 @@ impl Store for Notes {
         let mut position = Position::default().traded(Side::Buy, 10.into(), 1_000.into());
         position.last = Some((110.into(), now()));
         Ok(vec![HeldPosition { symbol: Symbol::parse("AAPL").unwrap(), position, updated_at: now() }])
+    }
+
+    async fn portfolio(&self, _: &AccountName) -> Result<Portfolio, StoreError> {
+        self.read(|noted| noted.portfolio)
+    }
+
+    async fn capital(&self, _: &AccountName, _: Option<u64>, _: u32) -> Result<Vec<CapitalEntry>, StoreError> {
+        self.read(|noted| noted.capital.clone())
+    }
+
+    async fn days(&self, _: &AccountName, _: Option<NaiveDate>, _: u32) -> Result<Vec<DayResult>, StoreError> {
+        self.read(|noted| noted.days.clone())
     }
 
     async fn close(&self) {}

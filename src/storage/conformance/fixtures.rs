@@ -85,6 +85,7 @@ pub(crate) fn single(name: &str, quantity: i64) -> Order {
         at_venue: false,
         filled_qty: Decimal::ZERO,
         filled_cost: Decimal::ZERO,
+        realised_pnl: Decimal::ZERO,
         reason_code: None,
         error_message: None,
         origin: Some(origin(None, name)),
