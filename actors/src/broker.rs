@@ -19,7 +19,7 @@ use crate::domain::names::OrderId;
 use crate::domain::status::OwnEnd;
 use crate::domain::venue::VenueOrder;
 use crate::doubt::Doubtful;
-use crate::gate::{Gate, InFlight, Verdict};
+use crate::gate::{Gate, InFlight};
 use crate::line::{Line, Unanswered};
 use crate::market_hours::MarketHours;
 use crate::persistence::{Persist, gather};
@@ -72,6 +72,8 @@ pub(crate) struct Due {
     /// The plan version that the sender holds; `None` for a single order.
     pub(crate) plan_version: Option<u32>,
     pub(crate) due: DateTime<Utc>,
+    /// Its time is the plan's, and its parent brings it then. A replacement's is when it was asked for, and means at once.
+    pub(crate) is_planned: bool,
     /// After this it is too late to send.
     pub(crate) latest: DateTime<Utc>,
     /// What it needs of the market's sessions.
@@ -351,7 +353,7 @@ fn fate(
 ) -> Fate {
     // Nothing is sent and nothing ends by a clock that is not known to be right.
     let Some(now) = clock_guard.now(&*world.clock) else { return Fate::Waits(GATE_RETRY) };
-    if due.plan_version.is_some() && due.due > now + TOLERANCE {
+    if due.is_planned && due.due > now + TOLERANCE {
         return Fate::Early;
     }
     match due.slot(calendar, now) {
@@ -367,7 +369,7 @@ fn fate(
         }
     }
     let boottime = world.clock.boottime();
-    if let Verdict::Shut(reason) = gate.verdict(boottime) {
+    if let Some(reason) = gate.verdict(boottime).objection(false) {
         return match reason.ends_slice() {
             Some(end) => Fate::Ends(end, reason.as_str(), String::new()),
             None => Fate::Waits(GATE_RETRY),

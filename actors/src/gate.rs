@@ -62,6 +62,25 @@ impl ShutReason {
         }
     }
 
+    /// Whether orders pass all the same that reduce a position.
+    #[must_use]
+    pub const fn lets_exits_pass(self) -> bool {
+        match self {
+            Self::CircuitBreakerQuiet => true,
+            Self::KillSwitchEngaged
+            | Self::CircuitBreakerTripped
+            | Self::KillSwitchUnknown
+            | Self::CircuitBreakerUnknown
+            | Self::Starting
+            | Self::Draining
+            | Self::NotOwner
+            | Self::ClockUnsure
+            | Self::StoreUnavailable
+            | Self::BrokerUnavailable
+            | Self::BrokerUnauthorised => false,
+        }
+    }
+
     /// How a due slice ends that meets this reason: somebody stopped trading. `None`: something is merely unknown, and
     /// the slice waits up to its grace.
     #[must_use]
@@ -87,8 +106,22 @@ impl ShutReason {
 pub enum Verdict {
     /// An order may leave now.
     Open,
+    /// It may if it reduces a position; the weightiest reason.
+    ReduceOnly(ShutReason),
     /// It may not; the weightiest reason.
     Shut(ShutReason),
+}
+
+impl Verdict {
+    /// What holds an order back that reduces a position, or doesn't. `None`: it may leave.
+    #[must_use]
+    pub const fn objection(self, reduces: bool) -> Option<ShutReason> {
+        match self {
+            Self::Open => None,
+            Self::ReduceOnly(_) if reduces => None,
+            Self::ReduceOnly(reason) | Self::Shut(reason) => Some(reason),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -215,8 +248,12 @@ impl Gate {
         if causes == 0 {
             return Verdict::Open;
         }
-        let weightiest = ShutReason::ALL.iter().find(|reason| causes & reason.bit() != 0);
-        Verdict::Shut(weightiest.copied().unwrap_or(ShutReason::KillSwitchUnknown))
+        let mut held = ShutReason::ALL.iter().copied().filter(|reason| causes & reason.bit() != 0);
+        let weightiest = held.clone().next().unwrap_or(ShutReason::KillSwitchUnknown);
+        match held.find(|reason| !reason.lets_exits_pass()) {
+            Some(shut) => Verdict::Shut(shut),
+            None => Verdict::ReduceOnly(weightiest),
+        }
     }
 
     /// Every reason to be shut that holds now, the weightiest first.
@@ -356,12 +393,36 @@ mod tests {
         for writer in [&writers.kill_switch, &writers.breaker, &writers.supervisor, &writers.account] {
             for reason in writer.own {
                 writer.shut(*reason);
-                assert_eq!(gate.verdict(NOW), Verdict::Shut(*reason));
+                let lets_exits_pass = *reason == ShutReason::CircuitBreakerQuiet;
+                let verdict = if lets_exits_pass { Verdict::ReduceOnly(*reason) } else { Verdict::Shut(*reason) };
+                assert_eq!(gate.verdict(NOW), verdict);
                 assert_eq!(gate.reasons(NOW), [*reason]);
                 writer.clear(*reason);
                 assert_eq!(gate.verdict(NOW), Verdict::Open);
             }
         }
+    }
+
+    #[test]
+    fn an_exit_passes_a_quiet_breaker_and_nothing_that_weighs_less_or_more() {
+        let (gate, writers) = Gate::new();
+        open(&writers);
+        let quiet = ShutReason::CircuitBreakerQuiet;
+        writers.breaker.shut(quiet);
+        let verdict = gate.verdict(NOW);
+        assert_eq!((verdict.objection(true), verdict.objection(false)), (None, Some(quiet)));
+        for (writer, reason) in [
+            (&writers.kill_switch, ShutReason::KillSwitchEngaged),
+            (&writers.account, ShutReason::BrokerUnavailable),
+            (&writers.account, ShutReason::ClockUnsure),
+        ] {
+            writer.shut(reason);
+            assert_eq!(gate.verdict(NOW), Verdict::Shut(reason));
+            assert_eq!(gate.verdict(NOW).objection(true), Some(reason));
+            writer.clear(reason);
+        }
+        let lapsed = NOW + Duration::from_millis(500);
+        assert_eq!(gate.verdict(lapsed).objection(true), Some(ShutReason::KillSwitchUnknown));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The kill switch: manual, latched, durable, shared. It owns the latch, and the lease on the gate's openness.
 
+use std::future::ready;
 use std::time::Duration;
 
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, ResponseActFuture, WrapFuture};
@@ -231,7 +232,7 @@ impl KillSwitch {
             }
         };
         let (state, event) = match engaged {
-            Engaged::Already => return self.already(known, settle),
+            Engaged::Already => return self.already(engage, known, settle),
             Engaged::New(state) => (state, "ENGAGED"),
             Engaged::Escalated(state) => (state, "ESCALATED"),
         };
@@ -264,9 +265,11 @@ impl KillSwitch {
         }))
     }
 
-    /// It is in force, as strict: answered once everything is stopped, and that is written.
+    /// It is in force, as strict: answered once everything is stopped, and that is written. Whoever released it meanwhile
+    /// has not released what was asked for now.
     fn already(
         &mut self,
+        engage: Engage,
         known: KillState,
         settle: Duration,
     ) -> ResponseActFuture<Self, Result<EngageAnswer, CommandError>> {
@@ -280,7 +283,12 @@ impl KillSwitch {
             act.carrying_out -= 1;
             act.until_written(patience)
         });
-        Box::pin(written.map(|(), _, _| Err(CommandError::AlreadyEngaged(Box::new(known)))))
+        Box::pin(written.then(move |(), act, _| act.look(known)).then(|looked, act, ctx| match looked.standing {
+            Standing::Over => act.decide(engage, Some(looked), ctx),
+            Standing::Stands | Standing::Unseen => {
+                Box::pin(ready(Err(CommandError::AlreadyEngaged(Box::new(looked.held)))).into_actor(act))
+            }
+        }))
     }
 
     /// Takes a state over into memory: gate, health and lease follow together.
@@ -315,6 +323,7 @@ impl KillSwitch {
             self.health.set_doubt(KILL_SWITCH, None);
         }
         self.unsettled = None;
+        self.borrowed = false;
         self.hold(state);
         tracing::warn!("the kill switch is disengaged");
     }

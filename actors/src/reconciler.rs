@@ -6,6 +6,7 @@ use std::time::Duration;
 use actix::{
     Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Message, ResponseActFuture, WrapFuture,
 };
+use chrono::{DateTime, Utc};
 use serde_json::json;
 use thiserror::Error;
 
@@ -36,6 +37,8 @@ const RETRY: Duration = Duration::from_secs(1);
 pub(crate) struct Compare {
     /// The account sends nothing meanwhile.
     pub(crate) recovering: bool,
+    /// Since when our books may lack orders, where they went back.
+    pub(crate) behind: Option<DateTime<Utc>>,
 }
 
 /// The lines that the reconciler speaks on.
@@ -115,7 +118,7 @@ impl Handler<Compare> for Reconciler {
     type Result = ResponseActFuture<Self, Result<(), CompareError>>;
 
     fn handle(&mut self, compare: Compare, _: &mut Self::Context) -> Self::Result {
-        Box::pin(self.compare(compare.recovering).map(|compared, act, _| {
+        Box::pin(self.compare(compare).map(|compared, act, _| {
             act.note(&compared);
             compared
         }))
@@ -161,7 +164,7 @@ impl Reconciler {
             self.compare_again = true;
             return;
         }
-        ctx.spawn(self.compare(false).map(|compared, act, ctx| {
+        ctx.spawn(self.compare(Compare { recovering: false, behind: None }).map(|compared, act, ctx| {
             act.note(&compared);
             act.comparing = false;
             if compared.is_err() {
@@ -172,12 +175,12 @@ impl Reconciler {
         }));
     }
 
-    fn compare(&self, recovering: bool) -> ResponseActFuture<Self, Result<(), CompareError>> {
+    fn compare(&self, asked: Compare) -> ResponseActFuture<Self, Result<(), CompareError>> {
         let (world, tuning, lines) = (self.world.clone(), self.tuning.clone(), self.lines.clone());
         let (at, began) = (self.world.clock.now(), self.world.clock.monotonic());
         let compared = async move {
-            let found = compare(&world, &tuning, &lines.persist, recovering).await?;
-            let adopt = Adopt { orders: found.open.unknown, complete: recovering };
+            let found = compare(&world, &tuning, &lines.persist, asked).await?;
+            let adopt = Adopt { orders: found.open.unknown, complete: asked.recovering };
             let (adopted, sent) =
                 futures_util::join!(lines.adopt.ask(adopt), dispatch(&lines.dispatch, found.open.waiting),);
             if adopted.is_err() || sent.is_err() {
@@ -187,7 +190,8 @@ impl Reconciler {
         };
         let counted = compared.into_actor(self).map(move |found: Result<_, CompareError>, act, ctx| {
             let failed = found.as_ref().err().map(ToString::to_string);
-            let counted = found.map(|(orphans, positions)| act.count(began, orphans, positions, ctx));
+            let counted =
+                found.map(|(orphans, positions)| act.count((began, asked.behind.is_some()), orphans, positions, ctx));
             let took = act.world.clock.monotonic().saturating_sub(began);
             metrics::histogram!("tranche_reconciliation_seconds").record(took);
             act.health.set_comparison(Comparison { at, took, failed, differences: act.seen.positions.all() });
@@ -211,7 +215,7 @@ impl Reconciler {
     /// race: it confirms nothing.
     fn count(
         &mut self,
-        began: Duration,
+        (began, is_behind): (Duration, bool),
         orphans: Vec<VenueOrder>,
         positions: BTreeMap<Symbol, Sighting>,
         ctx: &mut Context<Self>,
@@ -220,18 +224,20 @@ impl Reconciler {
             return Vec::new();
         }
         self.seen.at = self.world.clock.monotonic();
-        let mut writes = self.count_orphans(orphans);
+        let mut writes = self.count_orphans(orphans, is_behind);
         writes.extend(self.count_positions(positions, ctx));
         writes
     }
 
-    /// An order at the broker that we don't know: recorded when seen twice, its symbol quarantined.
-    fn count_orphans(&mut self, orphans: Vec<VenueOrder>) -> Vec<Write> {
+    /// An order at the broker that we don't know: recorded when seen twice, its symbol quarantined. Where the books may lack
+    /// orders, one that traded and has ended is recorded at once: no later comparison sees it.
+    fn count_orphans(&mut self, orphans: Vec<VenueOrder>, is_behind: bool) -> Vec<Write> {
         let before = std::mem::take(&mut self.seen.orphans);
         let mut writes = Vec::new();
         for orphan in orphans {
-            let twice = before.contains(&orphan.broker_order_id);
-            if twice && self.seen.recorded.insert(orphan.broker_order_id.clone()) {
+            let has_traded = orphan.status.is_terminal() && !orphan.filled_qty.is_zero();
+            let is_sure = before.contains(&orphan.broker_order_id) || (is_behind && has_traded);
+            if is_sure && self.seen.recorded.insert(orphan.broker_order_id.clone()) {
                 tracing::error!(broker_order_id = %orphan.broker_order_id, symbol = %orphan.instruction.symbol, "the broker has an order that we don't know");
                 metrics::counter!("tranche_orphans_total").increment(1);
                 writes.extend(quarantine(&orphan));

@@ -30,6 +30,8 @@ const NEAR: u32 = 16;
 const EARLY: Duration = Duration::from_secs(5);
 /// No timer sleeps longer: due times are derived anew from the wall clock, which may have been set.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
+/// How long after a read that failed it is tried again.
+const AGAIN: Duration = Duration::from_millis(500);
 
 /// The parent's status changed in the ledger.
 #[derive(Clone, Copy, Debug, Message)]
@@ -77,6 +79,10 @@ pub(crate) struct TwapParent {
     last_taken: Option<(DateTime<Utc>, u32)>,
     /// Held: nothing is due until it is resumed.
     paused: bool,
+    /// The read of the next slices that is under way, or will be tried again.
+    loading: Option<SpawnHandle>,
+    /// The same of a look at the parent.
+    looking: Option<SpawnHandle>,
     /// For the start, then for the next slice; for another look while it is held.
     timer: Option<SpawnHandle>,
     /// For the end of the schedule.
@@ -112,6 +118,8 @@ impl TwapParent {
             all_near: false,
             last_taken: None,
             paused: parent.status == ParentStatus::Paused,
+            loading: None,
+            looking: None,
             timer: None,
             ending: None,
             schedule_over: false,
@@ -195,15 +203,17 @@ impl TwapParent {
         }
     }
 
-    /// Held, it may be ended by another instance, which tells nobody here.
+    /// Held, it may be ended by another instance, which tells nobody here; and it may have been resumed before there was
+    /// anybody here to be told.
     fn await_resume(&mut self, ctx: &mut Context<Self>) {
-        self.look_for_end(ctx);
+        self.look_again(ctx);
         self.timer = Some(ctx.run_later(LONGEST_SLEEP, Self::await_resume));
     }
 
     fn disarm(&mut self, ctx: &mut Context<Self>) {
-        for timer in [self.timer.take(), self.ending.take()].into_iter().flatten() {
-            ctx.cancel_future(timer);
+        let waits = [self.timer.take(), self.ending.take(), self.loading.take(), self.looking.take()];
+        for wait in waits.into_iter().flatten() {
+            ctx.cancel_future(wait);
         }
     }
 
@@ -225,7 +235,10 @@ impl TwapParent {
         }
         let (store, id, after) = (self.world.store.clone(), self.id.clone(), self.last_taken);
         let read = async move { store.due_slices(&id, after, NEAR).await };
-        ctx.spawn(read.into_actor(self).map(|read, act, ctx| act.loaded(read, ctx)));
+        let read = ctx.spawn(read.into_actor(self).map(|read, act, ctx| act.loaded(read, ctx)));
+        if let Some(other) = self.loading.replace(read) {
+            ctx.cancel_future(other);
+        }
     }
 
     fn loaded(&mut self, read: Result<Vec<DueSlice>, StoreError>, ctx: &mut Context<Self>) {
@@ -236,7 +249,7 @@ impl TwapParent {
                 // A page that isn't full is the last one: no read for nothing just when the last slice is due.
                 self.all_near = u32::try_from(slices.len()).is_ok_and(|read| read < NEAR);
                 if slices.is_empty() {
-                    self.look_for_end(ctx);
+                    self.look_again(ctx);
                 }
                 if let Some(last) = slices.last() {
                     self.last_taken = Some((last.due, last.slice_num));
@@ -246,22 +259,37 @@ impl TwapParent {
             }
             Err(error) => {
                 tracing::error!(parent_order_id = %self.id, %error, "a parent's next slices could not be read");
-                ctx.run_later(Duration::from_millis(500), Self::load);
+                self.loading = Some(ctx.run_later(AGAIN, |act, ctx| {
+                    act.loading = None;
+                    act.load(ctx);
+                }));
             }
         }
     }
 
-    /// A parent that ended between its submission and the start of this actor is never told so.
-    fn look_for_end(&self, ctx: &mut Context<Self>) {
+    /// A parent that turned between the read that this actor was made from and its start is never told so.
+    fn look_again(&mut self, ctx: &mut Context<Self>) {
         let (store, id) = (self.world.store.clone(), self.id.clone());
         let read = async move { store.order(&id).await };
-        ctx.spawn(read.into_actor(self).map(|read, _, ctx| match read {
+        let look = ctx.spawn(read.into_actor(self).map(|read, act, ctx| match read {
             Ok(Some(AnyOrder::Parent(parent))) if parent.status.is_terminal() => ctx.stop(),
+            Ok(Some(AnyOrder::Parent(parent)))
+                if act.paused && matches!(parent.status, ParentStatus::Pending | ParentStatus::Working) =>
+            {
+                act.paused = false;
+                act.begin(ctx);
+            }
             Ok(_) => {}
             Err(_) => {
-                ctx.run_later(Duration::from_millis(500), |act, ctx| act.look_for_end(ctx));
+                act.looking = Some(ctx.run_later(AGAIN, |act, ctx| {
+                    act.looking = None;
+                    act.look_again(ctx);
+                }));
             }
         }));
+        if let Some(other) = self.looking.replace(look) {
+            ctx.cancel_future(other);
+        }
     }
 
     /// Arms the timer for the next slice. The due time is the plan's, whenever the last one fired.
@@ -291,6 +319,7 @@ impl TwapParent {
                 id: slice.id,
                 plan_version: Some(self.plan_version),
                 due: slice.due,
+                is_planned: true,
                 latest: slice.due + self.grace,
                 hours: self.hours,
                 absent_since: None,

@@ -108,7 +108,7 @@ impl Desk {
     }
 
     fn claim(&mut self, id: &OrderId) {
-        self.books.apply(&Write::Claim { id: id.clone(), plan_version: Some(1) }).unwrap();
+        self.books.apply(&Write::Claim { id: id.clone(), plan_version: Some(1), reduces: false }).unwrap();
     }
 
     fn replace(&mut self, id: &OrderId, price: i64) -> OrderId {
@@ -241,7 +241,7 @@ fn write(act: &Act, order: &Order, desk: &Desk) -> Write {
     let (id, attempt) = (order.id.clone(), order.attempt);
     match act {
         Act::Replace(price) => replace(&id, *price, None),
-        Act::Claim => Write::Claim { id, plan_version: Some(1) },
+        Act::Claim => Write::Claim { id, plan_version: Some(1), reduces: false },
         Act::NeverLeft(try_used) => {
             let tries = try_used.then_some(2);
             Write::NeverLeft { id, attempt, reason: "never_left", detail: String::new(), tries }
@@ -521,7 +521,7 @@ fn a_replacement_of_unknown_outcome_is_at_the_venue_once_the_old_order_is_replac
     desk.report(&old, VenueStatus::Replaced, 0);
     assert!(desk.order(&new).at_venue && desk.order(&new).absent_at.is_none());
     assert!(matches!(desk.books.apply(&absent), Err(Refusal::GuardLost(_))));
-    let again = desk.books.apply(&Write::Claim { id: new.clone(), plan_version: Some(1) });
+    let again = desk.books.apply(&Write::Claim { id: new.clone(), plan_version: Some(1), reduces: false });
     assert!(matches!(again, Err(Refusal::GuardLost(_))), "sent again while it is there");
     desk.report(&new, VenueStatus::Accepted, 0);
     assert_eq!(desk.progress().working_qty, dec(10));
@@ -534,13 +534,13 @@ fn a_replacement_is_claimed_only_while_its_order_waits_for_it() {
     let new = desk.replace(&old, 101);
     desk.books.apply(&Write::MarkCancels { ids: vec![old.clone()] }).unwrap();
     assert_eq!(desk.status(&new), OrderStatus::Canceled, "a replacement that was not sent ends with the mark");
-    let claimed = desk.books.apply(&Write::Claim { id: new, plan_version: Some(1) });
+    let claimed = desk.books.apply(&Write::Claim { id: new, plan_version: Some(1), reduces: false });
     assert!(matches!(claimed, Err(Refusal::GuardLost(_))));
 
     let (mut desk, old) = Desk::live();
     let new = desk.replace(&old, 101);
     desk.books.apply(&Write::CancelTaken { id: old }).unwrap();
-    let claimed = desk.books.apply(&Write::Claim { id: new.clone(), plan_version: Some(1) }).unwrap();
+    let claimed = desk.books.apply(&Write::Claim { id: new.clone(), plan_version: Some(1), reduces: false }).unwrap();
     assert_eq!(claimed.orders[0].status, OrderStatus::Canceled, "the venue is cancelling what it was to replace");
 }
 

@@ -191,13 +191,25 @@ fn at(books: Books, at: DateTime<Utc>) -> Books {
     next
 }
 
+fn execution(order: &Order, n: usize, (qty, price, cum): (i64, i64, i64), at: DateTime<Utc>) -> Execution {
+    Execution {
+        execution_id: format!("x{n}"),
+        broker_order_id: BrokerOrderId::parse(&format!("b-{}", order.id)).unwrap(),
+        qty: units(qty),
+        price: Price::new(Decimal::from(price)).unwrap(),
+        cum_qty: Decimal::from(cum),
+        fee: Decimal::new(1, 2),
+        at,
+    }
+}
+
 fn step(books: &mut Books, model: &mut Model, act: &Act, now: DateTime<Utc>) {
     match act {
         Act::Trade { symbol, buys, parts, told, late } => {
             let qty = parts[0].0 + parts[1].0;
             let order = order(model.orders.len(), *symbol, *buys, qty, now);
             books.apply(&Write::Submit(Box::new(Submission::Single(order.clone())))).unwrap();
-            books.apply(&Write::Claim { id: order.id.clone(), plan_version: None }).unwrap();
+            books.apply(&Write::Claim { id: order.id.clone(), plan_version: None, reduces: false }).unwrap();
             let sign = if *buys { Decimal::ONE } else { Decimal::NEGATIVE_ONE };
             let mut done = Done {
                 order: order.clone(),
@@ -210,15 +222,7 @@ fn step(books: &mut Books, model: &mut Model, act: &Act, now: DateTime<Utc>) {
             for (n, (qty, price)) in parts.iter().enumerate() {
                 cum += qty;
                 let when = now - TimeDelta::seconds(if n == 0 { *late } else { 0 });
-                executions.push(Execution {
-                    execution_id: format!("x{n}"),
-                    broker_order_id: BrokerOrderId::parse(&format!("b-{}", order.id)).unwrap(),
-                    qty: units(*qty),
-                    price: Price::new(Decimal::from(*price)).unwrap(),
-                    cum_qty: Decimal::from(cum),
-                    fee: Decimal::new(1, 2),
-                    at: when,
-                });
+                executions.push(execution(&order, n, (*qty, *price, cum), when));
                 done.qty += sign * Decimal::from(*qty);
                 done.cash += sign * Decimal::from(qty * price);
                 if *told {

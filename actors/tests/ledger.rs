@@ -152,7 +152,7 @@ fn act() -> impl Strategy<Value = Act> {
 fn write(act: &Act, order: &Order, parent: &OrderId, all: &[OrderId]) -> Write {
     let (id, attempt) = (order.id.clone(), order.attempt);
     match act {
-        Act::Claim(version) => Write::Claim { id, plan_version: Some(*version) },
+        Act::Claim(version) => Write::Claim { id, plan_version: Some(*version), reduces: false },
         Act::NeverLeft(try_used) => {
             let tries = try_used.then_some(3);
             Write::NeverLeft { id, attempt, reason: "never_left", detail: String::new(), tries }
@@ -250,13 +250,13 @@ proptest! {
 #[test]
 fn a_claim_needs_the_plan_version_and_a_parent_that_works() {
     let (mut books, parent, slices) = books();
-    let claim = |version| Write::Claim { id: slices[0].clone(), plan_version: Some(version) };
+    let claim = |version| Write::Claim { id: slices[0].clone(), plan_version: Some(version), reduces: false };
     assert_eq!(books.apply(&claim(2)), Err(Refusal::GuardLost("the plan has changed")));
     let claimed = books.apply(&claim(1)).unwrap();
     assert_eq!((claimed.orders[0].status, claimed.orders[0].attempt), (OrderStatus::Submitting, 1));
     assert!(matches!(books.apply(&claim(1)), Err(Refusal::GuardLost(_))), "claimed twice");
     books.apply(&Write::CancelParent { id: parent, by: local() }).unwrap();
-    let next = Write::Claim { id: slices[1].clone(), plan_version: Some(1) };
+    let next = Write::Claim { id: slices[1].clone(), plan_version: Some(1), reduces: false };
     assert!(matches!(books.apply(&next), Err(Refusal::GuardLost(_))), "claimed after the cancel");
 }
 
@@ -264,7 +264,7 @@ fn a_claim_needs_the_plan_version_and_a_parent_that_works() {
 fn an_order_that_turns_up_after_it_was_given_up_is_counted_and_has_to_go() {
     let (mut books, parent, slices) = books();
     let id = slices[0].clone();
-    books.apply(&Write::Claim { id: id.clone(), plan_version: Some(1) }).unwrap();
+    books.apply(&Write::Claim { id: id.clone(), plan_version: Some(1), reduces: false }).unwrap();
     let lost = Write::OutcomeUnknown { id: id.clone(), attempt: 1, detail: String::new(), at_venue: false };
     books.apply(&lost).unwrap();
     let give_up = Write::End { id: id.clone(), end: OwnEnd::Failed, reason: "absent_at_venue", detail: String::new() };
@@ -285,7 +285,7 @@ fn an_order_that_turns_up_after_it_was_given_up_is_counted_and_has_to_go() {
 fn a_duplicate_id_can_never_be_absent_and_a_stranger_is_never_adopted() {
     let (mut books, _, slices) = books();
     let id = slices[0].clone();
-    books.apply(&Write::Claim { id: id.clone(), plan_version: Some(1) }).unwrap();
+    books.apply(&Write::Claim { id: id.clone(), plan_version: Some(1), reduces: false }).unwrap();
     let there = Write::OutcomeUnknown { id: id.clone(), attempt: 1, detail: String::new(), at_venue: true };
     books.apply(&there).unwrap();
     assert!(matches!(books.apply(&Write::Absent { id: id.clone(), attempt: 1 }), Err(Refusal::GuardLost(_))));
@@ -302,7 +302,7 @@ fn a_duplicate_id_can_never_be_absent_and_a_stranger_is_never_adopted() {
 fn a_correction_replaces_what_was_counted() {
     let (mut books, parent, slices) = books();
     let id = slices[0].clone();
-    books.apply(&Write::Claim { id: id.clone(), plan_version: Some(1) }).unwrap();
+    books.apply(&Write::Claim { id: id.clone(), plan_version: Some(1), reduces: false }).unwrap();
     let order = books.orders[&id].clone();
     let report = |filled, corrects| {
         let order = venue_order(&order, VenueStatus::PartiallyFilled, filled);
@@ -335,7 +335,7 @@ fn a_submission_is_taken_once_and_another_under_its_id_is_refused() {
 fn an_operator_settles_only_what_the_order_can_have_traded() {
     let (mut books, parent, slices) = books();
     let id = slices[0].clone();
-    books.apply(&Write::Claim { id: id.clone(), plan_version: Some(1) }).unwrap();
+    books.apply(&Write::Claim { id: id.clone(), plan_version: Some(1), reduces: false }).unwrap();
     let resolve = |end, qty: Option<i64>| Write::Resolve {
         id: id.clone(),
         by: local(),

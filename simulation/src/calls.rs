@@ -20,6 +20,7 @@ struct Plans {
     failing: BTreeSet<&'static str>,
     silent: BTreeSet<&'static str>,
     delays: BTreeMap<&'static str, Duration>,
+    late: BTreeMap<&'static str, Duration>,
     made: BTreeMap<&'static str, u32>,
     /// What fails or is silent and has met nobody yet.
     fresh: BTreeSet<&'static str>,
@@ -60,6 +61,11 @@ impl Calls {
     #[must_use]
     pub fn fails(&self, method: &'static str) -> bool {
         self.plans.lock().failing.contains(method)
+    }
+
+    /// From now on a method's answer is so old when it comes.
+    pub fn answer_late(&self, method: &'static str, delay: Duration) {
+        self.plans.lock().late.insert(method, delay);
     }
 
     /// Whether a method never answers now.
@@ -131,6 +137,14 @@ impl Calls {
     /// What a method does is done, and its answer is on its way.
     pub async fn leave(&self) {
         self.life.pass().await;
+    }
+
+    /// What a question asked was read, and is old if so planned.
+    pub async fn age(&self, method: &'static str) {
+        let late = self.plans.lock().late.get(method).copied();
+        if let Some(late) = late {
+            tokio::time::sleep(late).await;
+        }
     }
 }
 

@@ -217,7 +217,9 @@ impl MemoryStore {
         }
         self.ripen(Instant::now());
         self.must_be_open()?;
-        Ok(ask(&mut self.ledger.lock()))
+        let read = ask(&mut self.ledger.lock());
+        self.calls.age(method).await;
+        Ok(read)
     }
 
     /// Whether its process has opened it, and not closed it since.

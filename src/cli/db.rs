@@ -34,6 +34,9 @@ enum DbCommand {
     Status(PlaceArgs),
     /// Bring the schema to this program's version, and check everything then. A failure leaves the old schema.
     Migrate(MigrateArgs),
+    /// Say that the ledger was put back from a copy: the next start holds its parents until a person resumes them, and looks up
+    /// at the broker what may have been sent since. Stop every instance first.
+    Restored(PlaceArgs),
     /// Check everything, list all findings, and end with exit code 1 where there is one.
     Verify(PlaceArgs),
 }
@@ -70,6 +73,7 @@ pub(super) fn run(args: &DbArgs, out: &mut Out) -> Result<(), CliError> {
     match &args.command {
         DbCommand::Status(args) => client::block_on(status(args, out)),
         DbCommand::Migrate(args) => client::block_on(migrate(args, out)),
+        DbCommand::Restored(args) => client::block_on(restored(args, out)),
         DbCommand::Verify(args) => client::block_on(verify(args, out)),
     }
 }
@@ -207,6 +211,30 @@ fn lock(folder: &Path) -> Result<DataLock, CliError> {
 
 fn stamp() -> String {
     SystemClock.now().format("%Y%m%dT%H%M%S%.6fZ").to_string()
+}
+
+async fn restored(args: &PlaceArgs, out: &mut Out) -> Result<(), CliError> {
+    let place = place(args)?;
+    let found = look(&place).await?;
+    if found.version != found.known {
+        let how =
+            format!("the ledger has version {}, this program's is {}: migrate it first", found.version, found.known);
+        return Err(CliError::Failed(how));
+    }
+    match &place {
+        Place::Embedded(folder) => {
+            let _ours = lock(folder)?;
+            sqlite::upkeep::restored(folder).await
+        }
+        Place::Postgres(options) => postgres::upkeep::restored(options).await,
+    }
+    .map_err(failed)?;
+    if args.json {
+        out.json(&json!({"restored": true}))?;
+    } else {
+        out.line("the next start holds what is under way, until `tranche order resume`")?;
+    }
+    Ok(())
 }
 
 async fn verify(args: &PlaceArgs, out: &mut Out) -> Result<(), CliError> {

@@ -13,7 +13,7 @@ use actix_web::middleware::Next;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use thiserror::Error;
-use tranche_actors::domain::names::Caller;
+use tranche_actors::domain::names::{Caller, Role};
 
 use super::Gateway;
 use super::problem::{Code, Problem};
@@ -94,9 +94,9 @@ pub fn decide(mode: Mode, has_key: bool, bind: IpAddr) -> Result<Need, AuthSetup
 /// How requests are let in.
 #[derive(Clone, Debug)]
 pub enum Access {
-    /// All of them come from this machine; the caller is `local`.
+    /// All of them come from this machine; the caller is `local`, and may everything.
     Open,
-    /// They carry the key; the caller is `admin`.
+    /// They carry the key; the caller is `admin`, and may everything.
     Keyed(AdminKey),
 }
 
@@ -164,20 +164,48 @@ fn is_public(path: &str, metrics_public: bool) -> bool {
     }
 }
 
-/// Who asks, as handlers know it; nobody on public paths without a key.
+/// Who asks, as handlers know it.
 #[derive(Clone, Debug)]
-pub(super) struct Asker(pub(super) Option<Caller>);
+pub(super) struct Asker {
+    /// Nobody on public paths without a key.
+    pub(super) caller: Option<Caller>,
+    pub(super) role: Role,
+}
+
+impl Asker {
+    fn named(name: &str, role: Role) -> Self {
+        Self { caller: Caller::parse(name).ok(), role }
+    }
+}
+
+/// Lets a request pass whose caller has this role, or a higher one.
+pub(super) async fn needs(
+    role: Role,
+    request: ServiceRequest,
+    next: Next<BoxBody>,
+) -> actix_web::Result<ServiceResponse<BoxBody>> {
+    let has = request.extensions().get::<Asker>().map(|asker| asker.role);
+    match has {
+        Some(has) if has >= role => next.call(request).await,
+        Some(has) => {
+            let detail = format!("this takes a key of the role {role}, and yours is of the role {has}");
+            let problem = Problem::new(Code::Forbidden, detail).with("role", has.as_str()).with("needs", role.as_str());
+            Ok(request.error_response(problem))
+        }
+        None => Ok(request.error_response(Problem::new(Code::Internal, "nobody was let in"))),
+    }
+}
 
 fn who(access: &Access, is_public: bool, headers: &HeaderMap, target: &Uri) -> Result<Asker, Problem> {
     match access {
         Access::Open => {
             comes_from_here(headers, target)?;
-            Ok(Asker(Caller::parse("local").ok()))
+            Ok(Asker::named("local", Role::Admin))
         }
-        Access::Keyed(_) if is_public => Ok(Asker(None)),
+        Access::Keyed(_) if is_public => Ok(Asker { caller: None, role: Role::Viewer }),
         Access::Keyed(key) => {
             if key.is_shown(headers) {
-                return Ok(Asker(Caller::parse("admin").ok()));
+                return Ok(Asker::named("admin", Role::Admin));
             }
             let detail = "send the API key as 'Authorization: Bearer …'";
             let challenge = HeaderValue::from_static("Bearer");

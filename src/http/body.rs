@@ -101,7 +101,7 @@ pub(super) fn idempotency_key(request: &HttpRequest) -> Result<Option<Idempotenc
 pub(super) fn caller(request: &HttpRequest) -> Result<Caller, Problem> {
     let asker = request.extensions().get::<Asker>().cloned();
     asker
-        .and_then(|asker| asker.0)
+        .and_then(|asker| asker.caller)
         .ok_or_else(|| Problem::new(Code::Unauthorised, "send the API key as 'Authorization: Bearer …'"))
 }
 

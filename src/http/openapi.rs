@@ -1,19 +1,27 @@
 //! The description of the API, generated from the handlers and the shapes.
 
+use std::collections::BTreeMap;
+
+use actix_web::http::Method;
+use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::openapi::{RefOr, Schema};
+use utoipa::openapi::{PathItem, RefOr, Schema};
 use utoipa::{Modify, OpenApi};
 
 use super::{
     circuit_breaker, documented, events, kill_switch, orders, parents, plan_shapes, positions, reconciliation,
-    reconciliation_shapes, service, switch_shapes,
+    reconciliation_shapes, routes, service, switch_shapes,
 };
+
+/// The extension of an operation that names the least role that may.
+const ROLE: &str = "x-role";
 
 #[derive(OpenApi)]
 #[openapi(
     info(
         title = "tranche",
-        description = "An execution gateway: works large orders into the market as small ones, under controls that hold.",
+        description = "An execution gateway: works large orders into the market as small ones, under controls that hold. \
+            `x-role` of an operation is the least role of a key that may: viewer, trader, operator, admin.",
     ),
     paths(
         parents::submit, parents::preview, parents::slices, parents::cancel, parents::resume,
@@ -66,6 +74,7 @@ struct Finish;
 
 impl Modify for Finish {
     fn modify(&self, description: &mut utoipa::openapi::OpenApi) {
+        tell_roles(&mut description.paths.paths);
         let Some(components) = &mut description.components else {
             return;
         };
@@ -76,6 +85,34 @@ impl Modify for Finish {
                 require_all(schema);
             }
         }
+    }
+}
+
+/// Says of each operation who may, as the table of routes has it.
+fn tell_roles(paths: &mut BTreeMap<String, PathItem>) {
+    for endpoint in routes::endpoints() {
+        let Some(item) = paths.get_mut(endpoint.path) else { continue };
+        for row in endpoint.rows {
+            let Some(operation) = operation(item, &row.method) else { continue };
+            match row.role {
+                Some(role) => {
+                    let said = operation.extensions.get_or_insert_default();
+                    said.insert(ROLE.to_owned(), role.as_str().into());
+                }
+                None => operation.security = Some(Vec::new()),
+            }
+        }
+    }
+}
+
+fn operation<'a>(item: &'a mut PathItem, method: &Method) -> Option<&'a mut Operation> {
+    match method.as_str() {
+        "GET" => item.get.as_mut(),
+        "PUT" => item.put.as_mut(),
+        "POST" => item.post.as_mut(),
+        "PATCH" => item.patch.as_mut(),
+        "DELETE" => item.delete.as_mut(),
+        _ => None,
     }
 }
 

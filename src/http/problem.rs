@@ -48,6 +48,7 @@ codes! {
     InvalidIdempotencyKey = "invalid_idempotency_key", BAD_REQUEST, "The idempotency key breaks a rule";
     Unauthorised = "unauthorised", UNAUTHORIZED, "An API key is needed";
     ForeignOrigin = "foreign_origin", FORBIDDEN, "The request comes from elsewhere";
+    Forbidden = "forbidden", FORBIDDEN, "The key's role does not suffice";
     NotFound = "not_found", NOT_FOUND, "There is no such thing";
     MethodNotAllowed = "method_not_allowed", METHOD_NOT_ALLOWED, "The method is not allowed here";
     RequestTimeout = "request_timeout", REQUEST_TIMEOUT, "The body took too long";

@@ -1,10 +1,15 @@
-//! Which path and method leads to which handler: the one table that the server is built from.
+//! Which path and method leads to which handler, and who may: the one table that the server is built from.
 
+use actix_web::body::BoxBody;
+use actix_web::dev::ServiceRequest;
 use actix_web::guard::{Any, Get, Head};
 use actix_web::http::Method;
 use actix_web::http::header::{ALLOW, HeaderValue};
+use actix_web::middleware::{Next, from_fn};
 use actix_web::{FromRequest, Handler, HttpRequest, HttpResponse, Responder, Route, web};
+use tranche_actors::domain::names::Role;
 
+use super::auth::needs;
 use super::problem::{Code, Problem};
 use super::{circuit_breaker, docs, events, kill_switch, orders, parents, positions, reconciliation, service};
 
@@ -13,46 +18,55 @@ pub(super) struct Endpoint {
     /// The path, its variables in braces.
     pub(super) path: &'static str,
     /// The methods with their handlers.
-    pub(super) routes: Vec<(Method, Route)>,
+    pub(super) rows: Vec<Row>,
 }
 
-fn at<const N: usize>(path: &'static str, routes: [(Method, Route); N]) -> Endpoint {
-    Endpoint { path, routes: routes.into() }
+/// One method of a path.
+pub(super) struct Row {
+    pub(super) method: Method,
+    /// The least role that may; `None`: anybody, without a key.
+    pub(super) role: Option<Role>,
+    route: Route,
+}
+
+fn at<const N: usize>(path: &'static str, rows: [Row; N]) -> Endpoint {
+    Endpoint { path, rows: rows.into() }
 }
 
 /// Every path. A more special one comes before one with a variable in its place.
 pub(super) fn endpoints() -> Vec<Endpoint> {
+    use Role::{Operator, Trader, Viewer};
     vec![
-        at("/api/v1/orders/slice/preview", [post(parents::preview)]),
-        at("/api/v1/orders/slice", [post(parents::submit)]),
-        at("/api/v1/orders", [get(orders::list), post(orders::submit)]),
-        at("/api/v1/orders/{id}", [get(orders::get), patch(orders::replace)]),
-        at("/api/v1/orders/{id}/slices", [get(parents::slices), delete(parents::cancel)]),
-        at("/api/v1/orders/{id}/resume", [post(parents::resume)]),
-        at("/api/v1/orders/{id}/cancel", [post(orders::cancel)]),
-        at("/api/v1/orders/{id}/resolve", [post(orders::resolve)]),
-        at("/api/v1/orders/{id}/events", [get(events::list)]),
-        at("/api/v1/positions", [get(positions::list)]),
-        at("/api/v1/kill-switch/engage", [post(kill_switch::engage)]),
-        at("/api/v1/kill-switch/disengage", [post(kill_switch::disengage)]),
-        at("/api/v1/kill-switch/status", [get(kill_switch::status)]),
-        at("/api/v1/kill-switch/history", [get(kill_switch::history)]),
-        at("/api/v1/circuit-breaker/status", [get(circuit_breaker::status)]),
-        at("/api/v1/circuit-breaker/trip", [post(circuit_breaker::trip)]),
-        at("/api/v1/circuit-breaker/reset", [post(circuit_breaker::reset)]),
-        at("/api/v1/circuit-breaker/history", [get(circuit_breaker::history)]),
-        at("/api/v1/reconciliation/status", [get(reconciliation::status)]),
-        at("/api/v1/reconciliation/run", [post(reconciliation::run)]),
-        at("/api/v1/reconciliation/orphans", [get(reconciliation::orphans)]),
-        at("/api/v1/reconciliation/orphans/{id}", [delete(reconciliation::clear)]),
-        at("/api/v1/status", [get(service::status)]),
-        at("/livez", [get(service::livez)]),
-        at("/healthz", [get(service::healthz)]),
-        at("/readyz", [get(service::readyz)]),
-        at("/metrics", [get(service::metrics)]),
-        at("/openapi.json", [get(docs::openapi)]),
-        at("/docs", [get(docs::redirect)]),
-        at("/docs/{file:.*}", [get(docs::file)]),
+        at("/api/v1/orders/slice/preview", [post(Trader, parents::preview)]),
+        at("/api/v1/orders/slice", [post(Trader, parents::submit)]),
+        at("/api/v1/orders", [get(Viewer, orders::list), post(Trader, orders::submit)]),
+        at("/api/v1/orders/{id}", [get(Viewer, orders::get), patch(Trader, orders::replace)]),
+        at("/api/v1/orders/{id}/slices", [get(Viewer, parents::slices), delete(Trader, parents::cancel)]),
+        at("/api/v1/orders/{id}/resume", [post(Operator, parents::resume)]),
+        at("/api/v1/orders/{id}/cancel", [post(Trader, orders::cancel)]),
+        at("/api/v1/orders/{id}/resolve", [post(Operator, orders::resolve)]),
+        at("/api/v1/orders/{id}/events", [get(Viewer, events::list)]),
+        at("/api/v1/positions", [get(Viewer, positions::list)]),
+        at("/api/v1/kill-switch/engage", [post(Trader, kill_switch::engage)]),
+        at("/api/v1/kill-switch/disengage", [post(Operator, kill_switch::disengage)]),
+        at("/api/v1/kill-switch/status", [get(Viewer, kill_switch::status)]),
+        at("/api/v1/kill-switch/history", [get(Viewer, kill_switch::history)]),
+        at("/api/v1/circuit-breaker/status", [get(Viewer, circuit_breaker::status)]),
+        at("/api/v1/circuit-breaker/trip", [post(Operator, circuit_breaker::trip)]),
+        at("/api/v1/circuit-breaker/reset", [post(Operator, circuit_breaker::reset)]),
+        at("/api/v1/circuit-breaker/history", [get(Viewer, circuit_breaker::history)]),
+        at("/api/v1/reconciliation/status", [get(Viewer, reconciliation::status)]),
+        at("/api/v1/reconciliation/run", [post(Operator, reconciliation::run)]),
+        at("/api/v1/reconciliation/orphans", [get(Viewer, reconciliation::orphans)]),
+        at("/api/v1/reconciliation/orphans/{id}", [delete(Operator, reconciliation::clear)]),
+        at("/api/v1/status", [get(Viewer, service::status)]),
+        at("/livez", [anybody(service::livez)]),
+        at("/healthz", [anybody(service::healthz)]),
+        at("/readyz", [anybody(service::readyz)]),
+        at("/metrics", [get(Viewer, service::metrics)]),
+        at("/openapi.json", [anybody(docs::openapi)]),
+        at("/docs", [anybody(docs::redirect)]),
+        at("/docs/{file:.*}", [anybody(docs::file)]),
     ]
 }
 
@@ -61,12 +75,18 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
     for endpoint in endpoints() {
         let mut allow = Vec::new();
         let mut resource = web::resource(endpoint.path);
-        for (method, route) in endpoint.routes {
-            if method == Method::GET {
+        for row in endpoint.rows {
+            if row.method == Method::GET {
                 allow.push("HEAD".to_owned());
             }
-            allow.push(method.to_string());
-            resource = resource.route(route);
+            allow.push(row.method.to_string());
+            resource = resource.route(match row.role {
+                Some(role) => {
+                    let needs = move |request: ServiceRequest, next: Next<BoxBody>| needs(role, request, next);
+                    row.route.wrap(from_fn(needs))
+                }
+                None => row.route,
+            });
         }
         let allow = allow.join(", ");
         config.service(resource.default_service(web::to(move || wrong_method(allow.clone()))));
@@ -89,38 +109,48 @@ pub(super) async fn nothing_here(request: HttpRequest) -> Result<HttpResponse, P
 }
 
 /// What can be got can be asked for without its body, too.
-fn get<F, Args>(handler: F) -> (Method, Route)
+fn get<F, Args>(role: Role, handler: F) -> Row
 where
     F: Handler<Args>,
     Args: FromRequest + 'static,
     F::Output: Responder + 'static,
 {
-    (Method::GET, Route::new().guard(Any(Get()).or(Head())).to(handler))
+    Row { role: Some(role), ..anybody(handler) }
 }
 
-fn post<F, Args>(handler: F) -> (Method, Route)
+/// A read that needs no key.
+fn anybody<F, Args>(handler: F) -> Row
 where
     F: Handler<Args>,
     Args: FromRequest + 'static,
     F::Output: Responder + 'static,
 {
-    (Method::POST, web::post().to(handler))
+    Row { method: Method::GET, role: None, route: Route::new().guard(Any(Get()).or(Head())).to(handler) }
 }
 
-fn patch<F, Args>(handler: F) -> (Method, Route)
+fn post<F, Args>(role: Role, handler: F) -> Row
 where
     F: Handler<Args>,
     Args: FromRequest + 'static,
     F::Output: Responder + 'static,
 {
-    (Method::PATCH, web::patch().to(handler))
+    Row { method: Method::POST, role: Some(role), route: web::post().to(handler) }
 }
 
-fn delete<F, Args>(handler: F) -> (Method, Route)
+fn patch<F, Args>(role: Role, handler: F) -> Row
 where
     F: Handler<Args>,
     Args: FromRequest + 'static,
     F::Output: Responder + 'static,
 {
-    (Method::DELETE, web::delete().to(handler))
+    Row { method: Method::PATCH, role: Some(role), route: web::patch().to(handler) }
+}
+
+fn delete<F, Args>(role: Role, handler: F) -> Row
+where
+    F: Handler<Args>,
+    Args: FromRequest + 'static,
+    F::Output: Responder + 'static,
+{
+    Row { method: Method::DELETE, role: Some(role), route: web::delete().to(handler) }
 }

@@ -22,6 +22,7 @@ mod letting_in;
 mod reading;
 mod reconciling;
 mod replacing;
+mod roles;
 mod service;
 mod wrong_fields;
 

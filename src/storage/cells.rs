@@ -235,6 +235,7 @@ pub(super) fn order(row: &impl Cells) -> Result<Order, StoreError> {
         absent_at: row.time("absent_at")?,
         cancel_requested_at: row.time("cancel_requested_at")?,
         at_venue: flag(row, "at_venue")?,
+        reduces: flag(row, "reduces")?,
         filled_qty: decimal(row, "filled_qty")?,
         filled_cost: decimal(row, "filled_cost")?,
         realised_pnl: row.decimal("realised_pnl")?.unwrap_or_default(),

@@ -156,8 +156,8 @@ impl PostgresStore {
         within(self.settings.patience.answer, question(&readers)).await
     }
 
-    /// A statement that is a transaction of its own. One that failed, or was not waited for, leaves a connection that is
-    /// not used again.
+    /// A statement that is a transaction of its own. One that failed, was refused or not waited for leaves a connection that
+    /// is not used again.
     async fn outside_a_batch<T>(
         &self,
         errand: Errand,
@@ -170,7 +170,7 @@ impl PostgresStore {
             None => self.connect(Role::Writer).await?,
         };
         let result = within(self.settings.patience.answer, run(&mut session)).await;
-        if matches!(result, Ok(_) | Err(StoreError::Deposed)) {
+        if result.is_ok() {
             opened.errands.lock().await.insert(errand, session);
         }
         result

@@ -62,9 +62,15 @@ pub static LEDGER: StoreSpec = StoreSpec {
         },
         Migration {
             version: 7,
+            description: "that the ledger was put back from a copy",
+            up: include_str!("../../migrations/sqlite/ledger/0007_restored.up.sql"),
+            down: include_str!("../../migrations/sqlite/ledger/0007_restored.down.sql"),
+        },
+        Migration {
+            version: 8,
             description: "what an account is worth, and the results of its trading days",
-            up: include_str!("../../migrations/sqlite/ledger/0007_equity.up.sql"),
-            down: include_str!("../../migrations/sqlite/ledger/0007_equity.down.sql"),
+            up: include_str!("../../migrations/sqlite/ledger/0008_equity.up.sql"),
+            down: include_str!("../../migrations/sqlite/ledger/0008_equity.down.sql"),
         },
     ],
     postgres_migrations: &[

@@ -240,6 +240,14 @@ impl Store for SqliteStore {
         self.outside_a_batch(async |connection| leases::release(connection, ownership).await).await
     }
 
+    async fn is_rewound(&self, ownership: &Ownership) -> Result<bool, StoreError> {
+        self.outside_a_batch(async |connection| leases::is_rewound(connection, ownership).await).await
+    }
+
+    async fn caught_up(&self, ownership: &Ownership) -> Result<(), StoreError> {
+        self.outside_a_batch(async |connection| leases::caught_up(connection, ownership).await).await
+    }
+
     async fn heartbeat(&self, instance: &InstanceCard) -> Result<(), StoreError> {
         self.outside_a_batch(async |connection| leases::heartbeat(connection, instance).await).await
     }

@@ -20,7 +20,7 @@ use crate::domain::names::{AccountName, OrderId, Symbol};
 use crate::domain::order::{Order, Origin};
 use crate::domain::parent::Parent;
 use crate::domain::request::Asked;
-use crate::gate::{Gate, ShutReason, Verdict};
+use crate::gate::{Gate, ShutReason};
 use crate::line::{Line, Unanswered};
 use crate::persistence::{Persist, PersistError, persist};
 use crate::ports::store::{AnyOrder, StoreError};
@@ -243,7 +243,7 @@ impl Handler<CompareNow> for Account {
     fn handle(&mut self, _: CompareNow, _: &mut Self::Context) -> Self::Result {
         let line = self.lines.compare.clone();
         Box::pin(async move {
-            match line.ask(Compare { recovering: false }).await {
+            match line.ask(Compare { recovering: false, behind: None }).await {
                 Ok(compared) => compared.map_err(not_compared),
                 // The account's actors are being rebuilt, and compare the books themselves.
                 Err(Unanswered) => Err(CommandError::Gate(ShutReason::BrokerUnavailable)),
@@ -317,7 +317,7 @@ impl Intake {
         if self.clock_guard.moved(&*self.world.clock).is_some() {
             return Some(CommandError::Gate(ShutReason::ClockUnsure));
         }
-        if let Verdict::Shut(reason) = self.gate.verdict(self.world.clock.boottime()) {
+        if let Some(reason) = self.gate.verdict(self.world.clock.boottime()).objection(false) {
             return Some(CommandError::Gate(reason));
         }
         is_full.then_some(CommandError::Busy { what: "open parents", retry_after: Duration::from_secs(10) })
@@ -462,6 +462,7 @@ impl Account {
                 id: order.id.clone(),
                 plan_version: order.slice.as_ref().map(|slice| slice.plan_version),
                 due: order.scheduled_time,
+                is_planned: false,
                 latest: order.scheduled_time + grace,
                 hours: Hours::of(&order.instruction),
                 absent_since: None,

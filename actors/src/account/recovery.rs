@@ -83,9 +83,13 @@ impl Account {
             (self.lines.compare.clone(), self.world.store.clone(), self.tuning.account.clone());
         let (persist, most) = (self.lines.persist.clone(), self.tuning.max_batch);
         let recovered = async move {
-            hold_if_rewound(&store, &ownership, (&persist, most)).await?;
+            let rewound = hold_if_rewound(&store, &ownership, (&persist, most)).await?;
             broker.send(Listen).await.map_err(|_| Setback::Other(gone()))??;
-            compare.ask(Compare { recovering: true }).await.map_err(|_| Setback::Other(gone()))??;
+            let compared = compare.ask(Compare { recovering: true, behind: rewound }).await;
+            compared.map_err(|_| Setback::Other(gone()))??;
+            if rewound.is_some() {
+                store.caught_up(&ownership).await.map_err(|error| Setback::Other(error.to_string()))?;
+            }
             store.open_parents(&account).await.map_err(|error| Setback::Other(error.to_string()))
         };
         ctx.spawn(recovered.into_actor(self).map(move |recovered, act, ctx| {

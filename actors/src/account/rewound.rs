@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use thiserror::Error;
 
 use crate::domain::ledger::Write;
@@ -10,7 +11,7 @@ use crate::domain::parent::PauseReason;
 use crate::domain::status::OrderStatus;
 use crate::line::Line;
 use crate::persistence::{Lane, Persist};
-use crate::ports::store::{Ownership, Store, StoreError};
+use crate::ports::store::{OrderFilter, Ownership, Store, StoreError};
 
 /// Why it is not known that the parents are held.
 #[derive(Debug, Error)]
@@ -21,15 +22,16 @@ pub(super) enum NotHeld {
     Unwritten,
 }
 
-/// Pauses every parent that works, and puts in doubt every order whose time has passed, where the ledger went back; only
-/// once that is durable the store is told so. Whatever comes between, it is done again: nothing of it twice.
+/// Pauses every parent that works, and puts in doubt every order whose time has passed, where the ledger went back; the
+/// answer is then since when it may lack orders. Until the store is told that all was seen to, it is done again, whatever
+/// comes between: nothing of it twice.
 pub(super) async fn hold_if_rewound(
     store: &Arc<dyn Store>,
     ownership: &Ownership,
     (persist, most): (&Line<Persist>, usize),
-) -> Result<(), NotHeld> {
+) -> Result<Option<DateTime<Utc>>, NotHeld> {
     if !store.is_rewound(ownership).await? {
-        return Ok(());
+        return Ok(None);
     }
     let account = &ownership.account;
     let parents = store.open_parents(account).await?;
@@ -53,6 +55,6 @@ pub(super) async fn hold_if_rewound(
         // What was refused has ended meanwhile.
         asked.map_err(|_| NotHeld::Unwritten)?.map_err(|_| NotHeld::Unwritten)?;
     }
-    store.caught_up(ownership).await?;
-    Ok(())
+    let newest = store.orders(&OrderFilter { limit: 1, ..OrderFilter::default() }).await?.items.into_iter().next();
+    Ok(Some(newest.map_or(DateTime::UNIX_EPOCH, |order| order.created_at)))
 }

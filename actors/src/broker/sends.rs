@@ -13,7 +13,7 @@ use crate::domain::order::Order;
 use crate::domain::status::{OrderStatus, OwnEnd};
 use crate::domain::venue::{NewOrder, VenueOrder};
 use crate::doubt::Doubtful;
-use crate::gate::{Gate, InFlight, Verdict};
+use crate::gate::{Gate, InFlight};
 use crate::persistence::{Lane, Persist, persist_surely};
 use crate::ports::{SubmitError, World};
 
@@ -78,7 +78,7 @@ impl Broker {
         self.claiming = true;
         let mut writes = train
             .iter()
-            .map(|due| Write::Claim { id: due.id.clone(), plan_version: due.plan_version })
+            .map(|due| Write::Claim { id: due.id.clone(), plan_version: due.plan_version, reduces: false })
             .collect::<Vec<_>>();
         // An absent order ends no sooner than it is given up; it only stops waiting to be sent again.
         let (absent, ends): (Vec<_>, Vec<_>) = ends.into_iter().partition(|(due, ..)| due.absent_since.is_some());
@@ -359,7 +359,7 @@ async fn send(
     if limits.budget.patience().is_some() {
         return Sent::HeldBack("rate_limited");
     }
-    if let Verdict::Shut(reason) = gate.verdict(now) {
+    if let Some(reason) = gate.verdict(now).objection(order.reduces) {
         return Sent::HeldBack(reason.as_str());
     }
     doubtful.insert(&order.id);

@@ -19,6 +19,7 @@ use super::names::{BrokerOrderId, Caller, IdempotencyKey, OrderId, Symbol};
 use super::order::{Order, Origin};
 use super::parent::{Benchmark, Parent, ParentStatus, PauseReason};
 use super::portfolio::{CapitalMove, Portfolio};
+use super::position::Position;
 use super::reconciliation::{CauseId, CauseKind};
 use super::status::{IllegalTransition, OperatorEnd, OrderStatus, OwnEnd};
 use super::terms::Terms;
@@ -51,6 +52,8 @@ pub enum Write {
         id: OrderId,
         /// The plan version that the sender holds; `None` for a single order.
         plan_version: Option<u32>,
+        /// It reduces the position, whatever else is on its way.
+        reduces: bool,
     },
     /// A send certainly never left.
     NeverLeft {
@@ -540,6 +543,8 @@ pub struct Applied {
     pub orders: Vec<Order>,
     /// The parents that changed, as they are now.
     pub parents: Vec<Parent>,
+    /// The positions that changed, as they are now.
+    pub positions: Vec<(Symbol, Position)>,
 }
 
 impl Applied {

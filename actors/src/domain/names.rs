@@ -1,6 +1,6 @@
 //! The names of things: symbols, accounts, strategies, orders, callers.
 
-use super::text::name;
+use super::text::{name, words};
 
 fn all(text: &str, longest: usize, allowed: fn(u8) -> bool) -> bool {
     !text.is_empty() && text.len() <= longest && text.bytes().all(allowed)
@@ -46,6 +46,20 @@ name!(
     Caller,
     |text| all(text, 64, |b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-'),
     "must be 1 to 64 of a-z, 0-9, '_' and '-'"
+);
+
+words!(
+    /// What a caller may do; each role may all that the ones before it may.
+    Role {
+        /// Reads.
+        Viewer = "viewer",
+        /// Sends, changes and cancels orders, and stops trading.
+        Trader = "trader",
+        /// Lets trading go on, and settles what only a person can.
+        Operator = "operator",
+        /// Looks after keys.
+        Admin = "admin",
+    }
 );
 
 name!(

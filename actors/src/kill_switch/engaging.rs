@@ -14,7 +14,7 @@ use crate::domain::kill::{KillMode, KillState};
 use crate::domain::ledger::SwitchEntry;
 use crate::domain::names::{AccountName, OrderId};
 use crate::ports::World;
-use crate::ports::store::SeenAccount;
+use crate::ports::store::{SeenAccount, Switches};
 
 /// How long making it durable is waited for.
 const DURABLE: Duration = Duration::from_secs(1);
@@ -106,7 +106,7 @@ pub(super) async fn carry_out(
         (unknown, tally, cut)
     };
     let ((durable, others), (mut unknown, mut tally, cut)) = futures_util::join!(shared, here);
-    if stop.state.mode == Some(KillMode::Cancel) {
+    if stop.state.mode == Some(KillMode::Cancel) && is_in_force(&duties, &durable).await {
         tally = tally.and(cancel_for_lapsed(&duties, &others, settle).await);
     }
     if duties.world.store.is_shared() {
@@ -261,6 +261,20 @@ async fn elsewhere(duties: &Duties, engagement: &str, settle: Duration) -> Other
             return others;
         }
         sleep(Duration::from_millis(25)).await;
+    }
+}
+
+/// Whether nobody has released the engagement while the others were waited for: what is open at their brokers then may
+/// have been sent since. Where that can't be told, it is.
+async fn is_in_force(duties: &Duties, durable: &Durable) -> bool {
+    if !duties.world.store.is_shared() || durable.missing.contains(&"database") {
+        return true;
+    }
+    match timeout(DURABLE, duties.world.store.switches()).await {
+        Ok(Ok(Switches { kill: Some(read), .. })) => {
+            read.is_engaged() && read.engagement_id == durable.state.engagement_id
+        }
+        Ok(Ok(Switches { kill: None, .. }) | Err(_)) | Err(_) => true,
     }
 }
 

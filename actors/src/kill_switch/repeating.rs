@@ -43,6 +43,11 @@ impl KillSwitch {
     ) -> ResponseActFuture<Self, Result<EngageAnswer, CommandError>> {
         // It overtakes a release that is on its way.
         self.epoch += 1;
+        Box::pin(self.look(held).then(move |looked, act, ctx| act.decide(engage, Some(looked), ctx)))
+    }
+
+    /// What the switches say of an engagement now.
+    pub(super) fn look(&self, held: KillState) -> ResponseActFuture<Self, Looked> {
         let (shared, store) = (self.world.switchboard.clone(), self.world.store.clone());
         let look = async move {
             // In the order in which a release goes.
@@ -53,7 +58,7 @@ impl KillSwitch {
             let stored = if store.is_shared() { Some(timeout(LOOK, store.switches()).await.ok()) } else { None };
             (told, stored)
         };
-        Box::pin(look.into_actor(self).then(move |(told, stored), act, ctx| {
+        Box::pin(look.into_actor(self).map(move |(told, stored), act, _| {
             let on_board = told.map_or(Standing::Stands, |told| on_board(&held, told));
             let in_store = stored.map_or(Standing::Stands, |stored| in_store(&held, stored, act.saving > 0));
             let doubted = if act.unsettled.is_some() && act.unsettled == held.engaged_at {
@@ -61,8 +66,9 @@ impl KillSwitch {
             } else {
                 Standing::Stands
             };
-            let standing = on_board.max(in_store).max(doubted);
-            act.decide(engage, Some(Looked { held, standing }), ctx)
+            // What was heeded meanwhile is seen no more.
+            let here = if act.known().is_engaged() { Standing::Stands } else { Standing::Over };
+            Looked { held, standing: on_board.max(in_store).max(doubted).max(here) }
         }))
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::CompareError;
+use super::{Compare, CompareError};
 use crate::broker::Due;
 use crate::domain::calendar::Hours;
 use crate::domain::ledger::{Refusal, Report, Write};
@@ -43,10 +43,10 @@ pub(super) async fn compare(
     world: &World,
     tuning: &Tuning,
     persist: &Line<Persist>,
-    recovering: bool,
+    Compare { recovering, behind }: Compare,
 ) -> Result<Found, CompareError> {
     let ours = world.store.open_orders(&tuning.account).await?;
-    let theirs = pages(world, tuning, &ours).await?;
+    let theirs = pages(world, tuning, since(&ours, behind)).await?;
     let mut executions = executions(world, tuning, &ours).await?;
     let mut orphans = Vec::new();
     let mut reports = Vec::new();
@@ -90,16 +90,16 @@ async fn in_time<T>(tuning: &Tuning, asked: impl Future<Output = Result<T, Venue
     tokio::time::timeout(longest, asked).await.unwrap_or_else(|_| Err(late()))
 }
 
-/// The venue's orders: all that are open, and of every status since the oldest claim that is open with us.
+/// The venue's orders: all that are open, and of every status since then.
 async fn pages(
     world: &World,
     tuning: &Tuning,
-    ours: &[Order],
+    since: Option<DateTime<Utc>>,
 ) -> Result<BTreeMap<BrokerOrderId, VenueOrder>, VenueError> {
     let keyed = |order: VenueOrder| (order.broker_order_id.clone(), order);
     let mut theirs =
         in_time(tuning, world.venue.open_orders()).await?.into_iter().map(keyed).collect::<BTreeMap<_, _>>();
-    let Some(since) = oldest(ours) else { return Ok(theirs) };
+    let Some(since) = since else { return Ok(theirs) };
     let mut after = None;
     loop {
         let page = in_time(tuning, world.venue.orders_since(since, after.as_ref())).await?;
@@ -113,8 +113,10 @@ async fn pages(
     }
 }
 
-fn oldest(ours: &[Order]) -> Option<DateTime<Utc>> {
-    ours.iter().filter_map(|order| order.claimed_at).min().map(|claimed| claimed - MARGIN)
+/// Where what has ended at the venue is of interest too: since the oldest claim that is open with us, and since our books
+/// may lack orders.
+fn since(ours: &[Order], behind: Option<DateTime<Utc>>) -> Option<DateTime<Utc>> {
+    ours.iter().filter_map(|order| order.claimed_at).chain(behind).min().map(|oldest| oldest - MARGIN)
 }
 
 async fn executions(
@@ -123,7 +125,7 @@ async fn executions(
     ours: &[Order],
 ) -> Result<BTreeMap<BrokerOrderId, Vec<Execution>>, VenueError> {
     let mut by_order: BTreeMap<BrokerOrderId, Vec<Execution>> = BTreeMap::new();
-    if let Some(since) = oldest(ours) {
+    if let Some(since) = since(ours, None) {
         for execution in in_time(tuning, world.venue.executions_since(since)).await? {
             by_order.entry(execution.broker_order_id.clone()).or_default().push(execution);
         }
@@ -140,6 +142,7 @@ fn sort(ours: Vec<Order>, listed: &BTreeSet<BrokerOrderId>, tuning: &Tuning, rec
             id: order.id.clone(),
             plan_version: order.slice.as_ref().map(|slice| slice.plan_version),
             due: order.scheduled_time,
+            is_planned: order.slice.is_some() && order.replaces.is_none(),
             latest: order.scheduled_time + grace,
             hours: Hours::of(&order.instruction),
             absent_since: None,

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep};
-use tranche_actors::commands::{CancelOrder, CancelParent, CommandError};
+use tranche_actors::commands::{CancelOrder, CancelParent, CommandError, Engage};
 use tranche_actors::domain::kill::KillMode;
 use tranche_actors::domain::ledger::Write;
 use tranche_actors::domain::parent::ParentStatus;
 use tranche_actors::domain::status::OrderStatus;
 use tranche_actors::domain::trading_day::DayEnd;
+use tranche_actors::domain::venue::VenueStatus;
 use tranche_actors::gate::{ShutReason, Verdict};
 use tranche_actors::health::{Phase, Standing};
 use tranche_actors::ports::store::{Batch, Ownership, Store, StoreError, Writer};
@@ -20,7 +21,7 @@ use tranche_simulation::store::{CommitFault, MemoryStore};
 use tranche_simulation::venue::Fate;
 
 use crate::support::orders::{account, caller, id, parent, resting_parent};
-use crate::support::rig::{Rig, Running, millis, run, seconds};
+use crate::support::rig::{Rig, Running, engage, millis, run, seconds};
 
 const LEASE: Lease = Lease { length: Duration::from_secs(10), renew_every: Duration::from_secs(3) };
 /// A lease, the time between two looks, and what a recovery takes.
@@ -133,7 +134,7 @@ fn a_frozen_owner_wakes_up_shut_sends_nothing_and_its_writes_are_refused() {
             nonce: rig.entropy.bits(),
             at: rig.clock.now(),
             day_end: DayEnd::new_york(),
-            writes: vec![Write::Claim { id: id("worked-9"), plan_version: Some(1) }],
+            writes: vec![Write::Claim { id: id("worked-9"), plan_version: Some(1), reduces: false }],
         };
         assert!(matches!(rig.store.commit(&late).await, Err(StoreError::Deposed)));
         first.during(sleep(millis(50))).await;
@@ -498,5 +499,33 @@ fn an_engagement_cancels_at_the_broker_what_an_owner_that_is_frozen_left_open() 
         first.during(sleep(seconds(30))).await;
         assert_eq!(rig.statuses(&id("open"))[0], OrderStatus::Canceled);
         assert_eq!(rig.venue.submissions().len(), 1);
+    });
+}
+
+#[test]
+fn an_engagement_that_was_released_while_a_frozen_owner_was_waited_for_cancels_nothing_of_it() {
+    run(|mut rig| async move {
+        leased(&mut rig);
+        rig.store.open().await.unwrap();
+        let first = Process::start(&rig, "first").await;
+        first.store.share();
+        first.during(rig.until("the first one trades", || rig.verdict(&first.running) == Verdict::Open)).await;
+        let [(second, of_second), (third, of_third)] = [rig.beside("second"), rig.beside("third")];
+        of_second.share();
+        of_third.share();
+        let are_ready = || [&second, &third].iter().all(|one| one.house.health.phase() == Phase::Ready);
+        first.during(rig.until("the others stand by", are_ready)).await;
+        first.during(first.running.submit(resting_parent("open", 30, 3, 600))).await;
+        first.during(sleep(seconds(2))).await;
+        let wish = Engage { settle: Some(seconds(6)), ..engage(KillMode::Cancel) };
+        let (answer, released) = futures_util::join!(second.house.kill_switch.engage(wish), async {
+            sleep(seconds(3)).await;
+            third.disengage().await
+        });
+        released.unwrap();
+        let answer = answer.unwrap();
+        assert_eq!(answer.instances.iter().find(|one| one.id == "first").unwrap().outcome, "lapsed", "{answer:?}");
+        assert_eq!(answer.cancel_requested, 0, "{answer:?}");
+        assert!(rig.venue.in_book(&rig.slices(&id("open"))[0].id).unwrap().status == VenueStatus::Accepted);
     });
 }

@@ -8,6 +8,7 @@ use tranche_actors::domain::parent::{Parent, ParentStatus, PauseReason};
 use tranche_actors::domain::status::OrderStatus;
 use tranche_actors::gate::Verdict;
 use tranche_actors::ports::Clock;
+use tranche_actors::ports::store::Store;
 use tranche_simulation::store::CommitFault;
 use tranche_simulation::store::ledger::Ledger;
 
@@ -95,6 +96,47 @@ fn a_ledger_that_goes_back_under_a_running_instance_shuts_the_account_and_has_it
         assert_eq!(rig.statuses(&id("held")), [FILLED; 10], "what was due meanwhile was within its grace");
         assert_eq!(rig.venue.submissions().len(), 10);
         rig.audit_at_rest();
+    });
+}
+
+#[test]
+fn a_parent_that_is_resumed_while_its_account_is_being_recovered_goes_on() {
+    run(|rig| async move {
+        let copy = a_copy_that_lacks_two_slices(&rig).await;
+        rig.store.restore(copy);
+        rig.store.calls.answer_late("open_parents", seconds(4));
+        let running = rig.start();
+        rig.until("it is held", || rig.parent(&id("held")).status == ParentStatus::Paused).await;
+        // What the recovery reads last is from before this.
+        sleep(seconds(1)).await;
+        assert_ne!(rig.verdict(&running), Verdict::Open, "it has not ended");
+        resume(&running, "held").await.unwrap();
+        rig.until("what was sent is found", || rig.statuses(&id("held"))[..4] == [FILLED; 4]).await;
+        rig.until_all_ended().await;
+        assert_eq!(rig.statuses(&id("held")), [FILLED; 10]);
+        rig.audit_at_rest();
+    });
+}
+
+#[test]
+fn what_traded_of_parents_that_the_books_have_lost_is_listed_and_their_symbols_are_in_quarantine() {
+    run(|rig| async move {
+        let copy = rig
+            .live(async |rig| {
+                let running = rig.open().await;
+                running.submit(parent("kept", 10, 1, 1)).await;
+                rig.until_all_ended().await;
+                let copy = rig.store.back_up();
+                running.submit(parent("lost", 30, 3, 5)).await;
+                rig.until_all_ended().await;
+                copy
+            })
+            .await;
+        rig.store.restore(copy);
+        let _running = rig.open().await;
+        let found = rig.store.causes(&rig.tuning.account).await.unwrap();
+        assert_eq!(found.len(), 3, "{found:?}");
+        assert!(found.iter().all(|cause| cause.found["status"] == "filled"), "{found:?}");
     });
 }
 

@@ -345,6 +345,27 @@ fn engaging_once_more_on_another_instance_is_answered_as_soon_as_everything_is_s
 }
 
 #[test]
+fn a_wish_to_stop_outlives_a_release_that_ends_while_the_others_are_waited_for() {
+    run(|rig| async move {
+        let (other, _) = second(&rig);
+        let running = rig.open().await;
+        let (id, version) = ("frozen".to_owned(), "1".to_owned());
+        rig.store.heartbeat(&InstanceCard { id, address: None, version, started_at: EPOCH }).await.unwrap();
+        let first = running.engage(KillMode::Halt).await.unwrap();
+        sleep(seconds(1)).await;
+        // Nobody hears of the frozen one for two seconds and a half.
+        let (again, released) = futures_util::join!(running.engage(KillMode::Halt), async {
+            sleep(seconds(1)).await;
+            other.disengage().await
+        });
+        released.unwrap();
+        let again = again.unwrap();
+        assert_ne!(again.engagement_id, first.engagement_id);
+        stays_engaged(&rig, &running, &again.engagement_id).await;
+    });
+}
+
+#[test]
 fn an_instance_that_settles_for_longer_than_was_asked_for_is_waited_for() {
     run(|rig| async move {
         let (other, _) = second(&rig);

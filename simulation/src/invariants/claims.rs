@@ -32,7 +32,7 @@ impl Invariant for Claims {
                     {
                         was_claimable(before, now)?;
                         let versions = batch.writes.iter().filter_map(|write| match write {
-                            Write::Claim { id: of, plan_version } if of == id => Some(*plan_version),
+                            Write::Claim { id: of, plan_version, .. } if of == id => Some(*plan_version),
                             _ => None,
                         });
                         under_the_plan(now, &versions.collect::<Vec<_>>(), saved, scene)?;

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tranche_actors::domain::breaker::BreakerWord;
-use tranche_actors::gate::Verdict;
 
 use super::{Invariant, Scene};
 use crate::requests::{Reply, Request};
@@ -55,9 +54,9 @@ impl Invariant for Gate {
             }
             Step::Sent(order) => {
                 let id = &order.client_order_id;
-                if let Some(Verdict::Shut(reason)) =
-                    scene.house.map(|house| house.accounts.first().gate.verdict(scene.boot))
-                {
+                let reduces = scene.ledger.order(id).is_some_and(|row| row.reduces);
+                let verdict = scene.house.map(|house| house.accounts.first().gate.verdict(scene.boot));
+                if let Some(reason) = verdict.and_then(|verdict| verdict.objection(reduces)) {
                     return Err(format!("{id} leaves while the gate is shut: {reason}"));
                 }
                 if self.stopped.is_some() || self.tripped {

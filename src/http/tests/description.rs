@@ -22,7 +22,7 @@ async fn it_has_just_the_paths_that_are_served() {
     let pages = |path: &str| path.starts_with("/docs") || path == "/openapi.json";
     let mut served = BTreeSet::new();
     for endpoint in routes::endpoints().into_iter().filter(|endpoint| !pages(endpoint.path)) {
-        served.extend(endpoint.routes.iter().map(|(method, _)| (endpoint.path.to_owned(), method.to_string())));
+        served.extend(endpoint.rows.iter().map(|row| (endpoint.path.to_owned(), row.method.to_string())));
     }
     assert_eq!(documented, served);
 

@@ -35,7 +35,7 @@ pub(crate) async fn a_claim_needs_the_plan_version_and_a_working_parent(place: &
     let desk = Desk::at(place).await;
     desk.write(submit_parent(parent("p", 2))).await.unwrap();
     for version in [None, Some(0), Some(2)] {
-        let write = Write::Claim { id: id("p-0"), plan_version: version };
+        let write = Write::Claim { id: id("p-0"), plan_version: version, reduces: false };
         assert!(matches!(desk.write(write).await, Err(Refusal::GuardLost(_))), "{version:?}");
     }
     let before = order(&*desk.store, "p-0").await;

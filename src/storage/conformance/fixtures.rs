@@ -83,6 +83,7 @@ pub(crate) fn single(name: &str, quantity: i64) -> Order {
         absent_at: None,
         cancel_requested_at: None,
         at_venue: false,
+        reduces: false,
         filled_qty: Decimal::ZERO,
         filled_cost: Decimal::ZERO,
         realised_pnl: Decimal::ZERO,
@@ -166,11 +167,11 @@ pub(crate) fn submit(order: Order) -> Write {
 }
 
 pub(crate) fn claim(name: &str) -> Write {
-    Write::Claim { id: id(name), plan_version: Some(1) }
+    Write::Claim { id: id(name), plan_version: Some(1), reduces: false }
 }
 
 pub(crate) fn claim_single(name: &str) -> Write {
-    Write::Claim { id: id(name), plan_version: None }
+    Write::Claim { id: id(name), plan_version: None, reduces: false }
 }
 
 pub(crate) fn unknown(name: &str, attempt: u32) -> Write {

@@ -158,6 +158,7 @@ pub(crate) async fn every_field_comes_back_as_it_was(place: &dyn Place) {
         absent_at: Some(start()),
         cancel_requested_at: Some(start()),
         at_venue: true,
+        reduces: true,
         filled_qty: dec("0.5"),
         filled_cost: dec("95.0000000001"),
         realised_pnl: dec("-0.0000000000000000000000001"),

@@ -30,7 +30,8 @@ FROM accounts WHERE account <> '' AND ($1 IS NULL OR account = $1) ORDER BY acco
 
 const RENEW: &str = "
 UPDATE accounts SET expires_at = clock_timestamp() + $4 * interval '1 millisecond'
-WHERE account = $1 AND owner = $2 AND term = $3";
+WHERE account = $1 AND owner = $2 AND term = $3
+RETURNING tableoid::text AS in_table";
 
 /// The term of whoever had it is over, too.
 const RELEASE: &str = "
@@ -76,7 +77,9 @@ pub(super) async fn acquire(
 
 pub(super) async fn renew(session: &mut Session, ownership: &Ownership, lease: Duration) -> Result<(), StoreError> {
     let query = owned_so(RENEW, ownership)?.bind(millis(lease));
-    still_owned(query.execute(&mut session.connection).await.map_err(classify)?.rows_affected())
+    let row = query.fetch_optional(&mut session.connection).await.map_err(classify)?.ok_or(StoreError::Deposed)?;
+    // Tables that were replaced in place leave the connections as they are.
+    if session.writes_to(&cell(&row, "in_table", owned)?) { Ok(()) } else { Err(StoreError::Deposed) }
 }
 
 pub(super) async fn release(session: &mut Session, ownership: &Ownership) -> Result<(), StoreError> {

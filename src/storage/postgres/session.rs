@@ -49,6 +49,13 @@ pub(super) struct Session {
     pub(super) history: String,
 }
 
+impl Session {
+    /// Whether the table of accounts is the one that it was when this session began.
+    pub(super) fn writes_to(&self, table: &str) -> bool {
+        self.history.rsplit(':').next() == Some(table)
+    }
+}
+
 /// What a session is, in one row.
 const READ_BACK: &str = "
 SELECT current_setting('fsync') AS fsync, current_setting('full_page_writes') AS full_page_writes,
@@ -114,6 +121,9 @@ fn settings(schema: &str, profile: Profile, role: Role, patience: Patience) -> V
         ("statement_timeout", time(patience.statement)),
         ("lock_timeout", time(patience.lock)),
         ("idle_in_transaction_session_timeout", time(patience.idle_in_transaction)),
+        // Every statement has an index. A plan that was made while the tables were small would read them whole for as long
+        // as nothing analyses them, slower with every order.
+        ("enable_seqscan", "off".to_owned()),
     ];
     settings.extend(profile.postgres().iter().map(|(name, value)| (*name, (*value).to_owned())));
     settings

@@ -42,6 +42,13 @@ const SIZE: &str = "
 SELECT coalesce(sum(pg_total_relation_size(oid)), 0)::bigint AS bytes FROM pg_class
 WHERE relkind = 'r' AND relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = current_schema())";
 
+/// An instance that runs would not see it. Nobody renews a lease meanwhile, since the rows are locked.
+const RESTORED: &str = "
+WITH ours AS (SELECT account, owner, expires_at FROM accounts WHERE account <> '' FOR UPDATE)
+UPDATE accounts SET history = 'restored'
+WHERE account <> ''
+    AND NOT EXISTS (SELECT 1 FROM ours WHERE ours.owner <> '' AND ours.expires_at > clock_timestamp())";
+
 impl Questions for PgConnection {
     async fn ask(&mut self, sql: &'static str) -> Result<Vec<PgRow>, StoreError> {
         sqlx::query(sql).fetch_all(self).await.map_err(classify)
@@ -54,6 +61,19 @@ async fn open(options: &PgConnectOptions) -> Result<Session, StoreError> {
     let patience = Patience { statement: Duration::ZERO, ..Patience::default() };
     let options = options.clone().application_name("tranche db").disable_statement_logging();
     connect(&options, LEDGER.name, LEDGER.profile, Role::Writer, patience).await
+}
+
+/// Says that the ledger was put back from a copy: whoever takes an account next holds what is under way.
+///
+/// # Errors
+/// Where somebody works on it, or it can't be written.
+pub async fn restored(options: &PgConnectOptions) -> Result<(), StoreError> {
+    let mut connection = open(options).await?.connection;
+    if sqlx::query(RESTORED).execute(&mut connection).await.map_err(classify)?.rows_affected() == 0 {
+        let detail = "an instance works on it, or nothing is there: stop every instance first".to_owned();
+        return Err(StoreError::Unusable { detail });
+    }
+    Ok(())
 }
 
 /// Its versions, its size, and what the server itself finds fault with.

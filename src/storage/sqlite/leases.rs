@@ -35,6 +35,10 @@ WHERE account = ?1 AND owner = ?2 AND term = ?3";
 const RELEASE: &str = "
 UPDATE accounts SET owner = '', term = term + 1, expires_at = NULL WHERE account = ?1 AND owner = ?2 AND term = ?3";
 
+const HISTORY: &str = "SELECT history FROM accounts WHERE account = ?1 AND owner = ?2 AND term = ?3";
+
+const CAUGHT_UP: &str = "UPDATE accounts SET history = NULL WHERE account = ?1 AND owner = ?2 AND term = ?3";
+
 const HEARTBEAT: &str = "
 INSERT INTO instance_metadata (instance_id, address, version, started_at, heartbeat_at)
 VALUES (?1, ?2, ?3, ?4, strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))
@@ -79,6 +83,18 @@ pub(super) async fn renew(
 
 pub(super) async fn release(connection: &mut SqliteConnection, ownership: &Ownership) -> Result<(), StoreError> {
     let query = owned_so(RELEASE, ownership)?;
+    still_owned(query.execute(connection).await.map_err(classify)?.rows_affected())
+}
+
+/// Whether somebody said that the file was put back from a copy.
+pub(super) async fn is_rewound(connection: &mut SqliteConnection, ownership: &Ownership) -> Result<bool, StoreError> {
+    let query = owned_so(HISTORY, ownership)?;
+    let row = query.fetch_optional(connection).await.map_err(classify)?;
+    Ok(maybe(&row.ok_or(StoreError::Deposed)?, "history", owned)?.is_some())
+}
+
+pub(super) async fn caught_up(connection: &mut SqliteConnection, ownership: &Ownership) -> Result<(), StoreError> {
+    let query = owned_so(CAUGHT_UP, ownership)?;
     still_owned(query.execute(connection).await.map_err(classify)?.rows_affected())
 }
 

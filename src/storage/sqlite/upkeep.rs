@@ -21,6 +21,8 @@ const STRUCTURE: &str = "
 SELECT type || ' ' || name || ': ' || coalesce(sql, 'by the table') AS what FROM sqlite_schema
 WHERE substr(name, 1, 7) <> 'sqlite_'";
 
+const RESTORED: &str = "UPDATE accounts SET history = 'restored' WHERE account <> ''";
+
 impl Questions for SqliteConnection {
     async fn ask(&mut self, sql: &'static str) -> Result<Vec<SqliteRow>, StoreError> {
         sqlx::query(sql).fetch_all(self).await.map_err(classify)
@@ -63,6 +65,18 @@ pub async fn status(folder: &Path) -> Result<Status, StoreError> {
         bytes: bytes.sum(),
         findings,
     })
+}
+
+/// Says that the ledger was put back from a copy: whoever starts on it next holds what is under way. Whoever calls has the
+/// folder's lock.
+///
+/// # Errors
+/// Where it can't be written.
+pub async fn restored(folder: &Path) -> Result<(), StoreError> {
+    let options = SqliteConnectOptions::new().filename(file(folder)).busy_timeout(WAIT).disable_statement_logging();
+    let mut connection = options.pragma("synchronous", "FULL").connect().await.map_err(classify)?;
+    sqlx::query(RESTORED).execute(&mut connection).await.map_err(classify)?;
+    connection.close().await.map_err(classify)
 }
 
 /// Makes a copy of the ledger, whole at one instant, and checks it. The copy is on the disk when this returns.

@@ -1,6 +1,7 @@
 //! The database goes back behind what was sent: restored from a dump, or taken over by a standby. What is under way waits for
 //! a person, what was sent is found at the broker, and nothing is sent twice.
 
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -116,5 +117,37 @@ async fn when_a_standby_takes_over_under_a_running_instance_the_account_is_recov
     .unwrap();
     until_held(&server, &double).await;
     server.until_trading().await;
+    resumed(&house, &server, &double).await;
+}
+
+#[tokio::test]
+async fn a_folder_that_is_said_to_be_put_back_holds_its_parents_too() {
+    let double = Double::start(&AMPLE);
+    let mut house = double.house(&QUICK);
+    house.set("execution.misfire_grace_seconds", "60");
+    let server = house.serve().await;
+    submit(&server.api).await;
+    until_filled(&server.api, 2).await;
+    server.kill();
+    let (ledger, copy) = (house.file("ledger.db"), house.path().join("copy.db"));
+    let put = |from: &Path, to: &Path| {
+        for suffix in ["", "-wal"] {
+            let end = |path: &Path| format!("{}{suffix}", path.display());
+            std::fs::copy(end(from), end(to)).unwrap();
+        }
+        std::fs::remove_file(format!("{}-shm", to.display())).ok();
+    };
+    put(&ledger, &copy);
+    let server = house.serve().await;
+    until_filled(&server.api, 5).await;
+    let said = || Outcome::of(house.program().args(["db", "restored"]));
+    let busy = said();
+    assert!(busy.code == 1 && busy.stderr.contains("another instance"), "{busy:?}");
+    server.kill();
+    put(&copy, &ledger);
+    assert!(said().ok().contains("order resume"));
+    let server = house.serve().await;
+    let held = until_held(&server, &double).await;
+    assert_eq!(held["reason_code"], "ledger_rewound", "{held}");
     resumed(&house, &server, &double).await;
 }

@@ -38,6 +38,8 @@ pub struct Books {
     pub portfolio: Portfolio,
     /// The results of trading days.
     pub days: BTreeMap<NaiveDate, DayResult>,
+    /// The position that the present write has changed.
+    pub(super) traded: Option<(AccountName, Symbol)>,
     /// Executions by broker order id and cumulative quantity.
     pub executions: BTreeMap<(BrokerOrderId, Decimal), Execution>,
     /// The account's causes of quarantine: all that nobody has cleared, and those that a write is about.
@@ -113,6 +115,7 @@ impl Books {
             positions: BTreeMap::new(),
             portfolio: Portfolio::default(),
             days: BTreeMap::new(),
+            traded: None,
             executions: BTreeMap::new(),
             causes: BTreeMap::new(),
             keys: BTreeMap::new(),
@@ -132,13 +135,23 @@ impl Books {
         if write.subject().is_some_and(|id| self.is_foreign(id)) {
             return Err(Refusal::NotFound);
         }
+        self.traded = None;
+        let mut applied = self.apply_to_books(write)?;
+        // One write is about one order, and so about one position at most.
+        if let Some(key) = self.traded.take() {
+            applied.positions.extend(self.positions.get(&key).map(|position| (key.1.clone(), position.clone())));
+        }
+        Ok(applied)
+    }
+
+    fn apply_to_books(&mut self, write: &Write) -> Result<Applied, Refusal> {
         match write {
             Write::Submit(submission) => match &**submission {
                 Submission::Parent { parent, slices } => self.submit_parent(parent, slices),
                 Submission::Single(order) => self.submit_single(order),
             },
             Write::Replace(replacement) => self.replace(replacement),
-            Write::Claim { id, plan_version } => self.claim(id, *plan_version),
+            Write::Claim { id, plan_version, reduces } => self.claim(id, *plan_version, *reduces),
             Write::NeverLeft { id, attempt, reason, detail, tries } => {
                 self.never_left(id, *attempt, reason, detail, *tries)
             }
@@ -322,10 +335,10 @@ impl Event {
 
 impl Applied {
     pub(super) const fn done() -> Self {
-        Self { outcome: Outcome::Done, orders: Vec::new(), parents: Vec::new() }
+        Self { outcome: Outcome::Done, orders: Vec::new(), parents: Vec::new(), positions: Vec::new() }
     }
 
     pub(super) const fn unchanged() -> Self {
-        Self { outcome: Outcome::Unchanged, orders: Vec::new(), parents: Vec::new() }
+        Self { outcome: Outcome::Unchanged, orders: Vec::new(), parents: Vec::new(), positions: Vec::new() }
     }
 }

@@ -55,7 +55,7 @@ impl Books {
         let open = counts.pending_canceled + counts.in_flight + counts.open_cancel_requested;
         counts.already_terminal = total.saturating_sub(open);
         let parents = self.parents.get(id).cloned().into_iter().collect();
-        Ok(Applied { outcome: Outcome::Canceling(counts), orders, parents })
+        Ok(Applied { outcome: Outcome::Canceling(counts), orders, parents, ..Applied::done() })
     }
 
     pub(super) fn cancel_order(&mut self, id: &OrderId, by: &Caller) -> Result<Applied, Refusal> {

@@ -13,7 +13,7 @@ use crate::domain::venue::VenueWords;
 impl Books {
     /// The claim: what keeps a slice from being sent twice, or after somebody stopped it. In a quarantined symbol it ends
     /// the order instead.
-    pub(super) fn claim(&mut self, id: &OrderId, plan_version: Option<u32>) -> Result<Applied, Refusal> {
+    pub(super) fn claim(&mut self, id: &OrderId, plan_version: Option<u32>, reduces: bool) -> Result<Applied, Refusal> {
         let order = self.order(id)?;
         if !order.is_claimable() {
             return Err(Refusal::GuardLost("it is not waiting to be sent"));
@@ -45,9 +45,10 @@ impl Books {
         self.change(id, OrderEvent::Claim, EventKind::Claimed, |order| {
             order.attempt += 1;
             order.claimed_at = Some(at);
+            order.reduces = reduces;
             order.reason_code = None;
             order.error_message = None;
-            json!({"attempt": order.attempt})
+            json!({"attempt": order.attempt, "reduces": reduces})
         })
     }
 

@@ -86,6 +86,6 @@ impl Books {
             data: json!({"was_paused_for": reason}),
             actor: by.to_string(),
         });
-        Ok(Applied { outcome: Outcome::Resumed, orders: Vec::new(), parents: vec![parent] })
+        Ok(Applied { outcome: Outcome::Resumed, parents: vec![parent], ..Applied::done() })
     }
 }

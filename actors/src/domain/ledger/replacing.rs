@@ -28,7 +28,7 @@ impl Books {
         if let Some(first) = asked.origin.named().and_then(|key| self.keys.get(&key)) {
             let Some(order) = self.orders.get(first) else { return Err(Refusal::KeyReused) };
             let repeated = order.origin.as_ref().is_some_and(|origin| origin.is_repeated_by(&asked.origin));
-            let replayed = Applied { outcome: Outcome::Replayed, orders: vec![order.clone()], parents: Vec::new() };
+            let replayed = Applied { outcome: Outcome::Replayed, orders: vec![order.clone()], ..Applied::done() };
             return if repeated { Ok(replayed) } else { Err(Refusal::KeyReused) };
         }
         let live = self.order(&asked.order)?;

@@ -87,7 +87,8 @@ impl Books {
             Some(named) => (named, Refusal::KeyReused),
             None => (id, Refusal::IdReused),
         };
-        let replayed = |orders, parents| Ok(Some(Applied { outcome: Outcome::Replayed, orders, parents }));
+        let replayed =
+            |orders, parents| Ok(Some(Applied { outcome: Outcome::Replayed, orders, parents, ..Applied::done() }));
         if let Some(parent) = self.parents.get(named) {
             return if parent.origin.is_repeated_by(origin) {
                 replayed(vec![], vec![parent.clone()])

@@ -56,6 +56,7 @@ impl Books {
             if self.changes.positions.insert(key.clone()) {
                 position.version += 1;
             }
+            self.traded = Some(key.clone());
             self.positions.insert(key, position);
         }
         realised

@@ -91,7 +91,7 @@ fn stale_claim(stage: &Stage, number: u64) {
             let version = order.slice.as_ref().map(|slice| slice.plan_version);
             let plan_version = if order.is_claimable() { version.map(|version| version + 1) } else { version };
             let stale = !order.status.is_terminal() && (plan_version.is_some() || !order.is_claimable());
-            stale.then(|| Write::Claim { id: order.id.clone(), plan_version })
+            stale.then(|| Write::Claim { id: order.id.clone(), plan_version, reduces: false })
         };
         ledger.orders().filter_map(claim).collect::<Vec<_>>()
     });

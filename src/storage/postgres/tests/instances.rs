@@ -12,6 +12,7 @@ use super::conforms::Base;
 use super::id;
 use crate::storage::conformance::fixtures::{caller, claim_single, kinds, order, origin, single, start, submit};
 use crate::storage::conformance::{Desk, account, take};
+use crate::storage::postgres::upkeep::restored;
 use crate::storage::postgres::{PostgresSettings, PostgresStore};
 use crate::storage::registry::LEDGER;
 
@@ -169,6 +170,39 @@ async fn a_key_that_two_accounts_want_at_once_names_one_order() {
         assert_eq!(taken, 1);
         assert!(one.by_key(&caller("admin"), &IdempotencyKey::parse(&key).unwrap()).await.unwrap().is_some());
     }
+}
+
+#[tokio::test]
+async fn tables_that_are_replaced_in_place_end_a_lease_and_are_told_from_those_before() {
+    let base = Base::new();
+    let (desk, mut beside) = (Desk::at(&base).await, base.beside().await);
+    let minute = Duration::from_secs(60);
+    desk.store.renew(&desk.owner, minute).await.unwrap();
+    let replace = "CREATE TABLE copied (LIKE accounts INCLUDING ALL); INSERT INTO copied SELECT * FROM accounts;
+        DROP TABLE accounts; ALTER TABLE copied RENAME TO accounts";
+    sqlx::raw_sql(replace).execute(&mut beside).await.unwrap();
+    assert!(matches!(desk.store.renew(&desk.owner, minute).await, Err(StoreError::Deposed)));
+    let owner = take(&*desk.store, &account(), &desk.owner.owner).await;
+    assert!(desk.store.is_rewound(&owner).await.unwrap());
+    desk.store.commit(&batch(&owner, 1, vec![Write::Probe])).await.unwrap();
+    desk.store.renew(&owner, minute).await.unwrap();
+    desk.store.caught_up(&owner).await.unwrap();
+    assert!(!desk.store.is_rewound(&owner).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_database_is_said_to_be_restored_once_nobody_works_on_it() {
+    let base = Base::new();
+    let desk = Desk::at(&base).await;
+    desk.store.renew(&desk.owner, Duration::from_secs(60)).await.unwrap();
+    let refused = restored(&base.options()).await;
+    assert!(matches!(refused, Err(StoreError::Unusable { .. })), "{refused:?}");
+    desk.store.release(&desk.owner).await.unwrap();
+    restored(&base.options()).await.unwrap();
+    let again = desk.again(&base).await;
+    assert!(again.store.is_rewound(&again.owner).await.unwrap());
+    again.store.caught_up(&again.owner).await.unwrap();
+    assert!(!again.store.is_rewound(&again.owner).await.unwrap());
 }
 
 #[tokio::test]
