@@ -10,8 +10,9 @@ use super::guests::mark;
 use crate::broker::{CancelMarked, Due, dispatch};
 use crate::clock_guard::ClockGuard;
 use crate::commands::{
-    CancelOrder, CancelParent, CanceledParent, ClearCause, ClearedCause, CommandError, CompareNow, ReplaceOrder,
-    ReplacedOrder, ResolveOrder, ResumeParent, SubmitOrder, SubmitParent, SubmittedOrder, SubmittedParent,
+    CancelOrder, CancelParent, CanceledParent, ClearCause, ClearedCause, CommandError, CompareNow, MoveCapital,
+    ReplaceOrder, ReplacedOrder, ResolveOrder, ResumeParent, SubmitOrder, SubmitParent, SubmittedOrder,
+    SubmittedParent,
 };
 use crate::domain::calendar::Hours;
 use crate::domain::fault::FieldError;
@@ -19,6 +20,7 @@ use crate::domain::ledger::{Applied, Outcome, Refusal, Submission, Write};
 use crate::domain::names::{AccountName, OrderId, Symbol};
 use crate::domain::order::{Order, Origin};
 use crate::domain::parent::Parent;
+use crate::domain::portfolio::Portfolio;
 use crate::domain::request::Asked;
 use crate::gate::{Gate, ShutReason};
 use crate::line::{Line, Unanswered};
@@ -237,6 +239,25 @@ impl Handler<ClearCause> for Account {
     }
 }
 
+impl Handler<MoveCapital> for Account {
+    type Result = ResponseFuture<Result<Portfolio, CommandError>>;
+
+    fn handle(&mut self, MoveCapital(asked): MoveCapital, _: &mut Self::Context) -> Self::Result {
+        let intake = self.intake();
+        Box::pin(async move {
+            match intake.write(Write::Capital(Box::new(asked))).await?.outcome {
+                Outcome::Booked(portfolio) => Ok(portfolio),
+                Outcome::Cleared { .. }
+                | Outcome::Canceling(_)
+                | Outcome::Resumed
+                | Outcome::Done
+                | Outcome::Unchanged
+                | Outcome::Replayed => Err(CommandError::OutcomeUnknown),
+            }
+        })
+    }
+}
+
 impl Handler<CompareNow> for Account {
     type Result = ResponseFuture<Result<(), CommandError>>;
 
@@ -410,12 +431,12 @@ pub(super) fn refused(refusal: Refusal) -> CommandError {
         Refusal::KeyReused => CommandError::KeyReused,
         Refusal::IdReused => CommandError::IdReused,
         Refusal::Quarantined => CommandError::Quarantined,
+        Refusal::PortfolioMoved { expected, found } => CommandError::PortfolioMoved { expected, found },
+        Refusal::BelowZero { equity } => CommandError::BelowZero { equity },
         Refusal::AlreadyCleared => CommandError::AlreadyCleared,
         Refusal::GuardLost(_)
         | Refusal::Illegal(_)
         | Refusal::SwitchMoved
-        | Refusal::PortfolioMoved { .. }
-        | Refusal::BelowZero { .. }
         | Refusal::NotOurs
         | Refusal::Constraint(_) => CommandError::Conflict(refusal.to_string()),
     }

@@ -1,6 +1,6 @@
 //! Average-cost positions: open, add, reduce, close and flip, long and short.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use rust_decimal::Decimal;
 
 use super::money::average;
@@ -86,6 +86,27 @@ impl Position {
     pub fn unrealised_pnl(&self, price: Decimal) -> Decimal {
         self.qty * price - self.cost
     }
+}
+
+/// What is open of an account, at the last prices.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Open {
+    /// Its profit.
+    pub pnl: Decimal,
+    /// The age of the oldest of the prices; `None` where nothing is open.
+    pub oldest: Option<TimeDelta>,
+}
+
+/// The profit of what is open; `None` where the price of something is not known.
+#[must_use]
+pub fn unrealised<'a>(positions: impl Iterator<Item = &'a Position>, now: DateTime<Utc>) -> Option<Open> {
+    let mut open = Open::default();
+    for position in positions.filter(|position| !position.qty.is_zero()) {
+        let (price, at) = position.last?;
+        open.pnl = (open.pnl + position.unrealised_pnl(price)).normalize();
+        open.oldest = open.oldest.max(Some(now - at));
+    }
+    Some(open)
 }
 
 #[cfg(test)]
