@@ -572,7 +572,8 @@ impl Store for Notes {
     async fn positions(&self, _: &AccountName) -> Result<Vec<HeldPosition>, StoreError> {
         let mut position = Position::default().traded(Side::Buy, 10.into(), 1_000.into());
         position.last = Some((110.into(), now()));
-        Ok(vec![HeldPosition { symbol: Symbol::parse("AAPL").unwrap(), position, updated_at: now() }])
+        let symbol = Symbol::parse("AAPL").unwrap();
+        self.read(|_| vec![HeldPosition { symbol, position, updated_at: now() }])
     }
 
     async fn portfolio(&self, _: &AccountName) -> Result<Portfolio, StoreError> {

@@ -46,6 +46,7 @@ fn the_description_tells_who_may_what() {
         [
             "clear_orphan",
             "disengage_kill_switch",
+            "move_capital",
             "reset_circuit_breaker",
             "resolve_order",
             "resume_parent",
