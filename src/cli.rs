@@ -10,6 +10,7 @@ mod launch;
 mod order;
 mod output;
 mod paper;
+mod portfolio;
 mod progress;
 mod reconcile;
 mod report;
@@ -72,6 +73,8 @@ enum Command {
     Switches(shared::SwitchesArgs),
     /// Compare the books with the broker's, and clear what was looked after.
     Reconcile(reconcile::ReconcileArgs),
+    /// See what an account holds and is worth, and move its capital.
+    Portfolio(portfolio::PortfolioArgs),
     /// Look at the paper broker from its own side.
     Paper(paper::PaperArgs),
     /// Run a double of a real broker, to try the gateway on without an account.
@@ -188,6 +191,7 @@ fn dispatch(cli: Cli, out: &mut Out) -> Result<(), CliError> {
         Some(Command::Keys(args)) => client::block_on(keys::run(args, out)),
         Some(Command::Switches(args)) => client::block_on(shared::run(args, out)),
         Some(Command::Reconcile(args)) => client::block_on(reconcile::run(args, out)),
+        Some(Command::Portfolio(args)) => client::block_on(portfolio::run(args, out)),
         Some(Command::Paper(args)) => paper::run(&args, out),
         Some(Command::Venue(args)) => venue::run(*args, out),
         Some(Command::Simulate(args)) => simulate::run(&args, out),

@@ -49,6 +49,7 @@ mod openapi;
 mod orders;
 mod parents;
 mod plan_shapes;
+mod portfolio;
 mod positions;
 mod problem;
 mod queries;

@@ -232,6 +232,7 @@ fn tuning(
         card: card.clone(),
         tell_every: if shared { lease.renew_every } else { TELL_EVERY },
         lease: shared.then_some(lease),
+        day_end: DayEnd::new_york(),
         plan_rules: PlanRules {
             instruments: settings.instruments.clone(),
             accounts,

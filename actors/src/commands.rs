@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use actix::{Addr, Message, Recipient};
+use rust_decimal::Decimal;
 use serde::Serialize;
 use serde_json::Value;
 use thiserror::Error;
@@ -17,6 +18,7 @@ use crate::domain::liquidity::Volume;
 use crate::domain::names::{Caller, IdempotencyKey, OrderId, Symbol};
 use crate::domain::order::Order;
 use crate::domain::parent::{Parent, ParentStatus};
+use crate::domain::portfolio::{CapitalMove, Portfolio};
 use crate::domain::reconciliation::{Cause, CauseId};
 use crate::domain::request::{ParentRequest, ReplaceRequest, SingleRequest};
 use crate::domain::status::OrderStatus;
@@ -180,6 +182,11 @@ pub struct CompareNow;
 #[rtype(result = "Result<Volume, CommandError>")]
 pub struct ReadVolume(pub Symbol);
 
+/// Pays in or takes out, and says what the account is worth after it.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Result<Portfolio, CommandError>")]
+pub struct MoveCapital(pub CapitalMove);
+
 /// Releases the kill switch.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "Result<KillState, CommandError>")]
@@ -312,6 +319,20 @@ pub enum CommandError {
     /// Somebody else was faster, or the words don't fit what is known.
     #[error("{0}")]
     Conflict(String),
+    /// The portfolio has changed since it was read.
+    #[error("the portfolio is at version {found}, not {expected}")]
+    PortfolioMoved {
+        /// The version that was read.
+        expected: u64,
+        /// The version that was found.
+        found: u64,
+    },
+    /// What was to be taken out is not there.
+    #[error("the account's closed equity is {equity}")]
+    BelowZero {
+        /// Closed equity.
+        equity: Decimal,
+    },
     /// The switch is engaged already, at least as strictly.
     #[error("the kill switch is engaged already")]
     AlreadyEngaged(Box<KillState>),
@@ -372,6 +393,8 @@ pub struct Desk {
     pub compare: Recipient<CompareNow>,
     /// Reads volumes.
     pub volume: Recipient<ReadVolume>,
+    /// Moves capital.
+    pub move_capital: Recipient<MoveCapital>,
 }
 
 impl Desk {
@@ -387,6 +410,7 @@ impl Desk {
             clear_cause: account.clone().recipient(),
             compare: account.clone().recipient(),
             volume: account.clone().recipient(),
+            move_capital: account.clone().recipient(),
         }
     }
 }

@@ -19,6 +19,7 @@ pub mod order;
 pub mod parent;
 pub mod plan;
 pub mod policy;
+pub mod portfolio;
 pub mod position;
 pub mod reconciliation;
 pub mod request;

@@ -206,6 +206,7 @@ impl Persistence {
             writer: ownership.map_or(Writer::Nobody, Writer::Owner),
             nonce: self.world.entropy.bits(),
             at: self.world.clock.now(),
+            day_end: self.tuning.day_end,
             writes: waiting.iter().flat_map(|one| one.writes.iter().cloned()).collect(),
         };
         let (world, began) = (self.world.clone(), self.world.clock.monotonic());

@@ -186,6 +186,8 @@ fn word_for(write: &ledger::Write) -> &'static str {
         W::Hold { .. } => "hold",
         W::ClearCause { .. } => "clear-cause",
         W::PositionDiffers { .. } => "position-differs",
+        W::Capital(_) => "capital",
+        W::OpenDay { .. } => "open-day",
         W::FirstStart(_) => "first-start",
         W::Kill { .. } => "kill-switch",
         W::Breaker { .. } => "breaker",

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 use tranche_actors::domain::audit::Audited;
@@ -18,7 +18,9 @@ use tranche_actors::domain::ledger::{SwitchEntry, Write};
 use tranche_actors::domain::names::{AccountName, Caller, IdempotencyKey, OrderId};
 use tranche_actors::domain::order::Order;
 use tranche_actors::domain::parent::Parent;
+use tranche_actors::domain::portfolio::{CapitalEntry, DayResult, Portfolio};
 use tranche_actors::domain::reconciliation::Cause;
+use tranche_actors::domain::trading_day::DayEnd;
 use tranche_actors::ports::store::{
     Acquired, AnyOrder, Batch, Commit, Confirmation, DueSlice, HeldPosition, InstanceCard, LedgerEvent, OrderFilter,
     Ownership, Page, ParentFilter, Stack, Store, StoreError, Switches, Writer,
@@ -181,7 +183,8 @@ impl MemoryStore {
         let saved = {
             let mut ledger = self.ledger.lock();
             let Some(ownership) = ledger.ownership() else { return };
-            let batch = Batch { writer: Writer::Owner(ownership), nonce: 0, at, writes: vec![write] };
+            let (writer, day_end) = (Writer::Owner(ownership), DayEnd::new_york());
+            let batch = Batch { writer, nonce: 0, at, day_end, writes: vec![write] };
             let taken = ledger.foresee(&batch).is_ok_and(|results| results.iter().any(Result::is_ok));
             if !taken {
                 return;
@@ -447,6 +450,28 @@ impl Store for MemoryStore {
 
     async fn positions(&self, account: &AccountName) -> Result<Vec<HeldPosition>, StoreError> {
         self.ask("positions", |ledger| ledger.positions(account)).await
+    }
+
+    async fn portfolio(&self, account: &AccountName) -> Result<Portfolio, StoreError> {
+        self.ask("portfolio", |ledger| ledger.portfolio(account)).await
+    }
+
+    async fn capital(
+        &self,
+        account: &AccountName,
+        before: Option<u64>,
+        limit: u32,
+    ) -> Result<Vec<CapitalEntry>, StoreError> {
+        self.ask("capital", |ledger| ledger.last_capital(account, before, limit)).await
+    }
+
+    async fn days(
+        &self,
+        account: &AccountName,
+        until: Option<NaiveDate>,
+        limit: u32,
+    ) -> Result<Vec<DayResult>, StoreError> {
+        self.ask("days", |ledger| ledger.last_days(account, until, limit)).await
     }
 
     async fn close(&self) {

@@ -101,8 +101,14 @@ pub(super) fn json<T: DeserializeOwned>(row: &impl Cells, column: &'static str) 
     needed(maybe_json(row, column)?, column)
 }
 
-fn decimal(row: &impl Cells, column: &'static str) -> Result<Decimal, StoreError> {
+/// A decimal of a column that is never null.
+pub(super) fn decimal(row: &impl Cells, column: &'static str) -> Result<Decimal, StoreError> {
     needed(row.decimal(column)?, column)
+}
+
+/// A day of a column that is never null.
+pub(super) fn date(row: &impl Cells, column: &'static str) -> Result<NaiveDate, StoreError> {
+    needed(row.date(column)?, column)
 }
 
 /// A decimal within bounds.
@@ -236,6 +242,7 @@ pub(super) fn order(row: &impl Cells) -> Result<Order, StoreError> {
         reduces: flag(row, "reduces")?,
         filled_qty: decimal(row, "filled_qty")?,
         filled_cost: decimal(row, "filled_cost")?,
+        realised_pnl: row.decimal("realised_pnl")?.unwrap_or_default(),
         reason_code: maybe(row, "reason_code", owned)?,
         error_message: maybe(row, "error_message", owned)?,
         origin: origin(row)?,
@@ -259,7 +266,7 @@ pub(super) fn parent(row: &impl Cells) -> Result<Parent, StoreError> {
         total_slices: number(row, "total_slices")?,
         start_at: time(row, "start_at")?,
         end_at: time(row, "end_at")?,
-        trade_date: needed(row.date("trade_date")?, "trade_date")?,
+        trade_date: date(row, "trade_date")?,
         catch_up: cell(row, "catch_up", CatchUp::from_word)?,
         completion: cell(row, "completion", Completion::from_word)?,
         plan_version: number(row, "plan_version")?,

@@ -8,10 +8,12 @@ use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use tranche_actors::domain::ledger::{Applied, Refusal, Write};
 use tranche_actors::domain::names::AccountName;
+use tranche_actors::domain::trading_day::DayEnd;
 use tranche_actors::ports::store::{Acquired, Batch, Commit, Ownership, Store, StoreError, Writer};
 
 pub(crate) mod auditing;
 pub(crate) mod canceling;
+pub(crate) mod capital;
 pub(crate) mod claiming;
 pub(crate) mod committing;
 pub(crate) mod fixtures;
@@ -58,6 +60,7 @@ impl Desk {
             writer: Writer::Owner(self.owner.clone()),
             nonce: self.nonce.fetch_add(1, Ordering::Relaxed),
             at: self.tick(),
+            day_end: DayEnd::new_york(),
             writes,
         }
     }
@@ -126,6 +129,12 @@ macro_rules! suite {
             reporting::what_comes_back_after_it_was_given_up_counts_and_is_cancelled,
             reporting::an_operator_settles_an_order,
             reporting::positions_open_flip_and_count_their_versions,
+            capital::capital_is_moved_on_the_version_that_was_seen,
+            capital::a_fill_books_what_it_brought_with_itself,
+            capital::a_bust_gives_back_what_its_trade_brought,
+            capital::results_belong_to_the_trading_day_of_the_trade,
+            capital::trades_of_one_report_count_to_the_day_of_each,
+            capital::a_day_is_opened_once,
             canceling::a_parents_cancel_marks_every_child_before_anything_is_asked,
             canceling::a_single_orders_cancel_ends_or_marks_it,
             canceling::a_cancel_is_taken_or_refused,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use sqlx::sqlite::{SqliteConnection, SqlitePool, SqlitePoolOptions};
 use sqlx::{ConnectOptions, Connection};
 use tokio::sync::{Mutex, RwLock};
@@ -16,6 +16,7 @@ use tranche_actors::domain::ledger::SwitchEntry;
 use tranche_actors::domain::names::{AccountName, Caller, IdempotencyKey, OrderId};
 use tranche_actors::domain::order::Order;
 use tranche_actors::domain::parent::Parent;
+use tranche_actors::domain::portfolio::{CapitalEntry, DayResult, Portfolio};
 use tranche_actors::domain::reconciliation::Cause;
 use tranche_actors::ports::store::{
     Acquired, AnyOrder, Batch, Commit, Confirmation, DueSlice, HeldPosition, InstanceCard, LedgerEvent, OrderFilter,
@@ -396,6 +397,28 @@ impl Store for SqliteStore {
 
     async fn positions(&self, account: &AccountName) -> Result<Vec<HeldPosition>, StoreError> {
         reads::positions(&self.readers().await?, account).await
+    }
+
+    async fn portfolio(&self, account: &AccountName) -> Result<Portfolio, StoreError> {
+        reads::portfolio(&self.readers().await?, account).await
+    }
+
+    async fn capital(
+        &self,
+        account: &AccountName,
+        before: Option<u64>,
+        limit: u32,
+    ) -> Result<Vec<CapitalEntry>, StoreError> {
+        reads::capital(&self.readers().await?, account, before, limit).await
+    }
+
+    async fn days(
+        &self,
+        account: &AccountName,
+        until: Option<NaiveDate>,
+        limit: u32,
+    ) -> Result<Vec<DayResult>, StoreError> {
+        reads::days(&self.readers().await?, account, until, limit).await
     }
 
     async fn close(&self) {

@@ -10,8 +10,9 @@ use super::guests::mark;
 use crate::broker::{CancelMarked, Due, dispatch};
 use crate::clock_guard::ClockGuard;
 use crate::commands::{
-    CancelOrder, CancelParent, CanceledParent, ClearCause, ClearedCause, CommandError, CompareNow, ReplaceOrder,
-    ReplacedOrder, ResolveOrder, ResumeParent, SubmitOrder, SubmitParent, SubmittedOrder, SubmittedParent,
+    CancelOrder, CancelParent, CanceledParent, ClearCause, ClearedCause, CommandError, CompareNow, MoveCapital,
+    ReplaceOrder, ReplacedOrder, ResolveOrder, ResumeParent, SubmitOrder, SubmitParent, SubmittedOrder,
+    SubmittedParent,
 };
 use crate::domain::audit::{AuditAction, Request};
 use crate::domain::calendar::Hours;
@@ -20,6 +21,8 @@ use crate::domain::ledger::{Applied, Outcome, Refusal, Submission, Write};
 use crate::domain::names::{AccountName, OrderId, Symbol};
 use crate::domain::order::{Order, Origin};
 use crate::domain::parent::Parent;
+use crate::domain::portfolio::CapitalMove;
+use crate::domain::portfolio::Portfolio;
 use crate::domain::request::Asked;
 use crate::gate::{Gate, ShutReason};
 use crate::line::{Line, Unanswered};
@@ -162,6 +165,7 @@ impl Handler<CancelParent> for Account {
                     | Outcome::Unchanged
                     | Outcome::Replayed
                     | Outcome::Resumed
+                    | Outcome::Booked(_)
                     | Outcome::Cleared { .. },
                     _,
                 ) => Err(CommandError::OutcomeUnknown),
@@ -225,11 +229,31 @@ impl Handler<ClearCause> for Account {
                     Outcome::Cleared { .. }
                     | Outcome::Canceling(_)
                     | Outcome::Resumed
+                    | Outcome::Booked(_)
                     | Outcome::Done
                     | Outcome::Unchanged
                     | Outcome::Replayed,
                     _,
                 ) => Err(CommandError::OutcomeUnknown),
+            }
+        })
+    }
+}
+
+impl Handler<MoveCapital> for Account {
+    type Result = ResponseFuture<Result<Portfolio, CommandError>>;
+
+    fn handle(&mut self, MoveCapital(asked): MoveCapital, _: &mut Self::Context) -> Self::Result {
+        let intake = self.intake();
+        Box::pin(async move {
+            match intake.write(moved(asked)).await?.outcome {
+                Outcome::Booked(portfolio) => Ok(portfolio),
+                Outcome::Cleared { .. }
+                | Outcome::Canceling(_)
+                | Outcome::Resumed
+                | Outcome::Done
+                | Outcome::Unchanged
+                | Outcome::Replayed => Err(CommandError::OutcomeUnknown),
             }
         })
     }
@@ -266,6 +290,12 @@ fn cleared(ClearCause { cause, operator, reason, by }: ClearCause) -> Write {
     let (subject, caller) = (cause.to_string(), by.caller.clone());
     let request = Request { by, operator: Some(operator.clone()), action: AuditAction::ClearOrphan, subject };
     Write::ClearCause { cause, operator, reason, by: caller }.requested(Some(request))
+}
+
+fn moved(asked: CapitalMove) -> Write {
+    let (by, operator, subject) = (asked.by.clone().into(), Some(asked.operator.clone()), "capital".to_owned());
+    let request = Request { by, operator, action: AuditAction::MoveCapital, subject };
+    Write::Capital(Box::new(asked)).requested(Some(request))
 }
 
 fn not_compared(error: CompareError) -> CommandError {
@@ -426,6 +456,8 @@ pub(super) fn refused(refusal: Refusal) -> CommandError {
         Refusal::KeyReused => CommandError::KeyReused,
         Refusal::IdReused => CommandError::IdReused,
         Refusal::Quarantined => CommandError::Quarantined,
+        Refusal::PortfolioMoved { expected, found } => CommandError::PortfolioMoved { expected, found },
+        Refusal::BelowZero { equity } => CommandError::BelowZero { equity },
         Refusal::AlreadyCleared => CommandError::AlreadyCleared,
         Refusal::GuardLost(_)
         | Refusal::Illegal(_)

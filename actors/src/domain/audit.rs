@@ -16,6 +16,7 @@ words!(
         ResolveOrder = "order.resolve",
         ResumeParent = "parent.resume",
         ClearOrphan = "orphan.clear",
+        MoveCapital = "capital.move",
         AddKey = "key.add",
         RevokeKey = "key.revoke",
     }

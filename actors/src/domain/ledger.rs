@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -19,11 +19,13 @@ use super::money::Qty;
 use super::names::{BrokerOrderId, Caller, IdempotencyKey, OrderId, Symbol};
 use super::order::{Order, Origin};
 use super::parent::{Benchmark, Parent, ParentStatus, PauseReason};
+use super::portfolio::{CapitalMove, Portfolio};
 use super::position::Position;
 use super::reconciliation::{CauseId, CauseKind};
 use super::status::{IllegalTransition, OperatorEnd, OrderStatus, OwnEnd};
 use super::terms::Terms;
 use super::text::words;
+use super::trading_day::DayEnd;
 use super::venue::{Execution, VenueOrder, VenueWords};
 
 pub use books::{Books, CIRCUIT_BREAKER, Changes, FIRST_START, KILL_SWITCH};
@@ -37,6 +39,7 @@ mod replacing;
 mod reports;
 mod requests;
 mod submissions;
+mod trading;
 
 /// One thing to be made durable.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -220,6 +223,15 @@ pub enum Write {
         /// What the broker says.
         theirs: Decimal,
     },
+    /// Somebody pays in or takes out.
+    Capital(Box<CapitalMove>),
+    /// A trading day has begun, with this profit of what is open; only the first one that says so is kept.
+    OpenDay {
+        /// The day.
+        day: NaiveDate,
+        /// The profit of what is open, at the prices known now.
+        unrealised: Decimal,
+    },
     /// The kill switch has a new state. It follows the stored one: its revision is the next, or else the switch has moved
     /// meanwhile and whoever writes has to look again. A state that is stored already is taken once more, and changes
     /// nothing.
@@ -355,6 +367,7 @@ words!(
         Quarantined = "quarantined",
         QuarantineCleared = "quarantine_cleared",
         PositionDiffers = "position_differs",
+        Capital = "capital",
         KillSwitch = "kill_switch",
         CircuitBreaker = "circuit_breaker",
     }
@@ -397,6 +410,12 @@ pub struct Keys {
     pub quarantine: bool,
     /// Causes of quarantine that are needed, cleared or not.
     pub causes: BTreeSet<CauseId>,
+    /// Whether what the account is worth is needed.
+    pub portfolio: bool,
+    /// When something traded, beside the time of the batch: the results of these trading days are needed.
+    pub traded_at: BTreeSet<DateTime<Utc>>,
+    /// Trading days whose results are needed.
+    pub days: BTreeSet<NaiveDate>,
     /// Whether the switches are needed, as nobody else can change them until the batch is committed.
     pub switches: bool,
 }
@@ -433,8 +452,11 @@ impl Write {
             Self::Resolve { id, .. } => {
                 keys.orders.insert(id.clone());
                 keys.positions_of.insert(id.clone());
+                keys.portfolio = true;
             }
             Self::Report(report) => {
+                keys.portfolio = true;
+                keys.traded_at.extend(report.executions.iter().map(|execution| execution.at));
                 keys.orders.insert(report.order.client_order_id.clone());
                 keys.positions_of.insert(report.order.client_order_id.clone());
                 keys.executions_of.insert(report.order.broker_order_id.clone());
@@ -451,6 +473,11 @@ impl Write {
                 keys.causes.insert(cause.clone());
                 keys.quarantine = true;
             }
+            Self::Capital(_) => keys.portfolio = true,
+            Self::OpenDay { day, .. } => {
+                keys.portfolio = true;
+                keys.days.insert(*day);
+            }
             Self::Kill { .. } | Self::Breaker { .. } | Self::FirstStart(_) => keys.switches = true,
             Self::Requested { write, .. } => write.add_keys(keys),
             Self::PositionDiffers { .. } | Self::Audit(_) | Self::Probe => {}
@@ -464,6 +491,15 @@ impl Write {
             Some(request) => Self::Requested { request: Box::new(request), write: Box::new(self) },
             None => self,
         }
+    }
+}
+
+impl Keys {
+    /// The trading days whose results are needed by a batch of that time.
+    #[must_use]
+    pub fn trading_days(&self, day_end: DayEnd, at: DateTime<Utc>) -> BTreeSet<NaiveDate> {
+        let traded = self.traded_at.iter().copied().filter(|traded| *traded < at).chain(self.portfolio.then_some(at));
+        traded.map(|at| day_end.trading_day(at)).chain(self.days.iter().copied()).collect()
     }
 }
 
@@ -496,6 +532,8 @@ impl Write {
             | Self::Quarantine { .. }
             | Self::ClearCause { .. }
             | Self::PositionDiffers { .. }
+            | Self::Capital(_)
+            | Self::OpenDay { .. }
             | Self::Kill { .. }
             | Self::Breaker { .. }
             | Self::FirstStart(_)
@@ -554,6 +592,8 @@ pub enum Outcome {
     Canceling(CancelCounts),
     /// A parent that was held goes on.
     Resumed,
+    /// Capital was moved; what the account is worth now.
+    Booked(Portfolio),
     /// A cause of quarantine was cleared.
     Cleared {
         /// It was the symbol's last one: the symbol takes orders again.
@@ -636,6 +676,20 @@ pub enum Refusal {
     /// An operator has cleared it before.
     #[error("it was cleared before")]
     AlreadyCleared,
+    /// The portfolio has moved since it was read: look again.
+    #[error("the portfolio is at version {found}, not {expected}")]
+    PortfolioMoved {
+        /// The version that was read.
+        expected: u64,
+        /// The version that was found.
+        found: u64,
+    },
+    /// What is to be taken out is not there.
+    #[error("the account's closed equity is {equity}")]
+    BelowZero {
+        /// Closed equity.
+        equity: Decimal,
+    },
     /// The switch has moved since it was read: look again.
     #[error("the switch was changed by another instance meanwhile")]
     SwitchMoved,

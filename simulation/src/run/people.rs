@@ -412,6 +412,8 @@ fn is_for_now(error: &CommandError, request: &Request) -> bool {
         | CommandError::NotPaused(_)
         | CommandError::NotResolvable(_)
         | CommandError::NotReplaceable(_)
+        | CommandError::PortfolioMoved { .. }
+        | CommandError::BelowZero { .. }
         | CommandError::AlreadyEngaged(_)
         | CommandError::NotEngaged
         | CommandError::Reset(_)

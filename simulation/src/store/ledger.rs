@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use rust_decimal::Decimal;
 use tokio::time::Instant;
 use tranche_actors::domain::audit::Audited;
@@ -12,6 +12,7 @@ use tranche_actors::domain::ledger::{Books, Event, FirstStart, SwitchEntry};
 use tranche_actors::domain::names::{AccountName, BrokerOrderId, Caller, IdempotencyKey, OrderId, Symbol};
 use tranche_actors::domain::order::Order;
 use tranche_actors::domain::parent::Parent;
+use tranche_actors::domain::portfolio::{CapitalEntry, DayResult, Portfolio};
 use tranche_actors::domain::reconciliation::{Cause, CauseId};
 use tranche_actors::domain::venue::Execution;
 use tranche_actors::ports::store::{
@@ -89,6 +90,9 @@ pub struct Ledger {
     pub(super) keys: BTreeMap<Key, OrderId>,
     pub(super) indices: Indices,
     pub(super) positions: BTreeMap<AccountName, BTreeMap<Symbol, HeldPosition>>,
+    pub(super) portfolios: BTreeMap<AccountName, Portfolio>,
+    pub(super) capital: BTreeMap<AccountName, Vec<CapitalEntry>>,
+    pub(super) days: BTreeMap<AccountName, BTreeMap<NaiveDate, DayResult>>,
     pub(super) executions: BTreeMap<(BrokerOrderId, Decimal), (OrderId, Execution)>,
     pub(super) events: Vec<LedgerEvent>,
     pub(super) switch_events: Vec<LedgerEvent>,
@@ -192,7 +196,7 @@ impl Ledger {
     }
 
     fn save(&mut self, books: Books, batch: &Batch) -> Saved {
-        let Books { mut orders, mut parents, mut positions, mut causes, changes, .. } = books;
+        let Books { mut orders, mut parents, mut positions, mut causes, mut days, portfolio, changes, .. } = books;
         let mut saved = Saved {
             executions: changes.executions.len(),
             events: changes.events.len(),
@@ -218,6 +222,14 @@ impl Ledger {
                 let held = HeldPosition { symbol: symbol.clone(), position, updated_at: batch.at };
                 self.positions.entry(account).or_default().insert(symbol, held);
             }
+        }
+        if let Some(account) = batch.writer.account() {
+            if changes.portfolio {
+                self.portfolios.insert(account.clone(), portfolio);
+            }
+            self.capital.entry(account.clone()).or_default().extend(changes.capital);
+            let days = changes.days.iter().filter_map(|day| days.remove_entry(day));
+            self.days.entry(account.clone()).or_default().extend(days);
         }
         for (order, execution) in changes.executions {
             let key = (execution.broker_order_id.clone(), execution.cum_qty);

@@ -7,13 +7,13 @@ use std::time::Duration;
 use actix::{Actor, Context, Handler, Message};
 use actix_web::web;
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use rust_decimal::Decimal;
 use serde_json::json;
 use tranche_actors::commands::{
     CancelOrder, CancelParent, CanceledParent, ClearCause, ClearedCause, CommandError, CompareNow, Desk, Disengage,
-    Engage, EngageAnswer, InstanceOutcome, ReadVolume, Reset, ResolveOrder, ResumeParent, SubmitOrder, SubmitParent,
-    SubmittedOrder, SubmittedParent, SwitchDesk, Trip, Tripped,
+    Engage, EngageAnswer, InstanceOutcome, MoveCapital, ReadVolume, Reset, ResolveOrder, ResumeParent, SubmitOrder,
+    SubmitParent, SubmittedOrder, SubmittedParent, SwitchDesk, Trip, Tripped,
 };
 use tranche_actors::domain::audit::{AuditAction, AuditEntry, Audited};
 use tranche_actors::domain::breaker::BreakerState;
@@ -24,6 +24,7 @@ use tranche_actors::domain::liquidity::{Liquidity, Volume};
 use tranche_actors::domain::names::{AccountName, BrokerOrderId, Caller, IdempotencyKey, OrderId, Role, Symbol};
 use tranche_actors::domain::order::Order;
 use tranche_actors::domain::parent::{Parent, ParentStatus};
+use tranche_actors::domain::portfolio::{CapitalEntry, CapitalKind, DayResult, Opening, Portfolio};
 use tranche_actors::domain::position::Position;
 use tranche_actors::domain::reconciliation::{Cause, CauseId, CauseKind, Comparison, Difference};
 use tranche_actors::domain::request::{Asked, PlanRules};
@@ -379,6 +380,15 @@ impl Handler<ClearCause> for Clerk {
     }
 }
 
+impl Handler<MoveCapital> for Clerk {
+    type Result = Result<Portfolio, CommandError>;
+
+    fn handle(&mut self, message: MoveCapital, _: &mut Context<Self>) -> Self::Result {
+        self.0.take(&message)?;
+        Ok(worth())
+    }
+}
+
 impl Handler<CompareNow> for Clerk {
     type Result = Result<(), CommandError>;
 
@@ -620,7 +630,20 @@ impl Store for Notes {
     async fn positions(&self, _: &AccountName) -> Result<Vec<HeldPosition>, StoreError> {
         let mut position = Position::default().traded(Side::Buy, 10.into(), 1_000.into());
         position.last = Some((110.into(), now()));
-        Ok(vec![HeldPosition { symbol: Symbol::parse("AAPL").unwrap(), position, updated_at: now() }])
+        let symbol = Symbol::parse("AAPL").unwrap();
+        self.read(|_| vec![HeldPosition { symbol, position, updated_at: now() }])
+    }
+
+    async fn portfolio(&self, _: &AccountName) -> Result<Portfolio, StoreError> {
+        self.read(|_| worth())
+    }
+
+    async fn capital(&self, _: &AccountName, _: Option<u64>, _: u32) -> Result<Vec<CapitalEntry>, StoreError> {
+        self.read(|_| vec![booked()])
+    }
+
+    async fn days(&self, _: &AccountName, _: Option<NaiveDate>, _: u32) -> Result<Vec<DayResult>, StoreError> {
+        self.read(|_| vec![a_day()])
     }
 
     async fn close(&self) {}
@@ -676,6 +699,7 @@ impl Fixture {
                 cancel_order: to(&clerk),
                 resolve: to(&clerk),
                 clear_cause: to(&clerk),
+                move_capital: to(&clerk),
                 compare: to(&clerk),
                 volume: to(&clerk),
             },
@@ -733,4 +757,40 @@ pub(super) fn traded(order: &Order) -> Order {
         terminal_at: Some(now()),
         ..order.clone()
     }
+}
+
+/// An account that was paid in to, and won.
+pub(super) fn worth() -> Portfolio {
+    Portfolio {
+        initial_capital: 1_000.into(),
+        net_capital: 1_000.into(),
+        closed_equity: Decimal::new(10_505, 1),
+        high_water_mark: 1_060.into(),
+        peak_result: 60.into(),
+        entries: 7,
+        version: 4,
+    }
+}
+
+fn booked() -> CapitalEntry {
+    CapitalEntry {
+        number: 7,
+        kind: CapitalKind::Fee,
+        amount: Decimal::new(-5, 1),
+        before: 1_051.into(),
+        after: Decimal::new(10_505, 1),
+        day: "2026-11-23".parse().unwrap(),
+        order: OrderId::parse("it-traded").ok(),
+        symbol: Symbol::parse("AAPL").ok(),
+        actor: "gateway".to_owned(),
+        reason: None,
+        at: now(),
+    }
+}
+
+fn a_day() -> DayResult {
+    let opening = Opening { equity: 1_000.into(), unrealised_pnl: 5.into(), at: now() };
+    let day = "2026-11-23".parse().unwrap();
+    let booked = DayResult { realised_pnl: 51.into(), fees: Decimal::new(5, 1), ..DayResult::new(day) };
+    DayResult { executions: 3, orders: 2, opening: Some(opening), ..booked }
 }

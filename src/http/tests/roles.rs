@@ -48,6 +48,7 @@ fn the_description_tells_who_may_what() {
             "clear_orphan",
             "disengage_kill_switch",
             "list_audit",
+            "move_capital",
             "reset_circuit_breaker",
             "resolve_order",
             "resume_parent",

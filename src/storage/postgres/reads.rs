@@ -1,6 +1,6 @@
 //! What the gateway asks of the ledger: each question one query of the read pool.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use sqlx::QueryBuilder;
 use sqlx::postgres::{PgArguments, PgPool, PgRow, Postgres};
 use sqlx::query::Query;
@@ -9,12 +9,14 @@ use tranche_actors::domain::ledger::{CIRCUIT_BREAKER, FIRST_START, KILL_SWITCH, 
 use tranche_actors::domain::names::{AccountName, Caller, IdempotencyKey, OrderId};
 use tranche_actors::domain::order::Order;
 use tranche_actors::domain::parent::Parent;
+use tranche_actors::domain::portfolio::{CapitalEntry, DayResult, Portfolio};
 use tranche_actors::domain::reconciliation::Cause;
 use tranche_actors::ports::store::{
     AnyOrder, Confirmation, DueSlice, HeldPosition, LedgerEvent, OrderFilter, Page, ParentFilter, StoreError, Switches,
 };
 
 use super::faults::classify;
+use crate::storage::capital;
 use crate::storage::cells::{self, Cells, cell, number};
 use crate::storage::rows::kind;
 
@@ -65,6 +67,14 @@ const AUDIT: &str = "SELECT * FROM audit WHERE id < $1 ORDER BY id DESC LIMIT $2
 const OPEN_CAUSES: &str = "SELECT * FROM quarantine_causes WHERE account = $1 AND cleared_at IS NULL ORDER BY symbol COLLATE \"C\", since, cause COLLATE \"C\"";
 
 const POSITIONS: &str = "SELECT * FROM portfolio_positions WHERE account = $1 ORDER BY symbol COLLATE \"C\"";
+
+const PORTFOLIO: &str = "SELECT * FROM portfolio_state WHERE account = $1";
+
+const CAPITAL: &str =
+    "SELECT * FROM capital_transactions WHERE account = $1 AND number < $2 ORDER BY number DESC LIMIT $3";
+
+const DAYS: &str =
+    "SELECT * FROM daily_pnl WHERE account = $1 AND day <= coalesce($2, 'infinity'::date) ORDER BY day DESC LIMIT $3";
 
 /// The largest page.
 const MAX_PAGE: u32 = 500;
@@ -217,6 +227,32 @@ pub(super) async fn positions(pool: &PgPool, account: &AccountName) -> Result<Ve
         })
     })
     .await
+}
+
+pub(super) async fn portfolio(pool: &PgPool, account: &AccountName) -> Result<Portfolio, StoreError> {
+    let found = one(pool, sqlx::query(PORTFOLIO).bind(account.as_str()), capital::portfolio).await?;
+    Ok(found.unwrap_or_default())
+}
+
+pub(super) async fn capital(
+    pool: &PgPool,
+    account: &AccountName,
+    before: Option<u64>,
+    limit: u32,
+) -> Result<Vec<CapitalEntry>, StoreError> {
+    let before = before.and_then(|number| i64::try_from(number).ok()).unwrap_or(i64::MAX);
+    let question = sqlx::query(CAPITAL).bind(account.as_str()).bind(before).bind(i64::from(limit));
+    all(pool, question, capital::entry).await
+}
+
+pub(super) async fn days(
+    pool: &PgPool,
+    account: &AccountName,
+    until: Option<NaiveDate>,
+    limit: u32,
+) -> Result<Vec<DayResult>, StoreError> {
+    let question = sqlx::query(DAYS).bind(account.as_str()).bind(until).bind(i64::from(limit));
+    all(pool, question, capital::day).await
 }
 
 fn any_order(row: &PgRow) -> Result<AnyOrder, StoreError> {

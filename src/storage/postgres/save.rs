@@ -12,6 +12,7 @@ use tranche_actors::ports::store::{Batch, PositionConflict, StoreError};
 
 use super::columns::{arguments, unbound};
 use super::faults::classify;
+use crate::storage::capital::{CapitalRow, DayRow, PortfolioRow, unmoved};
 use crate::storage::cells;
 use crate::storage::columns::Columns;
 use crate::storage::rows::{
@@ -32,6 +33,7 @@ pub(super) async fn save(
     parents(connection, books).await?;
     executions(connection, books).await?;
     positions(connection, books, batch).await?;
+    capital(connection, books, batch, account).await?;
     findings(connection, books, batch, account).await?;
     switches(connection, books, batch).await?;
     audit(connection, books, batch).await?;
@@ -106,6 +108,34 @@ async fn positions(connection: &mut PgConnection, books: &Books, batch: &Batch) 
 
 fn version_before(version: u64) -> i64 {
     i64::try_from(version.saturating_sub(1)).unwrap_or(i64::MAX)
+}
+
+async fn capital(connection: &mut PgConnection, books: &Books, batch: &Batch, account: &str) -> Result<(), StoreError> {
+    let changes = &books.changes;
+    if changes.portfolio {
+        let found = sqlx::query(sql::PORTFOLIO_VERSION).bind(account);
+        let found = found.fetch_optional(&mut *connection).await.map_err(classify)?;
+        let found = found.map_or(Ok(0), |row| cells::number(&row, "version"))?;
+        unmoved(account, &books.portfolio, found)?;
+        let mut arguments = arguments(&[PortfolioRow::of(account, &books.portfolio)])?;
+        arguments.add(batch.at).map_err(unbound)?;
+        written(connection, &sql::WRITE_PORTFOLIO, arguments, 1).await?;
+    }
+    let entries = changes.capital.iter().map(CapitalRow::of).collect::<Vec<_>>();
+    if !entries.is_empty() {
+        let mut arguments = arguments(&entries)?;
+        arguments.add(account).map_err(unbound)?;
+        arguments.add(batch.at).map_err(unbound)?;
+        written(connection, &sql::INSERT_CAPITAL, arguments, entries.len()).await?;
+    }
+    let days = changes.days.iter().filter_map(|day| books.days.get(day)).map(|day| DayRow::of(account, day));
+    let days = days.collect::<Vec<_>>();
+    if days.is_empty() {
+        return Ok(());
+    }
+    let mut arguments = arguments(&days)?;
+    arguments.add(batch.at).map_err(unbound)?;
+    written(connection, &sql::WRITE_DAYS, arguments, days.len()).await
 }
 
 async fn findings(

@@ -1,6 +1,6 @@
 //! What the gateway asks of the ledger: each question one query of the read pool.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use sqlx::query::Query;
 use sqlx::sqlite::{Sqlite, SqliteArguments, SqlitePool, SqliteRow};
 use sqlx::{QueryBuilder, Row};
@@ -9,6 +9,7 @@ use tranche_actors::domain::ledger::{CIRCUIT_BREAKER, FIRST_START, KILL_SWITCH, 
 use tranche_actors::domain::names::{AccountName, Caller, IdempotencyKey, OrderId};
 use tranche_actors::domain::order::Order;
 use tranche_actors::domain::parent::Parent;
+use tranche_actors::domain::portfolio::{CapitalEntry, DayResult, Portfolio};
 use tranche_actors::domain::reconciliation::Cause;
 use tranche_actors::ports::store::{
     AnyOrder, Confirmation, DueSlice, HeldPosition, LedgerEvent, OrderFilter, Page, ParentFilter, StoreError, Switches,
@@ -16,6 +17,7 @@ use tranche_actors::ports::store::{
 
 use super::cells::time;
 use super::faults::classify;
+use crate::storage::capital;
 use crate::storage::cells::{self, cell, number};
 use crate::storage::rows::kind;
 
@@ -86,8 +88,18 @@ pub(super) const ALL: &[&str] = &[
     CONFIRMATIONS,
     AUDIT,
     POSITIONS,
+    PORTFOLIO,
+    CAPITAL,
+    DAYS,
     OPEN_CAUSES,
 ];
+
+const PORTFOLIO: &str = "SELECT * FROM portfolio_state WHERE account = ?1";
+
+const CAPITAL: &str =
+    "SELECT * FROM capital_transactions WHERE account = ?1 AND number < ?2 ORDER BY number DESC LIMIT ?3";
+
+const DAYS: &str = "SELECT * FROM daily_pnl WHERE account = ?1 AND day <= ?2 ORDER BY day DESC LIMIT ?3";
 
 /// The largest page.
 const MAX_PAGE: u32 = 500;
@@ -249,6 +261,33 @@ pub(super) async fn positions(pool: &SqlitePool, account: &AccountName) -> Resul
         })
     })
     .await
+}
+
+pub(super) async fn portfolio(pool: &SqlitePool, account: &AccountName) -> Result<Portfolio, StoreError> {
+    let found = one(pool, sqlx::query(PORTFOLIO).bind(account.as_str()), capital::portfolio).await?;
+    Ok(found.unwrap_or_default())
+}
+
+pub(super) async fn capital(
+    pool: &SqlitePool,
+    account: &AccountName,
+    before: Option<u64>,
+    limit: u32,
+) -> Result<Vec<CapitalEntry>, StoreError> {
+    let before = before.and_then(|number| i64::try_from(number).ok()).unwrap_or(i64::MAX);
+    let question = sqlx::query(CAPITAL).bind(account.as_str()).bind(before).bind(limit);
+    all(pool, question, capital::entry).await
+}
+
+pub(super) async fn days(
+    pool: &SqlitePool,
+    account: &AccountName,
+    until: Option<NaiveDate>,
+    limit: u32,
+) -> Result<Vec<DayResult>, StoreError> {
+    let until = until.map_or_else(|| "9999-12-31".to_owned(), |day| day.to_string());
+    let question = sqlx::query(DAYS).bind(account.as_str()).bind(until).bind(limit);
+    all(pool, question, capital::day).await
 }
 
 fn any_order(row: &SqliteRow) -> Result<AnyOrder, StoreError> {

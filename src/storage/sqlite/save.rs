@@ -13,6 +13,7 @@ use tranche_actors::ports::store::{Batch, PositionConflict, StoreError};
 use super::cells::time;
 use super::columns::Line;
 use super::faults::classify;
+use crate::storage::capital::{CapitalRow, DayRow, PortfolioRow, unmoved};
 use crate::storage::cells;
 use crate::storage::columns::Columns;
 use crate::storage::rows::{
@@ -33,6 +34,7 @@ pub(super) async fn save(
     parents(connection, books).await?;
     executions(connection, books).await?;
     positions(connection, books, batch).await?;
+    capital(connection, books, batch, account).await?;
     findings(connection, books, batch, account).await?;
     switches(connection, books, batch).await?;
     audit(connection, books, batch).await
@@ -100,6 +102,35 @@ async fn positions(connection: &mut SqliteConnection, books: &Books, batch: &Bat
     let lines = json(&lines.collect::<Vec<_>>())?;
     let query = sqlx::query(sql::WRITE_POSITIONS.as_str()).bind(lines).bind(time(batch.at));
     written(connection, query, changed.len()).await
+}
+
+async fn capital(
+    connection: &mut SqliteConnection,
+    books: &Books,
+    batch: &Batch,
+    account: &str,
+) -> Result<(), StoreError> {
+    let changes = &books.changes;
+    if changes.portfolio {
+        let found = sqlx::query(sql::PORTFOLIO_VERSION).bind(account);
+        let found = found.fetch_optional(&mut *connection).await.map_err(classify)?;
+        let found = found.map_or(Ok(0), |row| cells::number(&row, "version"))?;
+        unmoved(account, &books.portfolio, found)?;
+        let row = json(&[Line(PortfolioRow::of(account, &books.portfolio))])?;
+        written(connection, sqlx::query(sql::WRITE_PORTFOLIO.as_str()).bind(row).bind(time(batch.at)), 1).await?;
+    }
+    let entries = changes.capital.iter().map(CapitalRow::of).map(Line).collect::<Vec<_>>();
+    if !entries.is_empty() {
+        let query = sqlx::query(sql::INSERT_CAPITAL.as_str()).bind(json(&entries)?);
+        written(connection, query.bind(account).bind(time(batch.at)), entries.len()).await?;
+    }
+    let days = changes.days.iter().filter_map(|day| books.days.get(day)).map(|day| Line(DayRow::of(account, day)));
+    let days = days.collect::<Vec<_>>();
+    if days.is_empty() {
+        return Ok(());
+    }
+    let query = sqlx::query(sql::WRITE_DAYS.as_str()).bind(json(&days)?).bind(time(batch.at));
+    written(connection, query, days.len()).await
 }
 
 async fn findings(

@@ -12,7 +12,7 @@ impl Books {
         let applied = self.apply(write)?;
         match applied.outcome {
             Outcome::Unchanged | Outcome::Replayed => {}
-            Outcome::Done | Outcome::Canceling(_) | Outcome::Resumed | Outcome::Cleared { .. } => {
+            Outcome::Done | Outcome::Canceling(_) | Outcome::Resumed | Outcome::Cleared { .. } | Outcome::Booked(_) => {
                 self.changes.audit.push(request.entry(before, self.picture(write)));
             }
         }
@@ -39,6 +39,9 @@ impl Books {
                 let cleared = cause.cleared.as_ref().map(|cleared| json!({"reason": cleared.reason}));
                 Some(json!({"symbol": cause.symbol, "kind": cause.kind, "cleared": cleared}))
             }
+            Write::Capital(_) => {
+                Some(json!({"equity": self.portfolio.closed_equity, "version": self.portfolio.version}))
+            }
             Write::Requested { write, .. } => self.picture(write),
             Write::Submit(_)
             | Write::Replace(_)
@@ -60,6 +63,7 @@ impl Books {
             | Write::Quarantine { .. }
             | Write::PositionDiffers { .. }
             | Write::FirstStart(_)
+            | Write::OpenDay { .. }
             | Write::Audit(_)
             | Write::Probe => None,
         }

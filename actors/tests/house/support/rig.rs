@@ -17,6 +17,7 @@ use tranche_actors::domain::order::Order;
 use tranche_actors::domain::parent::Parent;
 use tranche_actors::domain::request::PlanRules;
 use tranche_actors::domain::status::OrderStatus;
+use tranche_actors::domain::trading_day::DayEnd;
 use tranche_actors::gate::{ShutReason, Verdict};
 use tranche_actors::health::Phase;
 use tranche_actors::market::engine::Rules;
@@ -81,6 +82,7 @@ fn tuning() -> Tuning {
         card: InstanceCard { id: "seam".to_owned(), address: None, version: "0".to_owned(), started_at: EPOCH },
         tell_every: seconds(10),
         lease: None,
+        day_end: DayEnd::new_york(),
         plan_rules: PlanRules {
             instruments: [].into(),
             accounts: vec![account()],
