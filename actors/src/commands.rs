@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use actix::{Addr, Message, Recipient};
+use rust_decimal::Decimal;
 use serde::Serialize;
 use serde_json::Value;
 use thiserror::Error;
 
 use crate::account::Account;
+use crate::domain::audit::By;
 use crate::domain::breaker::{BreakerState, ResetRefused};
 use crate::domain::fault::FieldError;
 use crate::domain::kill::{KillMode, KillState};
@@ -17,6 +19,7 @@ use crate::domain::liquidity::Volume;
 use crate::domain::names::{Caller, IdempotencyKey, OrderId, Symbol};
 use crate::domain::order::Order;
 use crate::domain::parent::{Parent, ParentStatus};
+use crate::domain::portfolio::{CapitalMove, Portfolio};
 use crate::domain::reconciliation::{Cause, CauseId};
 use crate::domain::request::{ParentRequest, ReplaceRequest, SingleRequest};
 use crate::domain::status::OrderStatus;
@@ -122,7 +125,7 @@ pub struct ResumeParent {
     /// The parent.
     pub id: OrderId,
     /// Who asks.
-    pub by: Caller,
+    pub by: By,
 }
 
 /// Cancels a single order or a slice; one that has ended stays as it is.
@@ -144,7 +147,7 @@ pub struct ResolveOrder {
     /// What the operator found out.
     pub resolution: Resolution,
     /// Who asks.
-    pub by: Caller,
+    pub by: By,
 }
 
 /// Clears a cause of quarantine: an operator has looked after it.
@@ -157,8 +160,8 @@ pub struct ClearCause {
     pub operator: String,
     /// Why.
     pub reason: String,
-    /// The name of the key.
-    pub by: Caller,
+    /// The key, and the request.
+    pub by: By,
 }
 
 /// A cause that is cleared.
@@ -180,6 +183,11 @@ pub struct CompareNow;
 #[rtype(result = "Result<Volume, CommandError>")]
 pub struct ReadVolume(pub Symbol);
 
+/// Pays in or takes out, and says what the account is worth after it.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Result<Portfolio, CommandError>")]
+pub struct MoveCapital(pub CapitalMove);
+
 /// Releases the kill switch.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "Result<KillState, CommandError>")]
@@ -188,8 +196,8 @@ pub struct Disengage {
     pub operator: String,
     /// What the operator says of it.
     pub notes: Option<String>,
-    /// The name of the key.
-    pub by: Caller,
+    /// The key, and the request.
+    pub by: By,
 }
 
 /// A breaker that tripped, or was tripped before.
@@ -211,8 +219,8 @@ pub struct Trip {
     pub reason: String,
     /// Anything else.
     pub details: Option<Value>,
-    /// The name of the key.
-    pub by: Caller,
+    /// The key, and the request.
+    pub by: By,
 }
 
 /// Resets the circuit breaker.
@@ -223,8 +231,8 @@ pub struct Reset {
     pub operator: String,
     /// Why, in at least 20 characters.
     pub reason: String,
-    /// The name of the key.
-    pub by: Caller,
+    /// The key, and the request.
+    pub by: By,
 }
 
 /// Engages the kill switch. The gate is shut before this is even sent: see
@@ -242,8 +250,8 @@ pub struct Engage {
     pub mode: KillMode,
     /// How long to wait for sends in flight; the configured time if absent.
     pub settle: Option<Duration>,
-    /// The name of the key.
-    pub by: Caller,
+    /// The key, and the request.
+    pub by: By,
     /// The client's `Idempotency-Key`, with a hash of the request.
     pub key: Option<(IdempotencyKey, String)>,
 }
@@ -312,6 +320,20 @@ pub enum CommandError {
     /// Somebody else was faster, or the words don't fit what is known.
     #[error("{0}")]
     Conflict(String),
+    /// The portfolio has changed since it was read.
+    #[error("the portfolio is at version {found}, not {expected}")]
+    PortfolioMoved {
+        /// The version that was read.
+        expected: u64,
+        /// The version that was found.
+        found: u64,
+    },
+    /// What was to be taken out is not there.
+    #[error("the account's closed equity is {equity}")]
+    BelowZero {
+        /// Closed equity.
+        equity: Decimal,
+    },
     /// The switch is engaged already, at least as strictly.
     #[error("the kill switch is engaged already")]
     AlreadyEngaged(Box<KillState>),
@@ -380,6 +402,8 @@ pub struct Desk {
     pub compare: Recipient<CompareNow>,
     /// Reads volumes.
     pub volume: Recipient<ReadVolume>,
+    /// Moves capital.
+    pub move_capital: Recipient<MoveCapital>,
 }
 
 impl Desk {
@@ -395,6 +419,7 @@ impl Desk {
             clear_cause: account.clone().recipient(),
             compare: account.clone().recipient(),
             volume: account.clone().recipient(),
+            move_capital: account.clone().recipient(),
         }
     }
 }

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use chrono::NaiveDate;
 use tranche_actors::domain::ledger::{Books, CIRCUIT_BREAKER, FIRST_START, KILL_SWITCH, Keys, LIMITS};
 use tranche_actors::domain::names::{AccountName, BrokerOrderId, OrderId, Symbol};
 use tranche_actors::domain::order::Order;
 use tranche_actors::ports::store::{Batch, StoreError};
 
+use super::capital;
 use super::cells::{self, Cells};
 use super::rows::{LimitsRevision, kind};
 
@@ -28,6 +30,10 @@ pub(super) struct Statements {
     pub(super) executions: &'static str,
     /// By pairs of account and symbol.
     pub(super) positions: &'static str,
+    /// By account.
+    pub(super) portfolio: &'static str,
+    /// By pairs of account and day.
+    pub(super) days: &'static str,
     /// What nobody has cleared, of accounts.
     pub(super) open_causes: &'static str,
     /// By pairs of account and cause.
@@ -63,7 +69,7 @@ pub(super) async fn load<T: Tables>(tables: &mut T, batch: &Batch) -> Result<Boo
     for write in &batch.writes {
         write.add_keys(&mut keys);
     }
-    let mut books = Books::new(batch.writer.account().cloned(), batch.at);
+    let mut books = Books::new(batch.writer.account().cloned(), batch.at, batch.day_end);
     let mut named = std::mem::take(&mut keys.orders);
     named.append(&mut keys.positions_of.clone());
     for row in
@@ -106,6 +112,9 @@ pub(super) async fn load<T: Tables>(tables: &mut T, batch: &Batch) -> Result<Boo
             books.causes.insert(cause.id.clone(), cause);
         }
     }
+    if let Some(account) = batch.writer.account() {
+        load_portfolio(tables, &mut books, &keys, (account.as_str(), batch)).await?;
+    }
     let switches = [KILL_SWITCH, CIRCUIT_BREAKER, FIRST_START].into_iter().filter(|_| keys.switches);
     for row in by_ids(tables, T::SQL.switches, switches.chain(keys.limits.then_some(LIMITS))).await? {
         take_switch(&mut books, &row)?;
@@ -122,6 +131,26 @@ pub(super) async fn load<T: Tables>(tables: &mut T, batch: &Batch) -> Result<Boo
         books.positions.insert(key, cells::position(&row)?);
     }
     Ok(books)
+}
+
+async fn load_portfolio<T: Tables>(
+    tables: &mut T,
+    books: &mut Books,
+    keys: &Keys,
+    (account, batch): (&str, &Batch),
+) -> Result<(), StoreError> {
+    if !keys.portfolio {
+        return Ok(());
+    }
+    for row in by_ids(tables, T::SQL.portfolio, [account].into_iter()).await? {
+        books.portfolio = capital::portfolio(&row)?;
+    }
+    let days = keys.trading_days(batch.day_end, batch.at).iter().map(NaiveDate::to_string).collect::<Vec<_>>();
+    for row in by_pairs(tables, T::SQL.days, days.iter().map(|day| (account, day.as_str()))).await? {
+        let result = capital::day(&row)?;
+        books.days.insert(result.day, result);
+    }
+    Ok(())
 }
 
 /// A switch that can't be read counts as missing here: an engagement, a trip or an operator's word may replace it.

@@ -6,6 +6,7 @@ use actix::{Handler, ResponseFuture};
 use super::Supervisor;
 use crate::commands::{ChangeLimits, ChangedLimits, CommandError};
 use crate::domain::ledger::{Refusal, Write};
+use crate::domain::limits::entries;
 use crate::persistence::{Lane, Persist, PersistError};
 
 /// How often somebody else may be faster.
@@ -25,7 +26,8 @@ impl Handler<ChangeLimits> for Supervisor {
                 })?;
                 let before = before.unwrap_or_default();
                 let after = before.clone().changed(&changes, &who, clock.now());
-                let writes = vec![Write::Limits(Box::new(after.clone()))];
+                let audit = entries(&changes, &who, &before, &after);
+                let writes = vec![Write::Limits { book: Box::new(after.clone()), audit }];
                 let asked = persist.ask(Persist { writes, lane: Lane::Switches }).await;
                 let mut results = match asked {
                     Ok(Ok(results)) => results,
@@ -34,7 +36,7 @@ impl Handler<ChangeLimits> for Supervisor {
                 };
                 match results.pop() {
                     Some(Ok(_)) => {
-                        tracing::warn!(operator = %who.operator, caller = %who.by, revision = after.revision, "the limits were changed");
+                        tracing::warn!(operator = %who.operator, caller = %who.by.caller, revision = after.revision, "the limits were changed");
                         return Ok(ChangedLimits { before, after });
                     }
                     Some(Err(Refusal::LimitsMoved)) => {}

@@ -25,7 +25,7 @@ fn key(scope: LimitScope, control: Control) -> LimitKey {
 }
 
 async fn change(running: &Running, change: LimitChange) {
-    let who = Changer { operator: "ops".to_owned(), by: caller() };
+    let who = Changer { operator: "ops".to_owned(), by: caller().into() };
     running.house.switches.limits.send(ChangeLimits { changes: vec![change], who }).await.unwrap().unwrap();
 }
 

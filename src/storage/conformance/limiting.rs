@@ -17,7 +17,11 @@ fn set(scope: LimitScope, control: Control, value: &str) -> LimitChange {
 }
 
 fn changed(book: LimitBook, changes: &[LimitChange]) -> LimitBook {
-    book.changed(changes, &Changer { operator: "Zoë".to_owned(), by: caller("ops") }, start())
+    book.changed(changes, &Changer { operator: "Zoë".to_owned(), by: caller("ops").into() }, start())
+}
+
+fn write(book: LimitBook) -> Write {
+    Write::Limits { book: Box::new(book), audit: Vec::new() }
 }
 
 fn everything() -> Vec<LimitChange> {
@@ -56,12 +60,12 @@ pub(crate) async fn limits_come_back_as_they_were_set(place: &dyn Place) {
     assert_eq!(desk.store.limits(None).await.unwrap(), Some(LimitBook::default()));
     assert_eq!(desk.store.limits(Some(0)).await.unwrap(), None, "it is known already");
     let whole = changed(LimitBook::default(), &everything());
-    desk.store.commit(&desk.global(vec![Write::Limits(Box::new(whole.clone()))])).await.unwrap().remove(0).unwrap();
+    desk.store.commit(&desk.global(vec![write(whole.clone())])).await.unwrap().remove(0).unwrap();
     let desk = desk.again(place).await;
     assert_eq!(desk.store.limits(Some(0)).await.unwrap(), Some(whole.clone()));
     let key = LimitKey { scope: LimitScope::Global, control: Control::MaxPosition };
     let less = changed(whole, &[LimitChange::Remove(key)]);
-    desk.store.commit(&desk.global(vec![Write::Limits(Box::new(less.clone()))])).await.unwrap().remove(0).unwrap();
+    desk.store.commit(&desk.global(vec![write(less.clone())])).await.unwrap().remove(0).unwrap();
     assert_eq!(desk.store.limits(None).await.unwrap(), Some(less));
     assert_eq!(desk.store.limits(Some(2)).await.unwrap(), None);
 }
@@ -70,10 +74,10 @@ pub(crate) async fn limits_move_on_only_from_what_the_writer_saw(place: &dyn Pla
     let desk = Desk::at(place).await;
     let one = changed(LimitBook::default(), &[set(LimitScope::Global, Control::MaxOrderQty, "1")]);
     let other = changed(LimitBook::default(), &[set(LimitScope::Global, Control::MaxOrderQty, "2")]);
-    let batch = desk.global(vec![Write::Limits(Box::new(one.clone())), Write::Limits(Box::new(other.clone()))]);
+    let batch = desk.global(vec![write(one.clone()), write(other.clone())]);
     let results = desk.store.commit(&batch).await.unwrap();
     assert_eq!(results[1].as_ref().unwrap_err(), &Refusal::LimitsMoved);
-    let late = desk.store.commit(&desk.global(vec![Write::Limits(Box::new(other))])).await.unwrap();
+    let late = desk.store.commit(&desk.global(vec![write(other)])).await.unwrap();
     assert_eq!(late[0].as_ref().unwrap_err(), &Refusal::LimitsMoved);
     assert_eq!(desk.store.limits(None).await.unwrap(), Some(one));
 }
@@ -83,7 +87,7 @@ pub(crate) async fn a_claim_names_the_limits_that_hold_and_keeps_whether_it_redu
     desk.write(submit_parent(parent("p", 3))).await.unwrap();
     desk.write(claim("p-0")).await.unwrap();
     let tighter = changed(LimitBook::default(), &[set(LimitScope::Global, Control::MaxOrderQty, "1")]);
-    desk.store.commit(&desk.global(vec![Write::Limits(Box::new(tighter))])).await.unwrap().remove(0).unwrap();
+    desk.store.commit(&desk.global(vec![write(tighter)])).await.unwrap().remove(0).unwrap();
     assert_eq!(desk.write(claim("p-1")).await, Err(Refusal::LimitsMoved));
     assert_eq!(order(&*desk.store, "p-1").await.status, OrderStatus::PendingNew, "nothing has changed");
     let renewed = Write::Claim { id: id("p-1"), plan_version: Some(1), reduces: true, limits: 1 };
