@@ -5,10 +5,12 @@ mod config;
 mod db;
 mod demo;
 mod health;
+mod keys;
 mod launch;
 mod order;
 mod output;
 mod paper;
+mod portfolio;
 mod progress;
 mod reconcile;
 mod report;
@@ -65,10 +67,14 @@ enum Command {
     Kill(switches::KillArgs),
     /// Trip or reset the circuit breaker.
     Breaker(switches::BreakerArgs),
+    /// Make, list and take back the keys of the API.
+    Keys(keys::KeysArgs),
     /// Look after the switches that other programs share.
     Switches(shared::SwitchesArgs),
     /// Compare the books with the broker's, and clear what was looked after.
     Reconcile(reconcile::ReconcileArgs),
+    /// See what an account holds and is worth, and move its capital.
+    Portfolio(portfolio::PortfolioArgs),
     /// Look at the paper broker from its own side.
     Paper(paper::PaperArgs),
     /// Run a double of a real broker, to try the gateway on without an account.
@@ -134,7 +140,7 @@ impl CliError {
 
     fn code(&self) -> u8 {
         match self {
-            Self::Usage(_) | Self::Settings(_) | Self::Scenario(_) => 2,
+            Self::Usage(_) | Self::Settings(_) | Self::Scenario(_) | Self::Launch(LaunchError::Keys(_)) => 2,
             Self::Client(error) => error.code(),
             Self::Launch(LaunchError::GaveUp { .. }) => 70,
             Self::Launch(
@@ -182,8 +188,10 @@ fn dispatch(cli: Cli, out: &mut Out) -> Result<(), CliError> {
         Some(Command::Order(args)) => client::block_on(order::run(*args, out)),
         Some(Command::Kill(args)) => client::block_on(switches::kill(args, out)),
         Some(Command::Breaker(args)) => client::block_on(switches::breaker(args, out)),
+        Some(Command::Keys(args)) => client::block_on(keys::run(args, out)),
         Some(Command::Switches(args)) => client::block_on(shared::run(args, out)),
         Some(Command::Reconcile(args)) => client::block_on(reconcile::run(args, out)),
+        Some(Command::Portfolio(args)) => client::block_on(portfolio::run(args, out)),
         Some(Command::Paper(args)) => paper::run(&args, out),
         Some(Command::Venue(args)) => venue::run(*args, out),
         Some(Command::Simulate(args)) => simulate::run(&args, out),

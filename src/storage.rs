@@ -3,6 +3,7 @@
 //! One [`registry`] names each store; nothing else opens one. The rules of what may be written are not here but in
 //! [`tranche_actors::domain::ledger`]: a store loads, lets them decide, and saves.
 
+mod capital;
 mod cells;
 mod columns;
 mod load;

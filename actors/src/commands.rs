@@ -3,21 +3,23 @@
 use std::time::Duration;
 
 use actix::{Addr, Message, Recipient};
+use rust_decimal::Decimal;
 use serde::Serialize;
 use serde_json::Value;
 use thiserror::Error;
 
 use crate::account::Account;
+use crate::domain::audit::By;
 use crate::domain::breaker::{BreakerState, ResetRefused};
 use crate::domain::fault::FieldError;
 use crate::domain::kill::{KillMode, KillState};
 use crate::domain::ledger::{CancelCounts, NotReplaceable, Resolution};
-use crate::domain::limits::LimitScope;
-use crate::domain::limits::StopCode;
+use crate::domain::limits::{Changer, LimitBook, LimitChange, LimitScope, StopCode};
 use crate::domain::liquidity::Volume;
 use crate::domain::names::{Caller, IdempotencyKey, OrderId, Symbol};
 use crate::domain::order::Order;
 use crate::domain::parent::{Parent, ParentStatus};
+use crate::domain::portfolio::{CapitalMove, Portfolio};
 use crate::domain::reconciliation::{Cause, CauseId};
 use crate::domain::request::{ParentRequest, ReplaceRequest, SingleRequest};
 use crate::domain::status::OrderStatus;
@@ -123,7 +125,7 @@ pub struct ResumeParent {
     /// The parent.
     pub id: OrderId,
     /// Who asks.
-    pub by: Caller,
+    pub by: By,
 }
 
 /// Cancels a single order or a slice; one that has ended stays as it is.
@@ -145,7 +147,7 @@ pub struct ResolveOrder {
     /// What the operator found out.
     pub resolution: Resolution,
     /// Who asks.
-    pub by: Caller,
+    pub by: By,
 }
 
 /// Clears a cause of quarantine: an operator has looked after it.
@@ -158,8 +160,8 @@ pub struct ClearCause {
     pub operator: String,
     /// Why.
     pub reason: String,
-    /// The name of the key.
-    pub by: Caller,
+    /// The key, and the request.
+    pub by: By,
 }
 
 /// A cause that is cleared.
@@ -181,6 +183,11 @@ pub struct CompareNow;
 #[rtype(result = "Result<Volume, CommandError>")]
 pub struct ReadVolume(pub Symbol);
 
+/// Pays in or takes out, and says what the account is worth after it.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Result<Portfolio, CommandError>")]
+pub struct MoveCapital(pub CapitalMove);
+
 /// Releases the kill switch.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "Result<KillState, CommandError>")]
@@ -191,8 +198,8 @@ pub struct Disengage {
     pub notes: Option<String>,
     /// Which part of the trading, or all of it.
     pub scope: LimitScope,
-    /// The name of the key.
-    pub by: Caller,
+    /// The key, and the request.
+    pub by: By,
 }
 
 /// A breaker that tripped, or was tripped before.
@@ -214,8 +221,8 @@ pub struct Trip {
     pub reason: String,
     /// Anything else.
     pub details: Option<Value>,
-    /// The name of the key.
-    pub by: Caller,
+    /// The key, and the request.
+    pub by: By,
 }
 
 /// Resets the circuit breaker.
@@ -226,8 +233,8 @@ pub struct Reset {
     pub operator: String,
     /// Why, in at least 20 characters.
     pub reason: String,
-    /// The name of the key.
-    pub by: Caller,
+    /// The key, and the request.
+    pub by: By,
 }
 
 /// Engages the kill switch. The gate is shut before this is even sent: see
@@ -247,8 +254,8 @@ pub struct Engage {
     pub mode: KillMode,
     /// How long to wait for sends in flight; the configured time if absent.
     pub settle: Option<Duration>,
-    /// The name of the key.
-    pub by: Caller,
+    /// The key, and the request.
+    pub by: By,
     /// The client's `Idempotency-Key`, with a hash of the request.
     pub key: Option<(IdempotencyKey, String)>,
 }
@@ -319,6 +326,20 @@ pub enum CommandError {
     /// Somebody else was faster, or the words don't fit what is known.
     #[error("{0}")]
     Conflict(String),
+    /// The portfolio has changed since it was read.
+    #[error("the portfolio is at version {found}, not {expected}")]
+    PortfolioMoved {
+        /// The version that was read.
+        expected: u64,
+        /// The version that was found.
+        found: u64,
+    },
+    /// What was to be taken out is not there.
+    #[error("the account's closed equity is {equity}")]
+    BelowZero {
+        /// Closed equity.
+        equity: Decimal,
+    },
     /// The switch is engaged already, at least as strictly.
     #[error("the kill switch is engaged already")]
     AlreadyEngaged(Box<KillState>),
@@ -387,6 +408,8 @@ pub struct Desk {
     pub compare: Recipient<CompareNow>,
     /// Reads volumes.
     pub volume: Recipient<ReadVolume>,
+    /// Moves capital.
+    pub move_capital: Recipient<MoveCapital>,
 }
 
 impl Desk {
@@ -402,8 +425,28 @@ impl Desk {
             clear_cause: account.clone().recipient(),
             compare: account.clone().recipient(),
             volume: account.clone().recipient(),
+            move_capital: account.clone().recipient(),
         }
     }
+}
+
+/// Changes limits and lockouts, all of it or nothing.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Result<ChangedLimits, CommandError>")]
+pub struct ChangeLimits {
+    /// What is to change, in order.
+    pub changes: Vec<LimitChange>,
+    /// Who asks.
+    pub who: Changer,
+}
+
+/// Limits whose change is durable: it holds for every order that is claimed from now on, on every instance.
+#[derive(Clone, Debug)]
+pub struct ChangedLimits {
+    /// As they were.
+    pub before: LimitBook,
+    /// As they are.
+    pub after: LimitBook,
 }
 
 /// Where to send the commands of the switches, but for engaging the kill switch: that waits for no mailbox.
@@ -415,10 +458,17 @@ pub struct SwitchDesk {
     pub trip: Recipient<Trip>,
     /// Resets the breaker.
     pub reset: Recipient<Reset>,
+    /// Changes limits and lockouts.
+    pub limits: Recipient<ChangeLimits>,
 }
 
 impl SwitchDesk {
     pub(crate) fn of(root: &Addr<Supervisor>) -> Self {
-        Self { disengage: root.clone().recipient(), trip: root.clone().recipient(), reset: root.clone().recipient() }
+        Self {
+            disengage: root.clone().recipient(),
+            trip: root.clone().recipient(),
+            reset: root.clone().recipient(),
+            limits: root.clone().recipient(),
+        }
     }
 }

@@ -441,6 +441,10 @@ impl Drop for Ticket {
 mod tests {
     use super::*;
 
+    fn of(strategy: &str) -> Whose {
+        Whose { strategy: StrategyId::parse(strategy).unwrap(), symbol: Symbol::parse("AAPL").unwrap() }
+    }
+
     const NOW: Duration = Duration::from_secs(100);
 
     fn open(writers: &GateWriters) {
@@ -537,13 +541,13 @@ mod tests {
     fn a_ticket_leaves_the_set_when_it_is_dropped_also_by_a_panic() {
         let set = InFlight::default();
         let id = OrderId::parse("a").unwrap();
-        let (ticket, _) = set.enter(&id);
+        let (ticket, _) = set.enter(&id, of("alpha"));
         assert!(set.contains(&id));
         drop(ticket);
         assert!(set.is_empty());
         let panicking = set.clone();
         std::panic::catch_unwind(move || {
-            let _ticket = panicking.enter(&OrderId::parse("b").unwrap());
+            let _ticket = panicking.enter(&OrderId::parse("b").unwrap(), of("alpha"));
             panic!("a sender dies");
         })
         .unwrap_err();
@@ -551,10 +555,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn cutting_off_wakes_the_sender() {
+    async fn cutting_off_a_part_wakes_its_senders_alone() {
         let set = InFlight::default();
-        let (_ticket, is_cut) = set.enter(&OrderId::parse("a").unwrap());
-        set.cut_all();
+        let (_ticket, is_cut) = set.enter(&OrderId::parse("a").unwrap(), of("alpha"));
+        let (_other, mut is_other_cut) = set.enter(&OrderId::parse("b").unwrap(), of("beta"));
+        set.cut(&LimitScope::Strategy(StrategyId::parse("alpha").unwrap()));
+        assert_eq!(is_other_cut.try_recv(), Err(oneshot::error::TryRecvError::Empty), "it is of another strategy");
         assert!(is_cut.await.is_err());
     }
 }

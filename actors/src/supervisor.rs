@@ -27,6 +27,8 @@ use crate::sync::Mutex;
 use crate::tuning::Tuning;
 use crate::watch::{Deaths, LastWord, MOST_DEATHS, ProcessRole, Sentinel};
 
+mod limiting;
+
 /// A running house of actors, as its edges see it.
 #[derive(Clone)]
 pub struct House {

@@ -9,6 +9,7 @@ use crate::domain::breaker::ErrorRule;
 use crate::domain::kill::KillMode;
 use crate::domain::names::AccountName;
 use crate::domain::request::PlanRules;
+use crate::domain::trading_day::DayEnd;
 use crate::ports::store::InstanceCard;
 
 /// How an account is leased.
@@ -54,6 +55,8 @@ pub struct Tuning {
     pub tell_every: Duration,
     /// How accounts are leased; `None`: a lock keeps all other instances out.
     pub lease: Option<Lease>,
+    /// When the account's trading days end.
+    pub day_end: DayEnd,
     /// What plans are held to.
     pub plan_rules: PlanRules,
     /// Most parents that may be open at once.

@@ -16,6 +16,7 @@ use tranche_actors::domain::policy::{CatchUp, Completion};
 use tranche_actors::domain::request::{Asked, ParentRequest, PlanRules};
 use tranche_actors::domain::status::{OperatorEnd, OrderStatus, OwnEnd};
 use tranche_actors::domain::terms::{Instruction, Side, Terms, TimeInForce};
+use tranche_actors::domain::trading_day::DayEnd;
 use tranche_actors::domain::venue::{Execution, VenueOrder, VenueStatus, VenueWords};
 
 fn at() -> DateTime<Utc> {
@@ -69,7 +70,7 @@ fn books() -> (Books, OrderId, Vec<OrderId>) {
     let asked = Asked { by: local(), key: None, at: at() };
     let (parent, slices) = request(30).plan(&rules(), &asked).unwrap();
     let (id, ids) = (parent.id.clone(), slices.iter().map(|slice| slice.id.clone()).collect());
-    let mut books = Books::new(AccountName::parse("default").ok(), at());
+    let mut books = Books::new(AccountName::parse("default").ok(), at(), DayEnd::new_york());
     books.apply(&Write::Submit(Box::new(Submission::Parent { parent, slices }))).unwrap();
     (books, id, ids)
 }

@@ -19,6 +19,7 @@ use tranche_actors::domain::plan::{Schedule, Span};
 use tranche_actors::domain::policy::{CatchUp, Completion};
 use tranche_actors::domain::request::{Asked, ParentRequest, PlanRules};
 use tranche_actors::domain::terms::{Instruction, Side, Terms, TimeInForce};
+use tranche_actors::domain::trading_day::DayEnd;
 use tranche_actors::ports::store::{Acquired, Batch, Ownership, Store, Writer};
 use tranche_actors::ports::{Clock, Entropy};
 
@@ -52,6 +53,7 @@ impl Ledger {
             writer: Writer::Owner(self.ownership.clone()),
             nonce: SystemEntropy.bits(),
             at: SystemClock.now(),
+            day_end: DayEnd::new_york(),
             writes,
         };
         let began = Instant::now();

@@ -21,6 +21,7 @@ mod chains;
 mod claims;
 mod doubt;
 mod engaged;
+mod equity;
 mod events;
 mod excuses;
 mod fills;
@@ -107,6 +108,7 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::<claims::Claims>::default(),
         Box::<doubt::Doubt>::default(),
         Box::<engaged::Engaged>::default(),
+        Box::<equity::Equity>::default(),
         Box::<events::Events>::default(),
         Box::<excuses::Excuses>::default(),
         Box::<fills::Fills>::default(),

@@ -159,7 +159,7 @@ fn status(order: Option<&Order>) -> &'static str {
     order.map_or("-", |order| order.status.as_str())
 }
 
-const fn word_for(write: &ledger::Write) -> &'static str {
+fn word_for(write: &ledger::Write) -> &'static str {
     use ledger::Write as W;
     match write {
         W::Submit(_) => "submit",
@@ -186,11 +186,15 @@ const fn word_for(write: &ledger::Write) -> &'static str {
         W::Hold { .. } => "hold",
         W::ClearCause { .. } => "clear-cause",
         W::PositionDiffers { .. } => "position-differs",
+        W::Capital(_) => "capital",
+        W::OpenDay { .. } => "open-day",
         W::FirstStart(_) => "first-start",
         W::Kill { .. } => "kill-switch",
         W::Halts { .. } => "halts",
         W::Breaker { .. } => "breaker",
-        W::Limits(_) => "limits",
+        W::Limits { .. } => "limits",
+        W::Requested { write, .. } => word_for(write),
+        W::Audit(_) => "audit",
         W::Probe => "probe",
     }
 }

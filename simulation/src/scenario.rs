@@ -14,6 +14,7 @@ use tranche_actors::domain::plan::{Schedule, Span};
 use tranche_actors::domain::policy::{CatchUp, Completion};
 use tranche_actors::domain::request::{ParentRequest, PlanRules, SingleRequest};
 use tranche_actors::domain::terms::{Instruction, Side, Terms, TimeInForce};
+use tranche_actors::domain::trading_day::DayEnd;
 use tranche_actors::market::engine::Rules;
 use tranche_actors::market::faults::Faults;
 use tranche_actors::market::quotes::Quotes;
@@ -255,6 +256,7 @@ fn tuning() -> Tuning {
         card: InstanceCard { id: "simulated".to_owned(), address: None, version: "0".to_owned(), started_at: EPOCH },
         tell_every: Duration::from_secs(10),
         lease: None,
+        day_end: DayEnd::new_york(),
         plan_rules: PlanRules {
             instruments: [].into(),
             accounts: vec![account.clone()],

@@ -9,15 +9,19 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use parking_lot::Mutex;
 use tokio::time::Instant;
+use tranche_actors::domain::audit::Audited;
+use tranche_actors::domain::keys::{ApiKey, KeyId};
 use tranche_actors::domain::ledger::{SwitchEntry, Write};
 use tranche_actors::domain::limits::LimitBook;
 use tranche_actors::domain::names::{AccountName, Caller, IdempotencyKey, OrderId};
 use tranche_actors::domain::order::Order;
 use tranche_actors::domain::parent::Parent;
+use tranche_actors::domain::portfolio::{CapitalEntry, DayResult, Portfolio};
 use tranche_actors::domain::reconciliation::Cause;
+use tranche_actors::domain::trading_day::DayEnd;
 use tranche_actors::ports::store::{
     Acquired, AnyOrder, Batch, Commit, Confirmation, DueSlice, HeldPosition, InstanceCard, LedgerEvent, OrderFilter,
     Ownership, Page, ParentFilter, Stack, Store, StoreError, Switches, Writer,
@@ -52,6 +56,8 @@ pub enum CommitFault {
     /// The connection breaks before the commit, and what was sent becomes durable so much later, or when the next process
     /// opens the store, unless it was settled by then.
     Late(Duration),
+    /// The store refuses the batch.
+    Refuse,
     /// The store refuses the batch if it has more than one write.
     RefuseMany,
     /// The caller dies, before the commit or after it.
@@ -178,7 +184,8 @@ impl MemoryStore {
         let saved = {
             let mut ledger = self.ledger.lock();
             let Some(ownership) = ledger.ownership() else { return };
-            let batch = Batch { writer: Writer::Owner(ownership), nonce: 0, at, writes: vec![write] };
+            let (writer, day_end) = (Writer::Owner(ownership), DayEnd::new_york());
+            let batch = Batch { writer, nonce: 0, at, day_end, writes: vec![write] };
             let taken = ledger.foresee(&batch).is_ok_and(|results| results.iter().any(Result::is_ok));
             if !taken {
                 return;
@@ -204,8 +211,9 @@ impl MemoryStore {
     fn fault_of(&self, batch: &Batch) -> Option<CommitFault> {
         let mut planned = self.planned.lock();
         let (which, fault) = planned.front()?;
+        let any = |write: &Write| which(write) || matches!(write, Write::Requested { write, .. } if which(write));
         let applies = batch.writes.len() > 1 || !matches!(fault, CommitFault::RefuseMany);
-        if applies && batch.writes.iter().any(which) { planned.pop_front().map(|(_, fault)| fault) } else { None }
+        if applies && batch.writes.iter().any(any) { planned.pop_front().map(|(_, fault)| fault) } else { None }
     }
 
     /// Everything but a commit: asked of an open ledger, at one instant.
@@ -303,8 +311,8 @@ impl Store for MemoryStore {
         match fault {
             Some(CommitFault::Slow(delay)) => tokio::time::sleep(delay).await,
             Some(CommitFault::Panic { committed: false }) => panic!("the store was told to panic"),
-            Some(CommitFault::RefuseMany) => {
-                let detail = "it was made to refuse a batch of many".to_owned();
+            Some(CommitFault::Refuse | CommitFault::RefuseMany) => {
+                let detail = "it was made to refuse the batch".to_owned();
                 return Err(StoreError::Constraint { detail });
             }
             Some(CommitFault::Unavailable) => return Err(unavailable("this commit was made to fail")),
@@ -425,6 +433,18 @@ impl Store for MemoryStore {
         self.ask("has_switch_entry", |ledger| ledger.has_entry(switch, event, at)).await
     }
 
+    async fn audit(&self, cursor: Option<u64>, limit: u32) -> Result<Page<Audited>, StoreError> {
+        self.ask("audit", |ledger| ledger.page_of_audit(cursor, limit)).await
+    }
+
+    async fn api_key(&self, _: &KeyId) -> Result<Option<ApiKey>, StoreError> {
+        self.ask("api_key", |_| None).await
+    }
+
+    async fn api_keys(&self) -> Result<Vec<ApiKey>, StoreError> {
+        self.ask("api_keys", |_| Vec::new()).await
+    }
+
     async fn causes(&self, account: &AccountName) -> Result<Vec<Cause>, StoreError> {
         self.ask("causes", |ledger| ledger.open_causes(account)).await
     }
@@ -436,6 +456,28 @@ impl Store for MemoryStore {
     async fn limits(&self, known: Option<u64>) -> Result<Option<LimitBook>, StoreError> {
         let limits = self.ask("limits", |ledger| ledger.limits.clone()).await?;
         Ok((known != Some(limits.revision)).then_some(limits))
+    }
+
+    async fn portfolio(&self, account: &AccountName) -> Result<Portfolio, StoreError> {
+        self.ask("portfolio", |ledger| ledger.portfolio(account)).await
+    }
+
+    async fn capital(
+        &self,
+        account: &AccountName,
+        before: Option<u64>,
+        limit: u32,
+    ) -> Result<Vec<CapitalEntry>, StoreError> {
+        self.ask("capital", |ledger| ledger.last_capital(account, before, limit)).await
+    }
+
+    async fn days(
+        &self,
+        account: &AccountName,
+        until: Option<NaiveDate>,
+        limit: u32,
+    ) -> Result<Vec<DayResult>, StoreError> {
+        self.ask("days", |ledger| ledger.last_days(account, until, limit)).await
     }
 
     async fn close(&self) {

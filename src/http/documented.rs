@@ -226,6 +226,24 @@ pub(super) struct ResetDoc {
     reason: String,
 }
 
+/// Moves an account's capital.
+#[derive(ToSchema)]
+#[schema(as = MoveCapital)]
+#[expect(dead_code, reason = "it stands for the documentation")]
+pub(super) struct CapitalDoc {
+    #[schema(schema_with = words::capital_direction)]
+    kind: String,
+    /// Above zero, in the quote currency.
+    #[schema(schema_with = words::decimal)]
+    amount: String,
+    /// The `version` of the portfolio that this was decided on: if it has moved since, nothing is done.
+    expected_version: Option<u64>,
+    #[schema(max_length = 64, example = "ops")]
+    operator: String,
+    #[schema(max_length = 500)]
+    reason: String,
+}
+
 /// Why a request was not carried out, as RFC 9457 has it. Some codes add fields of their own.
 #[derive(ToSchema)]
 #[schema(as = Problem)]

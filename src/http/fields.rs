@@ -14,7 +14,7 @@ use serde::de::{MapAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use tranche_actors::domain::fault::FieldError;
-use tranche_actors::domain::money::{MAX_SCALE, Percent, Price, Qty, parse_decimal};
+use tranche_actors::domain::money::{MAX_SCALE, Money, Percent, Price, Qty, parse_decimal};
 use tranche_actors::domain::text::BadText;
 
 use super::problem::{Code, Problem};
@@ -163,6 +163,11 @@ impl<'a> Fields<'a> {
     /// A price.
     pub(super) fn price(&mut self, name: &str) -> Option<Price> {
         self.bounded(name, Price::new)
+    }
+
+    /// An amount of capital.
+    pub(super) fn money(&mut self, name: &str) -> Option<Money> {
+        self.bounded(name, Money::new)
     }
 
     /// A share of a price, in hundredths.

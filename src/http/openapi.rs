@@ -9,8 +9,8 @@ use utoipa::openapi::{PathItem, RefOr, Schema};
 use utoipa::{Modify, OpenApi};
 
 use super::{
-    circuit_breaker, documented, events, kill_switch, orders, parents, plan_shapes, positions, reconciliation,
-    reconciliation_shapes, routes, service, switch_shapes,
+    audit, circuit_breaker, documented, events, kill_switch, orders, parents, plan_shapes, portfolio, positions,
+    reconciliation, reconciliation_shapes, routes, service, switch_shapes,
 };
 
 /// The extension of an operation that names the least role that may.
@@ -25,11 +25,12 @@ const ROLE: &str = "x-role";
     ),
     paths(
         parents::submit, parents::preview, parents::slices, parents::cancel, parents::resume,
-        orders::submit, orders::list, orders::get, orders::cancel, orders::replace, orders::resolve, events::list, positions::list,
+        orders::submit, orders::list, orders::get, orders::cancel, orders::replace, orders::resolve, events::list, positions::list, positions::get,
+        portfolio::get, portfolio::list, portfolio::move_capital, portfolio::days,
         kill_switch::engage, kill_switch::disengage, kill_switch::status, kill_switch::history,
         circuit_breaker::status, circuit_breaker::trip, circuit_breaker::reset, circuit_breaker::history,
         reconciliation::status, reconciliation::run, reconciliation::orphans, reconciliation::clear,
-        service::status, service::livez, service::healthz, service::readyz, service::metrics,
+        audit::list, service::status, service::livez, service::healthz, service::readyz, service::metrics,
     ),
     components(schemas(
         documented::RandomizeDoc, documented::FieldErrorDoc, plan_shapes::PlanHead, plan_shapes::LiquidityView, plan_shapes::SliceView, plan_shapes::LimitsView,
@@ -39,6 +40,7 @@ const ROLE: &str = "x-role";
     tags(
         (name = "parents", description = "Large orders, worked slice by slice"),
         (name = "orders", description = "Single orders, and all orders by their id"),
+        (name = "portfolio", description = "What an account holds, what it is worth, and what its days brought"),
         (name = "controls", description = "What stops trading"),
         (name = "service", description = "The gateway itself"),
     ),
@@ -67,6 +69,7 @@ const REQUESTS: &[&str] = &[
     "Disengage",
     "Trip",
     "Reset",
+    "MoveCapital",
     "Problem",
 ];
 

@@ -54,6 +54,8 @@ codes! {
     MethodNotAllowed = "method_not_allowed", METHOD_NOT_ALLOWED, "The method is not allowed here";
     RequestTimeout = "request_timeout", REQUEST_TIMEOUT, "The body took too long";
     Conflict = "conflict", CONFLICT, "The request conflicts with what is so";
+    VersionConflict = "version_conflict", CONFLICT, "It has changed since it was read";
+    InsufficientEquity = "insufficient_equity", CONFLICT, "The account is not worth that much";
     OrderIdReused = "order_id_reused", CONFLICT, "The client order id names another order";
     ParentTerminal = "parent_terminal", CONFLICT, "The parent has ended";
     NotPaused = "not_paused", CONFLICT, "The parent is not paused";

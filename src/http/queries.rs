@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use actix_web::web;
+use chrono::NaiveDate;
 use tranche_actors::domain::fault::FieldError;
 use tranche_actors::domain::names::{self, AccountName, OrderId};
 use tranche_actors::domain::parent::ParentStatus;
@@ -13,7 +14,7 @@ use tranche_actors::ports::store::{OrderFilter, ParentFilter};
 use super::fields::bad_words;
 use super::kill_switch::MAX_OPERATOR;
 use super::problem::{Code, Problem};
-use super::requests::MAX_REASON;
+use super::requests::{MAX_REASON, date};
 use super::schedules::time;
 
 /// Most rows of a page of orders.
@@ -68,6 +69,14 @@ pub(super) fn history(text: &str) -> Result<u32, Problem> {
     query.finish(limit)
 }
 
+/// Which page of a list that has no filters.
+pub(super) fn page(text: &str) -> Result<(Option<u64>, u32), Problem> {
+    let mut query = Query::of(text)?;
+    let cursor = query.parse("cursor", cursor);
+    let limit = query.limit(MAX_LIMIT, DEFAULT_LIMIT);
+    query.finish((cursor, limit))
+}
+
 /// Of which account, who clears an orphan, and why.
 pub(super) fn clearance(text: &str) -> Result<(Option<AccountName>, String, String), Problem> {
     let mut query = Query::of(text)?;
@@ -76,6 +85,24 @@ pub(super) fn clearance(text: &str) -> Result<(Option<AccountName>, String, Stri
     let reason = query.words("reason", MAX_REASON);
     let said = operator.zip(reason).map(|(operator, reason)| (account, operator, reason));
     query.finish(said)?.ok_or_else(|| Problem::new(Code::Internal, "a parameter is missing"))
+}
+
+/// Of which account, and which page of what changed its capital.
+pub(super) fn capital(text: &str) -> Result<(Option<AccountName>, Option<u64>, u32), Problem> {
+    let mut query = Query::of(text)?;
+    let account = query.parse("account", AccountName::parse);
+    let cursor = query.parse("cursor", cursor);
+    let limit = query.limit(MAX_LIMIT, DEFAULT_LIMIT);
+    query.finish((account, cursor, limit))
+}
+
+/// Of which account, and which trading days.
+pub(super) fn days(text: &str) -> Result<(Option<AccountName>, Option<NaiveDate>, u32), Problem> {
+    let mut query = Query::of(text)?;
+    let account = query.parse("account", AccountName::parse);
+    let until = query.parse("until", date);
+    let limit = query.limit(MAX_LIMIT, DEFAULT_LIMIT);
+    query.finish((account, until, limit))
 }
 
 /// Of which account; the first one if it doesn't say.

@@ -8,6 +8,7 @@ use tranche_actors::domain::breaker::{MIN_RESET_REASON, ResetRefused};
 use tranche_actors::domain::fault::FieldError;
 use tranche_actors::domain::kill::KillState;
 use tranche_actors::domain::ledger::NotReplaceable;
+use tranche_actors::domain::money::canonical;
 use tranche_actors::domain::names::{AccountName, OrderId, Symbol};
 use tranche_actors::gate::ShutReason;
 use tranche_actors::health::{Health, Part};
@@ -58,6 +59,17 @@ pub(super) fn command(error: CommandError, health: &Health, now: DateTime<Utc>) 
         }
         CommandError::NotReplaceable(why) => not_replaceable(why),
         CommandError::Conflict(detail) => Problem::new(Code::Conflict, detail),
+        CommandError::PortfolioMoved { expected, found } => Problem::new(
+            Code::VersionConflict,
+            format!("the portfolio is at version {found}, not {expected}: read it again, and decide anew"),
+        )
+        .with("expected_version", expected)
+        .with("found_version", found),
+        CommandError::BelowZero { equity } => Problem::new(
+            Code::InsufficientEquity,
+            format!("the account's closed equity is {}: nothing was taken out", canonical(equity)),
+        )
+        .with("closed_equity", canonical(equity)),
         CommandError::AlreadyEngaged(state) => engaged(&state),
         CommandError::NotEngaged => not_engaged(health),
         CommandError::Reset(ResetRefused::NotTripped) => {

@@ -156,7 +156,7 @@ fn own_id(text: &str) -> Result<OrderId, BadText> {
     names::client_order_id(text)
 }
 
-fn date(text: &str) -> Result<NaiveDate, BadText> {
+pub(super) fn date(text: &str) -> Result<NaiveDate, BadText> {
     let parsed = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok();
     parsed
         .filter(|date| text.len() == 10 && date.to_string() == text)

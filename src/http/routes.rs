@@ -11,7 +11,9 @@ use tranche_actors::domain::names::Role;
 
 use super::auth::needs;
 use super::problem::{Code, Problem};
-use super::{circuit_breaker, docs, events, kill_switch, orders, parents, positions, reconciliation, service};
+use super::{
+    audit, circuit_breaker, docs, events, kill_switch, orders, parents, portfolio, positions, reconciliation, service,
+};
 
 /// The methods of one path.
 pub(super) struct Endpoint {
@@ -47,6 +49,10 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         at("/api/v1/orders/{id}/resolve", [post(Operator, orders::resolve)]),
         at("/api/v1/orders/{id}/events", [get(Viewer, events::list)]),
         at("/api/v1/positions", [get(Viewer, positions::list)]),
+        at("/api/v1/positions/{symbol}", [get(Viewer, positions::get)]),
+        at("/api/v1/portfolio", [get(Viewer, portfolio::get)]),
+        at("/api/v1/portfolio/capital", [get(Viewer, portfolio::list), post(Operator, portfolio::move_capital)]),
+        at("/api/v1/pnl/daily", [get(Viewer, portfolio::days)]),
         at("/api/v1/kill-switch/engage", [post(Trader, kill_switch::engage)]),
         at("/api/v1/kill-switch/disengage", [post(Operator, kill_switch::disengage)]),
         at("/api/v1/kill-switch/status", [get(Viewer, kill_switch::status)]),
@@ -59,6 +65,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         at("/api/v1/reconciliation/run", [post(Operator, reconciliation::run)]),
         at("/api/v1/reconciliation/orphans", [get(Viewer, reconciliation::orphans)]),
         at("/api/v1/reconciliation/orphans/{id}", [delete(Operator, reconciliation::clear)]),
+        at("/api/v1/audit", [get(Operator, audit::list)]),
         at("/api/v1/status", [get(Viewer, service::status)]),
         at("/livez", [anybody(service::livez)]),
         at("/healthz", [anybody(service::healthz)]),

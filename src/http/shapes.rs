@@ -42,6 +42,11 @@ impl<T> Items<T> {
     pub(super) const fn all(items: Vec<T>) -> Self {
         Self { items, next_cursor: None }
     }
+
+    /// A page, and where the next one begins.
+    pub(super) fn page(items: Vec<T>, next: Option<u64>) -> Self {
+        Self { items, next_cursor: next.map(|cursor| cursor.to_string()) }
+    }
 }
 
 /// A single order, or a slice of a parent.

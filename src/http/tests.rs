@@ -24,6 +24,7 @@ mod reconciling;
 mod replacing;
 mod roles;
 mod service;
+mod worth;
 mod wrong_fields;
 
 /// What came back.
@@ -123,5 +124,8 @@ use serve;
 
 /// A parent of 103 over five minutes.
 const PARENT: &str = r#"{"symbol":"aapl","side":"buy","qty":"103","duration_minutes":5,"order_type":"market","trade_date":"2026-11-21"}"#;
+/// Somebody pays in.
+const DEPOSIT: &str =
+    r#"{"kind":"deposit","amount":"250.000000001","operator":"ops","reason":"more","expected_version":4}"#;
 /// A single order of ten.
 const SINGLE: &str = r#"{"symbol":"AAPL","side":"buy","qty":10,"order_type":"limit","limit_price":"99.5"}"#;

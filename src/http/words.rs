@@ -1,8 +1,10 @@
 //! Schemas of words, so that the documentation lists just the words that there are.
 
+use tranche_actors::domain::audit::AuditAction;
 use tranche_actors::domain::breaker::BreakerWord;
 use tranche_actors::domain::kill::KillWord;
 use tranche_actors::domain::parent::ParentStatus;
+use tranche_actors::domain::portfolio::{CapitalKind, Direction};
 use tranche_actors::domain::reconciliation::CauseKind;
 use tranche_actors::domain::status::OrderStatus;
 use tranche_actors::domain::terms::{OrderType, Side, TimeInForce};
@@ -13,6 +15,10 @@ use utoipa::openapi::schema::{
 
 fn words(words: impl IntoIterator<Item = &'static str>) -> Object {
     ObjectBuilder::new().schema_type(SchemaType::Type(Type::String)).enum_values(Some(words)).build()
+}
+
+pub(super) fn audit_action() -> Object {
+    words(AuditAction::ALL.iter().map(|word| word.as_str()))
 }
 
 pub(super) fn order_kind() -> Object {
@@ -51,6 +57,14 @@ pub(super) fn parent_order_type() -> Object {
 /// The times in force that a parent's slices may have.
 pub(super) fn parent_time_in_force() -> Object {
     words(super::terms::OF_PARENTS.times_in_force())
+}
+
+pub(super) fn capital_kind() -> Object {
+    words(CapitalKind::ALL.iter().map(|word| word.as_str()))
+}
+
+pub(super) fn capital_direction() -> Object {
+    words(Direction::ALL.iter().map(|word| word.as_str()))
 }
 
 pub(super) fn kill_state() -> Object {

@@ -3,12 +3,16 @@
 use chrono::{DateTime, NaiveDate, Utc};
 use rust_decimal::Decimal;
 use serde::de::DeserializeOwned;
+use tranche_actors::domain::audit::{AuditAction, AuditEntry, Audited};
+use tranche_actors::domain::keys::{ApiKey, KeyId};
 use tranche_actors::domain::ledger::SwitchEntry;
 use tranche_actors::domain::limits::{
     Control, Limit, LimitKey, LimitOverride, LimitScope, LockKey, LockKind, LockRule, Lockout,
 };
 use tranche_actors::domain::money::{Percent, Price, Qty};
-use tranche_actors::domain::names::{AccountName, BrokerOrderId, Caller, IdempotencyKey, OrderId, StrategyId, Symbol};
+use tranche_actors::domain::names::{
+    AccountName, BrokerOrderId, Caller, IdempotencyKey, OrderId, Role, StrategyId, Symbol,
+};
 use tranche_actors::domain::order::{Order, Origin, Replaces, SliceOf};
 use tranche_actors::domain::parent::{Benchmark, Parent, ParentStatus, PauseReason, Progress};
 use tranche_actors::domain::policy::{CatchUp, Completion};
@@ -100,8 +104,14 @@ pub(super) fn json<T: DeserializeOwned>(row: &impl Cells, column: &'static str) 
     needed(maybe_json(row, column)?, column)
 }
 
-fn decimal(row: &impl Cells, column: &'static str) -> Result<Decimal, StoreError> {
+/// A decimal of a column that is never null.
+pub(super) fn decimal(row: &impl Cells, column: &'static str) -> Result<Decimal, StoreError> {
     needed(row.decimal(column)?, column)
+}
+
+/// A day of a column that is never null.
+pub(super) fn date(row: &impl Cells, column: &'static str) -> Result<NaiveDate, StoreError> {
+    needed(row.date(column)?, column)
 }
 
 /// A decimal within bounds.
@@ -235,6 +245,7 @@ pub(super) fn order(row: &impl Cells) -> Result<Order, StoreError> {
         reduces: flag(row, "reduces")?,
         filled_qty: decimal(row, "filled_qty")?,
         filled_cost: decimal(row, "filled_cost")?,
+        realised_pnl: row.decimal("realised_pnl")?.unwrap_or_default(),
         reason_code: maybe(row, "reason_code", owned)?,
         error_message: maybe(row, "error_message", owned)?,
         origin: origin(row)?,
@@ -258,7 +269,7 @@ pub(super) fn parent(row: &impl Cells) -> Result<Parent, StoreError> {
         total_slices: number(row, "total_slices")?,
         start_at: time(row, "start_at")?,
         end_at: time(row, "end_at")?,
-        trade_date: needed(row.date("trade_date")?, "trade_date")?,
+        trade_date: date(row, "trade_date")?,
         catch_up: cell(row, "catch_up", CatchUp::from_word)?,
         completion: cell(row, "completion", Completion::from_word)?,
         plan_version: number(row, "plan_version")?,
@@ -394,6 +405,34 @@ pub(super) fn lockout(row: &impl Cells) -> Result<(LockKey, Lockout), StoreError
 }
 
 /// An entry of a switch's history.
+pub(super) fn api_key(row: &impl Cells) -> Result<ApiKey, StoreError> {
+    Ok(ApiKey {
+        id: cell(row, "id", |text| KeyId::parse(text).ok())?,
+        name: cell(row, "name", caller)?,
+        role: cell(row, "role", Role::from_word)?,
+        hash: cell(row, "hash", owned)?,
+        created_at: time(row, "created_at")?,
+        revoked_at: row.time("revoked_at")?,
+    })
+}
+
+pub(super) fn audited(row: &impl Cells) -> Result<Audited, StoreError> {
+    Ok(Audited {
+        id: number(row, "id")?,
+        at: time(row, "at")?,
+        account: maybe(row, "account", account)?,
+        entry: AuditEntry {
+            by: cell(row, "caller", caller)?,
+            operator: maybe(row, "operator", owned)?,
+            action: cell(row, "action", AuditAction::from_word)?,
+            subject: cell(row, "subject", owned)?,
+            before: maybe_json(row, "state_before")?,
+            after: maybe_json(row, "state_after")?,
+            request_id: maybe(row, "request_id", owned)?,
+        },
+    })
+}
+
 pub(super) fn switch_entry(row: &impl Cells) -> Result<SwitchEntry, StoreError> {
     Ok(SwitchEntry {
         event: cell(row, "event", owned)?,

@@ -8,13 +8,17 @@ use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use tranche_actors::domain::ledger::{Applied, Refusal, Write};
 use tranche_actors::domain::names::AccountName;
+use tranche_actors::domain::trading_day::DayEnd;
 use tranche_actors::ports::store::{Acquired, Batch, Commit, Ownership, Store, StoreError, Writer};
 
+pub(crate) mod auditing;
 pub(crate) mod canceling;
+pub(crate) mod capital;
 pub(crate) mod claiming;
 pub(crate) mod committing;
 pub(crate) mod fixtures;
 pub(crate) mod leasing;
+pub(crate) mod limiting;
 mod memory;
 pub(crate) mod pausing;
 pub(crate) mod reading;
@@ -57,6 +61,7 @@ impl Desk {
             writer: Writer::Owner(self.owner.clone()),
             nonce: self.nonce.fetch_add(1, Ordering::Relaxed),
             at: self.tick(),
+            day_end: DayEnd::new_york(),
             writes,
         }
     }
@@ -125,6 +130,12 @@ macro_rules! suite {
             reporting::what_comes_back_after_it_was_given_up_counts_and_is_cancelled,
             reporting::an_operator_settles_an_order,
             reporting::positions_open_flip_and_count_their_versions,
+            capital::capital_is_moved_on_the_version_that_was_seen,
+            capital::a_fill_books_what_it_brought_with_itself,
+            capital::a_bust_gives_back_what_its_trade_brought,
+            capital::results_belong_to_the_trading_day_of_the_trade,
+            capital::trades_of_one_report_count_to_the_day_of_each,
+            capital::a_day_is_opened_once,
             canceling::a_parents_cancel_marks_every_child_before_anything_is_asked,
             canceling::a_single_orders_cancel_ends_or_marks_it,
             canceling::a_cancel_is_taken_or_refused,
@@ -168,6 +179,13 @@ macro_rules! suite {
             switching::a_switch_moves_on_only_from_what_the_writer_saw,
             switching::the_first_start_is_over_once,
             switching::what_an_instance_confirms_first_stays,
+            limiting::limits_come_back_as_they_were_set,
+            limiting::limits_move_on_only_from_what_the_writer_saw,
+            limiting::a_claim_names_the_limits_that_hold_and_keeps_whether_it_reduces,
+            limiting::slices_that_are_due_say_how_much_they_are,
+            auditing::an_effect_is_entered_with_what_was_before_and_after_it,
+            auditing::what_had_no_effect_is_not_entered,
+            auditing::the_audit_comes_in_pages_newest_first,
             reading::slices_come_due_in_order_and_by_pages,
             reading::pages_skip_and_repeat_none_of_the_slices_that_are_due_at_once,
             reading::slices_come_by_number_whatever_their_times,

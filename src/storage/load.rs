@@ -2,11 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use chrono::NaiveDate;
 use tranche_actors::domain::ledger::{Books, CIRCUIT_BREAKER, FIRST_START, HALTS, KILL_SWITCH, Keys, LIMITS};
 use tranche_actors::domain::names::{AccountName, BrokerOrderId, OrderId, Symbol};
 use tranche_actors::domain::order::Order;
 use tranche_actors::ports::store::{Batch, StoreError};
 
+use super::capital;
 use super::cells::{self, Cells};
 use super::rows::{LimitsRevision, kind};
 
@@ -28,6 +30,10 @@ pub(super) struct Statements {
     pub(super) executions: &'static str,
     /// By pairs of account and symbol.
     pub(super) positions: &'static str,
+    /// By account.
+    pub(super) portfolio: &'static str,
+    /// By pairs of account and day.
+    pub(super) days: &'static str,
     /// What nobody has cleared, of accounts.
     pub(super) open_causes: &'static str,
     /// By pairs of account and cause.
@@ -63,7 +69,7 @@ pub(super) async fn load<T: Tables>(tables: &mut T, batch: &Batch) -> Result<Boo
     for write in &batch.writes {
         write.add_keys(&mut keys);
     }
-    let mut books = Books::new(batch.writer.account().cloned(), batch.at);
+    let mut books = Books::new(batch.writer.account().cloned(), batch.at, batch.day_end);
     let mut named = std::mem::take(&mut keys.orders);
     named.append(&mut keys.positions_of.clone());
     for row in
@@ -106,16 +112,12 @@ pub(super) async fn load<T: Tables>(tables: &mut T, batch: &Batch) -> Result<Boo
             books.causes.insert(cause.id.clone(), cause);
         }
     }
-    if keys.switches {
-        let switches = [KILL_SWITCH, HALTS, CIRCUIT_BREAKER, FIRST_START];
-        for row in by_ids(tables, T::SQL.switches, switches.into_iter()).await? {
-            take_switch(&mut books, &row)?;
-        }
+    if let Some(account) = batch.writer.account() {
+        load_portfolio(tables, &mut books, &keys, (account.as_str(), batch)).await?;
     }
-    if keys.limits {
-        for row in by_ids(tables, T::SQL.switches, [LIMITS].into_iter()).await? {
-            books.limits = cells::json::<LimitsRevision>(&row, "state")?.revision;
-        }
+    let switches = [KILL_SWITCH, HALTS, CIRCUIT_BREAKER, FIRST_START].into_iter().filter(|_| keys.switches);
+    for row in by_ids(tables, T::SQL.switches, switches.chain(keys.limits.then_some(LIMITS))).await? {
+        take_switch(&mut books, &row)?;
     }
     let positions = positions_of(&books, &keys);
     for row in by_pairs(
@@ -131,6 +133,26 @@ pub(super) async fn load<T: Tables>(tables: &mut T, batch: &Batch) -> Result<Boo
     Ok(books)
 }
 
+async fn load_portfolio<T: Tables>(
+    tables: &mut T,
+    books: &mut Books,
+    keys: &Keys,
+    (account, batch): (&str, &Batch),
+) -> Result<(), StoreError> {
+    if !keys.portfolio {
+        return Ok(());
+    }
+    for row in by_ids(tables, T::SQL.portfolio, [account].into_iter()).await? {
+        books.portfolio = capital::portfolio(&row)?;
+    }
+    let days = keys.trading_days(batch.day_end, batch.at).iter().map(NaiveDate::to_string).collect::<Vec<_>>();
+    for row in by_pairs(tables, T::SQL.days, days.iter().map(|day| (account, day.as_str()))).await? {
+        let result = capital::day(&row)?;
+        books.days.insert(result.day, result);
+    }
+    Ok(())
+}
+
 /// A switch that can't be read counts as missing here: an engagement, a trip or an operator's word may replace it.
 fn take_switch(books: &mut Books, row: &impl Cells) -> Result<(), StoreError> {
     let state = row.json("state")?.unwrap_or_default();
@@ -139,6 +161,8 @@ fn take_switch(books: &mut Books, row: &impl Cells) -> Result<(), StoreError> {
         Some(HALTS) => books.halts = serde_json::from_str(state).unwrap_or_default(),
         Some(CIRCUIT_BREAKER) => books.breaker = serde_json::from_str(state).ok(),
         Some(FIRST_START) => books.first_start = serde_json::from_str(state).ok(),
+        // Not so the limits: without them nothing is claimed.
+        Some(LIMITS) => books.limits = cells::json::<LimitsRevision>(row, "state")?.revision,
         Some(_) | None => {}
     }
     Ok(())

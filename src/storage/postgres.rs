@@ -6,15 +6,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection};
 use tokio::sync::{Mutex, RwLock};
+use tranche_actors::domain::audit::Audited;
+use tranche_actors::domain::keys::{ApiKey, KeyId};
 use tranche_actors::domain::ledger::SwitchEntry;
 use tranche_actors::domain::limits::LimitBook;
 use tranche_actors::domain::names::{AccountName, Caller, IdempotencyKey, OrderId};
 use tranche_actors::domain::order::Order;
 use tranche_actors::domain::parent::Parent;
+use tranche_actors::domain::portfolio::{CapitalEntry, DayResult, Portfolio};
 use tranche_actors::domain::reconciliation::Cause;
 use tranche_actors::ports::store::{
     Acquired, AnyOrder, Batch, Commit, Confirmation, DueSlice, HeldPosition, InstanceCard, LedgerEvent, OrderFilter,
@@ -31,6 +34,7 @@ mod cells;
 mod columns;
 mod commit;
 pub(in crate::storage) mod faults;
+pub(crate) mod keys;
 mod leases;
 mod load;
 mod migrating;
@@ -433,12 +437,46 @@ impl Store for PostgresStore {
         self.read(async |pool| reads::limits(pool, known).await).await
     }
 
+    async fn audit(&self, cursor: Option<u64>, limit: u32) -> Result<Page<Audited>, StoreError> {
+        self.read(async |pool| reads::audit(pool, cursor, limit).await).await
+    }
+
+    async fn api_key(&self, id: &KeyId) -> Result<Option<ApiKey>, StoreError> {
+        self.read(async |pool| keys::read(pool, id).await).await
+    }
+
+    async fn api_keys(&self) -> Result<Vec<ApiKey>, StoreError> {
+        self.read(async |pool| keys::read_all(pool).await).await
+    }
+
     async fn causes(&self, account: &AccountName) -> Result<Vec<Cause>, StoreError> {
         self.read(async |pool| reads::causes(pool, account).await).await
     }
 
     async fn positions(&self, account: &AccountName) -> Result<Vec<HeldPosition>, StoreError> {
         self.read(async |pool| reads::positions(pool, account).await).await
+    }
+
+    async fn portfolio(&self, account: &AccountName) -> Result<Portfolio, StoreError> {
+        self.read(async |pool| reads::portfolio(pool, account).await).await
+    }
+
+    async fn capital(
+        &self,
+        account: &AccountName,
+        before: Option<u64>,
+        limit: u32,
+    ) -> Result<Vec<CapitalEntry>, StoreError> {
+        self.read(async |pool| reads::capital(pool, account, before, limit).await).await
+    }
+
+    async fn days(
+        &self,
+        account: &AccountName,
+        until: Option<NaiveDate>,
+        limit: u32,
+    ) -> Result<Vec<DayResult>, StoreError> {
+        self.read(async |pool| reads::days(pool, account, until, limit).await).await
     }
 
     async fn close(&self) {

@@ -68,9 +68,21 @@ pub static LEDGER: StoreSpec = StoreSpec {
         },
         Migration {
             version: 8,
+            description: "what an account is worth, and the results of its trading days",
+            up: include_str!("../../migrations/sqlite/ledger/0008_equity.up.sql"),
+            down: include_str!("../../migrations/sqlite/ledger/0008_equity.down.sql"),
+        },
+        Migration {
+            version: 9,
+            description: "API keys, audit, idempotency keys",
+            up: include_str!("../../migrations/sqlite/ledger/0009_keys.up.sql"),
+            down: include_str!("../../migrations/sqlite/ledger/0009_keys.down.sql"),
+        },
+        Migration {
+            version: 10,
             description: "limits, overrides of them, lockouts",
-            up: include_str!("../../migrations/sqlite/ledger/0008_limits.up.sql"),
-            down: include_str!("../../migrations/sqlite/ledger/0008_limits.down.sql"),
+            up: include_str!("../../migrations/sqlite/ledger/0010_limits.up.sql"),
+            down: include_str!("../../migrations/sqlite/ledger/0010_limits.down.sql"),
         },
     ],
     postgres_migrations: &[
@@ -82,9 +94,21 @@ pub static LEDGER: StoreSpec = StoreSpec {
         },
         Migration {
             version: 2,
+            description: "what an account is worth, and the results of its trading days",
+            up: include_str!("../../migrations/postgres/ledger/0002_equity.up.sql"),
+            down: include_str!("../../migrations/postgres/ledger/0002_equity.down.sql"),
+        },
+        Migration {
+            version: 3,
+            description: "API keys, audit, idempotency keys",
+            up: include_str!("../../migrations/postgres/ledger/0003_keys.up.sql"),
+            down: include_str!("../../migrations/postgres/ledger/0003_keys.down.sql"),
+        },
+        Migration {
+            version: 4,
             description: "limits, overrides of them, lockouts",
-            up: include_str!("../../migrations/postgres/ledger/0002_limits.up.sql"),
-            down: include_str!("../../migrations/postgres/ledger/0002_limits.down.sql"),
+            up: include_str!("../../migrations/postgres/ledger/0004_limits.up.sql"),
+            down: include_str!("../../migrations/postgres/ledger/0004_limits.down.sql"),
         },
     ],
 };

@@ -3,6 +3,8 @@
 use chrono::{DateTime, NaiveDate, Utc};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tranche_actors::domain::audit::AuditEntry;
 use tranche_actors::domain::ledger::{Event, SwitchEntry};
 use tranche_actors::domain::limits::{Limit, LimitKey, LimitOverride, LockKey, Lockout};
 use tranche_actors::domain::money::{Percent, Price};
@@ -86,6 +88,7 @@ row!(
         filled_qty: Decimal,
         filled_cost: Decimal,
         filled_avg_price: Option<Decimal>,
+        realised_pnl: Option<Decimal>,
         reason_code: Option<&'a str>,
         error_message: Option<&'a str>,
         updated_at: DateTime<Utc>,
@@ -198,6 +201,7 @@ impl<'a> StateRow<'a> {
             filled_qty: order.filled_qty,
             filled_cost: order.filled_cost,
             filled_avg_price: order.filled_avg_price(),
+            realised_pnl: Some(order.realised_pnl),
             reason_code: order.reason_code.as_deref(),
             error_message: order.error_message.as_deref(),
             updated_at: order.updated_at,
@@ -224,6 +228,7 @@ impl<'a> StateRow<'a> {
             filled_qty: parent.progress.filled_qty,
             filled_cost: parent.progress.filled_cost,
             filled_avg_price: parent.progress.filled_avg_price(),
+            realised_pnl: None,
             reason_code: parent.paused.map(PauseReason::as_str),
             error_message: parent.paused.map(PauseReason::explain),
             updated_at: parent.updated_at,
@@ -417,6 +422,34 @@ impl<'a> SwitchEntryRow<'a> {
             operator: &entry.operator,
             reason: entry.reason.as_deref(),
             details: entry.details.as_ref().map(|details| Json(details.to_string())),
+        }
+    }
+}
+
+row!(
+    /// A row of `audit`; account and time are the batch's.
+    AuditRow<'a> {
+        caller: &'a str,
+        operator: Option<&'a str>,
+        action: &'static str,
+        subject: &'a str,
+        state_before: Option<Json>,
+        state_after: Option<Json>,
+        request_id: Option<&'a str>,
+    }
+);
+
+impl<'a> AuditRow<'a> {
+    pub(super) fn of(entry: &'a AuditEntry) -> Self {
+        let json = |state: &Option<Value>| state.as_ref().map(|state| Json(state.to_string()));
+        Self {
+            caller: entry.by.as_str(),
+            operator: entry.operator.as_deref(),
+            action: entry.action.as_str(),
+            subject: &entry.subject,
+            state_before: json(&entry.before),
+            state_after: json(&entry.after),
+            request_id: entry.request_id.as_deref(),
         }
     }
 }

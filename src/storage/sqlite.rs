@@ -6,15 +6,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use sqlx::sqlite::{SqliteConnection, SqlitePool, SqlitePoolOptions};
 use sqlx::{ConnectOptions, Connection};
 use tokio::sync::{Mutex, RwLock};
+use tranche_actors::domain::audit::Audited;
+use tranche_actors::domain::keys::{ApiKey, KeyId};
 use tranche_actors::domain::ledger::SwitchEntry;
 use tranche_actors::domain::limits::LimitBook;
 use tranche_actors::domain::names::{AccountName, Caller, IdempotencyKey, OrderId};
 use tranche_actors::domain::order::Order;
 use tranche_actors::domain::parent::Parent;
+use tranche_actors::domain::portfolio::{CapitalEntry, DayResult, Portfolio};
 use tranche_actors::domain::reconciliation::Cause;
 use tranche_actors::ports::store::{
     Acquired, AnyOrder, Batch, Commit, Confirmation, DueSlice, HeldPosition, InstanceCard, LedgerEvent, OrderFilter,
@@ -32,6 +35,7 @@ pub(super) mod cells;
 mod columns;
 mod commit;
 pub(crate) mod faults;
+pub(crate) mod keys;
 mod leases;
 mod load;
 mod reads;
@@ -380,12 +384,46 @@ impl Store for SqliteStore {
         reads::limits(&self.readers().await?, known).await
     }
 
+    async fn audit(&self, cursor: Option<u64>, limit: u32) -> Result<Page<Audited>, StoreError> {
+        reads::audit(&self.readers().await?, cursor, limit).await
+    }
+
+    async fn api_key(&self, id: &KeyId) -> Result<Option<ApiKey>, StoreError> {
+        keys::read(&self.readers().await?, id).await
+    }
+
+    async fn api_keys(&self) -> Result<Vec<ApiKey>, StoreError> {
+        keys::read_all(&self.readers().await?).await
+    }
+
     async fn causes(&self, account: &AccountName) -> Result<Vec<Cause>, StoreError> {
         reads::causes(&self.readers().await?, account).await
     }
 
     async fn positions(&self, account: &AccountName) -> Result<Vec<HeldPosition>, StoreError> {
         reads::positions(&self.readers().await?, account).await
+    }
+
+    async fn portfolio(&self, account: &AccountName) -> Result<Portfolio, StoreError> {
+        reads::portfolio(&self.readers().await?, account).await
+    }
+
+    async fn capital(
+        &self,
+        account: &AccountName,
+        before: Option<u64>,
+        limit: u32,
+    ) -> Result<Vec<CapitalEntry>, StoreError> {
+        reads::capital(&self.readers().await?, account, before, limit).await
+    }
+
+    async fn days(
+        &self,
+        account: &AccountName,
+        until: Option<NaiveDate>,
+        limit: u32,
+    ) -> Result<Vec<DayResult>, StoreError> {
+        reads::days(&self.readers().await?, account, until, limit).await
     }
 
     async fn close(&self) {

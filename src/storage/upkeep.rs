@@ -7,8 +7,10 @@ use serde::Serialize;
 use tranche_actors::domain::names::OrderId;
 use tranche_actors::domain::order::Order;
 use tranche_actors::domain::parent::Parent;
+use tranche_actors::domain::portfolio::{CapitalEntry, DayResult, Portfolio};
 use tranche_actors::ports::store::StoreError;
 
+use super::capital;
 use super::cells::{self, Cells, cell, maybe_number, number, owned};
 use super::load::Tables;
 use super::migrations::{Migration, checksum};
@@ -73,6 +75,12 @@ const HALF_PARENTS: &str = "
 SELECT client_order_id FROM orders AS o
 WHERE kind = 'parent' AND NOT EXISTS (SELECT 1 FROM parents AS p WHERE p.client_order_id = o.client_order_id)";
 
+const CAPITAL: &str = "SELECT * FROM capital_transactions ORDER BY account, number";
+
+const PORTFOLIOS: &str = "SELECT * FROM portfolio_state ORDER BY account";
+
+const DAYS: &str = "SELECT * FROM daily_pnl ORDER BY account, day";
+
 const SINGLES: &str = "SELECT * FROM orders WHERE kind = 'single'";
 
 const PARENTS: &str = "SELECT * FROM orders JOIN parents USING (client_order_id) WHERE kind = 'parent'";
@@ -101,6 +109,7 @@ pub(super) async fn content_findings<T: Questions>(tables: &mut T) -> Result<Vec
             findings.push(format!("{what}: {}", cell(&row, column, owned)?));
         }
     }
+    findings.extend(equity_findings(tables).await?);
     for row in tables.ask(SINGLES).await? {
         findings.extend(cells::order(&row).err().map(|error| unreadable(&row, &error)));
     }
@@ -128,6 +137,31 @@ pub(super) async fn content_findings<T: Questions>(tables: &mut T) -> Result<Vec
         );
     }
     Ok(findings)
+}
+
+/// What accounts are worth is the sum of their ledgers of capital, and so are the results of their trading days.
+async fn equity_findings<T: Questions>(tables: &mut T) -> Result<Vec<String>, StoreError> {
+    let mut ledgers = BTreeMap::<String, Vec<CapitalEntry>>::new();
+    for row in tables.ask(CAPITAL).await? {
+        ledgers.entry(cell(&row, "account", owned)?).or_default().push(capital::entry(&row)?);
+    }
+    let mut days = BTreeMap::<String, Vec<DayResult>>::new();
+    for row in tables.ask(DAYS).await? {
+        days.entry(cell(&row, "account", owned)?).or_default().push(capital::day(&row)?);
+    }
+    let mut portfolios = BTreeMap::<String, Portfolio>::new();
+    for row in tables.ask(PORTFOLIOS).await? {
+        portfolios.insert(cell(&row, "account", owned)?, capital::portfolio(&row)?);
+    }
+    let accounts = ledgers.keys().chain(days.keys()).chain(portfolios.keys()).cloned().collect::<BTreeSet<_>>();
+    let of_one = |account: &String| {
+        let portfolio = portfolios.get(account).copied().unwrap_or_default();
+        let ledger = ledgers.get(account).map(Vec::as_slice).unwrap_or_default();
+        let days = days.get(account).map(Vec::as_slice).unwrap_or_default();
+        let faults = portfolio.faults(ledger, days).into_iter();
+        faults.map(|fault| format!("account {account:?}: {fault}")).collect::<Vec<_>>()
+    };
+    Ok(accounts.iter().flat_map(of_one).collect())
 }
 
 fn unreadable(row: &impl Cells, error: &StoreError) -> String {

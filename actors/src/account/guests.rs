@@ -12,6 +12,7 @@ use crate::commands::CommandError;
 use crate::domain::ledger::{Applied, Write};
 use crate::domain::names::{AccountName, OrderId};
 use crate::domain::parent::ParentStatus;
+use crate::domain::trading_day::DayEnd;
 use crate::ports::World;
 use crate::ports::store::{Batch, StoreError, Writer};
 use crate::twap_parent::{Rest, Turned};
@@ -25,6 +26,8 @@ pub(super) async fn mark(world: &World, account: AccountName, cancel: Write) -> 
         writer: Writer::Guest(account),
         nonce: world.entropy.bits(),
         at: world.clock.now(),
+        // Nothing that a guest may write counts to a day.
+        day_end: DayEnd::new_york(),
         writes: vec![cancel],
     };
     match world.store.commit(&batch).await {

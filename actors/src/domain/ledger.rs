@@ -6,12 +6,13 @@
 
 use std::collections::BTreeSet;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use thiserror::Error;
 
+use super::audit::{AuditEntry, Request};
 use super::breaker::BreakerState;
 use super::halts::Halts;
 use super::kill::KillState;
@@ -20,11 +21,13 @@ use super::money::Qty;
 use super::names::{BrokerOrderId, Caller, IdempotencyKey, OrderId, Symbol};
 use super::order::{Order, Origin};
 use super::parent::{Benchmark, Parent, ParentStatus, PauseReason};
+use super::portfolio::{CapitalMove, Portfolio};
 use super::position::Position;
 use super::reconciliation::{CauseId, CauseKind};
 use super::status::{IllegalTransition, OperatorEnd, OrderStatus, OwnEnd};
 use super::terms::Terms;
 use super::text::words;
+use super::trading_day::DayEnd;
 use super::venue::{Execution, VenueOrder, VenueWords};
 
 pub use books::{Books, CIRCUIT_BREAKER, Changes, FIRST_START, HALTS, KILL_SWITCH, LIMITS};
@@ -36,7 +39,9 @@ mod findings;
 mod pausing;
 mod replacing;
 mod reports;
+mod requests;
 mod submissions;
+mod trading;
 
 /// One thing to be made durable.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -222,6 +227,15 @@ pub enum Write {
         /// What the broker says.
         theirs: Decimal,
     },
+    /// Somebody pays in or takes out.
+    Capital(Box<CapitalMove>),
+    /// A trading day has begun, with this profit of what is open; only the first one that says so is kept.
+    OpenDay {
+        /// The day.
+        day: NaiveDate,
+        /// The profit of what is open, at the prices known now.
+        unrealised: Decimal,
+    },
     /// The kill switch has a new state. It follows the stored one: its revision is the next, or else the switch has moved
     /// meanwhile and whoever writes has to look again. A state that is stored already is taken once more, and changes
     /// nothing.
@@ -246,9 +260,24 @@ pub enum Write {
         entry: SwitchEntry,
     },
     /// The limits are these from now on. As with a switch, their revision follows the stored one.
-    Limits(Box<LimitBook>),
+    Limits {
+        /// All of them.
+        book: Box<LimitBook>,
+        /// What of it has changed, for the audit: whoever writes limits has seen those before.
+        audit: Vec<AuditEntry>,
+    },
     /// The first start on an empty database is over; only the first one that says so is kept.
     FirstStart(FirstStart),
+    /// What a person asked for. With its effect, and only with it, the audit gets an entry that says how things were before
+    /// and are now: one row more in the same transaction.
+    Requested {
+        /// Who asks for what.
+        request: Box<Request>,
+        /// What is asked.
+        write: Box<Write>,
+    },
+    /// An entry of the audit alone, of what is written elsewhere.
+    Audit(Box<AuditEntry>),
     /// Nothing: does the store commit?
     Probe,
 }
@@ -356,6 +385,7 @@ words!(
         Quarantined = "quarantined",
         QuarantineCleared = "quarantine_cleared",
         PositionDiffers = "position_differs",
+        Capital = "capital",
         KillSwitch = "kill_switch",
         CircuitBreaker = "circuit_breaker",
     }
@@ -400,6 +430,12 @@ pub struct Keys {
     pub causes: BTreeSet<CauseId>,
     /// Whether the revision of the limits is needed.
     pub limits: bool,
+    /// Whether what the account is worth is needed.
+    pub portfolio: bool,
+    /// When something traded, beside the time of the batch: the results of these trading days are needed.
+    pub traded_at: BTreeSet<DateTime<Utc>>,
+    /// Trading days whose results are needed.
+    pub days: BTreeSet<NaiveDate>,
     /// Whether the switches are needed, as nobody else can change them until the batch is committed.
     pub switches: bool,
 }
@@ -422,7 +458,7 @@ impl Write {
                 keys.quarantine = true;
                 keys.limits = true;
             }
-            Self::Limits(_) => keys.limits = true,
+            Self::Limits { .. } => keys.limits = true,
             Self::NeverLeft { id, .. }
             | Self::OutcomeUnknown { id, .. }
             | Self::Refused { id, .. }
@@ -438,8 +474,11 @@ impl Write {
             Self::Resolve { id, .. } => {
                 keys.orders.insert(id.clone());
                 keys.positions_of.insert(id.clone());
+                keys.portfolio = true;
             }
             Self::Report(report) => {
+                keys.portfolio = true;
+                keys.traded_at.extend(report.executions.iter().map(|execution| execution.at));
                 keys.orders.insert(report.order.client_order_id.clone());
                 keys.positions_of.insert(report.order.client_order_id.clone());
                 keys.executions_of.insert(report.order.broker_order_id.clone());
@@ -456,9 +495,33 @@ impl Write {
                 keys.causes.insert(cause.clone());
                 keys.quarantine = true;
             }
+            Self::Capital(_) => keys.portfolio = true,
+            Self::OpenDay { day, .. } => {
+                keys.portfolio = true;
+                keys.days.insert(*day);
+            }
             Self::Kill { .. } | Self::Halts { .. } | Self::Breaker { .. } | Self::FirstStart(_) => keys.switches = true,
-            Self::PositionDiffers { .. } | Self::Probe => {}
+            Self::Requested { write, .. } => write.add_keys(keys),
+            Self::PositionDiffers { .. } | Self::Audit(_) | Self::Probe => {}
         }
+    }
+
+    /// The same, as a person asked for it.
+    #[must_use]
+    pub fn requested(self, request: Option<Request>) -> Self {
+        match request {
+            Some(request) => Self::Requested { request: Box::new(request), write: Box::new(self) },
+            None => self,
+        }
+    }
+}
+
+impl Keys {
+    /// The trading days whose results are needed by a batch of that time.
+    #[must_use]
+    pub fn trading_days(&self, day_end: DayEnd, at: DateTime<Utc>) -> BTreeSet<NaiveDate> {
+        let traded = self.traded_at.iter().copied().filter(|traded| *traded < at).chain(self.portfolio.then_some(at));
+        traded.map(|at| day_end.trading_day(at)).chain(self.days.iter().copied()).collect()
     }
 }
 
@@ -485,16 +548,20 @@ impl Write {
             | Self::CancelParent { id, .. }
             | Self::ScheduleEnded { id }
             | Self::Benchmark { id, .. } => Some(id),
+            Self::Requested { write, .. } => write.subject(),
             Self::Submit(_)
             | Self::MarkCancels { .. }
             | Self::Quarantine { .. }
             | Self::ClearCause { .. }
             | Self::PositionDiffers { .. }
+            | Self::Capital(_)
+            | Self::OpenDay { .. }
             | Self::Kill { .. }
             | Self::Halts { .. }
             | Self::Breaker { .. }
-            | Self::Limits(_)
+            | Self::Limits { .. }
             | Self::FirstStart(_)
+            | Self::Audit(_)
             | Self::Probe => None,
         }
     }
@@ -549,6 +616,8 @@ pub enum Outcome {
     Canceling(CancelCounts),
     /// A parent that was held goes on.
     Resumed,
+    /// Capital was moved; what the account is worth now.
+    Booked(Portfolio),
     /// A cause of quarantine was cleared.
     Cleared {
         /// It was the symbol's last one: the symbol takes orders again.
@@ -631,6 +700,20 @@ pub enum Refusal {
     /// An operator has cleared it before.
     #[error("it was cleared before")]
     AlreadyCleared,
+    /// The portfolio has moved since it was read: look again.
+    #[error("the portfolio is at version {found}, not {expected}")]
+    PortfolioMoved {
+        /// The version that was read.
+        expected: u64,
+        /// The version that was found.
+        found: u64,
+    },
+    /// What is to be taken out is not there.
+    #[error("the account's closed equity is {equity}")]
+    BelowZero {
+        /// Closed equity.
+        equity: Decimal,
+    },
     /// The switch has moved since it was read: look again.
     #[error("the switch was changed by another instance meanwhile")]
     SwitchMoved,

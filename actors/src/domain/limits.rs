@@ -13,11 +13,13 @@ use super::money::MAX_SCALE;
 use super::names::{AccountName, Caller, StrategyId, Symbol};
 use super::text::{BadText, words};
 
+pub use changing::{Changer, LimitChange, entries};
 pub use checking::{Check, Gathered, Known, Needs, Quoted, Verdict};
 pub use exposure::{Exposure, Reach, Wish};
 pub use lockouts::{LockKey, LockKind, LockRule, Lockout};
 pub use pace::Pace;
 
+mod changing;
 mod checking;
 mod exposure;
 mod lockouts;
@@ -225,6 +227,12 @@ pub struct LimitKey {
     pub scope: LimitScope,
     /// What it limits.
     pub control: Control,
+}
+
+impl std::fmt::Display for LimitKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} ({})", self.control, self.scope)
+    }
 }
 
 /// A limit that somebody has set.

@@ -22,6 +22,14 @@ pub struct Qty(Decimal);
 #[serde(try_from = "Decimal")]
 pub struct Price(Decimal);
 
+/// The most capital that is moved at once, in units of the quote currency.
+pub const MAX_MONEY: Decimal = Decimal::from_parts(2_764_472_320, 232_830, 0, false, 0);
+
+/// An amount of capital: above zero, at most 10¹⁵, at most nine decimal places.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "Decimal")]
+pub struct Money(Decimal);
+
 /// A share in hundredths: above zero, below 100, at most nine decimal places.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "Decimal")]
@@ -52,6 +60,27 @@ impl Price {
     #[must_use]
     pub const fn get(self) -> Decimal {
         self.0
+    }
+}
+
+impl Money {
+    /// # Errors
+    /// The rule that the number breaks.
+    pub fn new(value: Decimal) -> Result<Self, BadText> {
+        bounded(value, MAX_MONEY, "must be at most 1000000000000000").map(Self)
+    }
+
+    /// The number itself.
+    #[must_use]
+    pub const fn get(self) -> Decimal {
+        self.0
+    }
+}
+
+impl TryFrom<Decimal> for Money {
+    type Error = BadText;
+    fn try_from(value: Decimal) -> Result<Self, BadText> {
+        Self::new(value)
     }
 }
 
@@ -169,6 +198,7 @@ mod tests {
     fn the_bounds_are_what_their_names_say() {
         assert_eq!(MAX_QTY, Decimal::from(1_000_000_000_000_i64));
         assert_eq!(MAX_PRICE, Decimal::from(1_000_000_000));
+        assert_eq!(MAX_MONEY, Decimal::from(1_000_000_000_000_000_i64));
     }
 
     #[test]

@@ -101,6 +101,8 @@ pub struct Order {
     pub filled_qty: Decimal,
     /// What that cost: quantity times price, without fees.
     pub filled_cost: Decimal,
+    /// Profit of what its trades closed, before fees.
+    pub realised_pnl: Decimal,
     /// Why it is where it is: a stable code of ours or the venue's.
     pub reason_code: Option<String>,
     /// The same for a person.
@@ -150,6 +152,7 @@ impl Order {
             reduces: false,
             filled_qty: Decimal::ZERO,
             filled_cost: Decimal::ZERO,
+            realised_pnl: Decimal::ZERO,
             reason_code: None,
             error_message: None,
             origin: None,

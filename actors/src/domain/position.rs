@@ -1,6 +1,6 @@
 //! Average-cost positions: open, add, reduce, close and flip, long and short.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use rust_decimal::Decimal;
 
 use super::money::average;
@@ -48,6 +48,21 @@ impl Position {
         self
     }
 
+    /// The position without a part of an earlier trade: `qty` (above zero) at a total of `cost`, which had realised so much.
+    #[must_use]
+    pub fn untraded(mut self, side: Side, qty: Decimal, cost: Decimal, realised: Decimal) -> Self {
+        let paid = self.cost - self.realised_pnl - side.sign() * cost;
+        self.qty -= side.sign() * qty;
+        self.realised_pnl -= realised;
+        self.cost = paid + self.realised_pnl;
+        // What is flat has no cost, and nothing is held at a price below zero: what is left over was realised.
+        if (self.qty * self.cost) <= Decimal::ZERO {
+            self.realised_pnl -= self.cost;
+            self.cost = Decimal::ZERO;
+        }
+        self
+    }
+
     /// The position after the cost of an earlier trade turned out to be different by `delta`.
     #[must_use]
     pub fn repriced(mut self, side: Side, delta: Decimal) -> Self {
@@ -71,6 +86,27 @@ impl Position {
     pub fn unrealised_pnl(&self, price: Decimal) -> Decimal {
         self.qty * price - self.cost
     }
+}
+
+/// What is open of an account, at the last prices.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Open {
+    /// Its profit.
+    pub pnl: Decimal,
+    /// The age of the oldest of the prices; `None` where nothing is open.
+    pub oldest: Option<TimeDelta>,
+}
+
+/// The profit of what is open; `None` where the price of something is not known.
+#[must_use]
+pub fn unrealised<'a>(positions: impl Iterator<Item = &'a Position>, now: DateTime<Utc>) -> Option<Open> {
+    let mut open = Open::default();
+    for position in positions.filter(|position| !position.qty.is_zero()) {
+        let (price, at) = position.last?;
+        open.pnl = (open.pnl + position.unrealised_pnl(price)).normalize();
+        open.oldest = open.oldest.max(Some(now - at));
+    }
+    Some(open)
 }
 
 #[cfg(test)]

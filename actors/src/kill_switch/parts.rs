@@ -8,12 +8,14 @@ use serde_json::json;
 use tokio::sync::oneshot;
 
 use super::engaging::{carry_out_part, comply_part, stop_everywhere};
-use super::{KillSwitch, TRIES, entry};
+use super::saving::is_refused_by_store;
+use super::{KillSwitch, TRIES, entry, request_of};
 use crate::cancel_all::CancelEverything;
 use crate::commands::{CommandError, Disengage, Engage, EngageAnswer};
+use crate::domain::audit::{AuditAction, Request};
 use crate::domain::halts::{Halt, Halted, Halts};
 use crate::domain::kill::{EngageOrder, KillMode, KillState};
-use crate::domain::ledger::{SwitchEntry, Write};
+use crate::domain::ledger::{KILL_SWITCH, SwitchEntry, Write};
 use crate::persistence::{Lane, Persist, PersistError};
 
 /// How soon the store is asked again that did not take an engagement.
@@ -64,7 +66,8 @@ impl KillSwitch {
             Halted::Escalated(halt) => (halt, "ESCALATED"),
         };
         let entry = of_part(entry(event, now, &engage), &halt);
-        let durable = self.save_part(halt.clone(), entry, ctx);
+        let request = Request { subject: subject(&halt), ..request_of(&engage) };
+        let durable = self.save_part(halt.clone(), entry, Some(request), ctx);
         self.latch.take_note_of_part(&engage.scope);
         self.latch.remember(&engage, None);
         metrics::counter!("tranche_kill_switch_engagements_total").increment(1);
@@ -110,7 +113,13 @@ impl KillSwitch {
 
     /// Makes the engagement of a part durable, ahead of every waiting batch, and tries for as long as that takes: a release
     /// waits for it.
-    fn save_part(&mut self, halt: Halt, entry: SwitchEntry, ctx: &mut Context<Self>) -> oneshot::Receiver<()> {
+    fn save_part(
+        &mut self,
+        halt: Halt,
+        entry: SwitchEntry,
+        mut request: Option<Request>,
+        ctx: &mut Context<Self>,
+    ) -> oneshot::Receiver<()> {
         let (told, durable) = oneshot::channel();
         self.unsaved.retain(|other| other.scope != halt.scope);
         self.unsaved.push(halt.clone());
@@ -121,9 +130,10 @@ impl KillSwitch {
             while !base.have(&wanted) {
                 let next = base.with(&wanted);
                 let write = Write::Halts { halts: Box::new(next.clone()), entry: entry.clone() };
+                let write = write.requested(request.clone());
                 match persist.ask(Persist { writes: vec![write], lane: Lane::Switches }).await {
                     Ok(Ok(results)) if !results.iter().any(Result::is_err) => return next,
-                    Ok(Ok(_)) => {}
+                    Ok(Ok(results)) => request = request.filter(|_| !results.iter().any(is_refused_by_store)),
                     Ok(Err(_)) | Err(_) => tokio::time::sleep(AGAIN).await,
                 }
                 match store.switches().await {
@@ -156,7 +166,7 @@ impl KillSwitch {
         for halt in lost {
             self.alert("the database has forgotten that a part is stopped");
             let entry = of_part(entry_again(&halt, self.world.clock.now()), &halt);
-            drop(self.save_part(halt, entry, ctx));
+            drop(self.save_part(halt, entry, None, ctx));
         }
         self.show_parts();
     }
@@ -221,9 +231,15 @@ impl KillSwitch {
             timestamp: now,
             operator: release.operator.clone(),
             reason: release.notes.clone(),
-            details: Some(json!({"caller": release.by})),
+            details: Some(json!({"caller": release.by.caller})),
         };
-        let let_go = self.let_part_go(&halt, of_part(entry, &halt));
+        let request = Request {
+            by: release.by.clone(),
+            operator: Some(release.operator.clone()),
+            action: AuditAction::DisengageKillSwitch,
+            subject: subject(&halt),
+        };
+        let let_go = self.let_part_go(&halt, of_part(entry, &halt), request);
         Box::pin(let_go.into_actor(self).map(move |let_go, act, ctx| {
             act.touched = act.world.clock.boottime();
             let released = || halt.as_state().disengage(&release.operator, release.notes.as_deref(), now);
@@ -244,7 +260,7 @@ impl KillSwitch {
         }))
     }
 
-    fn let_part_go(&self, halt: &Halt, entry: SwitchEntry) -> impl Future<Output = LetGo> + use<> {
+    fn let_part_go(&self, halt: &Halt, entry: SwitchEntry, request: Request) -> impl Future<Output = LetGo> + use<> {
         let (persist, store, mut base) = (self.lines.persist.clone(), self.world.store.clone(), self.halts.clone());
         let halt = halt.clone();
         async move {
@@ -258,6 +274,7 @@ impl KillSwitch {
                     return LetGo::Overtaken(base);
                 }
                 let write = Write::Halts { halts: Box::new(next.clone()), entry: entry.clone() };
+                let write = write.requested(Some(request.clone()));
                 match persist.ask(Persist { writes: vec![write], lane: Lane::Switches }).await {
                     Ok(Ok(results)) if !results.iter().any(Result::is_err) => return LetGo::Durable(next),
                     Ok(Ok(_)) => match store.switches().await {
@@ -271,6 +288,11 @@ impl KillSwitch {
             LetGo::Overtaken(base)
         }
     }
+}
+
+/// What the audit calls it.
+fn subject(halt: &Halt) -> String {
+    format!("{KILL_SWITCH} {}", halt.scope)
 }
 
 /// An entry of the history that says which part it is about.

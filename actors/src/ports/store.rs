@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use serde_json::Value;
 use thiserror::Error;
 
+use crate::domain::audit::Audited;
 use crate::domain::breaker::BreakerState;
 use crate::domain::halts::Halts;
+use crate::domain::keys::{ApiKey, KeyId};
 use crate::domain::kill::KillState;
 use crate::domain::ledger::{Applied, FirstStart, Refusal, SwitchEntry, Write};
 use crate::domain::limits::LimitBook;
@@ -16,9 +18,11 @@ use crate::domain::money::Qty;
 use crate::domain::names::{AccountName, Caller, IdempotencyKey, OrderId, StrategyId, Symbol};
 use crate::domain::order::Order;
 use crate::domain::parent::{Parent, ParentStatus};
+use crate::domain::portfolio::{CapitalEntry, DayResult, Portfolio};
 use crate::domain::position::Position;
 use crate::domain::reconciliation::Cause;
 use crate::domain::status::OrderStatus;
+use crate::domain::trading_day::DayEnd;
 
 /// The right to write an account's ledger: it ends when somebody takes a higher term. Where the store went back behind a
 /// take-over, two owners may have the same term, so that only both together name one.
@@ -78,6 +82,8 @@ pub struct Batch {
     pub nonce: u64,
     /// The time of all that it changes.
     pub at: DateTime<Utc>,
+    /// When the account's trading days end.
+    pub day_end: DayEnd,
     /// What to write.
     pub writes: Vec<Write>,
 }
@@ -403,6 +409,15 @@ pub trait Store: Send + Sync {
     /// Whether a switch's whole history has such an event of this time.
     async fn has_switch_entry(&self, switch: &str, event: &str, at: DateTime<Utc>) -> Result<bool, StoreError>;
 
+    /// What people did, newest first: at most so many entries, 1 to 500, behind that place of an earlier page.
+    async fn audit(&self, cursor: Option<u64>, limit: u32) -> Result<Page<Audited>, StoreError>;
+
+    /// The key of the API with this public id, taken back or not.
+    async fn api_key(&self, id: &KeyId) -> Result<Option<ApiKey>, StoreError>;
+
+    /// Every key of the API, taken back or not.
+    async fn api_keys(&self) -> Result<Vec<ApiKey>, StoreError>;
+
     /// The causes of quarantine that nobody has cleared, by symbol and age: these symbols take no new entries.
     async fn causes(&self, account: &AccountName) -> Result<Vec<Cause>, StoreError>;
 
@@ -411,6 +426,25 @@ pub trait Store: Send + Sync {
 
     /// Every limit and every lockout, unless they are of the revision that is known already.
     async fn limits(&self, known: Option<u64>) -> Result<Option<LimitBook>, StoreError>;
+
+    /// What an account is worth by our books; one that never traded nor was paid in to is worth nothing.
+    async fn portfolio(&self, account: &AccountName) -> Result<Portfolio, StoreError>;
+
+    /// What changed an account's capital, newest first, below a number where one is given.
+    async fn capital(
+        &self,
+        account: &AccountName,
+        before: Option<u64>,
+        limit: u32,
+    ) -> Result<Vec<CapitalEntry>, StoreError>;
+
+    /// The results of an account's trading days up to one, newest first; days on which nothing happened are left out.
+    async fn days(
+        &self,
+        account: &AccountName,
+        until: Option<NaiveDate>,
+        limit: u32,
+    ) -> Result<Vec<DayResult>, StoreError>;
 
     /// Flushes and closes; nothing is written after it.
     async fn close(&self);
@@ -422,6 +456,18 @@ pub trait Store: Send + Sync {
 pub struct PositionConflict {
     /// The symbol.
     pub symbol: Symbol,
+    /// The version that was read.
+    pub expected: u64,
+    /// The version that was found.
+    pub found: u64,
+}
+
+/// A portfolio that two writers wrote at once: the loser's version and the one found.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("the portfolio of {account} is at version {found}, not {expected}")]
+pub struct PortfolioConflict {
+    /// The account.
+    pub account: AccountName,
     /// The version that was read.
     pub expected: u64,
     /// The version that was found.

@@ -75,6 +75,7 @@ impl Handler<Weigh> for RiskDesk {
         let wishes = self.named(wishes);
         Box::pin(self.gather(wishes, true).map(|(wishes, gathered), act, _| {
             let gathered = gathered.map_err(|_| NotLoaded)?;
+            act.pace.forget(act.world.clock.boottime());
             Ok(wishes.iter().map(|wish| act.known(&gathered, wish).check(wish, Check::Due)).collect())
         }))
     }
@@ -119,12 +120,12 @@ impl RiskDesk {
     /// nobody tells. That they have become tighter shows at the claim.
     fn reserve(&self, wishes: Vec<Wish>, anew: bool) -> ResponseActFuture<Self, Result<Reserved, NotLoaded>> {
         if !self.loaded {
-            return Box::pin(async { Err(NotLoaded) }.into_actor(self));
+            return unready(self);
         }
         let wishes = self.named(wishes);
         Box::pin(self.gather(wishes, anew).then(move |(wishes, gathered), act, _| {
             let Ok(gathered) = gathered else {
-                return Box::pin(async { Err(NotLoaded) }.into_actor(act)) as ResponseActFuture<Self, _>;
+                return unready(act);
             };
             act.pace.forget(act.world.clock.boottime());
             let before = act.pace.len();
@@ -234,4 +235,9 @@ impl RiskDesk {
         let subject = Subject { account: &self.account, strategy: &wish.strategy, symbol: &wish.symbol };
         self.book.tightest(control, subject, now)
     }
+}
+
+/// Nothing is known, and so nothing is granted.
+fn unready(desk: &RiskDesk) -> ResponseActFuture<RiskDesk, Result<Reserved, NotLoaded>> {
+    Box::pin(async { Err(NotLoaded) }.into_actor(desk))
 }

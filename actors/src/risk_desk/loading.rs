@@ -51,7 +51,7 @@ async fn strategies(store: &dyn Store, account: &AccountName) -> Result<BTreeMap
 
 /// The longest time in which a duplicate may be refused.
 fn window(book: &LimitBook) -> Option<TimeDelta> {
-    let limits = book.limits.iter().map(|(key, limit)| (key, limit));
+    let limits = book.limits.iter();
     let overrides = book.overrides.iter().map(|(key, instead)| (key, &instead.limit));
     let windows = limits.chain(overrides).filter(|(key, _)| key.control == Control::DuplicateOrder);
     let seconds = windows.filter_map(|(_, limit)| rust_decimal::prelude::ToPrimitive::to_i64(&limit.value)).max()?;

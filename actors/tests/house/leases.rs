@@ -10,6 +10,7 @@ use tranche_actors::domain::kill::KillMode;
 use tranche_actors::domain::ledger::Write;
 use tranche_actors::domain::parent::ParentStatus;
 use tranche_actors::domain::status::OrderStatus;
+use tranche_actors::domain::trading_day::DayEnd;
 use tranche_actors::domain::venue::VenueStatus;
 use tranche_actors::gate::{ShutReason, Verdict};
 use tranche_actors::health::{Phase, Standing};
@@ -132,6 +133,7 @@ fn a_frozen_owner_wakes_up_shut_sends_nothing_and_its_writes_are_refused() {
             writer: Writer::Owner(deposed),
             nonce: rig.entropy.bits(),
             at: rig.clock.now(),
+            day_end: DayEnd::new_york(),
             writes: vec![Write::Claim { id: id("worked-9"), plan_version: Some(1), reduces: false, limits: 0 }],
         };
         assert!(matches!(rig.store.commit(&late).await, Err(StoreError::Deposed)));

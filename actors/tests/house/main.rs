@@ -12,6 +12,7 @@
 
 mod support;
 
+mod audited;
 mod books;
 mod breakers;
 mod budgets;
@@ -23,6 +24,7 @@ mod fills;
 mod jumps;
 mod kills;
 mod leases;
+mod limits;
 mod parts;
 mod releases;
 mod replacements;

@@ -25,7 +25,7 @@ async fn stop(running: &Running, scope: &LimitScope, mode: KillMode) -> Result<E
 }
 
 async fn release(running: &Running, scope: &LimitScope) -> Result<KillState, CommandError> {
-    let release = Disengage { operator: "ops".to_owned(), notes: None, scope: scope.clone(), by: caller() };
+    let release = Disengage { operator: "ops".to_owned(), notes: None, scope: scope.clone(), by: caller().into() };
     running.house.switches.disengage.send(release).await.unwrap()
 }
 
@@ -81,6 +81,9 @@ fn what_is_of_a_stopped_part_ends_blocked_and_everything_else_goes_on_also_after
             let history = rig.store.look(|ledger| ledger.history("kill_switch"));
             let events = history.iter().map(|entry| entry.event.as_str()).collect::<Vec<_>>();
             assert_eq!(events, ["ENGAGED", "DISENGAGED"]);
+            let audited = rig.store.audit(None, 10).await.unwrap().items;
+            let subjects = audited.iter().map(|audited| audited.entry.subject.clone()).collect::<Vec<_>>();
+            assert_eq!(subjects, [format!("kill_switch {scope}"), format!("kill_switch {scope}")]);
         });
     }
 }

@@ -413,6 +413,8 @@ fn is_for_now(error: &CommandError, request: &Request) -> bool {
         | CommandError::NotPaused(_)
         | CommandError::NotResolvable(_)
         | CommandError::NotReplaceable(_)
+        | CommandError::PortfolioMoved { .. }
+        | CommandError::BelowZero { .. }
         | CommandError::AlreadyEngaged(_)
         | CommandError::NotEngaged
         | CommandError::Reset(_)
@@ -430,7 +432,7 @@ fn engage(mode: KillMode) -> Request {
         scope: LimitScope::Global,
         mode,
         settle: None,
-        by: caller(),
+        by: caller().into(),
         key: None,
     })
 }
@@ -440,16 +442,16 @@ fn disengage() -> Request {
         operator: "operator".to_owned(),
         notes: None,
         scope: LimitScope::Global,
-        by: caller(),
+        by: caller().into(),
     })
 }
 
 fn trip() -> Request {
     let reason = "MANUAL".to_owned();
-    Request::Trip(Trip { operator: "operator".to_owned(), reason, details: None, by: caller() })
+    Request::Trip(Trip { operator: "operator".to_owned(), reason, details: None, by: caller().into() })
 }
 
 fn reset() -> Request {
     let reason = "the cause of the trip is gone".to_owned();
-    Request::Reset(Reset { operator: "operator".to_owned(), reason, by: caller() })
+    Request::Reset(Reset { operator: "operator".to_owned(), reason, by: caller().into() })
 }

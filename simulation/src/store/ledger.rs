@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use rust_decimal::Decimal;
 use tokio::time::Instant;
+use tranche_actors::domain::audit::Audited;
 use tranche_actors::domain::breaker::BreakerState;
 use tranche_actors::domain::halts::Halts;
 use tranche_actors::domain::kill::KillState;
@@ -13,6 +14,7 @@ use tranche_actors::domain::limits::LimitBook;
 use tranche_actors::domain::names::{AccountName, BrokerOrderId, Caller, IdempotencyKey, OrderId, Symbol};
 use tranche_actors::domain::order::Order;
 use tranche_actors::domain::parent::Parent;
+use tranche_actors::domain::portfolio::{CapitalEntry, DayResult, Portfolio};
 use tranche_actors::domain::reconciliation::{Cause, CauseId};
 use tranche_actors::domain::venue::Execution;
 use tranche_actors::ports::store::{
@@ -90,6 +92,9 @@ pub struct Ledger {
     pub(super) keys: BTreeMap<Key, OrderId>,
     pub(super) indices: Indices,
     pub(super) positions: BTreeMap<AccountName, BTreeMap<Symbol, HeldPosition>>,
+    pub(super) portfolios: BTreeMap<AccountName, Portfolio>,
+    pub(super) capital: BTreeMap<AccountName, Vec<CapitalEntry>>,
+    pub(super) days: BTreeMap<AccountName, BTreeMap<NaiveDate, DayResult>>,
     pub(super) executions: BTreeMap<(BrokerOrderId, Decimal), (OrderId, Execution)>,
     pub(super) events: Vec<LedgerEvent>,
     pub(super) switch_events: Vec<LedgerEvent>,
@@ -101,6 +106,7 @@ pub struct Ledger {
     pub(super) confirmations: BTreeMap<String, BTreeMap<String, Vec<OrderId>>>,
     pub(super) histories: BTreeMap<&'static str, Vec<SwitchEntry>>,
     pub(super) differences: Vec<(Symbol, Decimal, Decimal)>,
+    pub(super) audit: Vec<Audited>,
     /// Batches whose commit is in doubt, and when each becomes durable.
     late: Vec<(Instant, Batch)>,
 }
@@ -194,7 +200,7 @@ impl Ledger {
     }
 
     fn save(&mut self, books: Books, batch: &Batch) -> Saved {
-        let Books { mut orders, mut parents, mut positions, mut causes, changes, .. } = books;
+        let Books { mut orders, mut parents, mut positions, mut causes, mut days, portfolio, changes, .. } = books;
         let mut saved = Saved {
             executions: changes.executions.len(),
             events: changes.events.len(),
@@ -221,6 +227,14 @@ impl Ledger {
                 self.positions.entry(account).or_default().insert(symbol, held);
             }
         }
+        if let Some(account) = batch.writer.account() {
+            if changes.portfolio {
+                self.portfolios.insert(account.clone(), portfolio);
+            }
+            self.capital.entry(account.clone()).or_default().extend(changes.capital);
+            let days = changes.days.iter().filter_map(|day| days.remove_entry(day));
+            self.days.entry(account.clone()).or_default().extend(days);
+        }
         for (order, execution) in changes.executions {
             let key = (execution.broker_order_id.clone(), execution.cum_qty);
             self.executions.insert(key, (order, execution));
@@ -234,6 +248,10 @@ impl Ledger {
         self.first_start = changes.first_start.or(self.first_start.take());
         if let Some(limits) = changes.limits {
             self.limits = limits;
+        }
+        for entry in changes.audit {
+            let id = u64::try_from(self.audit.len()).unwrap_or(u64::MAX).saturating_add(1);
+            self.audit.push(Audited { id, at: batch.at, account: batch.writer.account().cloned(), entry });
         }
         for (switch, entry) in changes.switch_entries {
             self.histories.entry(switch).or_default().push(entry);

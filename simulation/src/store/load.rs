@@ -2,13 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 use tranche_actors::domain::ledger::{Books, Keys};
-use tranche_actors::domain::names::{AccountName, OrderId};
+use tranche_actors::domain::names::OrderId;
 use tranche_actors::domain::order::{Order, Origin};
 use tranche_actors::domain::reconciliation::Cause;
-use tranche_actors::ports::store::{Batch, Commit, PositionConflict, StoreError, Writer};
+use tranche_actors::ports::store::{Batch, Commit, PortfolioConflict, PositionConflict, StoreError, Writer};
 
 use super::ledger::{Ledger, Named};
 
@@ -27,18 +26,26 @@ impl Ledger {
         for write in &batch.writes {
             write.add_keys(&mut keys);
         }
-        let mut books = self.load(keys, batch.writer.account(), batch.at);
+        let mut books = self.load(keys, batch);
         let results = batch.writes.iter().map(|write| books.apply(write)).collect();
         self.check_ids(&books)?;
         self.check_keys(&books)?;
         self.check_executions(&books)?;
         self.check_positions(&books)?;
+        self.check_portfolio(&books, batch)?;
         Ok((results, books))
     }
 
-    fn load(&self, keys: Keys, account: Option<&AccountName>, at: DateTime<Utc>) -> Books {
-        let mut books = Books::new(account.cloned(), at);
+    fn load(&self, keys: Keys, batch: &Batch) -> Books {
+        let account = batch.writer.account();
+        let mut books = Books::new(account.cloned(), batch.at, batch.day_end);
         books.limits = self.limits.revision;
+        if let (true, Some(account)) = (keys.portfolio, account) {
+            books.portfolio = self.portfolio(account);
+            let known = self.days.get(account);
+            let wanted = keys.trading_days(batch.day_end, batch.at).into_iter();
+            books.days.extend(wanted.filter_map(|day| Some((day, known?.get(&day)?.clone()))));
+        }
         if keys.switches {
             books.kill.clone_from(&self.kill);
             books.halts.clone_from(&self.halts);
@@ -143,6 +150,16 @@ impl Ledger {
             }
         }
         Ok(())
+    }
+
+    /// So does what an account is worth.
+    fn check_portfolio(&self, books: &Books, batch: &Batch) -> Result<(), StoreError> {
+        let Some(account) = batch.writer.account().filter(|_| books.changes.portfolio) else { return Ok(()) };
+        let (expected, found) = (books.portfolio.version.saturating_sub(1), self.portfolio(account).version);
+        if expected == found {
+            return Ok(());
+        }
+        Err(refused(PortfolioConflict { account: account.clone(), expected, found }.to_string()))
     }
 
     /// A position replaces the version before, and no other.

@@ -1,13 +1,15 @@
 //! What a test or the port reads.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use rust_decimal::Decimal;
+use tranche_actors::domain::audit::Audited;
 use tranche_actors::domain::ledger::SwitchEntry;
 use tranche_actors::domain::names::{AccountName, Caller, IdempotencyKey, OrderId, Symbol};
 use tranche_actors::domain::order::Order;
 use tranche_actors::domain::parent::Parent;
+use tranche_actors::domain::portfolio::{CapitalEntry, DayResult, Portfolio};
 use tranche_actors::domain::reconciliation::{Cause, CauseId};
 use tranche_actors::domain::status::OrderStatus;
 use tranche_actors::domain::venue::Execution;
@@ -18,6 +20,12 @@ use super::ledger::{Ledger, Named};
 
 /// What a test looks at.
 impl Ledger {
+    /// What people did, oldest first.
+    #[must_use]
+    pub fn audited(&self) -> &[Audited] {
+        &self.audit
+    }
+
     /// Every single order and slice, in the order of their arrival.
     pub fn orders(&self) -> impl Iterator<Item = &Order> {
         self.orders.iter()
@@ -127,6 +135,37 @@ impl Ledger {
     #[must_use]
     pub fn positions(&self, account: &AccountName) -> Vec<HeldPosition> {
         self.positions.get(account).into_iter().flat_map(|held| held.values().cloned()).collect()
+    }
+}
+
+/// What an account is worth.
+impl Ledger {
+    /// By our books.
+    #[must_use]
+    pub fn portfolio(&self, account: &AccountName) -> Portfolio {
+        self.portfolios.get(account).copied().unwrap_or_default()
+    }
+
+    /// Everything that changed its capital, oldest first.
+    #[must_use]
+    pub fn capital(&self, account: &AccountName) -> &[CapitalEntry] {
+        self.capital.get(account).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// The results of its trading days, oldest first.
+    pub fn days(&self, account: &AccountName) -> impl Iterator<Item = &DayResult> {
+        self.days.get(account).into_iter().flat_map(BTreeMap::values)
+    }
+
+    pub(super) fn last_capital(&self, account: &AccountName, before: Option<u64>, limit: u32) -> Vec<CapitalEntry> {
+        let wanted = |entry: &&CapitalEntry| before.is_none_or(|before| entry.number < before);
+        self.capital(account).iter().rev().filter(wanted).take(at_most(limit)).cloned().collect()
+    }
+
+    pub(super) fn last_days(&self, account: &AccountName, until: Option<NaiveDate>, limit: u32) -> Vec<DayResult> {
+        let mut days = self.days(account).filter(|day| until.is_none_or(|until| day.day <= until)).collect::<Vec<_>>();
+        days.reverse();
+        days.into_iter().take(at_most(limit)).cloned().collect()
     }
 }
 

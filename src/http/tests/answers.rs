@@ -323,7 +323,7 @@ async fn the_switches_speak_the_words_of_the_stack() {
         assert_eq!(answer.body[field], value, "{field}");
     }
     let sent = fixture.notes.sent().pop().unwrap();
-    assert!(sent.contains("mode: Halt, settle: Some(50ms), by: \"local\", key: None"), "{sent}");
+    assert!(sent.contains("mode: Halt, settle: Some(50ms), by: By { caller: \"local\""), "{sent}");
     let part = r#"{"operator":"ops","reason":"prices look wrong","scope":{"symbol":"AAPL"}}"#;
     let answer = post("/api/v1/kill-switch/engage", part).of(&app).await;
     assert_eq!(answer.body["scopes"], json!([{"symbol": "AAPL"}]), "{}", answer.text);

@@ -7,22 +7,25 @@ use std::time::Duration;
 use actix::{Actor, Context, Handler, Message};
 use actix_web::web;
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use rust_decimal::Decimal;
 use serde_json::json;
 use tranche_actors::commands::{
-    CancelOrder, CancelParent, CanceledParent, ClearCause, ClearedCause, CommandError, CompareNow, Desk, Disengage,
-    Engage, EngageAnswer, InstanceOutcome, ReadVolume, Reset, ResolveOrder, ResumeParent, SubmitOrder, SubmitParent,
-    SubmittedOrder, SubmittedParent, SwitchDesk, Trip, Tripped,
+    CancelOrder, CancelParent, CanceledParent, ChangeLimits, ChangedLimits, ClearCause, ClearedCause, CommandError,
+    CompareNow, Desk, Disengage, Engage, EngageAnswer, InstanceOutcome, MoveCapital, ReadVolume, Reset, ResolveOrder,
+    ResumeParent, SubmitOrder, SubmitParent, SubmittedOrder, SubmittedParent, SwitchDesk, Trip, Tripped,
 };
+use tranche_actors::domain::audit::{AuditAction, AuditEntry, Audited};
 use tranche_actors::domain::breaker::BreakerState;
+use tranche_actors::domain::keys::{ApiKey, KeyId};
 use tranche_actors::domain::kill::{EngageOrder, Engaged, KillState};
 use tranche_actors::domain::ledger::{CancelCounts, SwitchEntry};
 use tranche_actors::domain::limits::LimitBook;
 use tranche_actors::domain::liquidity::{Liquidity, Volume};
-use tranche_actors::domain::names::{AccountName, BrokerOrderId, Caller, IdempotencyKey, OrderId, Symbol};
+use tranche_actors::domain::names::{AccountName, BrokerOrderId, Caller, IdempotencyKey, OrderId, Role, Symbol};
 use tranche_actors::domain::order::Order;
 use tranche_actors::domain::parent::{Parent, ParentStatus};
+use tranche_actors::domain::portfolio::{CapitalEntry, CapitalKind, DayResult, Opening, Portfolio};
 use tranche_actors::domain::position::Position;
 use tranche_actors::domain::reconciliation::{Cause, CauseId, CauseKind, Comparison, Difference};
 use tranche_actors::domain::request::{Asked, PlanRules};
@@ -42,6 +45,7 @@ use tranche_actors::{Doubtful, Office};
 
 use crate::http::auth::Access;
 use crate::http::{About, Forwarding, HttpState, Limits, Shared, StopTrading, metrics};
+use crate::keys::{self, NewKey};
 
 pub(super) fn now() -> DateTime<Utc> {
     "2026-11-21T14:30:00.123456Z".parse().unwrap()
@@ -92,6 +96,8 @@ struct Noted {
     events: Vec<LedgerEvent>,
     filters: Vec<String>,
     store_is_down: bool,
+    store_hangs: bool,
+    keys: Vec<ApiKey>,
     panics: bool,
     stack: Stack,
 }
@@ -103,6 +109,32 @@ impl Notes {
 
     pub(super) fn sent(&self) -> Vec<String> {
         self.with(|noted| noted.sent.clone())
+    }
+
+    /// A key that lives; its text.
+    pub(super) fn give_key(&self, name: &str, role: Role) -> String {
+        let provider = rustls::crypto::ring::default_provider();
+        let NewKey { id, text, hash } = keys::make(provider.secure_random).unwrap();
+        let name = Caller::parse(name).unwrap();
+        let key = ApiKey { id, name, role, hash, created_at: now(), revoked_at: None };
+        self.with(|noted| noted.keys.push(key));
+        text
+    }
+
+    pub(super) fn keys(&self) -> Vec<ApiKey> {
+        self.with(|noted| noted.keys.clone())
+    }
+
+    /// Every key of that name is taken back.
+    pub(super) fn revoke(&self, name: &str) {
+        self.with(|noted| {
+            noted.keys.iter_mut().filter(|key| key.name.as_str() == name).for_each(|key| key.revoked_at = Some(now()));
+        });
+    }
+
+    /// The store says nothing any more when it is asked for a key.
+    pub(super) fn hang(&self) {
+        self.with(|noted| noted.store_hangs = true);
     }
 
     /// Another instance is known, and reached there.
@@ -242,6 +274,16 @@ impl Clerk {
     }
 }
 
+impl Handler<ChangeLimits> for Clerk {
+    type Result = Result<ChangedLimits, CommandError>;
+
+    fn handle(&mut self, message: ChangeLimits, _: &mut Context<Self>) -> Self::Result {
+        self.0.take(&message)?;
+        let before = LimitBook::default();
+        Ok(ChangedLimits { after: before.clone().changed(&message.changes, &message.who, now()), before })
+    }
+}
+
 impl Handler<CancelParent> for Clerk {
     type Result = Result<CanceledParent, CommandError>;
 
@@ -346,6 +388,15 @@ impl Handler<ClearCause> for Clerk {
         let known = ["b-1", "b-2"].contains(&message.cause.as_str());
         let cause = known.then(|| orphan(message.cause.as_str())).ok_or(CommandError::NotFound)?;
         Ok(ClearedCause { cause, released: false })
+    }
+}
+
+impl Handler<MoveCapital> for Clerk {
+    type Result = Result<Portfolio, CommandError>;
+
+    fn handle(&mut self, message: MoveCapital, _: &mut Context<Self>) -> Self::Result {
+        self.0.take(&message)?;
+        Ok(worth())
     }
 }
 
@@ -477,6 +528,22 @@ impl Store for Notes {
         unreachable!("only the switches ask this")
     }
 
+    async fn audit(&self, cursor: Option<u64>, limit: u32) -> Result<Page<Audited>, StoreError> {
+        self.read(|noted| {
+            noted.filters.push(format!("audit {cursor:?} {limit}"));
+            let entry = AuditEntry {
+                by: Caller::parse("ann").unwrap(),
+                operator: Some("Ann".to_owned()),
+                action: AuditAction::ResolveOrder,
+                subject: "abc".to_owned(),
+                before: Some(json!({"status": "submitted_unconfirmed"})),
+                after: Some(json!({"status": "canceled"})),
+                request_id: Some("r-1".to_owned()),
+            };
+            Page { items: vec![Audited { id: 7, at: now(), account: Some(account()), entry }], next: Some(7) }
+        })
+    }
+
     async fn switch_history(&self, switch: &str, limit: u32) -> Result<Vec<SwitchEntry>, StoreError> {
         self.read(|noted| {
             noted.filters.push(format!("{switch} {limit}"));
@@ -562,6 +629,17 @@ impl Store for Notes {
         unreachable!("not HTTP's to ask")
     }
 
+    async fn api_key(&self, id: &KeyId) -> Result<Option<ApiKey>, StoreError> {
+        if self.with(|noted| noted.store_hangs) {
+            std::future::pending::<()>().await;
+        }
+        self.read(|noted| noted.keys.iter().find(|key| key.id == *id).cloned())
+    }
+
+    async fn api_keys(&self) -> Result<Vec<ApiKey>, StoreError> {
+        self.read(|noted| noted.keys.clone())
+    }
+
     async fn causes(&self, _: &AccountName) -> Result<Vec<Cause>, StoreError> {
         assert!(!self.with(|noted| noted.panics), "out of luck");
         self.read(|_| vec![orphan("b-1"), orphan("b-2")])
@@ -570,7 +648,20 @@ impl Store for Notes {
     async fn positions(&self, _: &AccountName) -> Result<Vec<HeldPosition>, StoreError> {
         let mut position = Position::default().traded(Side::Buy, 10.into(), 1_000.into());
         position.last = Some((110.into(), now()));
-        Ok(vec![HeldPosition { symbol: Symbol::parse("AAPL").unwrap(), position, updated_at: now() }])
+        let symbol = Symbol::parse("AAPL").unwrap();
+        self.read(|_| vec![HeldPosition { symbol, position, updated_at: now() }])
+    }
+
+    async fn portfolio(&self, _: &AccountName) -> Result<Portfolio, StoreError> {
+        self.read(|_| worth())
+    }
+
+    async fn capital(&self, _: &AccountName, _: Option<u64>, _: u32) -> Result<Vec<CapitalEntry>, StoreError> {
+        self.read(|_| vec![booked()])
+    }
+
+    async fn days(&self, _: &AccountName, _: Option<NaiveDate>, _: u32) -> Result<Vec<DayResult>, StoreError> {
+        self.read(|_| vec![a_day()])
     }
 
     async fn close(&self) {}
@@ -581,6 +672,8 @@ pub(super) struct Fixture {
     pub(super) notes: Notes,
     pub(super) state: HttpState,
     pub(super) gate: GateWriters,
+    /// The keys as the server has read them last, if it has.
+    pub(super) last_read: Option<Vec<ApiKey>>,
 }
 
 impl Fixture {
@@ -624,6 +717,7 @@ impl Fixture {
                 cancel_order: to(&clerk),
                 resolve: to(&clerk),
                 clear_cause: to(&clerk),
+                move_capital: to(&clerk),
                 compare: to(&clerk),
                 volume: to(&clerk),
             },
@@ -636,7 +730,7 @@ impl Fixture {
         };
         let state = HttpState {
             accounts: Offices::new(office, Vec::new()),
-            switches: SwitchDesk { disengage: to(&clerk), trip: to(&clerk), reset: to(&clerk) },
+            switches: SwitchDesk { disengage: to(&clerk), trip: to(&clerk), reset: to(&clerk), limits: to(&clerk) },
             kill_switch: Arc::new(Lever(notes.clone())),
             gate: process,
             store: Arc::new(notes.clone()),
@@ -650,7 +744,7 @@ impl Fixture {
             forwarding: Forwarding { silent: Duration::from_secs(10), in_the_clear: false },
             about: About { mode: "paper".to_owned(), broker: "paper".to_owned(), instance: "one".to_owned() },
         };
-        Self { notes, state, gate: writers }
+        Self { notes, state, gate: writers, last_read: None }
     }
 
     /// Changes what there is to know of the account.
@@ -661,7 +755,9 @@ impl Fixture {
     }
 
     pub(super) fn shared(&self) -> web::Data<Shared> {
-        web::Data::new(Shared::new(self.state.clone()))
+        let shared = Shared::new(self.state.clone());
+        self.last_read.clone().into_iter().for_each(|keys| shared.keys.take(keys));
+        web::Data::new(shared)
     }
 }
 
@@ -679,4 +775,40 @@ pub(super) fn traded(order: &Order) -> Order {
         terminal_at: Some(now()),
         ..order.clone()
     }
+}
+
+/// An account that was paid in to, and won.
+pub(super) fn worth() -> Portfolio {
+    Portfolio {
+        initial_capital: 1_000.into(),
+        net_capital: 1_000.into(),
+        closed_equity: Decimal::new(10_505, 1),
+        high_water_mark: 1_060.into(),
+        peak_result: 60.into(),
+        entries: 7,
+        version: 4,
+    }
+}
+
+fn booked() -> CapitalEntry {
+    CapitalEntry {
+        number: 7,
+        kind: CapitalKind::Fee,
+        amount: Decimal::new(-5, 1),
+        before: 1_051.into(),
+        after: Decimal::new(10_505, 1),
+        day: "2026-11-23".parse().unwrap(),
+        order: OrderId::parse("it-traded").ok(),
+        symbol: Symbol::parse("AAPL").ok(),
+        actor: "gateway".to_owned(),
+        reason: None,
+        at: now(),
+    }
+}
+
+fn a_day() -> DayResult {
+    let opening = Opening { equity: 1_000.into(), unrealised_pnl: 5.into(), at: now() };
+    let day = "2026-11-23".parse().unwrap();
+    let booked = DayResult { realised_pnl: 51.into(), fees: Decimal::new(5, 1), ..DayResult::new(day) };
+    DayResult { executions: 3, orders: 2, opening: Some(opening), ..booked }
 }

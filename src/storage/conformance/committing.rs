@@ -4,6 +4,7 @@ use tranche_actors::domain::ledger::{Outcome, Refusal, Report, Write};
 use tranche_actors::domain::names::{AccountName, IdempotencyKey};
 use tranche_actors::domain::order::Order;
 use tranche_actors::domain::status::OrderStatus;
+use tranche_actors::domain::trading_day::DayEnd;
 use tranche_actors::domain::venue::VenueStatus;
 use tranche_actors::ports::store::{Batch, Ownership, StoreError, Writer};
 
@@ -258,7 +259,13 @@ pub(crate) async fn a_store_that_is_not_open_says_so(place: &dyn Place) {
     store.close().await;
     store.close().await;
     let writes = vec![submit(single("s", 1))];
-    let batch = Batch { writer: Writer::Owner(owner), nonce: 1, at: super::fixtures::start(), writes };
+    let batch = Batch {
+        writer: Writer::Owner(owner),
+        nonce: 1,
+        at: super::fixtures::start(),
+        day_end: DayEnd::new_york(),
+        writes,
+    };
     let error = store.commit(&batch).await.unwrap_err();
     assert!(matches!(error, StoreError::Unavailable { .. }), "{error}");
     assert!(matches!(store.settle(&batch).await, Err(StoreError::Unavailable { .. })));

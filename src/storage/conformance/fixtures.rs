@@ -86,6 +86,7 @@ pub(crate) fn single(name: &str, quantity: i64) -> Order {
         reduces: false,
         filled_qty: Decimal::ZERO,
         filled_cost: Decimal::ZERO,
+        realised_pnl: Decimal::ZERO,
         reason_code: None,
         error_message: None,
         origin: Some(origin(None, name)),

@@ -6,6 +6,7 @@ use tranche_actors::domain::ledger::Write;
 use tranche_actors::domain::names::AccountName;
 use tranche_actors::domain::order::Order;
 use tranche_actors::domain::status::OrderStatus;
+use tranche_actors::domain::trading_day::DayEnd;
 use tranche_actors::ports::store::{
     Acquired, Batch, InstanceCard, Ownership, SeenAccount, SeenInstance, Store, StoreError, Writer,
 };
@@ -90,7 +91,13 @@ pub(crate) async fn an_account_that_is_given_up_is_free_at_once_and_its_owner_wr
     store.release(&first).await.unwrap();
     let free = store.stack().await.unwrap().accounts.remove(0);
     assert_eq!((free.owner, free.left), (None, None));
-    let batch = Batch { writer: Writer::Owner(first.clone()), nonce: 1, at: start(), writes: vec![Write::Probe] };
+    let batch = Batch {
+        writer: Writer::Owner(first.clone()),
+        nonce: 1,
+        at: start(),
+        day_end: DayEnd::new_york(),
+        writes: vec![Write::Probe],
+    };
     assert!(is_deposed(store.commit(&batch).await));
     assert!(is_deposed(store.renew(&first, SHORT).await));
     let second = taken(store.acquire(&other(), "b", LONG).await.unwrap());
@@ -143,6 +150,7 @@ pub(crate) async fn a_term_is_its_owners_alone(place: &dyn Place) {
         writer: Writer::Owner(owner.clone()),
         nonce,
         at: start(),
+        day_end: DayEnd::new_york(),
         writes: vec![submit(Order { account: other(), ..single(&format!("s{nonce}"), 1) })],
     };
     assert!(is_deposed(store.commit(&batch(&namesake, 1)).await));

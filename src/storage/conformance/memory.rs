@@ -5,6 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tranche_actors::domain::ledger::Write;
 use tranche_actors::domain::names::Symbol;
+use tranche_actors::domain::trading_day::DayEnd;
 use tranche_actors::ports::store::{Batch, LedgerEvent, Store, StoreError, Writer};
 use tranche_simulation::life::Life;
 use tranche_simulation::store::{CommitFault, MemoryStore};
@@ -60,7 +61,13 @@ async fn a_commit_in_doubt_becomes_durable_late_unless_it_was_settled_before() {
     let begun = async |store: &MemoryStore, nonce| {
         store.open().await.unwrap();
         let owner = take(store, &account(), "test").await;
-        let batch = Batch { writer: Writer::Owner(owner), nonce, at: start(), writes: vec![submit(single("s", 1))] };
+        let batch = Batch {
+            writer: Writer::Owner(owner),
+            nonce,
+            at: start(),
+            day_end: DayEnd::new_york(),
+            writes: vec![submit(single("s", 1))],
+        };
         store.plan([CommitFault::Late(late)]);
         let error = store.commit(&batch).await.unwrap_err();
         assert!(matches!(error, StoreError::OutcomeUnknown { .. }), "{error}");

@@ -1,5 +1,6 @@
 //! What the venue says: each fill once, with the order, its parent and the position in one transaction.
 
+use chrono::TimeDelta;
 use rust_decimal::Decimal;
 use tranche_actors::domain::ledger::{Outcome, Refusal, Report, Resolution, Write};
 use tranche_actors::domain::order::Order;
@@ -12,7 +13,7 @@ use tranche_actors::ports::store::StoreError;
 
 use super::fixtures::{
     accepted, at_venue, broker_id, caller, claim, claim_single, dec, execution, id, order, parent, parent_now, report,
-    single, submit, submit_parent, unknown,
+    single, start, submit, submit_parent, unknown,
 };
 use super::{Desk, Place, account};
 
@@ -174,7 +175,7 @@ pub(crate) async fn positions_open_flip_and_count_their_versions(place: &dyn Pla
         assert_eq!(positions.len(), 1);
         assert_eq!((positions[0].position.qty, positions[0].position.version), (dec(expected), version));
         assert_eq!(positions[0].updated_at, batch.at);
-        assert_eq!(positions[0].position.last.map(|(_, at)| at), Some(batch.at));
+        assert_eq!(positions[0].position.last.map(|(_, at)| at), Some(start() + TimeDelta::microseconds(10)));
     }
     assert_eq!(held(&desk).await.cost, dec("-100.30"));
     assert_eq!(held(&desk).await.fees, dec("0.09"));

@@ -161,6 +161,7 @@ pub(crate) async fn every_field_comes_back_as_it_was(place: &dyn Place) {
         reduces: true,
         filled_qty: dec("0.5"),
         filled_cost: dec("95.0000000001"),
+        realised_pnl: dec("-0.0000000000000000000000001"),
         reason_code: Some("it's \"quoted\"".to_owned()),
         error_message: Some("über\n'; DROP TABLE orders; --".to_owned()),
         origin: Some(origin(Some("~!{}[]'\""), "hash")),

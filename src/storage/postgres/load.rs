@@ -25,6 +25,10 @@ const SQL: Statements = Statements {
     positions: "
         SELECT portfolio_positions.*
         FROM UNNEST($1, $2) AS named (a, b) JOIN portfolio_positions ON account = a AND symbol = b",
+    portfolio: "SELECT * FROM portfolio_state WHERE account = ANY($1)",
+    days: "
+        SELECT daily_pnl.*
+        FROM UNNEST($1, $2) AS named (a, b) JOIN daily_pnl ON account = a AND day = b::date",
     open_causes: "SELECT * FROM quarantine_causes WHERE account = ANY($1) AND cleared_at IS NULL",
     causes: "
         SELECT quarantine_causes.*

@@ -1,20 +1,23 @@
 //! What the gateway asks of the ledger: each question one query of the read pool.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use sqlx::QueryBuilder;
 use sqlx::postgres::{PgArguments, PgPool, PgRow, Postgres};
 use sqlx::query::Query;
+use tranche_actors::domain::audit::Audited;
 use tranche_actors::domain::ledger::{CIRCUIT_BREAKER, FIRST_START, HALTS, KILL_SWITCH, SwitchEntry};
 use tranche_actors::domain::limits::LimitBook;
 use tranche_actors::domain::names::{AccountName, Caller, IdempotencyKey, OrderId};
 use tranche_actors::domain::order::Order;
 use tranche_actors::domain::parent::Parent;
+use tranche_actors::domain::portfolio::{CapitalEntry, DayResult, Portfolio};
 use tranche_actors::domain::reconciliation::Cause;
 use tranche_actors::ports::store::{
     AnyOrder, Confirmation, DueSlice, HeldPosition, LedgerEvent, OrderFilter, Page, ParentFilter, StoreError, Switches,
 };
 
 use super::faults::classify;
+use crate::storage::capital;
 use crate::storage::cells::{self, Cells, cell, number};
 use crate::storage::rows::{LimitsRevision, kind};
 
@@ -61,9 +64,19 @@ const HAS_ENTRY: &str = "SELECT 1 FROM switch_history WHERE switch = $1 AND even
 
 const HISTORY: &str = "SELECT * FROM switch_history WHERE switch = $1 ORDER BY id DESC LIMIT $2";
 
+const AUDIT: &str = "SELECT * FROM audit WHERE id < $1 ORDER BY id DESC LIMIT $2";
+
 const OPEN_CAUSES: &str = "SELECT * FROM quarantine_causes WHERE account = $1 AND cleared_at IS NULL ORDER BY symbol COLLATE \"C\", since, cause COLLATE \"C\"";
 
 const POSITIONS: &str = "SELECT * FROM portfolio_positions WHERE account = $1 ORDER BY symbol COLLATE \"C\"";
+
+const PORTFOLIO: &str = "SELECT * FROM portfolio_state WHERE account = $1";
+
+const CAPITAL: &str =
+    "SELECT * FROM capital_transactions WHERE account = $1 AND number < $2 ORDER BY number DESC LIMIT $3";
+
+const DAYS: &str =
+    "SELECT * FROM daily_pnl WHERE account = $1 AND day <= coalesce($2, 'infinity'::date) ORDER BY day DESC LIMIT $3";
 
 /// The largest page.
 const MAX_PAGE: u32 = 500;
@@ -213,6 +226,17 @@ pub(super) async fn limits(pool: &PgPool, known: Option<u64>) -> Result<Option<L
     }))
 }
 
+pub(super) async fn audit(pool: &PgPool, cursor: Option<u64>, limit: u32) -> Result<Page<Audited>, StoreError> {
+    let behind = cursor.and_then(|cursor| i64::try_from(cursor).ok()).unwrap_or(i64::MAX);
+    let limit = limit.clamp(1, MAX_PAGE);
+    let question = sqlx::query(AUDIT).bind(behind).bind(i64::from(limit.saturating_add(1)));
+    let mut items = all(pool, question, cells::audited).await?;
+    let wanted = usize::try_from(limit).unwrap_or(usize::MAX);
+    let more = items.len() > wanted;
+    items.truncate(wanted);
+    Ok(Page { next: items.last().filter(|_| more).map(|last| last.id), items })
+}
+
 pub(super) async fn causes(pool: &PgPool, account: &AccountName) -> Result<Vec<Cause>, StoreError> {
     all(pool, sqlx::query(OPEN_CAUSES).bind(account.as_str()), cells::cause).await
 }
@@ -226,6 +250,32 @@ pub(super) async fn positions(pool: &PgPool, account: &AccountName) -> Result<Ve
         })
     })
     .await
+}
+
+pub(super) async fn portfolio(pool: &PgPool, account: &AccountName) -> Result<Portfolio, StoreError> {
+    let found = one(pool, sqlx::query(PORTFOLIO).bind(account.as_str()), capital::portfolio).await?;
+    Ok(found.unwrap_or_default())
+}
+
+pub(super) async fn capital(
+    pool: &PgPool,
+    account: &AccountName,
+    before: Option<u64>,
+    limit: u32,
+) -> Result<Vec<CapitalEntry>, StoreError> {
+    let before = before.and_then(|number| i64::try_from(number).ok()).unwrap_or(i64::MAX);
+    let question = sqlx::query(CAPITAL).bind(account.as_str()).bind(before).bind(i64::from(limit));
+    all(pool, question, capital::entry).await
+}
+
+pub(super) async fn days(
+    pool: &PgPool,
+    account: &AccountName,
+    until: Option<NaiveDate>,
+    limit: u32,
+) -> Result<Vec<DayResult>, StoreError> {
+    let question = sqlx::query(DAYS).bind(account.as_str()).bind(until).bind(i64::from(limit));
+    all(pool, question, capital::day).await
 }
 
 fn any_order(row: &PgRow) -> Result<AnyOrder, StoreError> {

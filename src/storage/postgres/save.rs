@@ -6,17 +6,18 @@ use tranche_actors::domain::breaker::BreakerState;
 use tranche_actors::domain::halts::Halts;
 use tranche_actors::domain::kill::KillState;
 use tranche_actors::domain::ledger::{Books, CIRCUIT_BREAKER, FIRST_START, FirstStart, HALTS, KILL_SWITCH, LIMITS};
-use tranche_actors::domain::names::OrderId;
+use tranche_actors::domain::names::{AccountName, OrderId};
 use tranche_actors::domain::order::Order;
 use tranche_actors::domain::parent::Parent;
 use tranche_actors::ports::store::{Batch, PositionConflict, StoreError};
 
 use super::columns::{arguments, unbound};
 use super::faults::classify;
+use crate::storage::capital::{CapitalRow, DayRow, PortfolioRow, unmoved};
 use crate::storage::cells;
 use crate::storage::columns::Columns;
 use crate::storage::rows::{
-    self, CauseRow, DifferenceRow, EventRow, ExecutionRow, LimitRow, LimitsRevision, LockoutRow, PositionRow,
+    self, AuditRow, CauseRow, DifferenceRow, EventRow, ExecutionRow, LimitRow, LimitsRevision, LockoutRow, PositionRow,
     ProgressRow, StateRow, SwitchEntryRow, json,
 };
 
@@ -33,9 +34,11 @@ pub(super) async fn save(
     parents(connection, books).await?;
     executions(connection, books).await?;
     positions(connection, books, batch).await?;
+    capital(connection, books, batch, account).await?;
     findings(connection, books, batch, account).await?;
     switches(connection, books, batch).await?;
     limits(connection, books, batch).await?;
+    audit(connection, books, batch).await?;
     events(connection, books, batch, account).await
 }
 
@@ -109,6 +112,34 @@ fn version_before(version: u64) -> i64 {
     i64::try_from(version.saturating_sub(1)).unwrap_or(i64::MAX)
 }
 
+async fn capital(connection: &mut PgConnection, books: &Books, batch: &Batch, account: &str) -> Result<(), StoreError> {
+    let changes = &books.changes;
+    if changes.portfolio {
+        let found = sqlx::query(sql::PORTFOLIO_VERSION).bind(account);
+        let found = found.fetch_optional(&mut *connection).await.map_err(classify)?;
+        let found = found.map_or(Ok(0), |row| cells::number(&row, "version"))?;
+        unmoved(account, &books.portfolio, found)?;
+        let mut arguments = arguments(&[PortfolioRow::of(account, &books.portfolio)])?;
+        arguments.add(batch.at).map_err(unbound)?;
+        written(connection, &sql::WRITE_PORTFOLIO, arguments, 1).await?;
+    }
+    let entries = changes.capital.iter().map(CapitalRow::of).collect::<Vec<_>>();
+    if !entries.is_empty() {
+        let mut arguments = arguments(&entries)?;
+        arguments.add(account).map_err(unbound)?;
+        arguments.add(batch.at).map_err(unbound)?;
+        written(connection, &sql::INSERT_CAPITAL, arguments, entries.len()).await?;
+    }
+    let days = changes.days.iter().filter_map(|day| books.days.get(day)).map(|day| DayRow::of(account, day));
+    let days = days.collect::<Vec<_>>();
+    if days.is_empty() {
+        return Ok(());
+    }
+    let mut arguments = arguments(&days)?;
+    arguments.add(batch.at).map_err(unbound)?;
+    written(connection, &sql::WRITE_DAYS, arguments, days.len()).await
+}
+
 async fn findings(
     connection: &mut PgConnection,
     books: &Books,
@@ -166,6 +197,17 @@ async fn limits(connection: &mut PgConnection, books: &Books, batch: &Batch) -> 
     let query = sqlx::query(sql::SWITCH).bind(LIMITS).bind(revision).bind(batch.at);
     query.execute(connection).await.map_err(classify)?;
     Ok(())
+}
+
+async fn audit(connection: &mut PgConnection, books: &Books, batch: &Batch) -> Result<(), StoreError> {
+    let entries = books.changes.audit.iter().map(AuditRow::of).collect::<Vec<_>>();
+    if entries.is_empty() {
+        return Ok(());
+    }
+    let mut arguments = arguments(&entries)?;
+    arguments.add(batch.writer.account().map(AccountName::as_str)).map_err(unbound)?;
+    arguments.add(batch.at).map_err(unbound)?;
+    written(connection, &sql::INSERT_AUDIT, arguments, entries.len()).await
 }
 
 /// An instance has stopped for an engagement. What it said first stays.

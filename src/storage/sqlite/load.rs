@@ -27,6 +27,10 @@ const SQL: Statements = Statements {
     positions: "
         SELECT portfolio_positions.* FROM json_each(?1) AS named
         JOIN portfolio_positions ON account = named.value ->> 0 AND symbol = named.value ->> 1",
+    portfolio: "SELECT * FROM portfolio_state WHERE account IN (SELECT value FROM json_each(?1))",
+    days: "
+        SELECT daily_pnl.* FROM json_each(?1) AS named
+        JOIN daily_pnl ON account = named.value ->> 0 AND day = named.value ->> 1",
     open_causes: "
         SELECT * FROM quarantine_causes
         WHERE account IN (SELECT value FROM json_each(?1)) AND cleared_at IS NULL",
@@ -47,6 +51,8 @@ pub(super) const ALL: &[&str] = &[
     SQL.parents,
     SQL.executions,
     SQL.positions,
+    SQL.portfolio,
+    SQL.days,
     SQL.open_causes,
     SQL.causes,
     SQL.switches,

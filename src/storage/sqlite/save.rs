@@ -6,7 +6,7 @@ use tranche_actors::domain::breaker::BreakerState;
 use tranche_actors::domain::halts::Halts;
 use tranche_actors::domain::kill::KillState;
 use tranche_actors::domain::ledger::{Books, CIRCUIT_BREAKER, FIRST_START, FirstStart, HALTS, KILL_SWITCH, LIMITS};
-use tranche_actors::domain::names::OrderId;
+use tranche_actors::domain::names::{AccountName, OrderId};
 use tranche_actors::domain::order::Order;
 use tranche_actors::domain::parent::Parent;
 use tranche_actors::ports::store::{Batch, PositionConflict, StoreError};
@@ -14,10 +14,11 @@ use tranche_actors::ports::store::{Batch, PositionConflict, StoreError};
 use super::cells::time;
 use super::columns::Line;
 use super::faults::classify;
+use crate::storage::capital::{CapitalRow, DayRow, PortfolioRow, unmoved};
 use crate::storage::cells;
 use crate::storage::columns::Columns;
 use crate::storage::rows::{
-    self, CauseRow, DifferenceRow, EventRow, ExecutionRow, LimitRow, LimitsRevision, LockoutRow, PositionRow,
+    self, AuditRow, CauseRow, DifferenceRow, EventRow, ExecutionRow, LimitRow, LimitsRevision, LockoutRow, PositionRow,
     ProgressRow, StateRow, SwitchEntryRow, json,
 };
 
@@ -34,9 +35,11 @@ pub(super) async fn save(
     parents(connection, books).await?;
     executions(connection, books).await?;
     positions(connection, books, batch).await?;
+    capital(connection, books, batch, account).await?;
     findings(connection, books, batch, account).await?;
     switches(connection, books, batch).await?;
-    limits(connection, books, batch).await
+    limits(connection, books, batch).await?;
+    audit(connection, books, batch).await
 }
 
 async fn orders(connection: &mut SqliteConnection, books: &Books) -> Result<(), StoreError> {
@@ -103,6 +106,35 @@ async fn positions(connection: &mut SqliteConnection, books: &Books, batch: &Bat
     written(connection, query, changed.len()).await
 }
 
+async fn capital(
+    connection: &mut SqliteConnection,
+    books: &Books,
+    batch: &Batch,
+    account: &str,
+) -> Result<(), StoreError> {
+    let changes = &books.changes;
+    if changes.portfolio {
+        let found = sqlx::query(sql::PORTFOLIO_VERSION).bind(account);
+        let found = found.fetch_optional(&mut *connection).await.map_err(classify)?;
+        let found = found.map_or(Ok(0), |row| cells::number(&row, "version"))?;
+        unmoved(account, &books.portfolio, found)?;
+        let row = json(&[Line(PortfolioRow::of(account, &books.portfolio))])?;
+        written(connection, sqlx::query(sql::WRITE_PORTFOLIO.as_str()).bind(row).bind(time(batch.at)), 1).await?;
+    }
+    let entries = changes.capital.iter().map(CapitalRow::of).map(Line).collect::<Vec<_>>();
+    if !entries.is_empty() {
+        let query = sqlx::query(sql::INSERT_CAPITAL.as_str()).bind(json(&entries)?);
+        written(connection, query.bind(account).bind(time(batch.at)), entries.len()).await?;
+    }
+    let days = changes.days.iter().filter_map(|day| books.days.get(day)).map(|day| Line(DayRow::of(account, day)));
+    let days = days.collect::<Vec<_>>();
+    if days.is_empty() {
+        return Ok(());
+    }
+    let query = sqlx::query(sql::WRITE_DAYS.as_str()).bind(json(&days)?).bind(time(batch.at));
+    written(connection, query, days.len()).await
+}
+
 async fn findings(
     connection: &mut SqliteConnection,
     books: &Books,
@@ -157,6 +189,17 @@ async fn limits(connection: &mut SqliteConnection, books: &Books, batch: &Batch)
     let query = sqlx::query(sql::SWITCH).bind(LIMITS).bind(revision).bind(time(batch.at));
     query.execute(connection).await.map_err(classify)?;
     Ok(())
+}
+
+async fn audit(connection: &mut SqliteConnection, books: &Books, batch: &Batch) -> Result<(), StoreError> {
+    let entries = &books.changes.audit;
+    if entries.is_empty() {
+        return Ok(());
+    }
+    let lines = entries.iter().map(AuditRow::of).map(Line).collect::<Vec<_>>();
+    let account = batch.writer.account().map(AccountName::as_str);
+    let query = sqlx::query(sql::INSERT_AUDIT.as_str()).bind(json(&lines)?).bind(account).bind(time(batch.at));
+    written(connection, query, lines.len()).await
 }
 
 /// An instance has stopped for an engagement. What it said first stays.

@@ -2,22 +2,24 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 
 use super::{Applied, Event, EventKind, FirstStart, Outcome, Refusal, Submission, SwitchEntry, Write};
+use crate::domain::audit::AuditEntry;
 use crate::domain::breaker::BreakerState;
-use crate::domain::fills::Filled;
 use crate::domain::halts::Halts;
 use crate::domain::kill::KillState;
 use crate::domain::limits::LimitBook;
 use crate::domain::names::{AccountName, BrokerOrderId, Caller, IdempotencyKey, OrderId, Symbol};
 use crate::domain::order::Order;
 use crate::domain::parent::{Parent, Progress};
+use crate::domain::portfolio::{CapitalEntry, DayResult, Portfolio};
 use crate::domain::position::Position;
 use crate::domain::reconciliation::{Cause, CauseId};
 use crate::domain::status::OrderEvent;
+use crate::domain::trading_day::DayEnd;
 use crate::domain::venue::Execution;
 
 /// The part of the ledger that a batch works on.
@@ -27,14 +29,20 @@ pub struct Books {
     account: Option<AccountName>,
     /// The time of the batch.
     pub(super) at: DateTime<Utc>,
+    /// When the account's trading days end.
+    pub(super) day_end: DayEnd,
     /// Orders by id.
     pub orders: BTreeMap<OrderId, Order>,
     /// Parents by id.
     pub parents: BTreeMap<OrderId, Parent>,
     /// Positions by account and symbol.
     pub positions: BTreeMap<(AccountName, Symbol), Position>,
+    /// What the account is worth.
+    pub portfolio: Portfolio,
+    /// The results of trading days.
+    pub days: BTreeMap<NaiveDate, DayResult>,
     /// The position that the present write has changed.
-    traded: Option<(AccountName, Symbol)>,
+    pub(super) traded: Option<(AccountName, Symbol)>,
     /// Executions by broker order id and cumulative quantity.
     pub executions: BTreeMap<(BrokerOrderId, Decimal), Execution>,
     /// The account's causes of quarantine: all that nobody has cleared, and those that a write is about.
@@ -68,7 +76,13 @@ pub struct Changes {
     pub parents: BTreeSet<OrderId>,
     /// Positions to write: insert at version 1, else compare the version before and set.
     pub positions: BTreeSet<(AccountName, Symbol)>,
-    /// Executions to insert, with the order that they belong to and the profit that they realised.
+    /// Whether to write what the account is worth: insert at version 1, else compare the version before and set.
+    pub portfolio: bool,
+    /// What changed the account's capital, to insert.
+    pub capital: Vec<CapitalEntry>,
+    /// Trading days whose results are to be written.
+    pub days: BTreeSet<NaiveDate>,
+    /// Executions to insert, with the order that they belong to.
     pub executions: Vec<(OrderId, Execution)>,
     /// What happened, in order.
     pub events: Vec<Event>,
@@ -88,6 +102,8 @@ pub struct Changes {
     pub limits: Option<LimitBook>,
     /// History of the switches: `kill_switch` or `circuit_breaker`, and the entry.
     pub switch_entries: Vec<(&'static str, SwitchEntry)>,
+    /// What people did, in order.
+    pub audit: Vec<AuditEntry>,
 }
 
 /// The name of the kill switch in the store.
@@ -106,13 +122,16 @@ pub(super) const GATEWAY: &str = "gateway";
 impl Books {
     /// Empty books of an account at the time of a batch.
     #[must_use]
-    pub const fn new(account: Option<AccountName>, at: DateTime<Utc>) -> Self {
+    pub fn new(account: Option<AccountName>, at: DateTime<Utc>, day_end: DayEnd) -> Self {
         Self {
             account,
             at,
+            day_end,
             orders: BTreeMap::new(),
             parents: BTreeMap::new(),
             positions: BTreeMap::new(),
+            portfolio: Portfolio::default(),
+            days: BTreeMap::new(),
             traded: None,
             executions: BTreeMap::new(),
             causes: BTreeMap::new(),
@@ -122,23 +141,7 @@ impl Books {
             breaker: None,
             first_start: None,
             limits: 0,
-            changes: Changes {
-                new_orders: BTreeSet::new(),
-                orders: BTreeSet::new(),
-                new_parents: BTreeSet::new(),
-                parents: BTreeSet::new(),
-                positions: BTreeSet::new(),
-                executions: Vec::new(),
-                events: Vec::new(),
-                causes: BTreeSet::new(),
-                differences: Vec::new(),
-                kill: None,
-                halts: None,
-                breaker: None,
-                first_start: None,
-                limits: None,
-                switch_entries: Vec::new(),
-            },
+            changes: Changes::default(),
         }
     }
 
@@ -200,11 +203,15 @@ impl Books {
             }
             Write::ClearCause { cause, operator, reason, by } => self.clear_cause(cause, operator, reason, by),
             Write::PositionDiffers { symbol, ours, theirs } => Ok(self.position_differs(symbol, *ours, *theirs)),
+            Write::Capital(asked) => self.move_capital(asked),
+            Write::OpenDay { day, unrealised } => Ok(self.open_day(*day, *unrealised)),
             Write::Kill { state, entry } => self.turn_kill(state, entry),
             Write::Halts { halts, entry } => self.turn_halts(halts, entry),
             Write::Breaker { state, entry } => self.turn_breaker(state, entry),
-            Write::Limits(book) => self.turn_limits(book),
+            Write::Limits { book, audit } => self.turn_limits(book, audit),
             Write::FirstStart(first) => Ok(self.first_start(first)),
+            Write::Requested { request, write } => self.requested(request, write),
+            Write::Audit(entry) => Ok(self.audit(entry)),
             Write::Probe => Ok(Applied::unchanged()),
         }
     }
@@ -248,12 +255,13 @@ impl Books {
         Ok(Applied::done())
     }
 
-    fn turn_limits(&mut self, book: &LimitBook) -> Result<Applied, Refusal> {
+    fn turn_limits(&mut self, book: &LimitBook, audit: &[AuditEntry]) -> Result<Applied, Refusal> {
         if self.limits.checked_add(1) != Some(book.revision) {
             return Err(Refusal::LimitsMoved);
         }
         self.limits = book.revision;
         self.changes.limits = Some(book.clone());
+        self.changes.audit.extend(audit.iter().cloned());
         Ok(Applied::done())
     }
 
@@ -349,33 +357,6 @@ impl Books {
             return self.chain(order).as_ref().map(Progress::of_chain).unwrap_or_default();
         }
         self.orders.get(&order.id).map(Progress::of).unwrap_or_default()
-    }
-
-    /// The position that an order's trades go to.
-    pub(super) fn trade(&mut self, order: &Order, before: Filled, after: Filled, fees: Decimal) {
-        let key = (order.account.clone(), order.instruction.symbol.clone());
-        let side = order.instruction.side;
-        let mut position = self.positions.get(&key).cloned().unwrap_or_default();
-        let (qty, cost) = (after.qty - before.qty, after.cost - before.cost);
-        if qty.is_zero() && cost.is_zero() && fees.is_zero() {
-            return;
-        }
-        position = if qty > Decimal::ZERO {
-            position.traded(side, qty, cost)
-        } else if qty < Decimal::ZERO {
-            position.traded(side.opposite(), -qty, -cost)
-        } else {
-            position.repriced(side, cost)
-        };
-        position.fees += fees;
-        if let Some(price) = crate::domain::money::average(cost, qty) {
-            position.last = Some((price, self.at));
-        }
-        if self.changes.positions.insert(key.clone()) {
-            position.version += 1;
-        }
-        self.traded = Some(key.clone());
-        self.positions.insert(key, position);
     }
 }
 

@@ -201,11 +201,12 @@ impl Books {
         };
         let order = order.clone();
         let (whole_before, whole_after) = self.whole(&order, after, &[]);
-        self.trade(&order, whole_before, whole_after, rust_decimal::Decimal::ZERO);
+        let realised = self.trade(&order, whole_before, whole_after, &[]);
         let events = self.changes.events.len();
         let applied = self.change(id, event, EventKind::Resolved, |order| {
             order.filled_qty = after.qty;
             order.filled_cost = after.cost;
+            order.realised_pnl += realised;
             order.because("resolved_by_operator", &resolution.reason);
             json!({"reason": resolution.reason, "filled_qty": after.qty, "by": by})
         })?;

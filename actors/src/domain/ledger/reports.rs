@@ -35,13 +35,12 @@ impl Books {
             return Ok(Applied { orders: vec![order], ..Applied::unchanged() });
         }
         let word = last_word(&order, said, after.qty, is_new_word);
-        let fees = news.iter().map(|execution| execution.fee).sum::<Decimal>();
         let event = OrderEvent::Venue { status: word, traded: !after.qty.is_zero() };
         let kind = if traded { EventKind::Filled } else { EventKind::Reported };
         order.status.apply(event)?;
         let later = self.later_totals(&order, &news);
         let (whole_before, whole_after) = self.whole(&order, after, &later);
-        self.trade(&order, whole_before, whole_after, fees);
+        let realised = self.trade(&order, whole_before, whole_after, &news);
         let executions = news.iter().map(|e| e.execution_id.clone()).collect::<Vec<_>>();
         for execution in news {
             let key = (execution.broker_order_id.clone(), execution.cum_qty);
@@ -58,6 +57,7 @@ impl Books {
             }
             order.filled_qty = after.qty;
             order.filled_cost = after.cost;
+            order.realised_pnl += realised;
             order.absent_at = None;
             order.submitted_at = order.submitted_at.or(Some(venue.submitted_at));
             if returned {

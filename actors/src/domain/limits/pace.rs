@@ -44,7 +44,7 @@ impl Pace {
         self.0.truncate(len);
     }
 
-    /// How many of these there were.
+    /// How many there are that count for a scope, once those are forgotten that are over.
     #[must_use]
     pub fn count(&self, scope: &LimitScope) -> usize {
         self.0.iter().filter(|(_, strategy, symbol)| scope.covers(strategy, symbol)).count()

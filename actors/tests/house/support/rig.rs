@@ -18,6 +18,7 @@ use tranche_actors::domain::order::Order;
 use tranche_actors::domain::parent::Parent;
 use tranche_actors::domain::request::PlanRules;
 use tranche_actors::domain::status::OrderStatus;
+use tranche_actors::domain::trading_day::DayEnd;
 use tranche_actors::gate::{ShutReason, Verdict};
 use tranche_actors::health::Phase;
 use tranche_actors::market::engine::Rules;
@@ -82,6 +83,7 @@ fn tuning() -> Tuning {
         card: InstanceCard { id: "seam".to_owned(), address: None, version: "0".to_owned(), started_at: EPOCH },
         tell_every: seconds(10),
         lease: None,
+        day_end: DayEnd::new_york(),
         plan_rules: PlanRules {
             instruments: [].into(),
             accounts: vec![account()],
@@ -245,18 +247,18 @@ impl Running {
             operator: "ops".to_owned(),
             notes: Some("over".to_owned()),
             scope: LimitScope::Global,
-            by: caller(),
+            by: caller().into(),
         };
         self.house.switches.disengage.send(release).await.unwrap()
     }
 
     pub(crate) async fn trip(&self) -> BreakerState {
-        let trip = Trip { operator: "ops".to_owned(), reason: "MANUAL".to_owned(), details: None, by: caller() };
+        let trip = Trip { operator: "ops".to_owned(), reason: "MANUAL".to_owned(), details: None, by: caller().into() };
         self.house.switches.trip.send(trip).await.unwrap().unwrap().state
     }
 
     pub(crate) async fn reset(&self, reason: &str) -> Result<BreakerState, CommandError> {
-        let reset = Reset { operator: "ops".to_owned(), reason: reason.to_owned(), by: caller() };
+        let reset = Reset { operator: "ops".to_owned(), reason: reason.to_owned(), by: caller().into() };
         self.house.switches.reset.send(reset).await.unwrap()
     }
 }
@@ -270,7 +272,7 @@ pub(crate) fn engage(mode: KillMode) -> Engage {
         scope: LimitScope::Global,
         mode,
         settle: None,
-        by: caller(),
+        by: caller().into(),
         key: None,
     }
 }

@@ -3,9 +3,10 @@
 use std::sync::LazyLock;
 
 use super::super::columns::{behind, insert, update};
+use crate::storage::capital::{CapitalRow, DayRow, PortfolioRow};
 use crate::storage::columns::Columns;
 use crate::storage::rows::{
-    CauseRow, DifferenceRow, EventRow, ExecutionRow, LimitRow, LockoutRow, OrderRow, OverrideRow, ParentRow,
+    AuditRow, CauseRow, DifferenceRow, EventRow, ExecutionRow, LimitRow, LockoutRow, OrderRow, OverrideRow, ParentRow,
     PositionRow, ProgressRow, StateRow, SwitchEntryRow,
 };
 
@@ -25,6 +26,12 @@ pub(super) static INSERT_SWITCH_ENTRIES: Sql = Sql::new(|| insert::<SwitchEntryR
 pub(super) static INSERT_DIFFERENCES: Sql = Sql::new(|| {
     let (account, at) = (behind::<DifferenceRow<'_>>(0), behind::<DifferenceRow<'_>>(1));
     insert::<DifferenceRow<'_>>("position_differences", &[("account", &account), ("at", &at)])
+});
+
+/// Behind the rows: the account and the time.
+pub(in crate::storage::postgres) static INSERT_AUDIT: Sql = Sql::new(|| {
+    let (account, at) = (behind::<AuditRow<'_>>(0), behind::<AuditRow<'_>>(1));
+    insert::<AuditRow<'_>>("audit", &[("account", &account), ("at", &at)])
 });
 
 /// Moves the account's number behind the events in the same round trip. Behind the rows: the account, the time, how many
@@ -60,6 +67,35 @@ pub(super) static WRITE_POSITIONS: Sql = Sql::new(|| {
         set.collect::<Vec<_>>().join(", ")
     )
 });
+
+/// What an account is worth replaces the version before, and no other. Behind the row: the time.
+pub(super) static WRITE_PORTFOLIO: Sql = Sql::new(|| {
+    let at = behind::<PortfolioRow<'_>>(0);
+    let rows = insert::<PortfolioRow<'_>>("portfolio_state", &[("updated_at", &at)]);
+    let set = PortfolioRow::names();
+    let set = set.iter().map(|(name, _)| *name).chain(["updated_at"]).map(|name| format!("{name} = excluded.{name}"));
+    format!(
+        "{rows} ON CONFLICT (account) DO UPDATE SET {} WHERE portfolio_state.version = excluded.version - 1",
+        set.collect::<Vec<_>>().join(", ")
+    )
+});
+
+/// Behind the rows: the account and the time.
+pub(super) static INSERT_CAPITAL: Sql = Sql::new(|| {
+    let (account, at) = (behind::<CapitalRow<'_>>(0), behind::<CapitalRow<'_>>(1));
+    insert::<CapitalRow<'_>>("capital_transactions", &[("account", &account), ("at", &at)])
+});
+
+/// The result of a trading day is written as often as it changes. Behind the rows: the time.
+pub(super) static WRITE_DAYS: Sql = Sql::new(|| {
+    let at = behind::<DayRow<'_>>(0);
+    let rows = insert::<DayRow<'_>>("daily_pnl", &[("updated_at", &at)]);
+    let set = DayRow::names();
+    let set = set.iter().map(|(name, _)| *name).chain(["updated_at"]).map(|name| format!("{name} = excluded.{name}"));
+    format!("{rows} ON CONFLICT (account, day) DO UPDATE SET {}", set.collect::<Vec<_>>().join(", "))
+});
+
+pub(super) const PORTFOLIO_VERSION: &str = "SELECT version FROM portfolio_state WHERE account = $1";
 
 /// A position that is not at the version that was read, of arrays of account, symbol and that version; one that is
 /// missing is at version 0.

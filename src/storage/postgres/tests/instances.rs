@@ -5,6 +5,7 @@ use std::time::Duration;
 use tranche_actors::domain::ledger::{Outcome, Refusal, Write};
 use tranche_actors::domain::names::{AccountName, IdempotencyKey};
 use tranche_actors::domain::order::Order;
+use tranche_actors::domain::trading_day::DayEnd;
 use tranche_actors::ports::store::{Acquired, Batch, InstanceCard, Ownership, Store, StoreError, Writer};
 
 use super::conforms::Base;
@@ -22,7 +23,7 @@ async fn instance(base: &Base) -> PostgresStore {
 }
 
 fn batch(owner: &Ownership, nonce: u64, writes: Vec<Write>) -> Batch {
-    Batch { writer: Writer::Owner(owner.clone()), nonce, at: start(), writes }
+    Batch { writer: Writer::Owner(owner.clone()), nonce, at: start(), day_end: DayEnd::new_york(), writes }
 }
 
 fn of(account: &AccountName, name: &str) -> Order {
@@ -75,7 +76,13 @@ async fn an_owner_and_its_guests_write_one_after_the_other() {
     let cancels = async {
         for n in 0..30_u64 {
             let cancel = Write::CancelOrder { id: id(&format!("s{n}")), by: caller("admin") };
-            let batch = Batch { writer: Writer::Guest(account()), nonce: n, at: start(), writes: vec![cancel] };
+            let batch = Batch {
+                writer: Writer::Guest(account()),
+                nonce: n,
+                at: start(),
+                day_end: DayEnd::new_york(),
+                writes: vec![cancel],
+            };
             guest.commit(&batch).await.unwrap();
         }
     };

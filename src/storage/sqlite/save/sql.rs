@@ -3,9 +3,10 @@
 use std::sync::LazyLock;
 
 use super::super::columns::{insert, update};
+use crate::storage::capital::{CapitalRow, DayRow, PortfolioRow};
 use crate::storage::columns::Columns;
 use crate::storage::rows::{
-    CauseRow, DifferenceRow, EventRow, ExecutionRow, LimitRow, LockoutRow, OrderRow, OverrideRow, ParentRow,
+    AuditRow, CauseRow, DifferenceRow, EventRow, ExecutionRow, LimitRow, LockoutRow, OrderRow, OverrideRow, ParentRow,
     PositionRow, ProgressRow, StateRow, SwitchEntryRow,
 };
 
@@ -24,6 +25,10 @@ pub(super) static INSERT_SWITCH_ENTRIES: Sql = Sql::new(|| insert::<SwitchEntryR
 /// `?2` is the account, `?3` the time.
 pub(super) static INSERT_DIFFERENCES: Sql =
     Sql::new(|| insert::<DifferenceRow<'_>>("position_differences", &[("account", "?2"), ("at", "?3")]));
+
+/// `?2` is the account, `?3` the time.
+pub(in crate::storage::sqlite) static INSERT_AUDIT: Sql =
+    Sql::new(|| insert::<AuditRow<'_>>("audit", &[("account", "?2"), ("at", "?3")]));
 
 /// `?2` is the account, `?3` the time, `?4` the number of the first event.
 pub(super) static INSERT_EVENTS: Sql = Sql::new(|| {
@@ -51,6 +56,31 @@ pub(super) static WRITE_POSITIONS: Sql = Sql::new(|| {
     )
 });
 
+/// What an account is worth replaces the version before, and no other. `?2` is the time.
+pub(super) static WRITE_PORTFOLIO: Sql = Sql::new(|| {
+    let rows = insert::<PortfolioRow<'_>>("portfolio_state", &[("updated_at", "?2")]);
+    let set = PortfolioRow::names();
+    let set = set.iter().map(|(name, _)| *name).chain(["updated_at"]).map(|name| format!("{name} = excluded.{name}"));
+    format!(
+        "{rows} ON CONFLICT (account) DO UPDATE SET {} WHERE portfolio_state.version = excluded.version - 1",
+        set.collect::<Vec<_>>().join(", ")
+    )
+});
+
+/// `?2` is the account, `?3` the time.
+pub(super) static INSERT_CAPITAL: Sql =
+    Sql::new(|| insert::<CapitalRow<'_>>("capital_transactions", &[("account", "?2"), ("at", "?3")]));
+
+/// The result of a trading day is written as often as it changes. `?2` is the time.
+pub(super) static WRITE_DAYS: Sql = Sql::new(|| {
+    let rows = insert::<DayRow<'_>>("daily_pnl", &[("updated_at", "?2")]);
+    let set = DayRow::names();
+    let set = set.iter().map(|(name, _)| *name).chain(["updated_at"]).map(|name| format!("{name} = excluded.{name}"));
+    format!("{rows} ON CONFLICT (account, day) DO UPDATE SET {}", set.collect::<Vec<_>>().join(", "))
+});
+
+pub(super) const PORTFOLIO_VERSION: &str = "SELECT version FROM portfolio_state WHERE account = ?1";
+
 /// A position that is not at the version that was read, of arrays of account, symbol and that version; one that is
 /// missing is at version 0.
 pub(super) const CONFLICT: &str = "
@@ -72,6 +102,6 @@ VALUES (?1, ?2, ?3, strftime('%Y-%m-%dT%H:%M:%fZ', 'now')) ON CONFLICT (engageme
 
 /// The statements that look something up, for the test of their plans.
 #[cfg(test)]
-pub(in crate::storage) fn all() -> [&'static str; 4] {
-    [&UPDATE_ORDERS, &UPDATE_PARENTS, &WRITE_POSITIONS, CONFLICT]
+pub(in crate::storage) fn all() -> [&'static str; 7] {
+    [&UPDATE_ORDERS, &UPDATE_PARENTS, &WRITE_POSITIONS, &WRITE_PORTFOLIO, &WRITE_DAYS, PORTFOLIO_VERSION, CONFLICT]
 }

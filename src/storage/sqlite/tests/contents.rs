@@ -7,11 +7,14 @@ use sqlx::sqlite::SqliteConnection;
 use sqlx::{AssertSqlSafe, Connection, Row};
 use tranche_actors::domain::ledger::{Books, Write};
 use tranche_actors::domain::names::Symbol;
+use tranche_actors::domain::portfolio::Direction;
 use tranche_actors::domain::position::Position;
+use tranche_actors::domain::trading_day::DayEnd;
 use tranche_actors::ports::store::{Store, StoreError};
 
 use super::conforms::File;
 use super::folder;
+use crate::storage::conformance::capital::moves;
 use crate::storage::conformance::fixtures::{
     claim, claim_single, dec, order, parent, parent_now, single, start, submit, submit_parent,
 };
@@ -32,16 +35,23 @@ async fn what_is_appended_can_not_be_changed() {
     let place = File::new();
     let desk = Desk::at(&place).await;
     desk.write(submit_parent(parent("p", 1))).await.unwrap();
+    desk.write(moves(Direction::Deposit, "1", None)).await.unwrap();
     let mut beside = place.beside().await;
     sqlx::query("INSERT INTO switch_history (switch, event, timestamp, operator) VALUES ('a', 'b', 'c', 'd')")
         .execute(&mut beside)
         .await
         .unwrap();
+    let audited = "INSERT INTO audit (at, caller, action, subject) VALUES ('a', 'b', 'c', 'd')";
+    sqlx::query(audited).execute(&mut beside).await.unwrap();
     for sql in [
         "DELETE FROM order_events",
         "UPDATE order_events SET actor = 'nobody'",
+        "DELETE FROM audit",
+        "UPDATE audit SET caller = 'nobody'",
         "DELETE FROM switch_history",
         "UPDATE switch_history SET operator = 'nobody'",
+        "DELETE FROM capital_transactions",
+        "UPDATE capital_transactions SET amount = '0'",
     ] {
         let error = sqlx::query(sql).execute(&mut beside).await.unwrap_err();
         assert!(error.to_string().contains("append-only"), "{sql}: {error}");
@@ -133,7 +143,7 @@ async fn a_position_is_written_over_no_other_version() {
     let mut written = BTreeSet::new();
     for (version, found) in [(2_u64, 0_u64), (1, 0), (1, 1), (3, 1), (2, 1), (2, 2)] {
         let key = (account(), Symbol::parse("AAPL").unwrap());
-        let mut books = Books::new(Some(account()), start());
+        let mut books = Books::new(Some(account()), start(), DayEnd::new_york());
         let position = Position { version, ..Position::default() };
         books.positions.insert(key.clone(), position);
         books.changes.positions.insert(key);
