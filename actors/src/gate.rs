@@ -441,6 +441,7 @@ impl Drop for Ticket {
 mod tests {
     use super::*;
 
+    #[expect(clippy::unwrap_used, reason = "a test that meets the unexpected has to fail")]
     fn of(strategy: &str) -> Whose {
         Whose { strategy: StrategyId::parse(strategy).unwrap(), symbol: Symbol::parse("AAPL").unwrap() }
     }

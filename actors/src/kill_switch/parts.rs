@@ -105,7 +105,9 @@ impl KillSwitch {
                 act.latch.take_note_of_part(&engage.scope);
                 act.show_parts();
                 let held = Box::new(halt.as_state());
-                return Box::pin(async { Err(CommandError::AlreadyEngaged(held)) }.into_actor(act)) as _;
+                let refused: ResponseActFuture<Self, _> =
+                    Box::pin(async { Err(CommandError::AlreadyEngaged(held)) }.into_actor(act));
+                return refused;
             }
             act.engage_part(engage, ctx)
         }))

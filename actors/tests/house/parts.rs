@@ -212,7 +212,8 @@ fn two_parts_that_are_stopped_at_once_on_two_instances_both_stay_stopped() {
         let scopes = [strategy("seam"), LimitScope::Symbol(symbol())];
         let (one, two) =
             futures_util::join!(stop(&running, &scopes[0], KillMode::Halt), stop(&other, &scopes[1], KillMode::Halt));
-        (one.unwrap(), two.unwrap());
+        one.unwrap();
+        two.unwrap();
         sleep(millis(300)).await;
         for house in [&running.house, &other.house] {
             let halted = house.health.halts().into_iter().map(|halt| halt.scope).collect::<Vec<_>>();
