@@ -146,7 +146,8 @@ impl Word {
     }
 }
 
-/// Which parts are stopped; those that write it have to take turns.
+/// Which parts are stopped; those that write it have to take turns. Whoever stops a part does it *before* reading the in-flight
+/// set, and a sender looks here *after* entering it: the set's lock orders the two.
 #[derive(Clone, Debug, Default)]
 pub struct StoppedParts(Arc<Snapshot<Vec<LimitScope>>>);
 
