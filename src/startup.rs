@@ -258,6 +258,7 @@ fn tuning(
         gate_poll: settings.gate.poll_every,
         gate_open: settings.gate.open_for,
         kill_settle: settings.kill_switch.settle,
+        second_operator: settings.kill_switch.second_operator,
         foreign_mode: settings.kill_switch.foreign_mode,
         quiet_period: settings.breaker.quiet_period,
         error_rule: error_rule(settings),

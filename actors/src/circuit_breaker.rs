@@ -303,8 +303,10 @@ impl CircuitBreaker {
                         return (told, Some(next), on_board, overwritten);
                     }
                     Ok(Ok(results)) => {
-                        // Whatever the store has against it, no entry of the audit keeps the trip from being stored.
-                        let is_refused = |result: &Result<_, _>| matches!(result, Err(Refusal::Constraint(_)));
+                        // Whatever the store has against it, neither the audit nor a key keeps the trip from being stored.
+                        let is_refused = |result: &Result<_, _>| {
+                            matches!(result, Err(Refusal::Constraint(_) | Refusal::KeyReused | Refusal::Answered))
+                        };
                         request = request.filter(|_| !results.iter().any(is_refused));
                         20
                     }

@@ -15,6 +15,7 @@ pub mod liquidity;
 pub mod money;
 pub mod names;
 pub mod nyse;
+pub mod once;
 pub mod order;
 pub mod parent;
 pub mod plan;

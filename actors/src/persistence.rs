@@ -361,11 +361,12 @@ fn answer(waiting: Waiting, result: Result<Results, PersistError>) {
 /// Enters what a person asked for in the audit, where its effect was written by somebody else. It is tried once: the
 /// switch's own history has it in any case.
 pub(crate) async fn audit(line: &Line<Persist>, request: &Request, after: Option<Value>) {
-    let entry = Write::Audit(Box::new(request.entry(None, after)));
+    let Some(entry) = request.entry(None, after) else { return };
+    let entry = Write::Audit(Box::new(entry));
     match line.ask(Persist { writes: vec![entry], lane: Lane::Switches }).await {
         Ok(Ok(results)) if results.iter().all(Result::is_ok) => {}
         Ok(_) | Err(_) => {
-            tracing::error!(action = %request.action, by = %request.by.caller, "the audit lacks an entry")
+            tracing::error!(action = ?request.action, by = %request.by.caller, "the audit lacks an entry")
         }
     }
 }

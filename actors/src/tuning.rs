@@ -95,6 +95,8 @@ pub struct Tuning {
     pub gate_open: Duration,
     /// How long engaging waits for sends in flight.
     pub kill_settle: Duration,
+    /// Whether it takes two operators, with keys of different names, to disengage.
+    pub second_operator: bool,
     /// What an engagement by another program of the stack does.
     pub foreign_mode: KillMode,
     /// How long entries stay blocked after a reset of the breaker.

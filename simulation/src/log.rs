@@ -192,6 +192,7 @@ fn word_for(write: &ledger::Write) -> &'static str {
         W::Kill { .. } => "kill-switch",
         W::Breaker { .. } => "breaker",
         W::Requested { write, .. } => word_for(write),
+        W::Noted(_) => "noted",
         W::Audit(_) => "audit",
         W::Probe => "probe",
     }

@@ -283,6 +283,7 @@ fn tuning() -> Tuning {
         gate_poll: millis(50),
         gate_open: millis(500),
         kill_settle: millis(2_000),
+        second_operator: false,
         foreign_mode: KillMode::Cancel,
         quiet_period: Duration::from_secs(20),
         error_rule: ErrorRule {

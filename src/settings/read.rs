@@ -55,6 +55,7 @@ pub(super) fn settings(environment: &str, mut reader: Reader) -> Result<Settings
         redis: redis(r),
         kill_switch: KillSwitch {
             settle: r.time("kill_switch.settle_ms", 60_000),
+            second_operator: r.flag("kill_switch.second_operator"),
             foreign_mode: r.word("kill_switch.foreign_mode", &FOREIGN_MODES, &["flatten"], KillMode::Cancel),
         },
         breaker: breaker(r),

@@ -265,6 +265,8 @@ pub struct KillSwitch {
     pub settle: Duration,
     /// What an engagement by another program does.
     pub foreign_mode: KillMode,
+    /// Whether it takes two operators to disengage.
+    pub second_operator: bool,
 }
 
 /// `[redis]`: the switchboard that other programs share.

@@ -28,6 +28,7 @@ mod releases;
 mod replacements;
 mod retries;
 mod rewinds;
+mod seconds;
 mod sessions;
 mod shared;
 mod stale;

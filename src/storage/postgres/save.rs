@@ -6,6 +6,7 @@ use tranche_actors::domain::breaker::BreakerState;
 use tranche_actors::domain::kill::KillState;
 use tranche_actors::domain::ledger::{Books, CIRCUIT_BREAKER, FIRST_START, FirstStart, KILL_SWITCH};
 use tranche_actors::domain::names::{AccountName, OrderId};
+use tranche_actors::domain::once::KEPT;
 use tranche_actors::domain::order::Order;
 use tranche_actors::domain::parent::Parent;
 use tranche_actors::ports::store::{Batch, PositionConflict, StoreError};
@@ -16,7 +17,7 @@ use crate::storage::capital::{CapitalRow, DayRow, PortfolioRow, unmoved};
 use crate::storage::cells;
 use crate::storage::columns::Columns;
 use crate::storage::rows::{
-    self, AuditRow, CauseRow, DifferenceRow, EventRow, ExecutionRow, PositionRow, ProgressRow, StateRow,
+    self, AnswerRow, AuditRow, CauseRow, DifferenceRow, EventRow, ExecutionRow, PositionRow, ProgressRow, StateRow,
     SwitchEntryRow, json,
 };
 
@@ -36,6 +37,7 @@ pub(super) async fn save(
     capital(connection, books, batch, account).await?;
     findings(connection, books, batch, account).await?;
     switches(connection, books, batch).await?;
+    answers(connection, books, batch).await?;
     audit(connection, books, batch).await?;
     events(connection, books, batch, account).await
 }
@@ -176,6 +178,17 @@ async fn switches(connection: &mut PgConnection, books: &Books, batch: &Batch) -
     }
     let entries = changes.switch_entries.iter().map(|(name, entry)| SwitchEntryRow::of(name, entry));
     write(connection, &sql::INSERT_SWITCH_ENTRIES, &entries.collect::<Vec<_>>()).await
+}
+
+async fn answers(connection: &mut PgConnection, books: &Books, batch: &Batch) -> Result<(), StoreError> {
+    let new = books.changes.answers.iter().filter_map(|key| books.answers.get_key_value(key));
+    let new = new.map(|(key, first)| AnswerRow::of(key, first)).collect::<Vec<_>>();
+    if new.is_empty() {
+        return Ok(());
+    }
+    let forget = sqlx::query(sql::FORGET_ANSWERS).bind(batch.at - KEPT);
+    forget.execute(&mut *connection).await.map_err(classify)?;
+    write(connection, &sql::INSERT_ANSWERS, &new).await
 }
 
 async fn audit(connection: &mut PgConnection, books: &Books, batch: &Batch) -> Result<(), StoreError> {

@@ -108,6 +108,7 @@ fn tuning() -> Tuning {
         gate_poll: millis(50),
         gate_open: millis(500),
         kill_settle: seconds(2),
+        second_operator: false,
         foreign_mode: KillMode::Cancel,
         quiet_period: seconds(300),
         error_rule: ErrorRule { enabled: false, window: seconds(60), min_count: 10, share_percent: 50, consecutive: 5 },

@@ -6,8 +6,8 @@ use super::super::columns::{insert, update};
 use crate::storage::capital::{CapitalRow, DayRow, PortfolioRow};
 use crate::storage::columns::Columns;
 use crate::storage::rows::{
-    AuditRow, CauseRow, DifferenceRow, EventRow, ExecutionRow, OrderRow, ParentRow, PositionRow, ProgressRow, StateRow,
-    SwitchEntryRow,
+    AnswerRow, AuditRow, CauseRow, DifferenceRow, EventRow, ExecutionRow, OrderRow, ParentRow, PositionRow,
+    ProgressRow, StateRow, SwitchEntryRow,
 };
 
 type Sql = LazyLock<String>;
@@ -17,6 +17,7 @@ pub(super) static UPDATE_ORDERS: Sql = Sql::new(|| update::<StateRow<'_>>("order
 pub(super) static INSERT_PARENTS: Sql = Sql::new(|| insert::<ParentRow<'_>>("parents", &[]));
 pub(super) static UPDATE_PARENTS: Sql = Sql::new(|| update::<ProgressRow<'_>>("parents"));
 pub(super) static INSERT_EXECUTIONS: Sql = Sql::new(|| insert::<ExecutionRow<'_>>("executions", &[]));
+pub(super) static INSERT_ANSWERS: Sql = Sql::new(|| insert::<AnswerRow<'_>>("idempotency_keys", &[]));
 pub(super) static INSERT_SWITCH_ENTRIES: Sql = Sql::new(|| insert::<SwitchEntryRow<'_>>("switch_history", &[]));
 
 /// `?2` is the account, `?3` the time.
@@ -89,6 +90,9 @@ WHERE coalesce(p.version, 0) <> v ->> 2 LIMIT 1";
 pub(super) const SWITCH: &str = "
 INSERT INTO switches (switch, state, updated_at) VALUES (?1, ?2, ?3)
 ON CONFLICT (switch) DO UPDATE SET state = excluded.state, updated_at = excluded.updated_at";
+
+/// What is kept no longer goes with the next answer that is kept.
+pub(super) const FORGET_ANSWERS: &str = "DELETE FROM idempotency_keys WHERE at <= ?1";
 
 pub(super) const CONFIRM: &str = "
 INSERT INTO switch_confirmations (engagement_id, instance_id, cut, confirmed_at)
