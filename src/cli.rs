@@ -5,6 +5,7 @@ mod config;
 mod db;
 mod demo;
 mod health;
+mod keys;
 mod launch;
 mod order;
 mod output;
@@ -66,6 +67,8 @@ enum Command {
     Kill(switches::KillArgs),
     /// Trip or reset the circuit breaker.
     Breaker(switches::BreakerArgs),
+    /// Make, list and take back the keys of the API.
+    Keys(keys::KeysArgs),
     /// Look after the switches that other programs share.
     Switches(shared::SwitchesArgs),
     /// Compare the books with the broker's, and clear what was looked after.
@@ -137,7 +140,7 @@ impl CliError {
 
     fn code(&self) -> u8 {
         match self {
-            Self::Usage(_) | Self::Settings(_) | Self::Scenario(_) => 2,
+            Self::Usage(_) | Self::Settings(_) | Self::Scenario(_) | Self::Launch(LaunchError::Keys(_)) => 2,
             Self::Client(error) => error.code(),
             Self::Launch(LaunchError::GaveUp { .. }) => 70,
             Self::Launch(
@@ -185,6 +188,7 @@ fn dispatch(cli: Cli, out: &mut Out) -> Result<(), CliError> {
         Some(Command::Order(args)) => client::block_on(order::run(*args, out)),
         Some(Command::Kill(args)) => client::block_on(switches::kill(args, out)),
         Some(Command::Breaker(args)) => client::block_on(switches::breaker(args, out)),
+        Some(Command::Keys(args)) => client::block_on(keys::run(args, out)),
         Some(Command::Switches(args)) => client::block_on(shared::run(args, out)),
         Some(Command::Reconcile(args)) => client::block_on(reconcile::run(args, out)),
         Some(Command::Portfolio(args)) => client::block_on(portfolio::run(args, out)),

@@ -5,6 +5,7 @@
 
 use std::io;
 use std::net::TcpListener;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,7 +27,7 @@ use tranche_actors::ports::store::{AnyOrder, Store};
 use tranche_actors::supervisor::Offices;
 
 use self::around::around;
-use self::auth::Access;
+use self::auth::{Access, KeyRing, Pace};
 use self::forward::Others;
 use self::problem::{Code, Problem};
 
@@ -34,6 +35,7 @@ pub mod auth;
 pub mod metrics;
 
 mod around;
+mod audit;
 mod body;
 mod canonical;
 mod circuit_breaker;
@@ -65,6 +67,9 @@ mod terms;
 #[cfg(test)]
 mod tests;
 mod words;
+
+/// How often the keys are read. A key that the store is asked for counts as it is there.
+const READ_KEYS: Duration = Duration::from_secs(1);
 
 /// What the server is given; it is cheap to clone, and every worker has one.
 #[derive(Clone)]
@@ -121,6 +126,8 @@ pub struct Limits {
     pub keep_alive: Duration,
     /// Connections at one time.
     pub max_connections: usize,
+    /// Requests of one key in a second; `None`: any number. Engaging the kill switch is never counted.
+    pub requests_per_second: Option<NonZeroU32>,
     /// Threads that serve.
     pub workers: usize,
     /// How long requests under way may take when the server is stopped gracefully.
@@ -135,6 +142,7 @@ impl Default for Limits {
             request_timeout: Duration::from_secs(30),
             keep_alive: Duration::from_secs(15),
             max_connections: 4_096,
+            requests_per_second: None,
             workers: 2,
             drain_timeout: Duration::from_secs(10),
         }
@@ -198,6 +206,7 @@ pub fn serve(listener: TcpListener, state: HttpState) -> io::Result<Server> {
     }
     actix_web::rt::spawn(metrics::keep_up(state.metrics.clone()));
     let shared = web::Data::new(Shared::new(state));
+    actix_web::rt::spawn(read_keys(shared.clone()));
     let server = HttpServer::new(move || app!(shared.clone()))
         .workers(limits.workers.max(1))
         .max_connections(limits.max_connections.div_ceil(limits.workers.max(1)))
@@ -210,6 +219,16 @@ pub fn serve(listener: TcpListener, state: HttpState) -> io::Result<Server> {
     Ok(server)
 }
 
+/// Reads the keys again and again, for when the store doesn't answer.
+async fn read_keys(shared: Gateway) {
+    loop {
+        if let Ok(all) = shared.state.store.api_keys().await {
+            shared.keys.take(all);
+        }
+        actix_web::rt::time::sleep(READ_KEYS).await;
+    }
+}
+
 /// What every handler is given.
 type Gateway = web::Data<Shared>;
 
@@ -220,6 +239,8 @@ struct Shared {
     openapi: String,
     docs: Arc<utoipa_swagger_ui::Config<'static>>,
     others: Option<Others>,
+    keys: KeyRing,
+    pace: Pace,
 }
 
 impl Shared {
@@ -229,6 +250,8 @@ impl Shared {
             openapi: openapi::json(),
             docs: docs::config(),
             others: Others::new(state.limits.request_timeout),
+            keys: KeyRing::default(),
+            pace: Pace::new(state.limits.requests_per_second),
             state,
         }
     }

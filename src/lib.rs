@@ -4,6 +4,7 @@ pub mod brokers;
 pub mod cli;
 pub mod clock;
 pub mod http;
+mod keys;
 pub mod settings;
 pub mod startup;
 pub mod storage;

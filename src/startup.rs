@@ -24,7 +24,7 @@ use tranche_actors::tuning::{CalendarSource, Lease, Tuning};
 use crate::brokers::alpaca::AlpacaError;
 use crate::brokers::paper::PaperError;
 use crate::clock::{SystemClock, SystemEntropy};
-use crate::http::auth::{self, AuthSetupError};
+use crate::http::auth::{self, Access, AuthSetupError};
 use crate::http::{self, About, Forwarding, HttpState, Limits};
 use crate::settings::{AuthMode, Broker, BrokerKind, CalendarKind, OpenOrders, Settings};
 use crate::storage::lock::LockError;
@@ -109,6 +109,7 @@ pub async fn run(settings: Settings, on_listening: impl FnOnce(SocketAddr)) -> R
     drop(listen_for(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?);
     let kept = stores::store(&settings)?;
     let listener = bind(settings.http.bind)?;
+    let access = access(&settings).await?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
     let switchboard = switchboard(&settings)?;
@@ -128,7 +129,7 @@ pub async fn run(settings: Settings, on_listening: impl FnOnce(SocketAddr)) -> R
     let (world, names) = (first.0.clone(), brokers.first().map(Opened::names).ok_or(StartupError::Account)?);
     let (fatal, died) = oneshot::channel();
     let house = supervisor::start_all(first, plans.collect(), fatal);
-    let state = http_state(&settings, (&world, names), &card, &house, address)?;
+    let state = http_state(&settings, (&world, names), &card, &house, access)?;
     let server = http::serve(listener, state).map_err(StartupError::Server)?;
     let handle = server.handle();
     let serving = actix_web::rt::spawn(server);
@@ -330,10 +331,8 @@ fn http_state(
     (world, (mode, broker)): (&World, (&str, &str)),
     card: &InstanceCard,
     house: &House,
-    address: SocketAddr,
+    access: Access,
 ) -> Result<HttpState, StartupError> {
-    let key = settings.auth.admin_key.as_ref().map(ExposeSecret::expose_secret);
-    let access = auth::access(auth_mode(settings), key, address.ip())?;
     Ok(HttpState {
         accounts: house.accounts.clone(),
         switches: house.switches.clone(),
@@ -350,6 +349,16 @@ fn http_state(
         forwarding: Forwarding { silent: settings.lease.length, in_the_clear: settings.http.forward_in_the_clear },
         about: About { mode: mode.to_owned(), broker: broker.to_owned(), instance: card.id.clone() },
     })
+}
+
+/// How requests are let in. The store is looked into first, since it may have keys; one that can't be read opens nothing.
+async fn access(settings: &Settings) -> Result<Access, StartupError> {
+    let key = settings.auth.admin_key.as_ref().map(ExposeSecret::expose_secret);
+    let stored = match key {
+        Some(_) => None,
+        None => stores::has_keys(settings).await,
+    };
+    Ok(auth::access(auth_mode(settings), key, stored, settings.http.bind.ip())?)
 }
 
 /// Where the switches are shared with other programs, if they are.
@@ -374,6 +383,7 @@ fn limits(settings: &Settings) -> Limits {
         request_timeout: settings.http.request_timeout,
         keep_alive: settings.http.keep_alive,
         max_connections: settings.http.max_connections.get(),
+        requests_per_second: settings.http.requests_per_second,
         workers: settings.http.workers.get(),
         drain_timeout: settings.actors.drain_timeout,
     }

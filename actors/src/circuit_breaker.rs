@@ -8,8 +8,9 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 use crate::cancel_all::{CancelEverything, Everywhere};
+use crate::domain::audit::Request;
 use crate::domain::breaker::{BROKER_ERRORS, BreakerState, BreakerWord, ErrorWindow, POSITION_MISMATCH, Rebased};
-use crate::domain::ledger::{SwitchEntry, Write};
+use crate::domain::ledger::{Refusal, SwitchEntry, Write};
 use crate::domain::reconciliation::Difference;
 use crate::gate::{GateWriter, ShutReason};
 use crate::health::Health;
@@ -137,7 +138,7 @@ impl Handler<BrokerAnswered> for CircuitBreaker {
         if self.window.note(answered.is_error, now, &self.tuning.error_rule) {
             self.window.clear();
             let details = json!({"window_seconds": self.tuning.error_rule.window.as_secs()});
-            drop(self.trip(BROKER_ERRORS, Some(details), "gateway", ctx));
+            drop(self.trip(BROKER_ERRORS, Some(details), "gateway", None, ctx));
         }
     }
 }
@@ -148,7 +149,7 @@ impl Handler<PositionDiffers> for CircuitBreaker {
     fn handle(&mut self, PositionDiffers(difference): PositionDiffers, ctx: &mut Self::Context) {
         let Difference { symbol, ours, theirs, .. } = difference;
         let details = json!({"symbol": symbol, "ours": ours, "theirs": theirs});
-        drop(self.trip(POSITION_MISMATCH, Some(details), "gateway", ctx));
+        drop(self.trip(POSITION_MISMATCH, Some(details), "gateway", None, ctx));
     }
 }
 
@@ -209,7 +210,7 @@ impl CircuitBreaker {
             reason: tripped.trip_reason.clone(),
             details: tripped.trip_details.clone(),
         };
-        drop(self.save_entry(tripped, entry, true, ctx));
+        drop(self.save_entry(tripped, entry, true, None, ctx));
     }
 
     /// The one place where `state` changes: gate, health and the quiet period's timer follow together.
@@ -289,7 +290,7 @@ impl CircuitBreaker {
             reason,
             details,
         };
-        self.save_entry(state, entry, false, ctx)
+        self.save_entry(state, entry, false, None, ctx)
     }
 
     /// A trip goes to the board first, so that the database remembers whether it was there; it tries that once.
@@ -298,6 +299,7 @@ impl CircuitBreaker {
         state: BreakerState,
         entry: SwitchEntry,
         insists: bool,
+        mut request: Option<Request>,
         ctx: &mut Context<Self>,
     ) -> oneshot::Receiver<bool> {
         let (persist, store, health) = (self.persist.clone(), self.world.store.clone(), self.health.clone());
@@ -316,11 +318,17 @@ impl CircuitBreaker {
             }
             while health.breaker().is_some_and(|held| held.is_same(&state)) {
                 let write = Write::Breaker { state: Box::new(next.clone()), entry: entry.clone() };
+                let write = write.requested(request.clone());
                 let pause = match persist.ask(Persist { writes: vec![write], lane: Lane::Switches }).await {
                     Ok(Ok(results)) if !results.iter().any(Result::is_err) => {
                         return (told, Some(next), on_board, overwritten);
                     }
-                    Ok(Ok(_)) => 20,
+                    Ok(Ok(results)) => {
+                        // Whatever the store has against it, no entry of the audit keeps the trip from being stored.
+                        let is_refused = |result: &Result<_, _>| matches!(result, Err(Refusal::Constraint(_)));
+                        request = request.filter(|_| !results.iter().any(is_refused));
+                        20
+                    }
                     Ok(Err(_)) | Err(_) => 500,
                 };
                 if pause == 20

@@ -9,6 +9,7 @@ use serde_json::Value;
 use thiserror::Error;
 
 use crate::account::Account;
+use crate::domain::audit::By;
 use crate::domain::breaker::{BreakerState, ResetRefused};
 use crate::domain::fault::FieldError;
 use crate::domain::kill::{KillMode, KillState};
@@ -123,7 +124,7 @@ pub struct ResumeParent {
     /// The parent.
     pub id: OrderId,
     /// Who asks.
-    pub by: Caller,
+    pub by: By,
 }
 
 /// Cancels a single order or a slice; one that has ended stays as it is.
@@ -145,7 +146,7 @@ pub struct ResolveOrder {
     /// What the operator found out.
     pub resolution: Resolution,
     /// Who asks.
-    pub by: Caller,
+    pub by: By,
 }
 
 /// Clears a cause of quarantine: an operator has looked after it.
@@ -158,8 +159,8 @@ pub struct ClearCause {
     pub operator: String,
     /// Why.
     pub reason: String,
-    /// The name of the key.
-    pub by: Caller,
+    /// The key, and the request.
+    pub by: By,
 }
 
 /// A cause that is cleared.
@@ -194,8 +195,8 @@ pub struct Disengage {
     pub operator: String,
     /// What the operator says of it.
     pub notes: Option<String>,
-    /// The name of the key.
-    pub by: Caller,
+    /// The key, and the request.
+    pub by: By,
 }
 
 /// A breaker that tripped, or was tripped before.
@@ -217,8 +218,8 @@ pub struct Trip {
     pub reason: String,
     /// Anything else.
     pub details: Option<Value>,
-    /// The name of the key.
-    pub by: Caller,
+    /// The key, and the request.
+    pub by: By,
 }
 
 /// Resets the circuit breaker.
@@ -229,8 +230,8 @@ pub struct Reset {
     pub operator: String,
     /// Why, in at least 20 characters.
     pub reason: String,
-    /// The name of the key.
-    pub by: Caller,
+    /// The key, and the request.
+    pub by: By,
 }
 
 /// Engages the kill switch. The gate is shut before this is even sent: see
@@ -248,8 +249,8 @@ pub struct Engage {
     pub mode: KillMode,
     /// How long to wait for sends in flight; the configured time if absent.
     pub settle: Option<Duration>,
-    /// The name of the key.
-    pub by: Caller,
+    /// The key, and the request.
+    pub by: By,
     /// The client's `Idempotency-Key`, with a hash of the request.
     pub key: Option<(IdempotencyKey, String)>,
 }

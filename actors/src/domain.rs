@@ -1,5 +1,6 @@
 //! The rules that the actors work by: pure functions and the types that they speak of.
 
+pub mod audit;
 pub mod breaker;
 pub mod calendar;
 pub mod chain;
@@ -8,6 +9,7 @@ pub mod fault;
 pub mod fills;
 pub mod guards;
 pub mod ids;
+pub mod keys;
 pub mod kill;
 pub mod ledger;
 pub mod liquidity;

@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 
 use crate::cancel_all::{CancelEverything, Everywhere};
 use crate::commands::{CommandError, Disengage, Engage, EngageAnswer};
+use crate::domain::audit::{AuditAction, Request};
 use crate::domain::kill::{EngageOrder, Engaged, KillMode, KillState};
 use crate::domain::ledger::{KILL_SWITCH, SwitchEntry};
 use crate::domain::trading_day::DayEnd;
@@ -245,7 +246,7 @@ impl KillSwitch {
         let entry = entry(event, now, &engage);
         self.borrowed = false;
         // A stricter wish outlives a release that is on its way elsewhere.
-        let durable = self.save(state.clone(), entry.clone(), event == "ESCALATED", ctx);
+        let durable = self.save(state.clone(), entry.clone(), event == "ESCALATED", Some(request_of(&engage)), ctx);
         self.carrying_out += 1;
         let carried_out = carry_out(self.duties(), Stop { state, entry, over }, settle, durable);
         Box::pin(carried_out.into_actor(self).map(move |carried_out, act, _| {
@@ -335,6 +336,15 @@ impl KillSwitch {
             lines: self.lines.clone(),
             settle: self.tuning.kill_settle,
         }
+    }
+}
+
+fn request_of(engage: &Engage) -> Request {
+    Request {
+        by: engage.by.clone(),
+        operator: Some(engage.operator.clone()),
+        action: AuditAction::EngageKillSwitch,
+        subject: KILL_SWITCH.to_owned(),
     }
 }
 

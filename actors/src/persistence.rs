@@ -4,9 +4,11 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, ResponseFuture, SpawnHandle, WrapFuture};
+use serde_json::Value;
 use thiserror::Error;
 use tokio::sync::oneshot;
 
+use crate::domain::audit::Request;
 use crate::domain::ledger::{Applied, Outcome, Refusal, Write};
 use crate::domain::names::OrderId;
 use crate::domain::order::Order;
@@ -360,6 +362,18 @@ impl Persistence {
 fn answer(waiting: Waiting, result: Result<Results, PersistError>) {
     if waiting.answer.send(result).is_err() {
         tracing::debug!("a commit was answered after its sender had gone");
+    }
+}
+
+/// Enters what a person asked for in the audit, where its effect was written by somebody else. It is tried once: the
+/// switch's own history has it in any case.
+pub(crate) async fn audit(line: &Line<Persist>, request: &Request, after: Option<Value>) {
+    let entry = Write::Audit(Box::new(request.entry(None, after)));
+    match line.ask(Persist { writes: vec![entry], lane: Lane::Switches }).await {
+        Ok(Ok(results)) if results.iter().all(Result::is_ok) => {}
+        Ok(_) | Err(_) => {
+            tracing::error!(action = %request.action, by = %request.by.caller, "the audit lacks an entry")
+        }
     }
 }
 

@@ -159,7 +159,7 @@ fn status(order: Option<&Order>) -> &'static str {
     order.map_or("-", |order| order.status.as_str())
 }
 
-const fn word_for(write: &ledger::Write) -> &'static str {
+fn word_for(write: &ledger::Write) -> &'static str {
     use ledger::Write as W;
     match write {
         W::Submit(_) => "submit",
@@ -191,6 +191,8 @@ const fn word_for(write: &ledger::Write) -> &'static str {
         W::FirstStart(_) => "first-start",
         W::Kill { .. } => "kill-switch",
         W::Breaker { .. } => "breaker",
+        W::Requested { write, .. } => word_for(write),
+        W::Audit(_) => "audit",
         W::Probe => "probe",
     }
 }

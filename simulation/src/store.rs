@@ -12,6 +12,8 @@ use async_trait::async_trait;
 use chrono::{DateTime, NaiveDate, Utc};
 use parking_lot::Mutex;
 use tokio::time::Instant;
+use tranche_actors::domain::audit::Audited;
+use tranche_actors::domain::keys::{ApiKey, KeyId};
 use tranche_actors::domain::ledger::{SwitchEntry, Write};
 use tranche_actors::domain::names::{AccountName, Caller, IdempotencyKey, OrderId};
 use tranche_actors::domain::order::Order;
@@ -53,6 +55,8 @@ pub enum CommitFault {
     /// The connection breaks before the commit, and what was sent becomes durable so much later, or when the next process
     /// opens the store, unless it was settled by then.
     Late(Duration),
+    /// The store refuses the batch.
+    Refuse,
     /// The store refuses the batch if it has more than one write.
     RefuseMany,
     /// The caller dies, before the commit or after it.
@@ -206,8 +210,9 @@ impl MemoryStore {
     fn fault_of(&self, batch: &Batch) -> Option<CommitFault> {
         let mut planned = self.planned.lock();
         let (which, fault) = planned.front()?;
+        let any = |write: &Write| which(write) || matches!(write, Write::Requested { write, .. } if which(write));
         let applies = batch.writes.len() > 1 || !matches!(fault, CommitFault::RefuseMany);
-        if applies && batch.writes.iter().any(which) { planned.pop_front().map(|(_, fault)| fault) } else { None }
+        if applies && batch.writes.iter().any(any) { planned.pop_front().map(|(_, fault)| fault) } else { None }
     }
 
     /// Everything but a commit: asked of an open ledger, at one instant.
@@ -305,8 +310,8 @@ impl Store for MemoryStore {
         match fault {
             Some(CommitFault::Slow(delay)) => tokio::time::sleep(delay).await,
             Some(CommitFault::Panic { committed: false }) => panic!("the store was told to panic"),
-            Some(CommitFault::RefuseMany) => {
-                let detail = "it was made to refuse a batch of many".to_owned();
+            Some(CommitFault::Refuse | CommitFault::RefuseMany) => {
+                let detail = "it was made to refuse the batch".to_owned();
                 return Err(StoreError::Constraint { detail });
             }
             Some(CommitFault::Unavailable) => return Err(unavailable("this commit was made to fail")),
@@ -425,6 +430,18 @@ impl Store for MemoryStore {
 
     async fn has_switch_entry(&self, switch: &str, event: &str, at: DateTime<Utc>) -> Result<bool, StoreError> {
         self.ask("has_switch_entry", |ledger| ledger.has_entry(switch, event, at)).await
+    }
+
+    async fn audit(&self, cursor: Option<u64>, limit: u32) -> Result<Page<Audited>, StoreError> {
+        self.ask("audit", |ledger| ledger.page_of_audit(cursor, limit)).await
+    }
+
+    async fn api_key(&self, _: &KeyId) -> Result<Option<ApiKey>, StoreError> {
+        self.ask("api_key", |_| None).await
+    }
+
+    async fn api_keys(&self) -> Result<Vec<ApiKey>, StoreError> {
+        self.ask("api_keys", |_| Vec::new()).await
     }
 
     async fn causes(&self, account: &AccountName) -> Result<Vec<Cause>, StoreError> {

@@ -199,7 +199,7 @@ async fn bring_up(folder: DataLock) -> Result<(), CliError> {
 }
 
 /// A store migrates as it is opened.
-async fn opened_and_closed(store: &dyn Store) -> Result<(), CliError> {
+pub(super) async fn opened_and_closed(store: &dyn Store) -> Result<(), CliError> {
     store.open().await.map_err(failed)?;
     store.close().await;
     Ok(())

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use crate::http::auth::AuthSetupError;
 use crate::settings::Settings;
 use crate::startup::{self, StartupError};
 use crate::storage::lock::LockError;
@@ -31,6 +32,9 @@ pub(super) enum LaunchError {
         /// Why.
         detail: String,
     },
+    /// Nobody may, or everybody: a key is to be made, or a setting to be changed.
+    #[error(transparent)]
+    Keys(AuthSetupError),
     /// Anything else.
     #[error(transparent)]
     Failed(Box<dyn Error + Send + Sync>),
@@ -51,6 +55,7 @@ pub(super) async fn run(settings: Settings, on_ready: impl FnOnce(SocketAddr) + 
             };
             LaunchError::FolderInUse { folder, detail }
         }
+        StartupError::Auth(error) => LaunchError::Keys(error),
         StartupError::SupervisorDied => LaunchError::GaveUp { detail: error.to_string() },
         other @ (StartupError::Listen { .. }
         | StartupError::Folder(LockError::Folder { .. })
@@ -60,7 +65,6 @@ pub(super) async fn run(settings: Settings, on_ready: impl FnOnce(SocketAddr) + 
         | StartupError::NoKey
         | StartupError::Store(_)
         | StartupError::Redis(_)
-        | StartupError::Auth(_)
         | StartupError::Account
         | StartupError::Metrics(_)
         | StartupError::Server(_)) => LaunchError::Failed(Box::new(other)),

@@ -12,6 +12,7 @@ use futures_util::FutureExt;
 use tracing::Instrument;
 use tranche_actors::health::Phase;
 
+use super::auth::Asker;
 use super::problem::{Code, Problem};
 use super::request_id::RequestId;
 use super::{Gateway, metrics};
@@ -25,7 +26,6 @@ pub(super) async fn around(
     request.extensions_mut().insert(id.clone());
     let shared = request.app_data::<Gateway>().cloned();
     let watch = shared.as_ref().map(|shared| metrics::Watch::start(request.method(), shared.state.clock.monotonic()));
-    let stays = shared.as_ref().is_some_and(|shared| shared.state.access.keeps_connection(request.headers()));
     let span =
         tracing::info_span!("request", request_id = %id.as_str(), method = %request.method(), path = request.path());
     // The response is all that outlives a panic here, and nothing reads what was half done.
@@ -44,9 +44,12 @@ pub(super) async fn around(
                 let now = shared.state.clock.monotonic();
                 watch.end(None, StatusCode::INTERNAL_SERVER_ERROR, now);
             }
-            return Err(failed(&id, stays).into());
+            return Err(failed(&id).into());
         }
     };
+    // Whoever has shown no key gets an answer and no more: idle connections of strangers would keep an operator from the
+    // kill switch.
+    let stays = response.request().extensions().get::<Asker>().is_some_and(|asker| asker.caller.is_some());
     let problem = response.response_mut().extensions_mut().remove::<Problem>();
     if let Some(problem) = problem {
         response = response.into_response(problem.render(id.as_str()));
@@ -63,13 +66,11 @@ pub(super) async fn around(
 }
 
 /// The answer to a request that left none.
-fn failed(id: &RequestId, stays: bool) -> InternalError<&'static str> {
+fn failed(id: &RequestId) -> InternalError<&'static str> {
     let detail = "the gateway failed: its log says more, under this request's id";
     let mut answer = Problem::new(Code::Internal, detail).render(id.as_str());
     id.stamp(answer.headers_mut());
-    if !stays {
-        close_after(&mut answer);
-    }
+    close_after(&mut answer);
     InternalError::from_response("a request failed", answer)
 }
 

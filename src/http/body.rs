@@ -3,11 +3,13 @@
 use actix_web::http::header;
 use actix_web::web::{Bytes, Payload};
 use actix_web::{HttpMessage, HttpRequest};
+use tranche_actors::domain::audit::By;
 use tranche_actors::domain::names::{Caller, IdempotencyKey, OrderId};
 
 use super::auth::Asker;
 use super::fields::Fields;
 use super::problem::{Code, Problem};
+use super::request_id::RequestId;
 use super::{Gateway, Limits};
 
 /// The header that makes a command safe to repeat.
@@ -103,6 +105,12 @@ pub(super) fn caller(request: &HttpRequest) -> Result<Caller, Problem> {
     asker
         .and_then(|asker| asker.caller)
         .ok_or_else(|| Problem::new(Code::Unauthorised, "send the API key as 'Authorization: Bearer …'"))
+}
+
+/// Who asks, and by which request.
+pub(super) fn by(request: &HttpRequest) -> Result<By, Problem> {
+    let request_id = request.extensions().get::<RequestId>().map(|id| id.as_str().to_owned());
+    Ok(By { caller: caller(request)?, request_id })
 }
 
 /// The order that the path names. What can't be an id names nothing.

@@ -45,7 +45,7 @@ pub(super) async fn trip(
     payload: Payload,
     gateway: Gateway,
 ) -> Result<Json<BreakerView>, Problem> {
-    let by = body::caller(&request)?;
+    let by = body::by(&request)?;
     let bytes = body::read(&request, payload, &gateway).await?;
     let mut fields = Fields::of_body(&bytes)?;
     body::idempotency_key(&request)?;
@@ -76,7 +76,7 @@ pub(super) async fn reset(
     payload: Payload,
     gateway: Gateway,
 ) -> Result<Json<BreakerView>, Problem> {
-    let by = body::caller(&request)?;
+    let by = body::by(&request)?;
     let bytes = body::read(&request, payload, &gateway).await?;
     let mut fields = Fields::of_body(&bytes)?;
     body::idempotency_key(&request)?;

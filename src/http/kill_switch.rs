@@ -5,10 +5,11 @@ use std::time::Duration;
 use actix_web::HttpRequest;
 use actix_web::web::{Json, Payload};
 use tranche_actors::commands::{Disengage, Engage};
+use tranche_actors::domain::audit::By;
 use tranche_actors::domain::fault::FieldError;
 use tranche_actors::domain::kill::{KillMode, KillState};
 use tranche_actors::domain::ledger::KILL_SWITCH;
-use tranche_actors::domain::names::{Caller, IdempotencyKey};
+use tranche_actors::domain::names::IdempotencyKey;
 
 use super::canonical::Canonical;
 use super::documented::{DisengageDoc, EngageDoc, ProblemDoc};
@@ -43,7 +44,7 @@ pub(super) async fn engage(
     payload: Payload,
     gateway: Gateway,
 ) -> Result<Json<EngagedView>, Problem> {
-    let by = body::caller(&request)?;
+    let by = body::by(&request)?;
     let bytes = body::read(&request, payload, &gateway).await?;
     let fields = Fields::of_body(&bytes)?;
     let key = body::idempotency_key(&request)?;
@@ -53,7 +54,7 @@ pub(super) async fn engage(
     Ok(Json(EngagedView::of(answer)))
 }
 
-fn engagement(mut fields: Fields<'_>, by: Caller, key: Option<IdempotencyKey>) -> Result<Engage, Vec<FieldError>> {
+fn engagement(mut fields: Fields<'_>, by: By, key: Option<IdempotencyKey>) -> Result<Engage, Vec<FieldError>> {
     for name in ["operator", "reason"] {
         fields.require(name);
     }
@@ -112,7 +113,7 @@ pub(super) async fn disengage(
     payload: Payload,
     gateway: Gateway,
 ) -> Result<Json<KillView>, Problem> {
-    let by = body::caller(&request)?;
+    let by = body::by(&request)?;
     let bytes = body::read(&request, payload, &gateway).await?;
     let mut fields = Fields::of_body(&bytes)?;
     body::idempotency_key(&request)?;

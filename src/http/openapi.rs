@@ -9,7 +9,7 @@ use utoipa::openapi::{PathItem, RefOr, Schema};
 use utoipa::{Modify, OpenApi};
 
 use super::{
-    circuit_breaker, documented, events, kill_switch, orders, parents, plan_shapes, portfolio, positions,
+    audit, circuit_breaker, documented, events, kill_switch, orders, parents, plan_shapes, portfolio, positions,
     reconciliation, reconciliation_shapes, routes, service, switch_shapes,
 };
 
@@ -30,7 +30,7 @@ const ROLE: &str = "x-role";
         kill_switch::engage, kill_switch::disengage, kill_switch::status, kill_switch::history,
         circuit_breaker::status, circuit_breaker::trip, circuit_breaker::reset, circuit_breaker::history,
         reconciliation::status, reconciliation::run, reconciliation::orphans, reconciliation::clear,
-        service::status, service::livez, service::healthz, service::readyz, service::metrics,
+        audit::list, service::status, service::livez, service::healthz, service::readyz, service::metrics,
     ),
     components(schemas(
         documented::RandomizeDoc, documented::FieldErrorDoc, plan_shapes::PlanHead, plan_shapes::LiquidityView, plan_shapes::SliceView, plan_shapes::LimitsView,

@@ -197,7 +197,7 @@ pub(super) async fn replace(request: HttpRequest, payload: Payload, gateway: Gat
     )
 )]
 pub(super) async fn resolve(request: HttpRequest, payload: Payload, gateway: Gateway) -> Result<HttpResponse, Problem> {
-    let by = body::caller(&request)?;
+    let by = body::by(&request)?;
     let bytes = body::read(&request, payload, &gateway).await?;
     let fields = Fields::of_body(&bytes)?;
     body::idempotency_key(&request)?;

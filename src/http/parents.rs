@@ -154,7 +154,7 @@ pub(super) async fn cancel(
     )
 )]
 pub(super) async fn resume(request: HttpRequest, payload: Payload, gateway: Gateway) -> Result<HttpResponse, Problem> {
-    let by = body::caller(&request)?;
+    let by = body::by(&request)?;
     let bytes = body::read(&request, payload, &gateway).await?;
     body::nothing_said(&bytes)?;
     body::idempotency_key(&request)?;

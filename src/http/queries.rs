@@ -69,6 +69,14 @@ pub(super) fn history(text: &str) -> Result<u32, Problem> {
     query.finish(limit)
 }
 
+/// Which page of a list that has no filters.
+pub(super) fn page(text: &str) -> Result<(Option<u64>, u32), Problem> {
+    let mut query = Query::of(text)?;
+    let cursor = query.parse("cursor", cursor);
+    let limit = query.limit(MAX_LIMIT, DEFAULT_LIMIT);
+    query.finish((cursor, limit))
+}
+
 /// Of which account, who clears an orphan, and why.
 pub(super) fn clearance(text: &str) -> Result<(Option<AccountName>, String, String), Problem> {
     let mut query = Query::of(text)?;

@@ -88,7 +88,7 @@ pub(super) async fn orphans(request: HttpRequest, gateway: Gateway) -> Result<Js
     )
 )]
 pub(super) async fn clear(request: HttpRequest, payload: Payload, gateway: Gateway) -> Result<HttpResponse, Problem> {
-    let by = body::caller(&request)?;
+    let by = body::by(&request)?;
     let bytes = body::read(&request, payload, &gateway).await?;
     body::nothing_said(&bytes)?;
     body::idempotency_key(&request)?;

@@ -12,7 +12,7 @@ use tranche_actors::domain::names::Role;
 use super::auth::needs;
 use super::problem::{Code, Problem};
 use super::{
-    circuit_breaker, docs, events, kill_switch, orders, parents, portfolio, positions, reconciliation, service,
+    audit, circuit_breaker, docs, events, kill_switch, orders, parents, portfolio, positions, reconciliation, service,
 };
 
 /// The methods of one path.
@@ -65,6 +65,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         at("/api/v1/reconciliation/run", [post(Operator, reconciliation::run)]),
         at("/api/v1/reconciliation/orphans", [get(Viewer, reconciliation::orphans)]),
         at("/api/v1/reconciliation/orphans/{id}", [delete(Operator, reconciliation::clear)]),
+        at("/api/v1/audit", [get(Operator, audit::list)]),
         at("/api/v1/status", [get(Viewer, service::status)]),
         at("/livez", [anybody(service::livez)]),
         at("/healthz", [anybody(service::healthz)]),

@@ -1,5 +1,6 @@
 //! Schemas of words, so that the documentation lists just the words that there are.
 
+use tranche_actors::domain::audit::AuditAction;
 use tranche_actors::domain::breaker::BreakerWord;
 use tranche_actors::domain::kill::KillWord;
 use tranche_actors::domain::parent::ParentStatus;
@@ -11,6 +12,10 @@ use utoipa::openapi::schema::{Object, ObjectBuilder, Schema, SchemaType, Type};
 
 fn words(words: impl IntoIterator<Item = &'static str>) -> Object {
     ObjectBuilder::new().schema_type(SchemaType::Type(Type::String)).enum_values(Some(words)).build()
+}
+
+pub(super) fn audit_action() -> Object {
+    words(AuditAction::ALL.iter().map(|word| word.as_str()))
 }
 
 pub(super) fn order_kind() -> Object {

@@ -96,6 +96,7 @@ fn http(r: &mut Reader) -> Http {
         request_timeout: r.time("http.request_timeout_ms", HOUR_MS),
         keep_alive: r.time_or_zero("http.keep_alive_seconds", DAY),
         max_connections: r.size("http.max_connections", 1_000_000),
+        requests_per_second: NonZeroU32::new(r.whole("http.requests_per_second", 0..=1_000_000)),
         workers: r.size("http.workers", 1_024),
     };
     r.rule(
@@ -124,18 +125,9 @@ fn auth(r: &mut Reader, bind: SocketAddr) -> Auth {
     let keys = ["auth.mode", "auth.admin_key", "auth.admin_key_file", "http.bind"];
     let has_key = auth.admin_key.is_some();
     let alone = bind.ip().is_loopback();
-    let mend = "write a key to a file and name it by auth.admin_key_file (TRANCHE__AUTH__ADMIN_KEY_FILE), for example \
-                `openssl rand -hex 32 > admin.key`";
     match auth.mode {
-        AuthMode::Auto => r.rule(
-            keys,
-            has_key || alone,
-            format!(
-                "is \"auto\" and there is no key, which works on an address of this machine alone, but http.bind \
-                 (TRANCHE__HTTP__BIND) is {bind}: {mend}"
-            ),
-        ),
-        AuthMode::Keys => r.rule(keys, has_key, format!("is \"keys\" and there is none: {mend}")),
+        // Whether the store has a key is known at the start alone.
+        AuthMode::Auto | AuthMode::Keys => {}
         AuthMode::Open => {
             r.rule(
                 keys,

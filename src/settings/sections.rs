@@ -34,6 +34,8 @@ pub struct Http {
     pub keep_alive: Duration,
     /// Connections at one time.
     pub max_connections: NonZeroUsize,
+    /// Requests of one key in a second.
+    pub requests_per_second: Option<NonZeroU32>,
     /// Threads that serve requests.
     pub workers: NonZeroUsize,
 }

@@ -10,8 +10,8 @@ use tranche_actors::ports::store::{Store, StoreError};
 use super::StartupError;
 use crate::settings::{Settings, StorePlace};
 use crate::storage::lock::DataLock;
-use crate::storage::postgres::{PostgresSettings, PostgresStore};
-use crate::storage::sqlite::{SqliteSettings, SqliteStore};
+use crate::storage::postgres::{self, PostgresSettings, PostgresStore};
+use crate::storage::sqlite::{self, SqliteSettings, SqliteStore};
 
 /// A store, and where it is embedded the right to its folder: of a database there are many users.
 pub(super) struct Kept {
@@ -37,4 +37,16 @@ pub(super) fn store(settings: &Settings) -> Result<Kept, StartupError> {
             Ok(Kept { store: Arc::new(PostgresStore::new(options, own)), _folder: None })
         }
     }
+}
+
+/// Whether the store has a key of the API, taken back or not; `None` where that can't be told now.
+pub(super) async fn has_keys(settings: &Settings) -> Option<bool> {
+    let found = match &settings.storage.place {
+        StorePlace::Embedded => sqlite::keys::look(&settings.storage.folder).await,
+        StorePlace::Postgres(url) => {
+            let options = PgConnectOptions::from_str(url.expose_secret()).ok()?;
+            postgres::keys::look(&options).await
+        }
+    };
+    found.inspect_err(|error| tracing::warn!(%error, "whether the store has keys is not known yet")).ok()
 }

@@ -3,9 +3,13 @@
 use chrono::{DateTime, NaiveDate, Utc};
 use rust_decimal::Decimal;
 use serde::de::DeserializeOwned;
+use tranche_actors::domain::audit::{AuditAction, AuditEntry, Audited};
+use tranche_actors::domain::keys::{ApiKey, KeyId};
 use tranche_actors::domain::ledger::SwitchEntry;
 use tranche_actors::domain::money::{Percent, Price, Qty};
-use tranche_actors::domain::names::{AccountName, BrokerOrderId, Caller, IdempotencyKey, OrderId, StrategyId, Symbol};
+use tranche_actors::domain::names::{
+    AccountName, BrokerOrderId, Caller, IdempotencyKey, OrderId, Role, StrategyId, Symbol,
+};
 use tranche_actors::domain::order::{Order, Origin, Replaces, SliceOf};
 use tranche_actors::domain::parent::{Benchmark, Parent, ParentStatus, PauseReason, Progress};
 use tranche_actors::domain::policy::{CatchUp, Completion};
@@ -357,6 +361,34 @@ pub(super) fn cause(row: &impl Cells) -> Result<Cause, StoreError> {
 }
 
 /// An entry of a switch's history.
+pub(super) fn api_key(row: &impl Cells) -> Result<ApiKey, StoreError> {
+    Ok(ApiKey {
+        id: cell(row, "id", |text| KeyId::parse(text).ok())?,
+        name: cell(row, "name", caller)?,
+        role: cell(row, "role", Role::from_word)?,
+        hash: cell(row, "hash", owned)?,
+        created_at: time(row, "created_at")?,
+        revoked_at: row.time("revoked_at")?,
+    })
+}
+
+pub(super) fn audited(row: &impl Cells) -> Result<Audited, StoreError> {
+    Ok(Audited {
+        id: number(row, "id")?,
+        at: time(row, "at")?,
+        account: maybe(row, "account", account)?,
+        entry: AuditEntry {
+            by: cell(row, "caller", caller)?,
+            operator: maybe(row, "operator", owned)?,
+            action: cell(row, "action", AuditAction::from_word)?,
+            subject: cell(row, "subject", owned)?,
+            before: maybe_json(row, "state_before")?,
+            after: maybe_json(row, "state_after")?,
+            request_id: maybe(row, "request_id", owned)?,
+        },
+    })
+}
+
 pub(super) fn switch_entry(row: &impl Cells) -> Result<SwitchEntry, StoreError> {
     Ok(SwitchEntry {
         event: cell(row, "event", owned)?,

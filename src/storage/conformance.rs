@@ -11,6 +11,7 @@ use tranche_actors::domain::names::AccountName;
 use tranche_actors::domain::trading_day::DayEnd;
 use tranche_actors::ports::store::{Acquired, Batch, Commit, Ownership, Store, StoreError, Writer};
 
+pub(crate) mod auditing;
 pub(crate) mod canceling;
 pub(crate) mod capital;
 pub(crate) mod claiming;
@@ -176,6 +177,9 @@ macro_rules! suite {
             switching::a_switch_moves_on_only_from_what_the_writer_saw,
             switching::the_first_start_is_over_once,
             switching::what_an_instance_confirms_first_stays,
+            auditing::an_effect_is_entered_with_what_was_before_and_after_it,
+            auditing::what_had_no_effect_is_not_entered,
+            auditing::the_audit_comes_in_pages_newest_first,
             reading::slices_come_due_in_order_and_by_pages,
             reading::pages_skip_and_repeat_none_of_the_slices_that_are_due_at_once,
             reading::slices_come_by_number_whatever_their_times,

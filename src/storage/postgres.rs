@@ -10,6 +10,8 @@ use chrono::{DateTime, NaiveDate, Utc};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection};
 use tokio::sync::{Mutex, RwLock};
+use tranche_actors::domain::audit::Audited;
+use tranche_actors::domain::keys::{ApiKey, KeyId};
 use tranche_actors::domain::ledger::SwitchEntry;
 use tranche_actors::domain::names::{AccountName, Caller, IdempotencyKey, OrderId};
 use tranche_actors::domain::order::Order;
@@ -31,6 +33,7 @@ mod cells;
 mod columns;
 mod commit;
 pub(in crate::storage) mod faults;
+pub(crate) mod keys;
 mod leases;
 mod load;
 mod migrating;
@@ -427,6 +430,18 @@ impl Store for PostgresStore {
 
     async fn has_switch_entry(&self, switch: &str, event: &str, at: DateTime<Utc>) -> Result<bool, StoreError> {
         self.read(async |pool| reads::has_switch_entry(pool, switch, event, at).await).await
+    }
+
+    async fn audit(&self, cursor: Option<u64>, limit: u32) -> Result<Page<Audited>, StoreError> {
+        self.read(async |pool| reads::audit(pool, cursor, limit).await).await
+    }
+
+    async fn api_key(&self, id: &KeyId) -> Result<Option<ApiKey>, StoreError> {
+        self.read(async |pool| keys::read(pool, id).await).await
+    }
+
+    async fn api_keys(&self) -> Result<Vec<ApiKey>, StoreError> {
+        self.read(async |pool| keys::read_all(pool).await).await
     }
 
     async fn causes(&self, account: &AccountName) -> Result<Vec<Cause>, StoreError> {

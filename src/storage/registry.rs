@@ -72,6 +72,12 @@ pub static LEDGER: StoreSpec = StoreSpec {
             up: include_str!("../../migrations/sqlite/ledger/0008_equity.up.sql"),
             down: include_str!("../../migrations/sqlite/ledger/0008_equity.down.sql"),
         },
+        Migration {
+            version: 9,
+            description: "API keys, audit, idempotency keys",
+            up: include_str!("../../migrations/sqlite/ledger/0009_keys.up.sql"),
+            down: include_str!("../../migrations/sqlite/ledger/0009_keys.down.sql"),
+        },
     ],
     postgres_migrations: &[
         Migration {
@@ -85,6 +91,12 @@ pub static LEDGER: StoreSpec = StoreSpec {
             description: "what an account is worth, and the results of its trading days",
             up: include_str!("../../migrations/postgres/ledger/0002_equity.up.sql"),
             down: include_str!("../../migrations/postgres/ledger/0002_equity.down.sql"),
+        },
+        Migration {
+            version: 3,
+            description: "API keys, audit, idempotency keys",
+            up: include_str!("../../migrations/postgres/ledger/0003_keys.up.sql"),
+            down: include_str!("../../migrations/postgres/ledger/0003_keys.down.sql"),
         },
     ],
 };

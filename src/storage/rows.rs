@@ -3,6 +3,8 @@
 use chrono::{DateTime, NaiveDate, Utc};
 use rust_decimal::Decimal;
 use serde::Serialize;
+use serde_json::Value;
+use tranche_actors::domain::audit::AuditEntry;
 use tranche_actors::domain::ledger::{Event, SwitchEntry};
 use tranche_actors::domain::money::{Percent, Price};
 use tranche_actors::domain::names::{AccountName, BrokerOrderId, OrderId, Symbol};
@@ -419,6 +421,34 @@ impl<'a> SwitchEntryRow<'a> {
             operator: &entry.operator,
             reason: entry.reason.as_deref(),
             details: entry.details.as_ref().map(|details| Json(details.to_string())),
+        }
+    }
+}
+
+row!(
+    /// A row of `audit`; account and time are the batch's.
+    AuditRow<'a> {
+        caller: &'a str,
+        operator: Option<&'a str>,
+        action: &'static str,
+        subject: &'a str,
+        state_before: Option<Json>,
+        state_after: Option<Json>,
+        request_id: Option<&'a str>,
+    }
+);
+
+impl<'a> AuditRow<'a> {
+    pub(super) fn of(entry: &'a AuditEntry) -> Self {
+        let json = |state: &Option<Value>| state.as_ref().map(|state| Json(state.to_string()));
+        Self {
+            caller: entry.by.as_str(),
+            operator: entry.operator.as_deref(),
+            action: entry.action.as_str(),
+            subject: &entry.subject,
+            state_before: json(&entry.before),
+            state_after: json(&entry.after),
+            request_id: entry.request_id.as_deref(),
         }
     }
 }

@@ -10,6 +10,8 @@ use chrono::{DateTime, NaiveDate, Utc};
 use sqlx::sqlite::{SqliteConnection, SqlitePool, SqlitePoolOptions};
 use sqlx::{ConnectOptions, Connection};
 use tokio::sync::{Mutex, RwLock};
+use tranche_actors::domain::audit::Audited;
+use tranche_actors::domain::keys::{ApiKey, KeyId};
 use tranche_actors::domain::ledger::SwitchEntry;
 use tranche_actors::domain::names::{AccountName, Caller, IdempotencyKey, OrderId};
 use tranche_actors::domain::order::Order;
@@ -32,6 +34,7 @@ pub(super) mod cells;
 mod columns;
 mod commit;
 pub(crate) mod faults;
+pub(crate) mod keys;
 mod leases;
 mod load;
 mod reads;
@@ -374,6 +377,18 @@ impl Store for SqliteStore {
 
     async fn has_switch_entry(&self, switch: &str, event: &str, at: DateTime<Utc>) -> Result<bool, StoreError> {
         reads::has_switch_entry(&self.readers().await?, switch, event, at).await
+    }
+
+    async fn audit(&self, cursor: Option<u64>, limit: u32) -> Result<Page<Audited>, StoreError> {
+        reads::audit(&self.readers().await?, cursor, limit).await
+    }
+
+    async fn api_key(&self, id: &KeyId) -> Result<Option<ApiKey>, StoreError> {
+        keys::read(&self.readers().await?, id).await
+    }
+
+    async fn api_keys(&self) -> Result<Vec<ApiKey>, StoreError> {
+        keys::read_all(&self.readers().await?).await
     }
 
     async fn causes(&self, account: &AccountName) -> Result<Vec<Cause>, StoreError> {

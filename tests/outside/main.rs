@@ -31,6 +31,7 @@ mod double;
 mod doubt;
 mod ending;
 mod hand;
+mod keys;
 mod load;
 mod migrating;
 mod order_of_things;

@@ -14,12 +14,14 @@ use crate::commands::{
     ReplaceOrder, ReplacedOrder, ResolveOrder, ResumeParent, SubmitOrder, SubmitParent, SubmittedOrder,
     SubmittedParent,
 };
+use crate::domain::audit::{AuditAction, Request};
 use crate::domain::calendar::Hours;
 use crate::domain::fault::FieldError;
 use crate::domain::ledger::{Applied, Outcome, Refusal, Submission, Write};
 use crate::domain::names::{AccountName, OrderId, Symbol};
 use crate::domain::order::{Order, Origin};
 use crate::domain::parent::Parent;
+use crate::domain::portfolio::CapitalMove;
 use crate::domain::portfolio::Portfolio;
 use crate::domain::request::Asked;
 use crate::gate::{Gate, ShutReason};
@@ -180,7 +182,7 @@ impl Handler<ResumeParent> for Account {
     fn handle(&mut self, resume: ResumeParent, _: &mut Self::Context) -> Self::Result {
         let intake = self.intake();
         Box::pin(async move {
-            let applied = intake.write(Write::ResumeParent { id: resume.id, by: resume.by }).await?;
+            let applied = intake.write(resumed(resume)).await?;
             applied.parents.into_iter().next().ok_or(CommandError::OutcomeUnknown)
         })
     }
@@ -204,9 +206,9 @@ impl Handler<ResolveOrder> for Account {
     fn handle(&mut self, resolve: ResolveOrder, _: &mut Self::Context) -> Self::Result {
         let (intake, doubtful) = (self.intake(), self.doubtful.clone());
         Box::pin(async move {
-            let write = Write::Resolve { id: resolve.id.clone(), resolution: resolve.resolution, by: resolve.by };
-            let applied = intake.write(write).await?;
-            doubtful.remove(&resolve.id);
+            let id = resolve.id.clone();
+            let applied = intake.write(resolved(resolve)).await?;
+            doubtful.remove(&id);
             applied.orders.into_iter().next().ok_or(CommandError::OutcomeUnknown)
         })
     }
@@ -220,8 +222,7 @@ impl Handler<ClearCause> for Account {
         Box::pin(async move {
             let open = intake.world.store.causes(&account).await.map_err(unreadable)?;
             let cause = open.into_iter().find(|cause| cause.id == clear.cause);
-            let ClearCause { cause: id, operator, reason, by } = clear;
-            let applied = intake.write(Write::ClearCause { cause: id, operator, reason, by }).await?;
+            let applied = intake.write(cleared(clear)).await?;
             match (applied.outcome, cause) {
                 (Outcome::Cleared { released }, Some(cause)) => Ok(ClearedCause { cause, released }),
                 (
@@ -245,7 +246,7 @@ impl Handler<MoveCapital> for Account {
     fn handle(&mut self, MoveCapital(asked): MoveCapital, _: &mut Self::Context) -> Self::Result {
         let intake = self.intake();
         Box::pin(async move {
-            match intake.write(Write::Capital(Box::new(asked))).await?.outcome {
+            match intake.write(moved(asked)).await?.outcome {
                 Outcome::Booked(portfolio) => Ok(portfolio),
                 Outcome::Cleared { .. }
                 | Outcome::Canceling(_)
@@ -271,6 +272,30 @@ impl Handler<CompareNow> for Account {
             }
         })
     }
+}
+
+fn resumed(ResumeParent { id, by }: ResumeParent) -> Write {
+    let (subject, caller) = (id.to_string(), by.caller.clone());
+    let request = Request { by, operator: None, action: AuditAction::ResumeParent, subject };
+    Write::ResumeParent { id, by: caller }.requested(Some(request))
+}
+
+fn resolved(ResolveOrder { id, resolution, by }: ResolveOrder) -> Write {
+    let (subject, caller) = (id.to_string(), by.caller.clone());
+    let request = Request { by, operator: None, action: AuditAction::ResolveOrder, subject };
+    Write::Resolve { id, resolution, by: caller }.requested(Some(request))
+}
+
+fn cleared(ClearCause { cause, operator, reason, by }: ClearCause) -> Write {
+    let (subject, caller) = (cause.to_string(), by.caller.clone());
+    let request = Request { by, operator: Some(operator.clone()), action: AuditAction::ClearOrphan, subject };
+    Write::ClearCause { cause, operator, reason, by: caller }.requested(Some(request))
+}
+
+fn moved(asked: CapitalMove) -> Write {
+    let (by, operator, subject) = (asked.by.clone().into(), Some(asked.operator.clone()), "capital".to_owned());
+    let request = Request { by, operator, action: AuditAction::MoveCapital, subject };
+    Write::Capital(Box::new(asked)).requested(Some(request))
 }
 
 fn not_compared(error: CompareError) -> CommandError {

@@ -115,7 +115,7 @@ impl CircuitBreaker {
                 self.hold(state.clone(), ctx);
                 self.cancel_for_trip(ctx);
                 let entry = breaker::entry_of(&state, self.world.clock.now());
-                drop(self.save_entry(state, entry, false, ctx));
+                drop(self.save_entry(state, entry, false, None, ctx));
             }
             BreakerVerdict::Relapses(told) => {
                 self.alert("Redis says that a trip is in force which was reset");

@@ -8,9 +8,10 @@ use serde_json::json;
 
 use super::{CircuitBreaker, board};
 use crate::commands::{CommandError, Reset};
+use crate::domain::audit::{AuditAction, Request};
 use crate::domain::breaker::{BreakerState, BreakerWord, Rebased};
 use crate::domain::ledger::{CIRCUIT_BREAKER, SwitchEntry, Write};
-use crate::persistence::{Lane, Persist, PersistError};
+use crate::persistence::{Lane, Persist, PersistError, audit};
 use crate::ports::switchboard::BoardError;
 
 /// How often somebody else may be faster.
@@ -86,14 +87,20 @@ impl CircuitBreaker {
         };
         // Whatever was asked for before, this word is later.
         self.wish = None;
+        let request = Request {
+            by: reset.by.clone(),
+            operator: Some(reset.operator.clone()),
+            action: AuditAction::ResetBreaker,
+            subject: CIRCUIT_BREAKER.to_owned(),
+        };
         let entry = SwitchEntry {
             event: "RESET".to_owned(),
             timestamp: now,
             operator: reset.operator,
             reason: Some(reset.reason),
-            details: Some(json!({"caller": reset.by})),
+            details: Some(json!({"caller": reset.by.caller})),
         };
-        let came = self.let_go(state, entry, is_known).into_actor(self);
+        let came = self.let_go(state, entry, request, is_known).into_actor(self);
         Box::pin(came.map(move |came, act, ctx| {
             act.touched = act.world.clock.boottime();
             act.conclude_reset(came, epoch, ctx)
@@ -101,7 +108,13 @@ impl CircuitBreaker {
     }
 
     /// The board first: where it fails nothing is reset.
-    fn let_go(&self, state: BreakerState, entry: SwitchEntry, is_known: bool) -> impl Future<Output = Came> + use<> {
+    fn let_go(
+        &self,
+        state: BreakerState,
+        entry: SwitchEntry,
+        request: Request,
+        is_known: bool,
+    ) -> impl Future<Output = Came> + use<> {
         let (persist, store, shared) = (self.persist.clone(), self.world.store.clone(), self.world.switchboard.clone());
         async move {
             if let Some(shared) = &shared {
@@ -116,13 +129,17 @@ impl CircuitBreaker {
             let mut next = state;
             for _ in 0..TRIES {
                 let write = Write::Breaker { state: Box::new(next.clone()), entry: entry.clone() };
+                let write = write.requested(Some(request.clone()));
                 match persist.ask(Persist { writes: vec![write], lane: Lane::Switches }).await {
                     Ok(Ok(results)) if !results.iter().any(Result::is_err) => return Came::Durable(next),
                     // Another instance has written: perhaps this very reset, which it saw on the board.
                     Ok(Ok(_)) => {
                         let Ok(read) = store.switches().await else { return unread };
                         match next.reset_on(&read.breaker.unwrap_or_default(), is_known) {
-                            Rebased::Stands(found) => return Came::Durable(found),
+                            Rebased::Stands(found) => {
+                                audit(&persist, &request, Some(json!(found))).await;
+                                return Came::Durable(found);
+                            }
                             Rebased::Write(rebased) => next = rebased,
                             Rebased::Yields => return Came::Overtaken,
                         }

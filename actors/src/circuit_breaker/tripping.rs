@@ -9,7 +9,9 @@ use tokio::sync::oneshot;
 
 use super::CircuitBreaker;
 use crate::commands::{CommandError, Trip, Tripped};
+use crate::domain::audit::{AuditAction, By, Request};
 use crate::domain::breaker::{BreakerState, BreakerWord};
+use crate::domain::ledger::{CIRCUIT_BREAKER, SwitchEntry};
 use crate::domain::trading_day::DayEnd;
 
 /// How long making a trip durable is waited for.
@@ -20,6 +22,8 @@ pub(super) struct Wish {
     reason: String,
     details: Option<Value>,
     operator: String,
+    /// Who asked for it, where somebody did.
+    by: Option<By>,
     /// When, on the clock that counts suspended time.
     at: Duration,
 }
@@ -28,7 +32,7 @@ impl Handler<Trip> for CircuitBreaker {
     type Result = ResponseActFuture<Self, Result<Tripped, CommandError>>;
 
     fn handle(&mut self, trip: Trip, ctx: &mut Self::Context) -> Self::Result {
-        let durable = self.trip(&trip.reason, trip.details, &trip.operator, ctx);
+        let durable = self.trip(&trip.reason, trip.details, &trip.operator, Some(trip.by), ctx);
         let has_board = self.world.switchboard.is_some();
         let Some(durable) = durable else {
             let sure = self.until_sure(self.world.clock.boottime() + DURABLE);
@@ -66,12 +70,13 @@ impl CircuitBreaker {
         reason: &str,
         details: Option<Value>,
         operator: &str,
+        by: Option<By>,
         ctx: &mut Context<Self>,
     ) -> Option<oneshot::Receiver<bool>> {
         // Whether or not it is tripped already: this trip overtakes a reset that is on its way.
         self.epoch += 1;
         let (now, at) = (self.world.clock.now(), self.world.clock.boottime());
-        let wish = Wish { reason: reason.to_owned(), details, operator: operator.to_owned(), at };
+        let wish = Wish { reason: reason.to_owned(), details, operator: operator.to_owned(), by, at };
         let known = self.state.clone().unwrap_or_default();
         match known.state {
             BreakerWord::Allowing | BreakerWord::Quiet => Some(self.trip_anew(&known, wish, now, ctx)),
@@ -103,7 +108,20 @@ impl CircuitBreaker {
         tracing::error!(reason = %wish.reason, operator = %wish.operator, "the circuit breaker tripped");
         self.borrowed = false;
         self.cancel_for_trip(ctx);
-        self.save(tripped, "TRIPPED", &wish.operator, Some(wish.reason), wish.details, ctx)
+        let request = wish.by.map(|by| Request {
+            by,
+            operator: Some(wish.operator.clone()),
+            action: AuditAction::TripBreaker,
+            subject: CIRCUIT_BREAKER.to_owned(),
+        });
+        let entry = SwitchEntry {
+            event: "TRIPPED".to_owned(),
+            timestamp: now,
+            operator: wish.operator,
+            reason: Some(wish.reason),
+            details: wish.details,
+        };
+        self.save_entry(tripped, entry, false, request, ctx)
     }
 
     /// Takes over what others, or a reset of ours, made of the breaker: tripped anew where that was asked for meanwhile.

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use thiserror::Error;
 
+use super::audit::{AuditEntry, Request};
 use super::breaker::BreakerState;
 use super::kill::KillState;
 use super::money::Qty;
@@ -36,6 +37,7 @@ mod findings;
 mod pausing;
 mod replacing;
 mod reports;
+mod requests;
 mod submissions;
 mod trading;
 
@@ -248,6 +250,16 @@ pub enum Write {
     },
     /// The first start on an empty database is over; only the first one that says so is kept.
     FirstStart(FirstStart),
+    /// What a person asked for. With its effect, and only with it, the audit gets an entry that says how things were before
+    /// and are now: one row more in the same transaction.
+    Requested {
+        /// Who asks for what.
+        request: Box<Request>,
+        /// What is asked.
+        write: Box<Write>,
+    },
+    /// An entry of the audit alone, of what is written elsewhere.
+    Audit(Box<AuditEntry>),
     /// Nothing: does the store commit?
     Probe,
 }
@@ -467,7 +479,17 @@ impl Write {
                 keys.days.insert(*day);
             }
             Self::Kill { .. } | Self::Breaker { .. } | Self::FirstStart(_) => keys.switches = true,
-            Self::PositionDiffers { .. } | Self::Probe => {}
+            Self::Requested { write, .. } => write.add_keys(keys),
+            Self::PositionDiffers { .. } | Self::Audit(_) | Self::Probe => {}
+        }
+    }
+
+    /// The same, as a person asked for it.
+    #[must_use]
+    pub fn requested(self, request: Option<Request>) -> Self {
+        match request {
+            Some(request) => Self::Requested { request: Box::new(request), write: Box::new(self) },
+            None => self,
         }
     }
 }
@@ -504,6 +526,7 @@ impl Write {
             | Self::CancelParent { id, .. }
             | Self::ScheduleEnded { id }
             | Self::Benchmark { id, .. } => Some(id),
+            Self::Requested { write, .. } => write.subject(),
             Self::Submit(_)
             | Self::MarkCancels { .. }
             | Self::Quarantine { .. }
@@ -514,6 +537,7 @@ impl Write {
             | Self::Kill { .. }
             | Self::Breaker { .. }
             | Self::FirstStart(_)
+            | Self::Audit(_)
             | Self::Probe => None,
         }
     }

@@ -67,23 +67,23 @@ impl Latch {
     fn first(&self, engage: &Engage) -> Option<Remembered> {
         let (key, _) = engage.key.as_ref()?;
         let answered = lock(&self.answered);
-        answered.iter().find(|first| first.by == engage.by && first.key == *key).cloned()
+        answered.iter().find(|first| first.by == engage.by.caller && first.key == *key).cloned()
     }
 
     pub(super) fn remember(&self, engage: &Engage, answer: Option<EngageAnswer>) {
         let Some((key, hash)) = engage.key.clone() else { return };
         let mut answered = lock(&self.answered);
-        answered.retain(|first| first.by != engage.by || first.key != key);
+        answered.retain(|first| first.by != engage.by.caller || first.key != key);
         if answered.len() >= REMEMBERED {
             answered.pop_front();
         }
-        answered.push_back(Remembered { by: engage.by.clone(), key, hash, answer });
+        answered.push_back(Remembered { by: engage.by.caller.clone(), key, hash, answer });
     }
 
     /// The request brought no engagement of its own: asked again it is looked at anew.
     pub(super) fn forget(&self, engage: &Engage) {
         let Some((key, _)) = &engage.key else { return };
-        lock(&self.answered).retain(|first| first.by != engage.by || first.key != *key);
+        lock(&self.answered).retain(|first| first.by != engage.by.caller || first.key != *key);
     }
 
     /// The actor died: until it is rebuilt and has read the switch again, the switch is unknown.
@@ -160,7 +160,7 @@ mod tests {
             details: None,
             mode: KillMode::Halt,
             settle: None,
-            by: Caller::parse("desk").unwrap(),
+            by: Caller::parse("desk").unwrap().into(),
             key: None,
         }
     }

@@ -289,7 +289,7 @@ impl KillSwitch {
                     let entry = act.entry_of(&state);
                     act.borrowed = false;
                     act.join(state.clone(), ctx);
-                    drop(act.save(state, entry, false, ctx));
+                    drop(act.save(state, entry, false, None, ctx));
                 }
             }
         }));

@@ -8,10 +8,11 @@ use serde_json::json;
 
 use super::{KillSwitch, board};
 use crate::commands::{CommandError, Disengage};
+use crate::domain::audit::{AuditAction, Request};
 use crate::domain::kill::{KillState, KillWord, Rebased};
-use crate::domain::ledger::{SwitchEntry, Write};
+use crate::domain::ledger::{KILL_SWITCH, SwitchEntry, Write};
 use crate::domain::switchboard::kill;
-use crate::persistence::{Lane, Persist, PersistError};
+use crate::persistence::{Lane, Persist, PersistError, audit};
 use crate::ports::switchboard::BoardError;
 use crate::sync::lock;
 
@@ -81,14 +82,20 @@ impl KillSwitch {
         let Some(state) = known.disengage(&release.operator, release.notes.as_deref(), now) else {
             return Box::pin(async { Err(CommandError::NotEngaged) }.into_actor(self));
         };
+        let request = Request {
+            by: release.by.clone(),
+            operator: Some(release.operator.clone()),
+            action: AuditAction::DisengageKillSwitch,
+            subject: KILL_SWITCH.to_owned(),
+        };
         let entry = SwitchEntry {
             event: "DISENGAGED".to_owned(),
             timestamp: now,
             operator: release.operator,
             reason: release.notes,
-            details: Some(json!({"caller": release.by})),
+            details: Some(json!({"caller": release.by.caller})),
         };
-        let cancelled = self.let_go(held, state.clone(), entry).into_actor(self).then(move |saved, act, _| {
+        let cancelled = self.let_go(held, state.clone(), entry, request).into_actor(self).then(move |saved, act, _| {
             // A recovery may have begun to cancel again meanwhile.
             act.once_carried_out(epoch).map(move |(), _, _| saved)
         });
@@ -151,6 +158,7 @@ impl KillSwitch {
         held: Option<KillState>,
         state: KillState,
         entry: SwitchEntry,
+        request: Request,
     ) -> impl Future<Output = Released> + use<> {
         let (shared, persist) = (self.world.switchboard.clone(), self.lines.persist.clone());
         let store = self.world.store.clone();
@@ -167,6 +175,7 @@ impl KillSwitch {
             let mut next = state;
             for _ in 0..TRIES {
                 let write = Write::Kill { state: Box::new(next.clone()), entry: entry.clone() };
+                let write = write.requested(Some(request.clone()));
                 match persist.ask(Persist { writes: vec![write], lane: Lane::Switches }).await {
                     Ok(Ok(results)) if !results.iter().any(Result::is_err) => {
                         return Released::Durable(next);
@@ -175,7 +184,10 @@ impl KillSwitch {
                     Ok(Ok(_)) => {
                         let Ok(read) = store.switches().await else { return unread };
                         match next.release_on(&read.kill.unwrap_or_default(), held.is_some()) {
-                            Rebased::Stands(found) => return Released::Durable(found),
+                            Rebased::Stands(found) => {
+                                audit(&persist, &request, Some(json!(found))).await;
+                                return Released::Durable(found);
+                            }
                             Rebased::Write(rebased) => next = rebased,
                             Rebased::Yields(_) => return Released::Overtaken,
                         }

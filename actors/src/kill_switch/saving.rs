@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
+use serde_json::json;
 use tokio::sync::oneshot;
 
 use super::{KillSwitch, board};
+use crate::domain::audit::Request;
 use crate::domain::kill::{KillState, Rebased};
-use crate::domain::ledger::{SwitchEntry, Write};
+use crate::domain::ledger::{Applied, Refusal, SwitchEntry, Write};
 use crate::domain::switchboard::kill;
-use crate::persistence::{Lane, Persist};
+use crate::persistence::{Lane, Persist, audit};
 
 /// What saving an engagement came to.
 #[derive(Clone, Debug)]
@@ -32,6 +34,10 @@ impl Saved {
     }
 }
 
+fn is_refused_by_store(result: &Result<Applied, Refusal>) -> bool {
+    matches!(result, Err(Refusal::Constraint(_)))
+}
+
 impl KillSwitch {
     /// Makes an engagement durable in the database, ahead of every waiting batch; what fails is tried again for as long as
     /// it is held.
@@ -40,6 +46,7 @@ impl KillSwitch {
         state: KillState,
         mut entry: SwitchEntry,
         insists: bool,
+        mut request: Option<Request>,
         ctx: &mut Context<Self>,
     ) -> oneshot::Receiver<Saved> {
         let (told, durable) = oneshot::channel();
@@ -49,34 +56,41 @@ impl KillSwitch {
             let mut next = state.clone();
             loop {
                 let write = Write::Kill { state: Box::new(next.clone()), entry: entry.clone() };
+                let write = write.requested(request.clone());
                 let pause = match persist.ask(Persist { writes: vec![write], lane: Lane::Switches }).await {
-                    Ok(Ok(results)) if !results.iter().any(Result::is_err) => return Saved::Durable(next),
-                    Ok(Ok(_)) => 20,
+                    Ok(Ok(results)) if !results.iter().any(Result::is_err) => return (Saved::Durable(next), None),
+                    Ok(Ok(results)) => {
+                        // Whatever the store has against it, no entry of the audit keeps the switch from being stored.
+                        request = request.filter(|_| !results.iter().any(is_refused_by_store));
+                        20
+                    }
                     Ok(Err(_)) | Err(_) => 500,
                 };
                 if pause == 20
                     && let Ok(Some(found)) = store.switches().await.map(|switches| switches.kill)
                 {
                     match state.rebased_on(&found, insists.then(|| clock.now())) {
-                        Rebased::Stands(found) => return Saved::Durable(found),
+                        // Another instance has written it, and not what was asked here.
+                        Rebased::Stands(found) => return (Saved::Durable(found), request),
                         Rebased::Write(rebased) => {
                             if !found.is_engaged() && rebased.engagement_id != state.engagement_id {
                                 entry = kill::entry_of(&rebased, clock.now());
                             }
                             next = rebased;
                         }
-                        Rebased::Yields(found) => return Saved::Yields(found),
+                        Rebased::Yields(found) => return (Saved::Yields(found), None),
                     }
                 }
                 tokio::time::sleep(Duration::from_millis(pause)).await;
                 if !health.kill().is_some_and(|held| held.is_same(&state)) {
-                    return Saved::Dropped;
+                    return (Saved::Dropped, None);
                 }
             }
         };
         self.saving += 1;
-        ctx.spawn(saving.into_actor(self).map(move |saved, act, ctx| {
+        ctx.spawn(saving.into_actor(self).map(move |(saved, unsaid), act, ctx| {
             act.saving -= 1;
+            act.audit(unsaid, ctx);
             act.touched = act.world.clock.boottime();
             let is_held = act.state.as_ref().is_some_and(|now| now.is_same(&held));
             match &saved {
@@ -97,6 +111,14 @@ impl KillSwitch {
         durable
     }
 
+    /// Enters what was asked in the audit, where another instance has written its effect.
+    fn audit(&self, unsaid: Option<Request>, ctx: &mut Context<Self>) {
+        let Some(request) = unsaid else { return };
+        let persist = self.lines.persist.clone();
+        let after = self.state.as_ref().map(|state| json!(state));
+        ctx.spawn(async move { audit(&persist, &request, after).await }.into_actor(self));
+    }
+
     /// Makes the engagement in force durable anew, where the store may say something milder. It overtakes a release that
     /// is on its way, which would be written before it.
     pub(super) fn save_again(&mut self, ctx: &mut Context<Self>) {
@@ -105,7 +127,7 @@ impl KillSwitch {
         };
         self.epoch += 1;
         let entry = SwitchEntry { timestamp: self.world.clock.now(), ..self.entry_of(&held) };
-        drop(self.save(held, entry, true, ctx));
+        drop(self.save(held, entry, true, None, ctx));
     }
 
     /// Tells the board of the engagement in force, which it lacks, also in the place of one that is over. The next look at

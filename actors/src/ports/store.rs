@@ -7,7 +7,9 @@ use chrono::{DateTime, NaiveDate, Utc};
 use serde_json::Value;
 use thiserror::Error;
 
+use crate::domain::audit::Audited;
 use crate::domain::breaker::BreakerState;
+use crate::domain::keys::{ApiKey, KeyId};
 use crate::domain::kill::KillState;
 use crate::domain::ledger::{Applied, FirstStart, Refusal, SwitchEntry, Write};
 use crate::domain::names::{AccountName, Caller, IdempotencyKey, OrderId, StrategyId, Symbol};
@@ -399,6 +401,15 @@ pub trait Store: Send + Sync {
 
     /// Whether a switch's whole history has such an event of this time.
     async fn has_switch_entry(&self, switch: &str, event: &str, at: DateTime<Utc>) -> Result<bool, StoreError>;
+
+    /// What people did, newest first: at most so many entries, 1 to 500, behind that place of an earlier page.
+    async fn audit(&self, cursor: Option<u64>, limit: u32) -> Result<Page<Audited>, StoreError>;
+
+    /// The key of the API with this public id, taken back or not.
+    async fn api_key(&self, id: &KeyId) -> Result<Option<ApiKey>, StoreError>;
+
+    /// Every key of the API, taken back or not.
+    async fn api_keys(&self) -> Result<Vec<ApiKey>, StoreError>;
 
     /// The causes of quarantine that nobody has cleared, by symbol and age: these symbols take no new entries.
     async fn causes(&self, account: &AccountName) -> Result<Vec<Cause>, StoreError>;

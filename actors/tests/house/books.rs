@@ -27,7 +27,7 @@ async fn clear(running: &Running, cause: &str) -> Result<ClearedCause, CommandEr
         .first()
         .desk
         .clear_cause
-        .send(ClearCause { cause, operator, reason, by: caller() })
+        .send(ClearCause { cause, operator, reason, by: caller().into() })
         .await
         .unwrap()
 }

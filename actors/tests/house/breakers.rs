@@ -106,7 +106,8 @@ fn a_trip_that_is_not_durable_yet_survives_its_actor_and_is_saved() {
         running.trip().await;
         // A second trip, by errors or by hand, meets a clock that breaks.
         rig.clock.panic_next();
-        let again = Trip { operator: "ops".to_owned(), reason: "MANUAL".to_owned(), details: None, by: caller() };
+        let again =
+            Trip { operator: "ops".to_owned(), reason: "MANUAL".to_owned(), details: None, by: caller().into() };
         running.house.switches.trip.send(again).await.unwrap().unwrap_err();
         sleep(seconds(5)).await;
         assert!(rig.reasons(&running).contains(&ShutReason::CircuitBreakerTripped));
@@ -192,8 +193,12 @@ fn a_reset_of_which_nobody_heard_the_end_does_not_reset_the_store_alone() {
                 sleep(millis(100)).await;
                 if dies == "breaker" {
                     rig.clock.panic_next();
-                    let trip =
-                        Trip { operator: "ops".to_owned(), reason: "MANUAL".to_owned(), details: None, by: caller() };
+                    let trip = Trip {
+                        operator: "ops".to_owned(),
+                        reason: "MANUAL".to_owned(),
+                        details: None,
+                        by: caller().into(),
+                    };
                     running.house.switches.trip.send(trip).await.unwrap().unwrap_err();
                 }
             });

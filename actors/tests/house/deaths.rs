@@ -172,7 +172,7 @@ fn a_breaker_that_dies_over_a_trip_is_rebuilt_with_the_gate_shut_meanwhile() {
         let running = two_parents(&rig).await;
         rig.store.calls.delay("switches", millis(300));
         rig.clock.panic_next();
-        let trip = Trip { operator: "ops".to_owned(), reason: "MANUAL".to_owned(), details: None, by: caller() };
+        let trip = Trip { operator: "ops".to_owned(), reason: "MANUAL".to_owned(), details: None, by: caller().into() };
         running.house.switches.trip.send(trip.clone()).await.unwrap().unwrap_err();
         shut_for_a_while(&rig, &running, ShutReason::CircuitBreakerUnknown).await;
         let tripped = running.house.switches.trip.send(trip).await.unwrap().unwrap();

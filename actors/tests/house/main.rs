@@ -12,6 +12,7 @@
 
 mod support;
 
+mod audited;
 mod books;
 mod breakers;
 mod budgets;

@@ -16,7 +16,7 @@ use crate::support::orders::{caller, id, parent, resting_parent, single};
 use crate::support::rig::{Rig, Running, run, seconds};
 
 async fn resume(running: &Running, parent: &str) -> Result<Parent, CommandError> {
-    let command = ResumeParent { id: id(parent), by: caller() };
+    let command = ResumeParent { id: id(parent), by: caller().into() };
     running.house.accounts.first().desk.resume_parent.send(command).await.unwrap()
 }
 

@@ -283,7 +283,7 @@ fn manual() -> tranche_actors::commands::Trip {
         operator: "ops".to_owned(),
         reason: "MANUAL".to_owned(),
         details: None,
-        by: crate::support::orders::caller(),
+        by: crate::support::orders::caller().into(),
     }
 }
 

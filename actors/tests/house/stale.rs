@@ -641,5 +641,5 @@ fn switches_that_the_database_garbled_shut_at_once() {
 }
 
 fn manual() -> Trip {
-    Trip { operator: "ops".to_owned(), reason: "MANUAL".to_owned(), details: None, by: caller() }
+    Trip { operator: "ops".to_owned(), reason: "MANUAL".to_owned(), details: None, by: caller().into() }
 }

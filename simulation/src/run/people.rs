@@ -429,21 +429,21 @@ fn engage(mode: KillMode) -> Request {
         details: None,
         mode,
         settle: None,
-        by: caller(),
+        by: caller().into(),
         key: None,
     })
 }
 
 fn disengage() -> Request {
-    Request::Disengage(Disengage { operator: "operator".to_owned(), notes: None, by: caller() })
+    Request::Disengage(Disengage { operator: "operator".to_owned(), notes: None, by: caller().into() })
 }
 
 fn trip() -> Request {
     let reason = "MANUAL".to_owned();
-    Request::Trip(Trip { operator: "operator".to_owned(), reason, details: None, by: caller() })
+    Request::Trip(Trip { operator: "operator".to_owned(), reason, details: None, by: caller().into() })
 }
 
 fn reset() -> Request {
     let reason = "the cause of the trip is gone".to_owned();
-    Request::Reset(Reset { operator: "operator".to_owned(), reason, by: caller() })
+    Request::Reset(Reset { operator: "operator".to_owned(), reason, by: caller().into() })
 }

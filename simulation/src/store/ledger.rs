@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use chrono::{DateTime, NaiveDate, Utc};
 use rust_decimal::Decimal;
 use tokio::time::Instant;
+use tranche_actors::domain::audit::Audited;
 use tranche_actors::domain::breaker::BreakerState;
 use tranche_actors::domain::kill::KillState;
 use tranche_actors::domain::ledger::{Books, Event, FirstStart, SwitchEntry};
@@ -101,6 +102,7 @@ pub struct Ledger {
     pub(super) confirmations: BTreeMap<String, BTreeMap<String, Vec<OrderId>>>,
     pub(super) histories: BTreeMap<&'static str, Vec<SwitchEntry>>,
     pub(super) differences: Vec<(Symbol, Decimal, Decimal)>,
+    pub(super) audit: Vec<Audited>,
     /// Batches whose commit is in doubt, and when each becomes durable.
     late: Vec<(Instant, Batch)>,
 }
@@ -237,6 +239,10 @@ impl Ledger {
         self.kill = changes.kill.or(self.kill.take());
         self.breaker = changes.breaker.or(self.breaker.take());
         self.first_start = changes.first_start.or(self.first_start.take());
+        for entry in changes.audit {
+            let id = u64::try_from(self.audit.len()).unwrap_or(u64::MAX).saturating_add(1);
+            self.audit.push(Audited { id, at: batch.at, account: batch.writer.account().cloned(), entry });
+        }
         for (switch, entry) in changes.switch_entries {
             self.histories.entry(switch).or_default().push(entry);
         }

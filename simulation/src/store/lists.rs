@@ -1,6 +1,7 @@
 //! The lists that clients page through: filtered, newest first.
 
 use chrono::{DateTime, Utc};
+use tranche_actors::domain::audit::Audited;
 use tranche_actors::domain::names::{StrategyId, Symbol};
 use tranche_actors::domain::order::Order;
 use tranche_actors::domain::parent::Parent;
@@ -42,6 +43,15 @@ impl Ledger {
                 && is_since(filter.since, parent.created_at)
         };
         page(&self.parents, places, fits, filter.limit)
+    }
+}
+
+impl Ledger {
+    /// Entries are numbered from 1, and a cursor is the number of a page's last one.
+    pub(super) fn page_of_audit(&self, cursor: Option<u64>, limit: u32) -> Page<Audited> {
+        let end = end(self.audit.len(), cursor.map(|cursor| cursor.saturating_sub(1)));
+        let found = page(&self.audit, (0..end).rev(), |_| true, limit);
+        Page { next: found.next.map(|place| place.saturating_add(1)), ..found }
     }
 }
 

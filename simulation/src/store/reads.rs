@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, NaiveDate, Utc};
 use rust_decimal::Decimal;
+use tranche_actors::domain::audit::Audited;
 use tranche_actors::domain::ledger::SwitchEntry;
 use tranche_actors::domain::names::{AccountName, Caller, IdempotencyKey, OrderId, Symbol};
 use tranche_actors::domain::order::Order;
@@ -19,6 +20,12 @@ use super::ledger::{Ledger, Named};
 
 /// What a test looks at.
 impl Ledger {
+    /// What people did, oldest first.
+    #[must_use]
+    pub fn audited(&self) -> &[Audited] {
+        &self.audit
+    }
+
     /// Every single order and slice, in the order of their arrival.
     pub fn orders(&self) -> impl Iterator<Item = &Order> {
         self.orders.iter()

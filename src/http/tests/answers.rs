@@ -320,7 +320,7 @@ async fn the_switches_speak_the_words_of_the_stack() {
         assert_eq!(answer.body[field], value, "{field}");
     }
     let sent = fixture.notes.sent().pop().unwrap();
-    assert!(sent.contains("mode: Halt, settle: Some(50ms), by: \"local\", key: None"), "{sent}");
+    assert!(sent.contains("mode: Halt, settle: Some(50ms), by: By { caller: \"local\""), "{sent}");
     fixture.state.health.set_kill(Some(engaged()));
     let status = get("/api/v1/kill-switch/status").of(&app).await;
     assert_eq!(status.body["engagement_count_today"], 1);

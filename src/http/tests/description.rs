@@ -185,6 +185,7 @@ async fn its_schemas_are_those_of_real_answers() {
             ask(Method::DELETE, "/api/v1/reconciliation/orphans/b-1?operator=ops&reason=mine"),
             "/api/v1/reconciliation/orphans/{id}",
         ),
+        (get("/api/v1/audit?limit=1"), "/api/v1/audit"),
         (get("/api/v1/status"), "/api/v1/status"),
         (get("/livez"), "/livez"),
         (get("/readyz"), "/readyz"),

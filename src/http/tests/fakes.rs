@@ -15,11 +15,13 @@ use tranche_actors::commands::{
     Engage, EngageAnswer, InstanceOutcome, MoveCapital, ReadVolume, Reset, ResolveOrder, ResumeParent, SubmitOrder,
     SubmitParent, SubmittedOrder, SubmittedParent, SwitchDesk, Trip, Tripped,
 };
+use tranche_actors::domain::audit::{AuditAction, AuditEntry, Audited};
 use tranche_actors::domain::breaker::BreakerState;
+use tranche_actors::domain::keys::{ApiKey, KeyId};
 use tranche_actors::domain::kill::{EngageOrder, Engaged, KillState};
 use tranche_actors::domain::ledger::{CancelCounts, SwitchEntry};
 use tranche_actors::domain::liquidity::{Liquidity, Volume};
-use tranche_actors::domain::names::{AccountName, BrokerOrderId, Caller, IdempotencyKey, OrderId, Symbol};
+use tranche_actors::domain::names::{AccountName, BrokerOrderId, Caller, IdempotencyKey, OrderId, Role, Symbol};
 use tranche_actors::domain::order::Order;
 use tranche_actors::domain::parent::{Parent, ParentStatus};
 use tranche_actors::domain::portfolio::{CapitalEntry, CapitalKind, DayResult, Opening, Portfolio};
@@ -42,6 +44,7 @@ use tranche_actors::{Doubtful, Office};
 
 use crate::http::auth::Access;
 use crate::http::{About, Forwarding, HttpState, Limits, Shared, StopTrading, metrics};
+use crate::keys::{self, NewKey};
 
 pub(super) fn now() -> DateTime<Utc> {
     "2026-11-21T14:30:00.123456Z".parse().unwrap()
@@ -92,6 +95,8 @@ struct Noted {
     events: Vec<LedgerEvent>,
     filters: Vec<String>,
     store_is_down: bool,
+    store_hangs: bool,
+    keys: Vec<ApiKey>,
     panics: bool,
     stack: Stack,
 }
@@ -103,6 +108,32 @@ impl Notes {
 
     pub(super) fn sent(&self) -> Vec<String> {
         self.with(|noted| noted.sent.clone())
+    }
+
+    /// A key that lives; its text.
+    pub(super) fn give_key(&self, name: &str, role: Role) -> String {
+        let provider = rustls::crypto::ring::default_provider();
+        let NewKey { id, text, hash } = keys::make(provider.secure_random).unwrap();
+        let name = Caller::parse(name).unwrap();
+        let key = ApiKey { id, name, role, hash, created_at: now(), revoked_at: None };
+        self.with(|noted| noted.keys.push(key));
+        text
+    }
+
+    pub(super) fn keys(&self) -> Vec<ApiKey> {
+        self.with(|noted| noted.keys.clone())
+    }
+
+    /// Every key of that name is taken back.
+    pub(super) fn revoke(&self, name: &str) {
+        self.with(|noted| {
+            noted.keys.iter_mut().filter(|key| key.name.as_str() == name).for_each(|key| key.revoked_at = Some(now()));
+        });
+    }
+
+    /// The store says nothing any more when it is asked for a key.
+    pub(super) fn hang(&self) {
+        self.with(|noted| noted.store_hangs = true);
     }
 
     /// Another instance is known, and reached there.
@@ -479,6 +510,22 @@ impl Store for Notes {
         unreachable!("only the switches ask this")
     }
 
+    async fn audit(&self, cursor: Option<u64>, limit: u32) -> Result<Page<Audited>, StoreError> {
+        self.read(|noted| {
+            noted.filters.push(format!("audit {cursor:?} {limit}"));
+            let entry = AuditEntry {
+                by: Caller::parse("ann").unwrap(),
+                operator: Some("Ann".to_owned()),
+                action: AuditAction::ResolveOrder,
+                subject: "abc".to_owned(),
+                before: Some(json!({"status": "submitted_unconfirmed"})),
+                after: Some(json!({"status": "canceled"})),
+                request_id: Some("r-1".to_owned()),
+            };
+            Page { items: vec![Audited { id: 7, at: now(), account: Some(account()), entry }], next: Some(7) }
+        })
+    }
+
     async fn switch_history(&self, switch: &str, limit: u32) -> Result<Vec<SwitchEntry>, StoreError> {
         self.read(|noted| {
             noted.filters.push(format!("{switch} {limit}"));
@@ -564,6 +611,17 @@ impl Store for Notes {
         unreachable!("not HTTP's to ask")
     }
 
+    async fn api_key(&self, id: &KeyId) -> Result<Option<ApiKey>, StoreError> {
+        if self.with(|noted| noted.store_hangs) {
+            std::future::pending::<()>().await;
+        }
+        self.read(|noted| noted.keys.iter().find(|key| key.id == *id).cloned())
+    }
+
+    async fn api_keys(&self) -> Result<Vec<ApiKey>, StoreError> {
+        self.read(|noted| noted.keys.clone())
+    }
+
     async fn causes(&self, _: &AccountName) -> Result<Vec<Cause>, StoreError> {
         assert!(!self.with(|noted| noted.panics), "out of luck");
         self.read(|_| vec![orphan("b-1"), orphan("b-2")])
@@ -596,6 +654,8 @@ pub(super) struct Fixture {
     pub(super) notes: Notes,
     pub(super) state: HttpState,
     pub(super) gate: GateWriters,
+    /// The keys as the server has read them last, if it has.
+    pub(super) last_read: Option<Vec<ApiKey>>,
 }
 
 impl Fixture {
@@ -666,7 +726,7 @@ impl Fixture {
             forwarding: Forwarding { silent: Duration::from_secs(10), in_the_clear: false },
             about: About { mode: "paper".to_owned(), broker: "paper".to_owned(), instance: "one".to_owned() },
         };
-        Self { notes, state, gate: writers }
+        Self { notes, state, gate: writers, last_read: None }
     }
 
     /// Changes what there is to know of the account.
@@ -677,7 +737,9 @@ impl Fixture {
     }
 
     pub(super) fn shared(&self) -> web::Data<Shared> {
-        web::Data::new(Shared::new(self.state.clone()))
+        let shared = Shared::new(self.state.clone());
+        self.last_read.clone().into_iter().for_each(|keys| shared.keys.take(keys));
+        web::Data::new(shared)
     }
 }
 

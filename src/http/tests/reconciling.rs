@@ -83,7 +83,7 @@ async fn an_orphan_is_cleared_by_somebody_for_a_reason() {
     let cleared = clear("b-1?operator=ann&reason=it+was%20mine").of(&app).await;
     assert_eq!(cleared.body, json!({"id": "b-1", "symbol": "MSFT", "reason": "orphan", "released": false}));
     let sent = fixture.notes.sent();
-    assert!(sent[0].contains(r#"operator: "ann", reason: "it was mine", by: "local""#), "{sent:?}");
+    assert!(sent[0].contains(r#"operator: "ann", reason: "it was mine", by: By { caller: "local""#), "{sent:?}");
     let unknown = clear("b-9?operator=ann&reason=x").of(&app).await;
     assert_eq!((unknown.status, unknown.code()), (StatusCode::NOT_FOUND, "not_found"));
     assert!(unknown.text.contains("there is no orphan"), "{}", unknown.text);

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use tranche_actors::domain::names::Role;
 
 use super::*;
+use crate::http::auth::Access;
 
 /// Every operation of the description: its name, its least role (none: no key is needed), and how it is called.
 fn operations() -> BTreeMap<String, (Option<Role>, Method, String)> {
@@ -46,6 +47,7 @@ fn the_description_tells_who_may_what() {
         [
             "clear_orphan",
             "disengage_kill_switch",
+            "list_audit",
             "move_capital",
             "reset_circuit_breaker",
             "resolve_order",
@@ -56,6 +58,37 @@ fn the_description_tells_who_may_what() {
     );
     assert!(of(Some(Role::Admin)).is_empty());
     for (name, (role, method, path)) in operations() {
-        assert_eq!(role == Some(Role::Viewer), method == Method::GET && role.is_some(), "{name} {path}");
+        let is_read = method == Method::GET && role.is_some() && name != "list_audit";
+        assert_eq!(role == Some(Role::Viewer), is_read, "{name} {path}");
+    }
+}
+
+#[actix_web::test]
+async fn every_endpoint_lets_in_who_may_and_nobody_else() {
+    let mut fixture = Fixture::ready();
+    fixture.state.access = Access::Keyed(None);
+    let keys = Role::ALL.iter().map(|role| (*role, fixture.notes.give_key(role.as_str(), *role))).collect::<Vec<_>>();
+    let app = serve!(fixture);
+    for (name, (least, method, path)) in operations() {
+        let path = path.replace("{id}", "abc");
+        let asked = |key: Option<&str>| {
+            let body = if method == Method::GET { None } else { Some(b"{}".to_vec()) };
+            let asked = ask(method.clone(), &path);
+            let asked = body.into_iter().fold(asked, Ask::bytes);
+            asked.header("authorization", &key.map(|key| format!("Bearer {key}")).unwrap_or_default())
+        };
+        let stranger = asked(None).of(&app).await;
+        assert_eq!(stranger.status == StatusCode::UNAUTHORIZED, least.is_some(), "{name} without a key");
+        for (role, key) in &keys {
+            let sent = fixture.notes.sent().len();
+            let answer = asked(Some(key)).of(&app).await;
+            if least.is_none_or(|least| least <= *role) {
+                assert!(![401, 403].contains(&answer.status.as_u16()), "{name} as {role}: {}", answer.status);
+            } else {
+                assert_eq!((answer.status, answer.code()), (StatusCode::FORBIDDEN, "forbidden"), "{name} as {role}");
+                assert_eq!(answer.body["needs"], least.unwrap().as_str());
+                assert_eq!(fixture.notes.sent().len(), sent, "{name} as {role}");
+            }
+        }
     }
 }

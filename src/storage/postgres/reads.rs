@@ -4,6 +4,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use sqlx::QueryBuilder;
 use sqlx::postgres::{PgArguments, PgPool, PgRow, Postgres};
 use sqlx::query::Query;
+use tranche_actors::domain::audit::Audited;
 use tranche_actors::domain::ledger::{CIRCUIT_BREAKER, FIRST_START, KILL_SWITCH, SwitchEntry};
 use tranche_actors::domain::names::{AccountName, Caller, IdempotencyKey, OrderId};
 use tranche_actors::domain::order::Order;
@@ -60,6 +61,8 @@ const CONFIRMATIONS: &str =
 const HAS_ENTRY: &str = "SELECT 1 FROM switch_history WHERE switch = $1 AND event = $2 AND timestamp = $3 LIMIT 1";
 
 const HISTORY: &str = "SELECT * FROM switch_history WHERE switch = $1 ORDER BY id DESC LIMIT $2";
+
+const AUDIT: &str = "SELECT * FROM audit WHERE id < $1 ORDER BY id DESC LIMIT $2";
 
 const OPEN_CAUSES: &str = "SELECT * FROM quarantine_causes WHERE account = $1 AND cleared_at IS NULL ORDER BY symbol COLLATE \"C\", since, cause COLLATE \"C\"";
 
@@ -198,6 +201,17 @@ pub(super) async fn has_switch_entry(
 ) -> Result<bool, StoreError> {
     let question = sqlx::query(HAS_ENTRY).bind(switch).bind(event).bind(at);
     Ok(one(pool, question, |_| Ok(())).await?.is_some())
+}
+
+pub(super) async fn audit(pool: &PgPool, cursor: Option<u64>, limit: u32) -> Result<Page<Audited>, StoreError> {
+    let behind = cursor.and_then(|cursor| i64::try_from(cursor).ok()).unwrap_or(i64::MAX);
+    let limit = limit.clamp(1, MAX_PAGE);
+    let question = sqlx::query(AUDIT).bind(behind).bind(i64::from(limit.saturating_add(1)));
+    let mut items = all(pool, question, cells::audited).await?;
+    let wanted = usize::try_from(limit).unwrap_or(usize::MAX);
+    let more = items.len() > wanted;
+    items.truncate(wanted);
+    Ok(Page { next: items.last().filter(|_| more).map(|last| last.id), items })
 }
 
 pub(super) async fn causes(pool: &PgPool, account: &AccountName) -> Result<Vec<Cause>, StoreError> {

@@ -5,7 +5,7 @@ use sqlx::postgres::{PgArguments, PgConnection};
 use tranche_actors::domain::breaker::BreakerState;
 use tranche_actors::domain::kill::KillState;
 use tranche_actors::domain::ledger::{Books, CIRCUIT_BREAKER, FIRST_START, FirstStart, KILL_SWITCH};
-use tranche_actors::domain::names::OrderId;
+use tranche_actors::domain::names::{AccountName, OrderId};
 use tranche_actors::domain::order::Order;
 use tranche_actors::domain::parent::Parent;
 use tranche_actors::ports::store::{Batch, PositionConflict, StoreError};
@@ -16,7 +16,8 @@ use crate::storage::capital::{CapitalRow, DayRow, PortfolioRow, unmoved};
 use crate::storage::cells;
 use crate::storage::columns::Columns;
 use crate::storage::rows::{
-    self, CauseRow, DifferenceRow, EventRow, ExecutionRow, PositionRow, ProgressRow, StateRow, SwitchEntryRow, json,
+    self, AuditRow, CauseRow, DifferenceRow, EventRow, ExecutionRow, PositionRow, ProgressRow, StateRow,
+    SwitchEntryRow, json,
 };
 
 pub(super) mod sql;
@@ -35,6 +36,7 @@ pub(super) async fn save(
     capital(connection, books, batch, account).await?;
     findings(connection, books, batch, account).await?;
     switches(connection, books, batch).await?;
+    audit(connection, books, batch).await?;
     events(connection, books, batch, account).await
 }
 
@@ -174,6 +176,17 @@ async fn switches(connection: &mut PgConnection, books: &Books, batch: &Batch) -
     }
     let entries = changes.switch_entries.iter().map(|(name, entry)| SwitchEntryRow::of(name, entry));
     write(connection, &sql::INSERT_SWITCH_ENTRIES, &entries.collect::<Vec<_>>()).await
+}
+
+async fn audit(connection: &mut PgConnection, books: &Books, batch: &Batch) -> Result<(), StoreError> {
+    let entries = books.changes.audit.iter().map(AuditRow::of).collect::<Vec<_>>();
+    if entries.is_empty() {
+        return Ok(());
+    }
+    let mut arguments = arguments(&entries)?;
+    arguments.add(batch.writer.account().map(AccountName::as_str)).map_err(unbound)?;
+    arguments.add(batch.at).map_err(unbound)?;
+    written(connection, &sql::INSERT_AUDIT, arguments, entries.len()).await
 }
 
 /// An instance has stopped for an engagement. What it said first stays.

@@ -5,7 +5,7 @@ use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteConnection};
 use tranche_actors::domain::breaker::BreakerState;
 use tranche_actors::domain::kill::KillState;
 use tranche_actors::domain::ledger::{Books, CIRCUIT_BREAKER, FIRST_START, FirstStart, KILL_SWITCH};
-use tranche_actors::domain::names::OrderId;
+use tranche_actors::domain::names::{AccountName, OrderId};
 use tranche_actors::domain::order::Order;
 use tranche_actors::domain::parent::Parent;
 use tranche_actors::ports::store::{Batch, PositionConflict, StoreError};
@@ -17,7 +17,8 @@ use crate::storage::capital::{CapitalRow, DayRow, PortfolioRow, unmoved};
 use crate::storage::cells;
 use crate::storage::columns::Columns;
 use crate::storage::rows::{
-    self, CauseRow, DifferenceRow, EventRow, ExecutionRow, PositionRow, ProgressRow, StateRow, SwitchEntryRow, json,
+    self, AuditRow, CauseRow, DifferenceRow, EventRow, ExecutionRow, PositionRow, ProgressRow, StateRow,
+    SwitchEntryRow, json,
 };
 
 pub(super) mod sql;
@@ -35,7 +36,8 @@ pub(super) async fn save(
     positions(connection, books, batch).await?;
     capital(connection, books, batch, account).await?;
     findings(connection, books, batch, account).await?;
-    switches(connection, books, batch).await
+    switches(connection, books, batch).await?;
+    audit(connection, books, batch).await
 }
 
 async fn orders(connection: &mut SqliteConnection, books: &Books) -> Result<(), StoreError> {
@@ -166,6 +168,17 @@ async fn switches(connection: &mut SqliteConnection, books: &Books, batch: &Batc
     }
     let entries = changes.switch_entries.iter().map(|(name, entry)| Line(SwitchEntryRow::of(name, entry)));
     write(connection, &sql::INSERT_SWITCH_ENTRIES, &entries.collect::<Vec<_>>()).await
+}
+
+async fn audit(connection: &mut SqliteConnection, books: &Books, batch: &Batch) -> Result<(), StoreError> {
+    let entries = &books.changes.audit;
+    if entries.is_empty() {
+        return Ok(());
+    }
+    let lines = entries.iter().map(AuditRow::of).map(Line).collect::<Vec<_>>();
+    let account = batch.writer.account().map(AccountName::as_str);
+    let query = sqlx::query(sql::INSERT_AUDIT.as_str()).bind(json(&lines)?).bind(account).bind(time(batch.at));
+    written(connection, query, lines.len()).await
 }
 
 /// An instance has stopped for an engagement. What it said first stays.

@@ -7,6 +7,7 @@ use rust_decimal::Decimal;
 use serde_json::{Value, json};
 
 use super::{Applied, Event, EventKind, FirstStart, Outcome, Refusal, Submission, SwitchEntry, Write};
+use crate::domain::audit::AuditEntry;
 use crate::domain::breaker::BreakerState;
 use crate::domain::kill::KillState;
 use crate::domain::names::{AccountName, BrokerOrderId, Caller, IdempotencyKey, OrderId, Symbol};
@@ -91,6 +92,8 @@ pub struct Changes {
     pub first_start: Option<FirstStart>,
     /// History of the switches: `kill_switch` or `circuit_breaker`, and the entry.
     pub switch_entries: Vec<(&'static str, SwitchEntry)>,
+    /// What people did, in order.
+    pub audit: Vec<AuditEntry>,
 }
 
 /// The name of the kill switch in the store.
@@ -189,6 +192,8 @@ impl Books {
             Write::Kill { state, entry } => self.turn_kill(state, entry),
             Write::Breaker { state, entry } => self.turn_breaker(state, entry),
             Write::FirstStart(first) => Ok(self.first_start(first)),
+            Write::Requested { request, write } => self.requested(request, write),
+            Write::Audit(entry) => Ok(self.audit(entry)),
             Write::Probe => Ok(Applied::unchanged()),
         }
     }

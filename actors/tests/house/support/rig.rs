@@ -245,17 +245,17 @@ impl Running {
     }
 
     pub(crate) async fn disengage(&self) -> Result<KillState, CommandError> {
-        let release = Disengage { operator: "ops".to_owned(), notes: Some("over".to_owned()), by: caller() };
+        let release = Disengage { operator: "ops".to_owned(), notes: Some("over".to_owned()), by: caller().into() };
         self.house.switches.disengage.send(release).await.unwrap()
     }
 
     pub(crate) async fn trip(&self) -> BreakerState {
-        let trip = Trip { operator: "ops".to_owned(), reason: "MANUAL".to_owned(), details: None, by: caller() };
+        let trip = Trip { operator: "ops".to_owned(), reason: "MANUAL".to_owned(), details: None, by: caller().into() };
         self.house.switches.trip.send(trip).await.unwrap().unwrap().state
     }
 
     pub(crate) async fn reset(&self, reason: &str) -> Result<BreakerState, CommandError> {
-        let reset = Reset { operator: "ops".to_owned(), reason: reason.to_owned(), by: caller() };
+        let reset = Reset { operator: "ops".to_owned(), reason: reason.to_owned(), by: caller().into() };
         self.house.switches.reset.send(reset).await.unwrap()
     }
 }
@@ -268,7 +268,7 @@ pub(crate) fn engage(mode: KillMode) -> Engage {
         details: None,
         mode,
         settle: None,
-        by: caller(),
+        by: caller().into(),
         key: None,
     }
 }

@@ -6,7 +6,7 @@ use super::super::columns::{behind, insert, update};
 use crate::storage::capital::{CapitalRow, DayRow, PortfolioRow};
 use crate::storage::columns::Columns;
 use crate::storage::rows::{
-    CauseRow, DifferenceRow, EventRow, ExecutionRow, OrderRow, ParentRow, PositionRow, ProgressRow, StateRow,
+    AuditRow, CauseRow, DifferenceRow, EventRow, ExecutionRow, OrderRow, ParentRow, PositionRow, ProgressRow, StateRow,
     SwitchEntryRow,
 };
 
@@ -23,6 +23,12 @@ pub(super) static INSERT_SWITCH_ENTRIES: Sql = Sql::new(|| insert::<SwitchEntryR
 pub(super) static INSERT_DIFFERENCES: Sql = Sql::new(|| {
     let (account, at) = (behind::<DifferenceRow<'_>>(0), behind::<DifferenceRow<'_>>(1));
     insert::<DifferenceRow<'_>>("position_differences", &[("account", &account), ("at", &at)])
+});
+
+/// Behind the rows: the account and the time.
+pub(in crate::storage::postgres) static INSERT_AUDIT: Sql = Sql::new(|| {
+    let (account, at) = (behind::<AuditRow<'_>>(0), behind::<AuditRow<'_>>(1));
+    insert::<AuditRow<'_>>("audit", &[("account", &account), ("at", &at)])
 });
 
 /// Moves the account's number behind the events in the same round trip. Behind the rows: the account, the time, how many

@@ -34,6 +34,8 @@ async fn what_is_appended_can_not_be_changed() {
         "DELETE FROM order_events",
         "UPDATE order_events SET actor = 'nobody'",
         "TRUNCATE order_events",
+        "DELETE FROM audit",
+        "UPDATE audit SET caller = 'nobody'",
         "DELETE FROM switch_history",
         "UPDATE switch_history SET operator = 'nobody'",
         "DELETE FROM schema_attempts",

@@ -6,7 +6,7 @@ use super::super::columns::{insert, update};
 use crate::storage::capital::{CapitalRow, DayRow, PortfolioRow};
 use crate::storage::columns::Columns;
 use crate::storage::rows::{
-    CauseRow, DifferenceRow, EventRow, ExecutionRow, OrderRow, ParentRow, PositionRow, ProgressRow, StateRow,
+    AuditRow, CauseRow, DifferenceRow, EventRow, ExecutionRow, OrderRow, ParentRow, PositionRow, ProgressRow, StateRow,
     SwitchEntryRow,
 };
 
@@ -22,6 +22,10 @@ pub(super) static INSERT_SWITCH_ENTRIES: Sql = Sql::new(|| insert::<SwitchEntryR
 /// `?2` is the account, `?3` the time.
 pub(super) static INSERT_DIFFERENCES: Sql =
     Sql::new(|| insert::<DifferenceRow<'_>>("position_differences", &[("account", "?2"), ("at", "?3")]));
+
+/// `?2` is the account, `?3` the time.
+pub(in crate::storage::sqlite) static INSERT_AUDIT: Sql =
+    Sql::new(|| insert::<AuditRow<'_>>("audit", &[("account", "?2"), ("at", "?3")]));
 
 /// `?2` is the account, `?3` the time, `?4` the number of the first event.
 pub(super) static INSERT_EVENTS: Sql = Sql::new(|| {

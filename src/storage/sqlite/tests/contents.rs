@@ -41,9 +41,13 @@ async fn what_is_appended_can_not_be_changed() {
         .execute(&mut beside)
         .await
         .unwrap();
+    let audited = "INSERT INTO audit (at, caller, action, subject) VALUES ('a', 'b', 'c', 'd')";
+    sqlx::query(audited).execute(&mut beside).await.unwrap();
     for sql in [
         "DELETE FROM order_events",
         "UPDATE order_events SET actor = 'nobody'",
+        "DELETE FROM audit",
+        "UPDATE audit SET caller = 'nobody'",
         "DELETE FROM switch_history",
         "UPDATE switch_history SET operator = 'nobody'",
         "DELETE FROM capital_transactions",

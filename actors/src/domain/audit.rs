@@ -1,0 +1,99 @@
+//! What people did whose word counts, and on whose request a thing is written.
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+
+use super::names::{AccountName, Caller};
+use super::text::words;
+
+words!(
+    /// What somebody did that is entered in the audit.
+    AuditAction {
+        EngageKillSwitch = "kill_switch.engage",
+        DisengageKillSwitch = "kill_switch.disengage",
+        TripBreaker = "circuit_breaker.trip",
+        ResetBreaker = "circuit_breaker.reset",
+        ResolveOrder = "order.resolve",
+        ResumeParent = "parent.resume",
+        ClearOrphan = "orphan.clear",
+        MoveCapital = "capital.move",
+        AddKey = "key.add",
+        RevokeKey = "key.revoke",
+    }
+);
+
+/// One thing that somebody did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuditEntry {
+    /// The name of the key; `local` in open mode.
+    pub by: Caller,
+    /// Who, as given.
+    pub operator: Option<String>,
+    /// What.
+    pub action: AuditAction,
+    /// To what: an order, a switch, a limit.
+    pub subject: String,
+    /// How it was before, as the ledger had it.
+    pub before: Option<Value>,
+    /// How it was then.
+    pub after: Option<Value>,
+    /// The request that asked for it.
+    pub request_id: Option<String>,
+}
+
+/// An entry as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Audited {
+    /// Grows with every entry; not without gaps.
+    pub id: u64,
+    /// When.
+    pub at: DateTime<Utc>,
+    /// Whose ledger it was written to; `None` for what belongs to no account.
+    pub account: Option<AccountName>,
+    /// What was done.
+    pub entry: AuditEntry,
+}
+
+/// Who asks, and by which request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct By {
+    /// The name of the key; `local` in open mode.
+    pub caller: Caller,
+    /// The id of the request.
+    pub request_id: Option<String>,
+}
+
+impl From<Caller> for By {
+    fn from(caller: Caller) -> Self {
+        Self { caller, request_id: None }
+    }
+}
+
+/// What a person asked for: written together with its effect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// Who asks.
+    pub by: By,
+    /// Who, as given.
+    pub operator: Option<String>,
+    /// What is entered in the audit.
+    pub action: AuditAction,
+    /// What it is done to.
+    pub subject: String,
+}
+
+impl Request {
+    /// The entry of what this came to.
+    #[must_use]
+    pub fn entry(&self, before: Option<Value>, after: Option<Value>) -> AuditEntry {
+        AuditEntry {
+            by: self.by.caller.clone(),
+            operator: self.operator.clone(),
+            action: self.action,
+            subject: self.subject.clone(),
+            before,
+            after,
+            request_id: self.by.request_id.clone(),
+        }
+    }
+}
