@@ -159,7 +159,7 @@ impl Handler<LineCrossed> for CircuitBreaker {
     fn handle(&mut self, LineCrossed { reason, details }: LineCrossed, ctx: &mut Self::Context) {
         // It is looked at again and again: only what is new is worth a trip.
         if self.state.as_ref().is_none_or(|state| state.state != BreakerWord::Tripped) {
-            drop(self.trip(reason, Some(details), "gateway", ctx));
+            drop(self.trip(reason, Some(details), "gateway", None, ctx));
         }
     }
 }

@@ -6,7 +6,7 @@ use rust_decimal::Decimal;
 use tokio::time::sleep;
 use tranche_actors::domain::breaker::{BreakerState, BreakerWord};
 use tranche_actors::domain::guards::{DAILY_LOSS_EXCEEDED, DATA_STALE, MAX_DRAWDOWN, REPEATED_EXECUTION, RepeatRule};
-use tranche_actors::gate::Verdict;
+use tranche_actors::gate::{ShutReason, Verdict};
 
 use crate::support::orders::{parent, single};
 use crate::support::rig::{Rig, Running, run, seconds};
@@ -161,5 +161,18 @@ fn prices_that_nobody_tells_trip_no_line_of_losses() {
         rig.store.calls.fail("positions", true);
         sleep(seconds(50)).await;
         assert_eq!(breaker(&running).state, BreakerWord::Allowing);
+    });
+}
+
+#[test]
+fn a_portfolio_that_dies_is_rebuilt_with_the_gate_shut_meanwhile_and_goes_on_watching() {
+    run(|mut rig| async move {
+        rig.tuning.guards.drawdown = Some(Decimal::ONE);
+        let running = rig.open().await;
+        rig.store.calls.panic("portfolio", 1);
+        rig.until("it died", || rig.reasons(&running) == [ShutReason::BrokerUnavailable]).await;
+        rig.until("it is rebuilt", || rig.verdict(&running) == Verdict::Open).await;
+        running.submit(parent("large", 60_000, 2, 5)).await;
+        rig.until("it trips", || tripped_for(&running, MAX_DRAWDOWN)).await;
     });
 }
