@@ -7,6 +7,7 @@ pub mod chain;
 pub mod clock;
 pub mod fault;
 pub mod fills;
+pub mod guards;
 pub mod ids;
 pub mod keys;
 pub mod kill;

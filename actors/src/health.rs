@@ -36,6 +36,7 @@ words!(
         Redis = "redis",
         Persistence = "persistence",
         Reconciler = "reconciler",
+        Portfolio = "portfolio",
         Parents = "parents",
         Clock = "clock",
     }
@@ -112,8 +113,8 @@ pub struct AccountHealth {
     account: AccountName,
 }
 
-const ACCOUNTS_PARTS: [Part; 6] =
-    [Part::Store, Part::Broker, Part::Persistence, Part::Reconciler, Part::Parents, Part::Clock];
+const ACCOUNTS_PARTS: [Part; 7] =
+    [Part::Store, Part::Broker, Part::Persistence, Part::Reconciler, Part::Portfolio, Part::Parents, Part::Clock];
 
 fn unasked() -> PartHealth {
     PartHealth { status: PartStatus::Unknown, detail: "not asked yet".to_owned() }
@@ -236,6 +237,12 @@ impl State {
 }
 
 impl AccountHealth {
+    /// The circuit breaker, as it was last held; it is the whole process's.
+    #[must_use]
+    pub fn breaker(&self) -> Option<BreakerState> {
+        self.whole.breaker()
+    }
+
     /// How one of its parts is.
     #[must_use]
     pub fn part(&self, part: Part) -> PartHealth {

@@ -14,6 +14,7 @@ use crate::domain::names::OrderId;
 use crate::domain::order::Order;
 use crate::domain::parent::{Parent, ParentStatus};
 use crate::line::Line;
+use crate::portfolio::Heed;
 use crate::ports::World;
 use crate::ports::store::{Batch, Commit as Results, Ownership, StoreError, Writer};
 use crate::tuning::Tuning;
@@ -68,6 +69,8 @@ pub(crate) struct Committed {
     pub(crate) parents: Vec<(OrderId, ParentStatus)>,
     /// Single orders that changed, and replacements: somebody may wait for their venue.
     pub(crate) singles: Vec<Order>,
+    /// What the account's portfolio is watched for, where it is.
+    pub(crate) watched: Option<Heed>,
 }
 
 /// The store went down, or came back.
@@ -334,7 +337,7 @@ impl Persistence {
     }
 
     fn publish<'a>(&self, results: impl Iterator<Item = &'a Results>, ctx: &mut Context<Self>) {
-        let mut committed = Committed { parents: Vec::new(), singles: Vec::new() };
+        let mut committed = Committed { parents: Vec::new(), singles: Vec::new(), watched: None };
         for applied in results.flatten().flatten() {
             let is_news =
                 |parent: &&Parent| parent.status != ParentStatus::Working || applied.outcome == Outcome::Resumed;
@@ -342,8 +345,12 @@ impl Persistence {
             committed.parents.extend(news.map(|parent| (parent.id.clone(), parent.status)));
             let awaited = |order: &&Order| order.slice.is_none() || order.replaces.is_some();
             committed.singles.extend(applied.orders.iter().filter(awaited).cloned());
+            if self.tuning.guards.is_on() {
+                committed.watched.get_or_insert_default().add(applied);
+            }
         }
-        if committed.parents.is_empty() && committed.singles.is_empty() {
+        committed.watched = committed.watched.filter(|heed| !heed.is_empty());
+        if committed.parents.is_empty() && committed.singles.is_empty() && committed.watched.is_none() {
             return;
         }
         let line = self.committed.clone();

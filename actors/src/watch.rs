@@ -32,6 +32,7 @@ pub(crate) enum Role {
     Persistence,
     Broker,
     Reconciler,
+    Portfolio,
     Parent(OrderId),
 }
 
@@ -39,7 +40,7 @@ impl Role {
     /// Whether the account's recovery needs it.
     pub(crate) const fn serves_the_account(&self) -> bool {
         match self {
-            Self::Persistence | Self::Broker | Self::Reconciler => true,
+            Self::Persistence | Self::Broker | Self::Reconciler | Self::Portfolio => true,
             Self::Parent(_) => false,
         }
     }

@@ -5,10 +5,11 @@ use actix::Addr;
 use super::Account;
 use crate::broker::{Adopt, Broker, BrokerLines, BrokerTurned, CancelMarked, Dispatch};
 use crate::cancel_all::CancelEverything;
-use crate::circuit_breaker::{BrokerAnswered, PositionDiffers};
+use crate::circuit_breaker::{BrokerAnswered, LineCrossed, PositionDiffers};
 use crate::kill_switch::ResumeCancels;
 use crate::line::Line;
 use crate::persistence::{Committed, Persist, Persistence, StoreTurned};
+use crate::portfolio::{Heed, Portfolio, PortfolioLines};
 use crate::reconciler::{Compare, CompareSoon, Reconciler, ReconcilerLines};
 use crate::supervisor::ProcessLines;
 use crate::twap_parent::ParentLines;
@@ -26,10 +27,12 @@ pub(super) struct Lines {
     pub(super) cancel_everything: Line<CancelEverything>,
     pub(super) compare: Line<Compare>,
     pub(super) compare_soon: Line<CompareSoon>,
+    pub(super) heed: Line<Heed>,
     /// Of the whole process.
     pub(super) resume_cancels: Line<ResumeCancels>,
     answered: Line<BrokerAnswered>,
     position_differs: Line<PositionDiffers>,
+    line_crossed: Line<LineCrossed>,
 }
 
 impl Lines {
@@ -45,9 +48,11 @@ impl Lines {
             cancel_everything: Line::default(),
             compare: Line::default(),
             compare_soon: Line::default(),
+            heed: Line::default(),
             resume_cancels: process.resume_cancels.clone(),
             answered: process.answered.clone(),
             position_differs: process.position_differs.clone(),
+            line_crossed: process.line_crossed.clone(),
         }
     }
 
@@ -73,6 +78,10 @@ impl Lines {
         self.compare_soon.connect(addr);
     }
 
+    pub(super) fn connect_portfolio(&self, addr: &Addr<Portfolio>) {
+        self.heed.connect(addr);
+    }
+
     /// The lines to what is stopped between two ownerships.
     pub(super) fn disconnect_workers(&self) {
         self.dispatch.disconnect();
@@ -81,6 +90,7 @@ impl Lines {
         self.cancel_everything.disconnect();
         self.compare.disconnect();
         self.compare_soon.disconnect();
+        self.heed.disconnect();
     }
 
     pub(super) fn disconnect(&self) {
@@ -106,6 +116,10 @@ impl Lines {
             dispatch: self.dispatch.clone(),
             position_differs: self.position_differs.clone(),
         }
+    }
+
+    pub(super) fn for_portfolio(&self) -> PortfolioLines {
+        PortfolioLines { persist: self.persist.clone(), crossed: self.line_crossed.clone() }
     }
 
     pub(super) fn for_parent(&self) -> ParentLines {
