@@ -45,6 +45,7 @@ mod events;
 pub(crate) mod fields;
 mod forward;
 mod kill_switch;
+mod once;
 mod openapi;
 mod orders;
 mod parents;

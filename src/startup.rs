@@ -11,6 +11,7 @@ use thiserror::Error;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tranche_actors::domain::breaker::ErrorRule;
+use tranche_actors::domain::guards::GuardRules;
 use tranche_actors::domain::names::AccountName;
 use tranche_actors::domain::request::PlanRules;
 use tranche_actors::domain::trading_day::DayEnd;
@@ -232,7 +233,7 @@ fn tuning(
         card: card.clone(),
         tell_every: if shared { lease.renew_every } else { TELL_EVERY },
         lease: shared.then_some(lease),
-        day_end: DayEnd::new_york(),
+        day_end: broker.day_end,
         plan_rules: PlanRules {
             instruments: settings.instruments.clone(),
             accounts,
@@ -258,11 +259,14 @@ fn tuning(
         gate_poll: settings.gate.poll_every,
         gate_open: settings.gate.open_for,
         kill_settle: settings.kill_switch.settle,
+        second_operator: settings.kill_switch.second_operator,
         foreign_mode: settings.kill_switch.foreign_mode,
         quiet_period: settings.breaker.quiet_period,
         error_rule: error_rule(settings),
         calendar: calendar(settings, broker),
         position_tolerance: settings.breaker.position_tolerance,
+        guards: guards(settings),
+        mark_every: settings.breaker.mark_every,
         cancel_on_trip: settings.breaker.on_trip == OpenOrders::Cancel,
         commit_timeout: settings.persistence.commit_timeout,
         probe: settings.persistence.probe_every,
@@ -289,6 +293,16 @@ const fn adv_pct(settings: &Settings, broker: &Broker) -> Option<Decimal> {
     match broker.kind {
         BrokerKind::Paper => None,
         BrokerKind::Alpaca => settings.execution.adv_pct,
+    }
+}
+
+const fn guards(settings: &Settings) -> GuardRules {
+    let breaker = &settings.breaker;
+    GuardRules {
+        daily_loss: breaker.daily_loss,
+        drawdown: breaker.drawdown,
+        stale_after: breaker.stale_after,
+        repeats: breaker.repeats,
     }
 }
 

@@ -23,6 +23,7 @@ use crate::gate::{Gate, GateWriter, InFlight, ProcessGate, ShutReason};
 use crate::health::{AccountHealth, Health, Part, PartStatus, Phase};
 use crate::market_hours::MarketHours;
 use crate::persistence::{Committed, Persistence, StoreTurned};
+use crate::portfolio::{Heed, Portfolio};
 use crate::ports::World;
 use crate::ports::store::Ownership;
 use crate::prices::Prices;
@@ -102,6 +103,7 @@ pub(crate) struct Account {
     reconciler: Option<Addr<Reconciler>>,
     risk_desk: Option<Addr<RiskDesk>>,
     prices: Prices,
+    portfolio: Option<Addr<Portfolio>>,
     parents: BTreeMap<OrderId, Addr<TwapParent>>,
     /// Submissions of parents on their way.
     accepting: usize,
@@ -179,6 +181,7 @@ pub(crate) fn open(
         broker: None,
         reconciler: None,
         risk_desk: None,
+        portfolio: None,
         parents: BTreeMap::new(),
         accepting: 0,
         ended_early: BTreeSet::new(),
@@ -261,6 +264,9 @@ impl Handler<Committed> for Account {
         for order in committed.singles {
             self.wake(&order);
         }
+        if let Some(heed) = committed.watched {
+            self.heed(heed, ctx);
+        }
     }
 }
 
@@ -337,6 +343,7 @@ impl Account {
         check(self.broker.as_ref().map(Addr::connected), Role::Broker);
         check(self.reconciler.as_ref().map(Addr::connected), Role::Reconciler);
         check(self.risk_desk.as_ref().map(Addr::connected), Role::RiskDesk);
+        check(self.portfolio.as_ref().map(Addr::connected), Role::Portfolio);
         for role in dead {
             self.bury(role, ctx);
         }
@@ -356,6 +363,7 @@ impl Account {
             Role::Broker => self.broker.as_ref().is_some_and(Addr::connected),
             Role::Reconciler => self.reconciler.as_ref().is_some_and(Addr::connected),
             Role::RiskDesk => self.risk_desk.as_ref().is_some_and(Addr::connected),
+            Role::Portfolio => self.portfolio.as_ref().is_some_and(Addr::connected),
             Role::Parent(id) => self.parents.get(id).is_some_and(Addr::connected),
         }
     }
@@ -373,6 +381,16 @@ impl Account {
                 }
             }
         }
+    }
+
+    /// The portfolio's guards hear of what was committed. While they are being rebuilt, the next look finds it.
+    fn heed(&self, heed: Heed, ctx: &mut Context<Self>) {
+        let line = self.lines.heed.clone();
+        ctx.spawn(async move { line.ask(heed).await }.into_actor(self).map(|told, _, _| {
+            if told.is_err() {
+                tracing::debug!("the account's portfolio is not watched yet");
+            }
+        }));
     }
 
     fn is_draining(&self) -> bool {

@@ -41,6 +41,16 @@ pub(crate) struct BrokerAnswered {
 #[rtype(result = "()")]
 pub(crate) struct PositionDiffers(pub(crate) Difference);
 
+/// A line was crossed that an account's portfolio is watched for.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct LineCrossed {
+    /// The reason of the trip.
+    pub(crate) reason: &'static str,
+    /// What was found.
+    pub(crate) details: Value,
+}
+
 /// Owns the breaker. `state` is `None` while it is unknown, and then the gate is shut.
 pub(crate) struct CircuitBreaker {
     world: World,
@@ -141,6 +151,17 @@ impl Handler<PositionDiffers> for CircuitBreaker {
         let Difference { symbol, ours, theirs, .. } = difference;
         let details = json!({"symbol": symbol, "ours": ours, "theirs": theirs});
         drop(self.trip(POSITION_MISMATCH, Some(details), "gateway", None, ctx));
+    }
+}
+
+impl Handler<LineCrossed> for CircuitBreaker {
+    type Result = ();
+
+    fn handle(&mut self, LineCrossed { reason, details }: LineCrossed, ctx: &mut Self::Context) {
+        // It is looked at again and again: only what is new is worth a trip.
+        if self.state.as_ref().is_none_or(|state| state.state != BreakerWord::Tripped) {
+            drop(self.trip(reason, Some(details), "gateway", None, ctx));
+        }
     }
 }
 
@@ -306,8 +327,10 @@ impl CircuitBreaker {
                         return (told, Some(next), on_board, overwritten);
                     }
                     Ok(Ok(results)) => {
-                        // Whatever the store has against it, no entry of the audit keeps the trip from being stored.
-                        let is_refused = |result: &Result<_, _>| matches!(result, Err(Refusal::Constraint(_)));
+                        // Whatever the store has against it, neither the audit nor a key keeps the trip from being stored.
+                        let is_refused = |result: &Result<_, _>| {
+                            matches!(result, Err(Refusal::Constraint(_) | Refusal::KeyReused | Refusal::Answered))
+                        };
                         request = request.filter(|_| !results.iter().any(is_refused));
                         20
                     }

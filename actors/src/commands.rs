@@ -135,7 +135,7 @@ pub struct CancelOrder {
     /// The order.
     pub id: OrderId,
     /// Who asks.
-    pub by: Caller,
+    pub by: By,
 }
 
 /// Settles an order that can't be resolved, by an operator's word.
@@ -186,7 +186,12 @@ pub struct ReadVolume(pub Symbol);
 /// Pays in or takes out, and says what the account is worth after it.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "Result<Portfolio, CommandError>")]
-pub struct MoveCapital(pub CapitalMove);
+pub struct MoveCapital {
+    /// What is asked.
+    pub asked: CapitalMove,
+    /// The key, and the request.
+    pub by: By,
+}
 
 /// Releases the kill switch.
 #[derive(Clone, Debug, Message)]
@@ -305,6 +310,9 @@ pub enum CommandError {
     /// The idempotency key named another request.
     #[error("the idempotency key was used for another request")]
     KeyReused,
+    /// The same request was carried out before: the store has its answer.
+    #[error("the request was carried out before")]
+    Answered,
     /// The id names another order.
     #[error("the client order id was used for another order")]
     IdReused,
@@ -343,6 +351,9 @@ pub enum CommandError {
     /// The switch is engaged already, at least as strictly.
     #[error("the kill switch is engaged already")]
     AlreadyEngaged(Box<KillState>),
+    /// One operator's word is kept; another one has to say so too.
+    #[error("a second operator has to disengage the kill switch too")]
+    SecondOperator,
     /// There is nothing to disengage.
     #[error("the kill switch is not engaged")]
     NotEngaged,

@@ -38,6 +38,7 @@ words!(
         Persistence = "persistence",
         Reconciler = "reconciler",
         RiskDesk = "risk_desk",
+        Portfolio = "portfolio",
         Parents = "parents",
         Clock = "clock",
     }
@@ -115,8 +116,16 @@ pub struct AccountHealth {
     account: AccountName,
 }
 
-const ACCOUNTS_PARTS: [Part; 7] =
-    [Part::Store, Part::Broker, Part::Persistence, Part::Reconciler, Part::RiskDesk, Part::Parents, Part::Clock];
+const ACCOUNTS_PARTS: [Part; 8] = [
+    Part::Store,
+    Part::Broker,
+    Part::Persistence,
+    Part::Reconciler,
+    Part::RiskDesk,
+    Part::Portfolio,
+    Part::Parents,
+    Part::Clock,
+];
 
 fn unasked() -> PartHealth {
     PartHealth { status: PartStatus::Unknown, detail: "not asked yet".to_owned() }
@@ -251,6 +260,12 @@ impl State {
 }
 
 impl AccountHealth {
+    /// The circuit breaker, as it was last held; it is the whole process's.
+    #[must_use]
+    pub fn breaker(&self) -> Option<BreakerState> {
+        self.whole.breaker()
+    }
+
     /// How one of its parts is.
     #[must_use]
     pub fn part(&self, part: Part) -> PartHealth {

@@ -38,6 +38,7 @@ mod polling;
 mod releasing;
 mod repeating;
 mod saving;
+mod seconding;
 
 /// How often somebody else may be faster than a release.
 const TRIES: usize = 8;
@@ -184,7 +185,12 @@ impl Handler<Disengage> for KillSwitch {
             }
         }
         self.releasing += 1;
-        let released = self.release_of(release, self.epoch, patience);
+        let epoch = self.epoch;
+        let seconded = self.seconded(&release);
+        let released = seconded.then(move |seconded, act, _| match seconded {
+            Ok(()) => act.release_of(release, epoch, patience),
+            Err(error) => Box::pin(async { Err(error) }.into_actor(act)),
+        });
         Box::pin(released.then(|released, act, _| {
             act.releasing -= 1;
             let patience = act.world.clock.boottime() + act.tuning.commit_timeout;
@@ -375,7 +381,7 @@ fn request_of(engage: &Engage) -> Request {
     Request {
         by: engage.by.clone(),
         operator: Some(engage.operator.clone()),
-        action: AuditAction::EngageKillSwitch,
+        action: Some(AuditAction::EngageKillSwitch),
         subject: KILL_SWITCH.to_owned(),
     }
 }

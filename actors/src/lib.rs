@@ -22,6 +22,7 @@ mod clock_guard;
 mod doubt;
 mod line;
 mod persistence;
+mod portfolio;
 mod prices;
 mod reconciler;
 mod risk_desk;

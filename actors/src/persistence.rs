@@ -14,6 +14,7 @@ use crate::domain::names::OrderId;
 use crate::domain::order::Order;
 use crate::domain::parent::{Parent, ParentStatus};
 use crate::line::Line;
+use crate::portfolio::Heed;
 use crate::ports::World;
 use crate::ports::store::{Batch, Commit as Results, Ownership, StoreError, Writer};
 use crate::risk_desk::Booked;
@@ -69,6 +70,8 @@ pub(crate) struct Committed {
     pub(crate) parents: Vec<(OrderId, ParentStatus)>,
     /// Single orders that changed, and replacements: somebody may wait for their venue.
     pub(crate) singles: Vec<Order>,
+    /// What the account's portfolio is watched for, where it is.
+    pub(crate) watched: Option<Heed>,
 }
 
 /// The store went down, or came back.
@@ -341,7 +344,7 @@ impl Persistence {
     }
 
     fn publish<'a>(&self, results: impl Iterator<Item = &'a Results>, ctx: &mut Context<Self>) {
-        let mut committed = Committed { parents: Vec::new(), singles: Vec::new() };
+        let mut committed = Committed { parents: Vec::new(), singles: Vec::new(), watched: None };
         let mut booked = Booked::default();
         for applied in results.flatten().flatten() {
             booked.add(applied);
@@ -351,13 +354,17 @@ impl Persistence {
             committed.parents.extend(news.map(|parent| (parent.id.clone(), parent.status)));
             let awaited = |order: &&Order| order.slice.is_none() || order.replaces.is_some();
             committed.singles.extend(applied.orders.iter().filter(awaited).cloned());
+            if self.tuning.guards.is_on() {
+                committed.watched.get_or_insert_default().add(applied);
+            }
         }
         if !booked.is_empty() {
             let line = self.lines.booked.clone();
             // Without a desk nothing leaves, and the next one is loaded from the store.
             ctx.spawn(async move { line.ask(booked).await }.into_actor(self).map(|_, _, _| ()));
         }
-        if committed.parents.is_empty() && committed.singles.is_empty() {
+        committed.watched = committed.watched.filter(|heed| !heed.is_empty());
+        if committed.parents.is_empty() && committed.singles.is_empty() && committed.watched.is_none() {
             return;
         }
         let line = self.lines.committed.clone();
@@ -375,11 +382,12 @@ fn answer(waiting: Waiting, result: Result<Results, PersistError>) {
 /// Enters what a person asked for in the audit, where its effect was written by somebody else. It is tried once: the
 /// switch's own history has it in any case.
 pub(crate) async fn audit(line: &Line<Persist>, request: &Request, after: Option<Value>) {
-    let entry = Write::Audit(Box::new(request.entry(None, after)));
+    let Some(entry) = request.entry(None, after) else { return };
+    let entry = Write::Audit(Box::new(entry));
     match line.ask(Persist { writes: vec![entry], lane: Lane::Switches }).await {
         Ok(Ok(results)) if results.iter().all(Result::is_ok) => {}
         Ok(_) | Err(_) => {
-            tracing::error!(action = %request.action, by = %request.by.caller, "the audit lacks an entry")
+            tracing::error!(action = ?request.action, by = %request.by.caller, "the audit lacks an entry")
         }
     }
 }

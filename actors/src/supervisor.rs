@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::account::{self, Account, DrainAccount, FLUSH, Office, Opened};
 use crate::cancel_all::Everywhere;
-use crate::circuit_breaker::{BrokerAnswered, CircuitBreaker, PositionDiffers};
+use crate::circuit_breaker::{BrokerAnswered, CircuitBreaker, LineCrossed, PositionDiffers};
 use crate::commands::{CommandError, Disengage, Engage, Reset, SwitchDesk, Trip, Tripped};
 use crate::domain::breaker::BreakerState;
 use crate::domain::kill::KillState;
@@ -89,6 +89,7 @@ pub(crate) struct ProcessLines {
     pub(crate) resume_cancels: Line<ResumeCancels>,
     pub(crate) answered: Line<BrokerAnswered>,
     pub(crate) position_differs: Line<PositionDiffers>,
+    pub(crate) line_crossed: Line<LineCrossed>,
 }
 
 impl ProcessLines {
@@ -103,6 +104,7 @@ impl ProcessLines {
         self.resume_cancels.disconnect();
         self.answered.disconnect();
         self.position_differs.disconnect();
+        self.line_crossed.disconnect();
     }
 }
 
@@ -374,6 +376,7 @@ impl Supervisor {
         self.lines.seen.connect(&addr);
         self.lines.answered.connect(&addr);
         self.lines.position_differs.connect(&addr);
+        self.lines.line_crossed.connect(&addr);
         self.breaker = Some(addr);
         self.health.set(Part::CircuitBreaker, PartStatus::Up, "");
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use rust_decimal::Decimal;
 
 use crate::domain::breaker::ErrorRule;
+use crate::domain::guards::GuardRules;
 use crate::domain::kill::KillMode;
 use crate::domain::names::AccountName;
 use crate::domain::request::PlanRules;
@@ -95,6 +96,8 @@ pub struct Tuning {
     pub gate_open: Duration,
     /// How long engaging waits for sends in flight.
     pub kill_settle: Duration,
+    /// Whether it takes two operators, with keys of different names, to disengage.
+    pub second_operator: bool,
     /// What an engagement by another program of the stack does.
     pub foreign_mode: KillMode,
     /// How long entries stay blocked after a reset of the breaker.
@@ -103,6 +106,10 @@ pub struct Tuning {
     pub error_rule: ErrorRule,
     /// By how much a position may differ from the broker's before the breaker trips; `None`: it never trips for that.
     pub position_tolerance: Option<Decimal>,
+    /// Which other lines trip the breaker.
+    pub guards: GuardRules,
+    /// How often the prices of what is held are read, where a line needs them.
+    pub mark_every: Duration,
     /// Whether a trip cancels open orders.
     pub cancel_on_trip: bool,
     /// A commit that takes longer shuts the gate.

@@ -33,6 +33,7 @@ pub(crate) enum Role {
     Broker,
     Reconciler,
     RiskDesk,
+    Portfolio,
     Parent(OrderId),
 }
 
@@ -40,7 +41,7 @@ impl Role {
     /// Whether the account's recovery needs it.
     pub(crate) const fn serves_the_account(&self) -> bool {
         match self {
-            Self::Persistence | Self::Broker | Self::Reconciler | Self::RiskDesk => true,
+            Self::Persistence | Self::Broker | Self::Reconciler | Self::RiskDesk | Self::Portfolio => true,
             Self::Parent(_) => false,
         }
     }

@@ -194,6 +194,7 @@ fn word_for(write: &ledger::Write) -> &'static str {
         W::Breaker { .. } => "breaker",
         W::Limits { .. } => "limits",
         W::Requested { write, .. } => word_for(write),
+        W::Noted(_) => "noted",
         W::Audit(_) => "audit",
         W::Probe => "probe",
     }

@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 use tranche_actors::commands::{CancelParent, SubmitOrder, SubmitParent};
 use tranche_actors::domain::breaker::ErrorRule;
+use tranche_actors::domain::guards::GuardRules;
 use tranche_actors::domain::kill::KillMode;
 use tranche_actors::domain::money::{Price, Qty};
 use tranche_actors::domain::names::{AccountName, Caller, IdempotencyKey, OrderId, StrategyId, Symbol};
@@ -283,6 +284,7 @@ fn tuning() -> Tuning {
         gate_poll: millis(50),
         gate_open: millis(500),
         kill_settle: millis(2_000),
+        second_operator: false,
         foreign_mode: KillMode::Cancel,
         quiet_period: Duration::from_secs(20),
         error_rule: ErrorRule {
@@ -294,6 +296,8 @@ fn tuning() -> Tuning {
         },
         calendar: CalendarSource::AlwaysOpen,
         position_tolerance: None,
+        guards: GuardRules::default(),
+        mark_every: Duration::from_secs(5),
         cancel_on_trip: false,
         commit_timeout: millis(1_000),
         probe: millis(1_000),

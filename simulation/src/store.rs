@@ -17,6 +17,7 @@ use tranche_actors::domain::keys::{ApiKey, KeyId};
 use tranche_actors::domain::ledger::{SwitchEntry, Write};
 use tranche_actors::domain::limits::LimitBook;
 use tranche_actors::domain::names::{AccountName, Caller, IdempotencyKey, OrderId};
+use tranche_actors::domain::once::FirstAnswer;
 use tranche_actors::domain::order::Order;
 use tranche_actors::domain::parent::Parent;
 use tranche_actors::domain::portfolio::{CapitalEntry, DayResult, Portfolio};
@@ -435,6 +436,10 @@ impl Store for MemoryStore {
 
     async fn audit(&self, cursor: Option<u64>, limit: u32) -> Result<Page<Audited>, StoreError> {
         self.ask("audit", |ledger| ledger.page_of_audit(cursor, limit)).await
+    }
+
+    async fn first_answer(&self, caller: &Caller, key: &IdempotencyKey) -> Result<Option<FirstAnswer>, StoreError> {
+        self.ask("first_answer", |ledger| ledger.answers.get(&(caller.clone(), key.clone())).cloned()).await
     }
 
     async fn api_key(&self, _: &KeyId) -> Result<Option<ApiKey>, StoreError> {

@@ -110,7 +110,7 @@ pub(super) fn caller(request: &HttpRequest) -> Result<Caller, Problem> {
 /// Who asks, and by which request.
 pub(super) fn by(request: &HttpRequest) -> Result<By, Problem> {
     let request_id = request.extensions().get::<RequestId>().map(|id| id.as_str().to_owned());
-    Ok(By { caller: caller(request)?, request_id })
+    Ok(By { caller: caller(request)?, request_id, once: None })
 }
 
 /// The order that the path names. What can't be an id names nothing.

@@ -1,7 +1,7 @@
 //! The circuit breaker.
 
-use actix_web::HttpRequest;
 use actix_web::web::{Json, Payload};
+use actix_web::{HttpRequest, HttpResponse};
 use tranche_actors::commands::{Reset, Trip};
 use tranche_actors::domain::breaker::{BreakerState, MIN_RESET_REASON};
 use tranche_actors::domain::ledger::{CIRCUIT_BREAKER, KILL_SWITCH};
@@ -9,6 +9,7 @@ use tranche_actors::domain::ledger::{CIRCUIT_BREAKER, KILL_SWITCH};
 use super::documented::{ProblemDoc, ResetDoc, TripDoc};
 use super::fields::Fields;
 use super::kill_switch::{MAX_DETAILS, MAX_OPERATOR, entries};
+use super::once::{self, Came};
 use super::problem::Problem;
 use super::requests::MAX_REASON;
 use super::shapes::Items;
@@ -34,52 +35,52 @@ pub(super) async fn status(gateway: Gateway) -> Json<BreakerView> {
 /// Trips the circuit breaker. One that is tripped stays as it is.
 #[utoipa::path(
     post, path = "/api/v1/circuit-breaker/trip", tag = "controls", operation_id = "trip_circuit_breaker",
+    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 128 visible ASCII characters without '|', quoted or bare")),
     request_body = TripDoc,
     responses(
         (status = 200, body = BreakerView, description = "Tripped"),
         (status = "default", body = ProblemDoc, content_type = "application/problem+json", description = "Why not"),
     )
 )]
-pub(super) async fn trip(
-    request: HttpRequest,
-    payload: Payload,
-    gateway: Gateway,
-) -> Result<Json<BreakerView>, Problem> {
-    let by = body::by(&request)?;
+pub(super) async fn trip(request: HttpRequest, payload: Payload, gateway: Gateway) -> Result<HttpResponse, Problem> {
     let bytes = body::read(&request, payload, &gateway).await?;
     let mut fields = Fields::of_body(&bytes)?;
-    body::idempotency_key(&request)?;
+    let by = once::by(&request, &bytes, once::BREAKER)?;
     for name in ["operator", "reason"] {
         fields.require(name);
     }
     let operator = fields.words("operator", MAX_OPERATOR);
     let reason = fields.words("reason", MAX_REASON);
     let details = fields.details("details", MAX_DETAILS);
-    let command = operator.zip(reason).map(|(operator, reason)| Trip { operator, reason, details, by });
+    let command = operator.zip(reason).map(|(operator, reason)| Trip { operator, reason, details, by: by.clone() });
     let command = fields.finish(command).map_err(Problem::invalid)?;
+    if let Some(first) = gateway.first_answer(&by).await? {
+        return Ok(first);
+    }
     gateway.takes_work()?;
-    let tripped = gateway.ask(&gateway.state.switches.trip, command).await?;
-    Ok(Json(BreakerView::tripped(&gateway.counted(tripped.state), tripped.not_durable)))
+    match gateway.ask_once(&gateway.state.switches.trip, command, &by).await? {
+        Came::Now(tripped) => {
+            let view = BreakerView::tripped(&gateway.counted(tripped.state), tripped.not_durable);
+            Ok(HttpResponse::Ok().json(view))
+        }
+        Came::Before(first) => Ok(first),
+    }
 }
 
 /// Resets the circuit breaker: entries stay blocked until its quiet period has ended.
 #[utoipa::path(
     post, path = "/api/v1/circuit-breaker/reset", tag = "controls", operation_id = "reset_circuit_breaker",
+    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 128 visible ASCII characters without '|', quoted or bare")),
     request_body = ResetDoc,
     responses(
         (status = 200, body = BreakerView, description = "Reset"),
         (status = "default", body = ProblemDoc, content_type = "application/problem+json", description = "Why not"),
     )
 )]
-pub(super) async fn reset(
-    request: HttpRequest,
-    payload: Payload,
-    gateway: Gateway,
-) -> Result<Json<BreakerView>, Problem> {
-    let by = body::by(&request)?;
+pub(super) async fn reset(request: HttpRequest, payload: Payload, gateway: Gateway) -> Result<HttpResponse, Problem> {
     let bytes = body::read(&request, payload, &gateway).await?;
     let mut fields = Fields::of_body(&bytes)?;
-    body::idempotency_key(&request)?;
+    let by = once::by(&request, &bytes, once::BREAKER)?;
     for name in ["operator", "reason"] {
         fields.require(name);
     }
@@ -89,11 +90,16 @@ pub(super) async fn reset(
         let rule = format!("must have at least {MIN_RESET_REASON} characters");
         fields.fault("reason", "too_short", rule);
     }
-    let command = operator.zip(reason).map(|(operator, reason)| Reset { operator, reason, by });
+    let command = operator.zip(reason).map(|(operator, reason)| Reset { operator, reason, by: by.clone() });
     let command = fields.finish(command).map_err(Problem::invalid)?;
+    if let Some(first) = gateway.first_answer(&by).await? {
+        return Ok(first);
+    }
     gateway.takes_work()?;
-    let state = gateway.ask(&gateway.state.switches.reset, command).await?;
-    Ok(Json(gateway.breaker_view(state)))
+    match gateway.ask_once(&gateway.state.switches.reset, command, &by).await? {
+        Came::Now(state) => Ok(HttpResponse::Ok().json(gateway.breaker_view(state))),
+        Came::Before(first) => Ok(first),
+    }
 }
 
 /// What was done to the circuit breaker, newest first.

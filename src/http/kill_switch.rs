@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use actix_web::HttpRequest;
 use actix_web::web::{Json, Payload};
+use actix_web::{HttpRequest, HttpResponse};
 use tranche_actors::commands::{Disengage, Engage};
 use tranche_actors::domain::audit::By;
 use tranche_actors::domain::fault::FieldError;
@@ -15,6 +15,7 @@ use tranche_actors::domain::names::IdempotencyKey;
 use super::canonical::Canonical;
 use super::documented::{DisengageDoc, EngageDoc, ProblemDoc};
 use super::fields::{Choice, Fields};
+use super::once::{self, Came};
 use super::problem::Problem;
 use super::requests::MAX_REASON;
 use super::shapes::Items;
@@ -101,6 +102,7 @@ fn scope(fields: &mut Fields<'_>) -> LimitScope {
 /// Releases the kill switch. Answers once this gateway's gate has taken the new state.
 #[utoipa::path(
     post, path = "/api/v1/kill-switch/disengage", tag = "controls", operation_id = "disengage_kill_switch",
+    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 128 visible ASCII characters without '|', quoted or bare")),
     request_body = DisengageDoc,
     responses(
         (status = 200, body = KillView, description = "Released"),
@@ -111,20 +113,24 @@ pub(super) async fn disengage(
     request: HttpRequest,
     payload: Payload,
     gateway: Gateway,
-) -> Result<Json<KillView>, Problem> {
-    let by = body::by(&request)?;
+) -> Result<HttpResponse, Problem> {
     let bytes = body::read(&request, payload, &gateway).await?;
     let mut fields = Fields::of_body(&bytes)?;
-    body::idempotency_key(&request)?;
+    let by = once::by(&request, &bytes, once::KILL)?;
     fields.require("operator");
     let operator = fields.words("operator", MAX_OPERATOR);
     let notes = fields.words("notes", MAX_REASON);
     let scope = scope(&mut fields);
-    let command = operator.map(|operator| Disengage { operator, notes, scope, by });
+    let command = operator.map(|operator| Disengage { operator, notes, scope, by: by.clone() });
     let command = fields.finish(command).map_err(Problem::invalid)?;
+    if let Some(first) = gateway.first_answer(&by).await? {
+        return Ok(first);
+    }
     gateway.is_staying()?;
-    let state = gateway.ask(&gateway.state.switches.disengage, command).await?;
-    Ok(Json(gateway.kill_view(state)))
+    match gateway.ask_once(&gateway.state.switches.disengage, command, &by).await? {
+        Came::Now(state) => Ok(HttpResponse::Ok().json(gateway.kill_view(state))),
+        Came::Before(first) => Ok(first),
+    }
 }
 
 /// The kill switch as this gateway knows it.

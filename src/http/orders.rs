@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 use super::documented::{ProblemDoc, ReplaceOrderDoc, ResolveOrderDoc, SingleOrderDoc};
 use super::fields::Fields;
 use super::forward::Bearer;
+use super::once::{self, Came};
 use super::plan_shapes::ParentView;
 use super::problem::Problem;
 use super::queries::{self, ListQuery};
@@ -121,27 +122,29 @@ pub(super) async fn list(request: HttpRequest, gateway: Gateway) -> Result<Json<
 /// Asks for the end of a single order or a slice. One that has ended stays as it is.
 #[utoipa::path(
     post, path = "/api/v1/orders/{id}/cancel", tag = "orders", operation_id = "cancel_order",
-    params(("id" = String, Path, description = "A client order id")),
+    params(
+        ("id" = String, Path, description = "A client order id"),
+        ("Idempotency-Key" = Option<String>, Header, description = "1 to 128 visible ASCII characters without '|', quoted or bare"),
+    ),
     responses(
         (status = 200, body = OrderView, description = "The order as it now is"),
         (status = "default", body = ProblemDoc, content_type = "application/problem+json", description = "Why not"),
     )
 )]
-pub(super) async fn cancel(
-    request: HttpRequest,
-    payload: Payload,
-    gateway: Gateway,
-) -> Result<Json<OrderView>, Problem> {
-    let by = body::caller(&request)?;
+pub(super) async fn cancel(request: HttpRequest, payload: Payload, gateway: Gateway) -> Result<HttpResponse, Problem> {
     let bytes = body::read(&request, payload, &gateway).await?;
     body::nothing_said(&bytes)?;
-    body::idempotency_key(&request)?;
+    let by = once::by(&request, &bytes, once::ORDER)?;
     let id = body::order_id(&request)?;
+    if let Some(first) = gateway.first_answer(&by).await? {
+        return Ok(first);
+    }
     gateway.takes_work()?;
     // Never handed on: the mark is written here, whoever owns the account, and its owner looks for it.
     let desk = &gateway.office_of(&id).await?.desk;
-    match gateway.ask(&desk.cancel_order, CancelOrder { id: id.clone(), by }).await {
-        Ok(order) => Ok(Json(OrderView::of(&order))),
+    match gateway.ask_once(&desk.cancel_order, CancelOrder { id: id.clone(), by: by.clone() }, &by).await {
+        Ok(Came::Now(order)) => Ok(HttpResponse::Ok().json(OrderView::of(&order))),
+        Ok(Came::Before(first)) => Ok(first),
         Err(problem) => Err(gateway.of_other_kind(problem, &id).await),
     }
 }
@@ -197,20 +200,23 @@ pub(super) async fn replace(request: HttpRequest, payload: Payload, gateway: Gat
     )
 )]
 pub(super) async fn resolve(request: HttpRequest, payload: Payload, gateway: Gateway) -> Result<HttpResponse, Problem> {
-    let by = body::by(&request)?;
     let bytes = body::read(&request, payload, &gateway).await?;
     let fields = Fields::of_body(&bytes)?;
-    body::idempotency_key(&request)?;
+    let by = once::by(&request, &bytes, once::ORDER)?;
     let resolution = requests::resolution(fields).map_err(Problem::invalid)?;
     let id = body::order_id(&request)?;
+    if let Some(first) = gateway.first_answer(&by).await? {
+        return Ok(first);
+    }
     gateway.takes_work()?;
     let desk = match gateway.bearer_of(&id, &request, &bytes).await? {
         Bearer::Here(office) => &office.desk,
         Bearer::Answered(answer) => return Ok(answer),
     };
-    let command = ResolveOrder { id: id.clone(), resolution, by };
-    match gateway.ask(&desk.resolve, command).await {
-        Ok(order) => Ok(HttpResponse::Ok().json(OrderView::of(&order))),
+    let command = ResolveOrder { id: id.clone(), resolution, by: by.clone() };
+    match gateway.ask_once(&desk.resolve, command, &by).await {
+        Ok(Came::Now(order)) => Ok(HttpResponse::Ok().json(OrderView::of(&order))),
+        Ok(Came::Before(first)) => Ok(first),
         Err(problem) => Err(gateway.of_other_kind(problem, &id).await),
     }
 }

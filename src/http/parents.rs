@@ -11,6 +11,7 @@ use tranche_actors::domain::terms::Instrument;
 use super::documented::{ParentOrderDoc, ProblemDoc};
 use super::fields::Fields;
 use super::forward::Bearer;
+use super::once::{self, Came};
 use super::plan_shapes::{CancelView, ParentView, PlanView, PreviewView};
 use super::problem::Problem;
 use super::shapes::{OrderView, taken};
@@ -154,18 +155,22 @@ pub(super) async fn cancel(
     )
 )]
 pub(super) async fn resume(request: HttpRequest, payload: Payload, gateway: Gateway) -> Result<HttpResponse, Problem> {
-    let by = body::by(&request)?;
     let bytes = body::read(&request, payload, &gateway).await?;
     body::nothing_said(&bytes)?;
-    body::idempotency_key(&request)?;
+    let by = once::by(&request, &bytes, once::PARENT)?;
     let id = body::order_id(&request)?;
+    if let Some(first) = gateway.first_answer(&by).await? {
+        return Ok(first);
+    }
     gateway.takes_work()?;
     let desk = match gateway.bearer_of(&id, &request, &bytes).await? {
         Bearer::Here(office) => &office.desk,
         Bearer::Answered(answer) => return Ok(answer),
     };
-    match gateway.ask(&desk.resume_parent, ResumeParent { id: id.clone(), by }).await {
-        Ok(parent) => Ok(HttpResponse::Ok().json(view(&gateway, &parent).await?)),
+    let command = ResumeParent { id: id.clone(), by: by.clone() };
+    match gateway.ask_once(&desk.resume_parent, command, &by).await {
+        Ok(Came::Before(first)) => Ok(first),
+        Ok(Came::Now(parent)) => Ok(HttpResponse::Ok().json(view(&gateway, &parent).await?)),
         Err(problem) => Err(gateway.of_other_kind(problem, &id).await),
     }
 }

@@ -14,6 +14,7 @@ use super::documented::{CapitalDoc, ProblemDoc};
 use super::fields::{Choice, Fields};
 use super::forward::Bearer;
 use super::kill_switch::MAX_OPERATOR;
+use super::once::{self, Came};
 use super::problem::Problem;
 use super::requests::MAX_REASON;
 use super::shapes::{Items, decimal, stamp};
@@ -49,7 +50,7 @@ pub(super) struct PortfolioView {
 }
 
 impl PortfolioView {
-    fn of(account: &AccountName, portfolio: &Portfolio, open: Option<&Open>) -> Self {
+    pub(super) fn of(account: &AccountName, portfolio: &Portfolio, open: Option<&Open>) -> Self {
         let open_pnl = open.map(|open| open.pnl);
         let half = open_pnl.map(|pnl| (pnl / rust_decimal::Decimal::TWO).normalize());
         Self {
@@ -192,10 +193,15 @@ pub(super) async fn list(request: HttpRequest, gateway: Gateway) -> Result<Json<
 }
 
 /// Pays in or takes out. What is taken out was there: a withdrawal can't take closed equity below zero.
+///
+/// With an `Idempotency-Key`, repeating the request is safe; a repetition's answer leaves out what hangs on prices.
 #[utoipa::path(
     post, path = "/api/v1/portfolio/capital", tag = "portfolio", operation_id = "move_capital",
     request_body = CapitalDoc,
-    params(("account" = Option<String>, Query, description = "`default` if absent")),
+    params(
+        ("account" = Option<String>, Query, description = "`default` if absent"),
+        ("Idempotency-Key" = Option<String>, Header, description = "1 to 128 visible ASCII characters without '|', quoted or bare"),
+    ),
     responses(
         (status = 200, body = PortfolioView, description = "What the account is worth after it"),
         (status = "default", body = ProblemDoc, content_type = "application/problem+json", description = "Why not"),
@@ -206,10 +212,9 @@ pub(super) async fn move_capital(
     payload: Payload,
     gateway: Gateway,
 ) -> Result<HttpResponse, Problem> {
-    let by = body::caller(&request)?;
     let bytes = body::read(&request, payload, &gateway).await?;
     let mut fields = Fields::of_body(&bytes)?;
-    body::idempotency_key(&request)?;
+    let by = once::by(&request, &bytes, once::CAPITAL)?;
     for name in ["kind", "amount", "operator", "reason"] {
         fields.require(name);
     }
@@ -225,17 +230,23 @@ pub(super) async fn move_capital(
         expected,
         operator,
         reason,
-        by,
+        by: by.caller.clone(),
     });
     let asked = fields.finish(asked).map_err(Problem::invalid)?;
     let office = gateway.office_in(queries::account(request.query_string())?)?;
+    if let Some(first) = gateway.first_answer(&by).await? {
+        return Ok(first);
+    }
     gateway.takes_work()?;
     let office = match gateway.bearer(&office.account, &request, &bytes).await? {
         Bearer::Here(office) => office,
         Bearer::Answered(answer) => return Ok(answer),
     };
-    let portfolio = gateway.ask(&office.desk.move_capital, MoveCapital(asked)).await?;
-    Ok(HttpResponse::Ok().json(gateway.worth(&office.account, &portfolio).await?))
+    let command = MoveCapital { asked, by: by.clone() };
+    match gateway.ask_once(&office.desk.move_capital, command, &by).await? {
+        Came::Now(portfolio) => Ok(HttpResponse::Ok().json(gateway.worth(&office.account, &portfolio).await?)),
+        Came::Before(first) => Ok(first),
+    }
 }
 
 /// The results of an account's trading days, newest first; days on which nothing happened are left out.

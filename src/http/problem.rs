@@ -63,6 +63,7 @@ codes! {
     NotReplaceable = "not_replaceable", CONFLICT, "The order can't be replaced";
     AlreadyEngaged = "kill_switch_already_engaged", CONFLICT, "The kill switch is engaged already";
     NotEngaged = "kill_switch_not_engaged", CONFLICT, "The kill switch is not engaged";
+    SecondOperatorNeeded = "second_operator_needed", CONFLICT, "A second operator has to say so too";
     NotTripped = "circuit_breaker_not_tripped", CONFLICT, "The circuit breaker is not tripped";
     SymbolQuarantined = "symbol_quarantined", CONFLICT, "The symbol takes no new orders";
     BodyTooLarge = "body_too_large", PAYLOAD_TOO_LARGE, "The body is too large";

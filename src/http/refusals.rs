@@ -35,10 +35,8 @@ pub(super) fn not_configured(account: &AccountName) -> Problem {
 pub(super) fn command(error: CommandError, health: &Health, now: DateTime<Utc>) -> Problem {
     match error {
         CommandError::Invalid(faults) => Problem::invalid(faults),
-        CommandError::KeyReused => Problem::new(
-            Code::IdempotencyKeyReused,
-            "this Idempotency-Key was sent with another request before: send that request again, or use a new key",
-        ),
+        CommandError::KeyReused => key_reused(),
+        CommandError::Answered => answered(),
         CommandError::IdReused => Problem::new(
             Code::OrderIdReused,
             "the id, or the id of one of its slices, names another order: choose another client_order_id",
@@ -71,14 +69,9 @@ pub(super) fn command(error: CommandError, health: &Health, now: DateTime<Utc>) 
         )
         .with("closed_equity", canonical(equity)),
         CommandError::AlreadyEngaged(state) => engaged(&state),
+        CommandError::SecondOperator => second_operator(),
         CommandError::NotEngaged => not_engaged(health),
-        CommandError::Reset(ResetRefused::NotTripped) => {
-            Problem::new(Code::NotTripped, "there is nothing to reset: read the breaker's status")
-        }
-        CommandError::Reset(ResetRefused::ReasonTooShort) => {
-            let rule = format!("must have at least {MIN_RESET_REASON} characters");
-            Problem::invalid(vec![FieldError::new("reason", "too_short", rule)])
-        }
+        CommandError::Reset(why) => not_reset(why),
         CommandError::Quarantined => Problem::new(Code::SymbolQuarantined, format!("the symbol {QUARANTINED}")),
         CommandError::Limited { code, detail } => Problem::new(code.into(), detail),
         CommandError::AlreadyCleared => {
@@ -100,6 +93,34 @@ pub(super) fn command(error: CommandError, health: &Health, now: DateTime<Utc>) 
             "whether this was stored is not known: send the same request again, which does nothing twice",
         )
         .with("outcome", "unknown"),
+    }
+}
+
+fn key_reused() -> Problem {
+    let detail = "this Idempotency-Key was sent with another request before: send that request again, or use a new key";
+    Problem::new(Code::IdempotencyKeyReused, detail)
+}
+
+fn answered() -> Problem {
+    let detail = "this request was carried out before, and its answer is kept no longer: look at what it was about";
+    Problem::new(Code::Conflict, detail)
+}
+
+fn second_operator() -> Problem {
+    let detail = "your word is kept for 5 minutes: the kill switch stays engaged until somebody else, with a key of another \
+        name, disengages it too";
+    Problem::new(Code::SecondOperatorNeeded, detail)
+}
+
+fn not_reset(why: ResetRefused) -> Problem {
+    match why {
+        ResetRefused::NotTripped => {
+            Problem::new(Code::NotTripped, "there is nothing to reset: read the breaker's status")
+        }
+        ResetRefused::ReasonTooShort => {
+            let rule = format!("must have at least {MIN_RESET_REASON} characters");
+            Problem::invalid(vec![FieldError::new("reason", "too_short", rule)])
+        }
     }
 }
 

@@ -21,6 +21,7 @@ mod forwarding;
 mod letting_in;
 mod reading;
 mod reconciling;
+mod repeating;
 mod replacing;
 mod roles;
 mod service;

@@ -10,11 +10,14 @@ use reqwest::Url;
 use rust_decimal::Decimal;
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
+use tranche_actors::domain::guards::RepeatRule;
 use tranche_actors::domain::ids::DEFAULT_NAME;
 use tranche_actors::domain::kill::KillMode;
 use tranche_actors::domain::money::{Price, Qty};
 use tranche_actors::domain::names::{AccountName, Symbol};
 use tranche_actors::domain::terms::Instrument;
+use tranche_actors::domain::text::BadText;
+use tranche_actors::domain::trading_day::DayEnd;
 
 use super::reader::Reader;
 use super::sections::{
@@ -55,6 +58,7 @@ pub(super) fn settings(environment: &str, mut reader: Reader) -> Result<Settings
         redis: redis(r),
         kill_switch: KillSwitch {
             settle: r.time("kill_switch.settle_ms", 60_000),
+            second_operator: r.flag("kill_switch.second_operator"),
             foreign_mode: r.word("kill_switch.foreign_mode", &FOREIGN_MODES, &["flatten"], KillMode::Cancel),
         },
         breaker: breaker(r),
@@ -279,9 +283,22 @@ fn broker(r: &mut Reader, book: &Path) -> Broker {
         rate_limit_per_minute: rate_limit(r, kind),
         timeout,
         max_in_flight: r.size("broker.max_in_flight", 100_000),
+        day_end: day_end(r),
         paper: paper::read(r, book),
         alpaca: alpaca::read(r, kind, timeout),
     }
+}
+
+fn day_end(r: &mut Reader) -> DayEnd {
+    let (reset, zone) = (r.text("broker.day_reset"), r.text("broker.day_zone"));
+    let bad = |part: Result<DayEnd, BadText>| part.err().map(|BadText { rule }| rule);
+    if let Some(rule) = bad(DayEnd::parse(&reset, "UTC")) {
+        r.fault("broker.day_reset", format!("{rule}; got {reset:?}"));
+    }
+    if let Some(rule) = bad(DayEnd::parse("00:00", &zone)) {
+        r.fault("broker.day_zone", format!("{rule}; got {zone:?}"));
+    }
+    DayEnd::parse(&reset, &zone).unwrap_or_else(|_| DayEnd::new_york())
 }
 
 fn instruments(r: &mut Reader) -> BTreeMap<Symbol, Instrument> {
@@ -344,12 +361,28 @@ fn breaker(r: &mut Reader) -> Breaker {
     let watches_positions = r.flag("breaker.position_mismatch.enabled");
     let tolerance = r.decimal("breaker.position_mismatch.tolerance", Decimal::ZERO, MOST_UNITS);
     let words = [("keep", OpenOrders::Leave), ("cancel", OpenOrders::Cancel)];
+    let stale_after = r.time("breaker.data_stale.seconds", DAY);
+    let repeats = RepeatRule {
+        most: r.count("breaker.repeated_execution.most", 1_000_000).get(),
+        window: r.time("breaker.repeated_execution.window_seconds", DAY),
+    };
     Breaker {
         quiet_period: r.time_or_zero("breaker.quiet_period_seconds", DAY),
         on_trip: r.word("breaker.on_trip", &words, &[], OpenOrders::Leave),
         broker_errors: enabled.then_some(errors),
         position_tolerance: watches_positions.then_some(tolerance),
+        daily_loss: amount(r, "breaker.daily_loss"),
+        drawdown: amount(r, "breaker.drawdown"),
+        stale_after: r.flag("breaker.data_stale.enabled").then_some(stale_after),
+        repeats: r.flag("breaker.repeated_execution.enabled").then_some(repeats),
+        mark_every: r.time("breaker.mark_seconds", 3_600),
     }
+}
+
+/// An amount of money that trips, where that is on.
+fn amount(r: &mut Reader, section: &'static str) -> Option<Decimal> {
+    let limit = r.decimal(&format!("{section}.limit"), Decimal::new(1, 2), MOST_UNITS);
+    r.flag(&format!("{section}.enabled")).then_some(limit)
 }
 
 fn gate(r: &mut Reader) -> Gate {

@@ -9,7 +9,9 @@ use reqwest::Url;
 use rust_decimal::Decimal;
 use secrecy::SecretString;
 use serde_json::{Map, Value};
+use tranche_actors::domain::guards::RepeatRule;
 use tranche_actors::domain::kill::KillMode;
+use tranche_actors::domain::trading_day::DayEnd;
 
 use crate::brokers::alpaca::settings::{Environment, Places};
 
@@ -135,6 +137,8 @@ pub struct Broker {
     pub timeout: Duration,
     /// Requests under way at one time.
     pub max_in_flight: NonZeroUsize,
+    /// When the account's trading days end.
+    pub day_end: DayEnd,
     /// The paper broker.
     pub paper: Paper,
     /// Alpaca.
@@ -265,6 +269,8 @@ pub struct KillSwitch {
     pub settle: Duration,
     /// What an engagement by another program does.
     pub foreign_mode: KillMode,
+    /// Whether it takes two operators to disengage.
+    pub second_operator: bool,
 }
 
 /// `[redis]`: the switchboard that other programs share.
@@ -285,6 +291,16 @@ pub struct Breaker {
     pub broker_errors: Option<BrokerErrors>,
     /// By how much a position may differ from the broker's before it trips; none: by any quantity.
     pub position_tolerance: Option<Decimal>,
+    /// The loss of a trading day that trips it; none: any is borne.
+    pub daily_loss: Option<Decimal>,
+    /// How far below its best an account may be before it trips; none: any distance is borne.
+    pub drawdown: Option<Decimal>,
+    /// How old the price of something held may be before it trips; none: of any age.
+    pub stale_after: Option<Duration>,
+    /// How often a strategy may send the same before it trips; none: as often as it likes.
+    pub repeats: Option<RepeatRule>,
+    /// How often the prices of what is held are read for that.
+    pub mark_every: Duration,
 }
 
 /// `[breaker.broker_errors]`: how many failures are too many.

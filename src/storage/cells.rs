@@ -13,6 +13,7 @@ use tranche_actors::domain::money::{Percent, Price, Qty};
 use tranche_actors::domain::names::{
     AccountName, BrokerOrderId, Caller, IdempotencyKey, OrderId, Role, StrategyId, Symbol,
 };
+use tranche_actors::domain::once::FirstAnswer;
 use tranche_actors::domain::order::{Order, Origin, Replaces, SliceOf};
 use tranche_actors::domain::parent::{Benchmark, Parent, ParentStatus, PauseReason, Progress};
 use tranche_actors::domain::policy::{CatchUp, Completion};
@@ -405,6 +406,10 @@ pub(super) fn lockout(row: &impl Cells) -> Result<(LockKey, Lockout), StoreError
 }
 
 /// An entry of a switch's history.
+pub(super) fn first_answer(row: &impl Cells) -> Result<FirstAnswer, StoreError> {
+    Ok(FirstAnswer { hash: cell(row, "request_hash", owned)?, answer: json(row, "answer")?, at: time(row, "at")? })
+}
+
 pub(super) fn api_key(row: &impl Cells) -> Result<ApiKey, StoreError> {
     Ok(ApiKey {
         id: cell(row, "id", |text| KeyId::parse(text).ok())?,

@@ -22,6 +22,7 @@ pub(crate) mod limiting;
 mod memory;
 pub(crate) mod pausing;
 pub(crate) mod reading;
+pub(crate) mod repeating;
 pub(crate) mod replacing;
 pub(crate) mod reporting;
 pub(crate) mod submitting;
@@ -186,6 +187,9 @@ macro_rules! suite {
             auditing::an_effect_is_entered_with_what_was_before_and_after_it,
             auditing::what_had_no_effect_is_not_entered,
             auditing::the_audit_comes_in_pages_newest_first,
+            repeating::a_request_with_a_key_is_carried_out_once_and_its_answer_kept,
+            repeating::what_had_no_effect_leaves_its_key_unused,
+            repeating::an_answer_is_kept_for_a_day,
             reading::slices_come_due_in_order_and_by_pages,
             reading::pages_skip_and_repeat_none_of_the_slices_that_are_due_at_once,
             reading::slices_come_by_number_whatever_their_times,

@@ -16,6 +16,8 @@ use super::rows::{LimitsRevision, kind};
 pub(super) struct Statements {
     /// Caller, key and id, by pairs of caller and key.
     pub(super) by_key: &'static str,
+    /// What was answered, by pairs of caller and key.
+    pub(super) answers: &'static str,
     /// By id.
     pub(super) orders: &'static str,
     /// What has not ended of parents.
@@ -81,6 +83,7 @@ pub(super) async fn load<T: Tables>(tables: &mut T, batch: &Batch) -> Result<Boo
         named.insert(id.clone());
         books.keys.insert(key, id);
     }
+    load_answers(tables, &keys, batch, &mut books).await?;
     let mut parents = std::mem::take(&mut keys.parents);
     let by_id = by_ids(tables, T::SQL.orders, named.iter().map(OrderId::as_str)).await?;
     let open_children = by_ids(tables, T::SQL.open_children, keys.open_children_of.iter().map(OrderId::as_str)).await?;
@@ -119,7 +122,12 @@ pub(super) async fn load<T: Tables>(tables: &mut T, batch: &Batch) -> Result<Boo
     for row in by_ids(tables, T::SQL.switches, switches.chain(keys.limits.then_some(LIMITS))).await? {
         take_switch(&mut books, &row)?;
     }
-    let positions = positions_of(&books, &keys);
+    load_positions(tables, &keys, &mut books).await?;
+    Ok(books)
+}
+
+async fn load_positions<T: Tables>(tables: &mut T, keys: &Keys, books: &mut Books) -> Result<(), StoreError> {
+    let positions = positions_of(books, keys);
     for row in by_pairs(
         tables,
         T::SQL.positions,
@@ -130,7 +138,7 @@ pub(super) async fn load<T: Tables>(tables: &mut T, batch: &Batch) -> Result<Boo
         let key = (cells::cell(&row, "account", cells::account)?, cells::cell(&row, "symbol", cells::symbol)?);
         books.positions.insert(key, cells::position(&row)?);
     }
-    Ok(books)
+    Ok(())
 }
 
 async fn load_portfolio<T: Tables>(
@@ -149,6 +157,22 @@ async fn load_portfolio<T: Tables>(
     for row in by_pairs(tables, T::SQL.days, days.iter().map(|day| (account, day.as_str()))).await? {
         let result = capital::day(&row)?;
         books.days.insert(result.day, result);
+    }
+    Ok(())
+}
+
+/// First answers that still count.
+async fn load_answers<T: Tables>(
+    tables: &mut T,
+    keys: &Keys,
+    batch: &Batch,
+    books: &mut Books,
+) -> Result<(), StoreError> {
+    let answers = keys.answers.iter().map(|(caller, key)| (caller.as_str(), key.as_str()));
+    for row in by_pairs(tables, T::SQL.answers, answers).await? {
+        let key = (cells::cell(&row, "caller", cells::caller)?, cells::cell(&row, "idempotency_key", cells::key)?);
+        let first = cells::first_answer(&row)?;
+        books.answers.extend(first.is_kept(batch.at).then_some((key, first)));
     }
     Ok(())
 }

@@ -15,6 +15,7 @@ use tranche_actors::domain::keys::{ApiKey, KeyId};
 use tranche_actors::domain::ledger::SwitchEntry;
 use tranche_actors::domain::limits::LimitBook;
 use tranche_actors::domain::names::{AccountName, Caller, IdempotencyKey, OrderId};
+use tranche_actors::domain::once::FirstAnswer;
 use tranche_actors::domain::order::Order;
 use tranche_actors::domain::parent::Parent;
 use tranche_actors::domain::portfolio::{CapitalEntry, DayResult, Portfolio};
@@ -439,6 +440,10 @@ impl Store for PostgresStore {
 
     async fn audit(&self, cursor: Option<u64>, limit: u32) -> Result<Page<Audited>, StoreError> {
         self.read(async |pool| reads::audit(pool, cursor, limit).await).await
+    }
+
+    async fn first_answer(&self, caller: &Caller, key: &IdempotencyKey) -> Result<Option<FirstAnswer>, StoreError> {
+        self.read(async |pool| reads::first_answer(pool, caller, key).await).await
     }
 
     async fn api_key(&self, id: &KeyId) -> Result<Option<ApiKey>, StoreError> {

@@ -8,7 +8,8 @@ use tranche_actors::domain::audit::AuditEntry;
 use tranche_actors::domain::ledger::{Event, SwitchEntry};
 use tranche_actors::domain::limits::{Limit, LimitKey, LimitOverride, LockKey, Lockout};
 use tranche_actors::domain::money::{Percent, Price};
-use tranche_actors::domain::names::{AccountName, BrokerOrderId, OrderId, Symbol};
+use tranche_actors::domain::names::{AccountName, BrokerOrderId, Caller, IdempotencyKey, OrderId, Symbol};
+use tranche_actors::domain::once::FirstAnswer;
 use tranche_actors::domain::order::{Order, Origin};
 use tranche_actors::domain::parent::{Parent, PauseReason};
 use tranche_actors::domain::position::Position;
@@ -450,6 +451,29 @@ impl<'a> AuditRow<'a> {
             state_before: json(&entry.before),
             state_after: json(&entry.after),
             request_id: entry.request_id.as_deref(),
+        }
+    }
+}
+
+row!(
+    /// A row of `idempotency_keys`.
+    AnswerRow<'a> {
+        caller: &'a str,
+        idempotency_key: &'a str,
+        request_hash: &'a str,
+        answer: Json,
+        at: DateTime<Utc>,
+    }
+);
+
+impl<'a> AnswerRow<'a> {
+    pub(super) fn of((caller, key): &'a (Caller, IdempotencyKey), first: &'a FirstAnswer) -> Self {
+        Self {
+            caller: caller.as_str(),
+            idempotency_key: key.as_str(),
+            request_hash: &first.hash,
+            answer: Json(first.answer.to_string()),
+            at: first.at,
         }
     }
 }

@@ -15,6 +15,7 @@ use tranche_actors::domain::keys::{ApiKey, KeyId};
 use tranche_actors::domain::ledger::SwitchEntry;
 use tranche_actors::domain::limits::LimitBook;
 use tranche_actors::domain::names::{AccountName, Caller, IdempotencyKey, OrderId};
+use tranche_actors::domain::once::FirstAnswer;
 use tranche_actors::domain::order::Order;
 use tranche_actors::domain::parent::Parent;
 use tranche_actors::domain::portfolio::{CapitalEntry, DayResult, Portfolio};
@@ -386,6 +387,10 @@ impl Store for SqliteStore {
 
     async fn audit(&self, cursor: Option<u64>, limit: u32) -> Result<Page<Audited>, StoreError> {
         reads::audit(&self.readers().await?, cursor, limit).await
+    }
+
+    async fn first_answer(&self, caller: &Caller, key: &IdempotencyKey) -> Result<Option<FirstAnswer>, StoreError> {
+        reads::first_answer(&self.readers().await?, caller, key).await
     }
 
     async fn api_key(&self, id: &KeyId) -> Result<Option<ApiKey>, StoreError> {

@@ -14,7 +14,7 @@ use crate::commands::{
     ReplaceOrder, ReplacedOrder, ResolveOrder, ResumeParent, SubmitOrder, SubmitParent, SubmittedOrder,
     SubmittedParent,
 };
-use crate::domain::audit::{AuditAction, Request};
+use crate::domain::audit::{AuditAction, By, Request};
 use crate::domain::calendar::Hours;
 use crate::domain::fault::FieldError;
 use crate::domain::ledger::{Applied, Outcome, Refusal, Submission, Write};
@@ -209,7 +209,7 @@ impl Handler<CancelOrder> for Account {
     fn handle(&mut self, cancel: CancelOrder, _: &mut Self::Context) -> Self::Result {
         let intake = self.intake();
         Box::pin(async move {
-            let applied = intake.mark(Write::CancelOrder { id: cancel.id, by: cancel.by }).await?;
+            let applied = intake.mark(canceled(cancel)).await?;
             applied.orders.into_iter().next().ok_or(CommandError::OutcomeUnknown)
         })
     }
@@ -258,10 +258,10 @@ impl Handler<ClearCause> for Account {
 impl Handler<MoveCapital> for Account {
     type Result = ResponseFuture<Result<Portfolio, CommandError>>;
 
-    fn handle(&mut self, MoveCapital(asked): MoveCapital, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, MoveCapital { asked, by }: MoveCapital, _: &mut Self::Context) -> Self::Result {
         let intake = self.intake();
         Box::pin(async move {
-            match intake.write(moved(asked)).await?.outcome {
+            match intake.write(moved(asked, by)).await?.outcome {
                 Outcome::Booked(portfolio) => Ok(portfolio),
                 Outcome::Cleared { .. }
                 | Outcome::Canceling(_)
@@ -289,27 +289,34 @@ impl Handler<CompareNow> for Account {
     }
 }
 
+/// A cancel is entered nowhere but in the order's own events.
+fn canceled(CancelOrder { id, by }: CancelOrder) -> Write {
+    let (subject, caller) = (id.to_string(), by.caller.clone());
+    let request = Request { by, operator: None, action: None, subject };
+    Write::CancelOrder { id, by: caller }.requested(Some(request))
+}
+
 fn resumed(ResumeParent { id, by }: ResumeParent) -> Write {
     let (subject, caller) = (id.to_string(), by.caller.clone());
-    let request = Request { by, operator: None, action: AuditAction::ResumeParent, subject };
+    let request = Request { by, operator: None, action: Some(AuditAction::ResumeParent), subject };
     Write::ResumeParent { id, by: caller }.requested(Some(request))
 }
 
 fn resolved(ResolveOrder { id, resolution, by }: ResolveOrder) -> Write {
     let (subject, caller) = (id.to_string(), by.caller.clone());
-    let request = Request { by, operator: None, action: AuditAction::ResolveOrder, subject };
+    let request = Request { by, operator: None, action: Some(AuditAction::ResolveOrder), subject };
     Write::Resolve { id, resolution, by: caller }.requested(Some(request))
 }
 
 fn cleared(ClearCause { cause, operator, reason, by }: ClearCause) -> Write {
     let (subject, caller) = (cause.to_string(), by.caller.clone());
-    let request = Request { by, operator: Some(operator.clone()), action: AuditAction::ClearOrphan, subject };
+    let request = Request { by, operator: Some(operator.clone()), action: Some(AuditAction::ClearOrphan), subject };
     Write::ClearCause { cause, operator, reason, by: caller }.requested(Some(request))
 }
 
-fn moved(asked: CapitalMove) -> Write {
-    let (by, operator, subject) = (asked.by.clone().into(), Some(asked.operator.clone()), "capital".to_owned());
-    let request = Request { by, operator, action: AuditAction::MoveCapital, subject };
+fn moved(asked: CapitalMove, by: By) -> Write {
+    let (operator, subject) = (Some(asked.operator.clone()), "capital".to_owned());
+    let request = Request { by, operator, action: Some(AuditAction::MoveCapital), subject };
     Write::Capital(Box::new(asked)).requested(Some(request))
 }
 
@@ -485,6 +492,7 @@ pub(super) fn refused(refusal: Refusal) -> CommandError {
         Refusal::UnfittingQty(rule) => CommandError::Invalid(vec![FieldError::new("qty", "does_not_fit", rule)]),
         Refusal::NotReplaceable(why) => CommandError::NotReplaceable(why),
         Refusal::KeyReused => CommandError::KeyReused,
+        Refusal::Answered => CommandError::Answered,
         Refusal::IdReused => CommandError::IdReused,
         Refusal::Quarantined => CommandError::Quarantined,
         Refusal::PortfolioMoved { expected, found } => CommandError::PortfolioMoved { expected, found },

@@ -5,10 +5,11 @@ use actix::Addr;
 use super::Account;
 use crate::broker::{Adopt, Broker, BrokerLines, BrokerTurned, CancelMarked, Dispatch};
 use crate::cancel_all::CancelEverything;
-use crate::circuit_breaker::{BrokerAnswered, PositionDiffers};
+use crate::circuit_breaker::{BrokerAnswered, LineCrossed, PositionDiffers};
 use crate::kill_switch::ResumeCancels;
 use crate::line::Line;
 use crate::persistence::{Committed, Persist, Persistence, StoreTurned, WriterLines};
+use crate::portfolio::{Heed, Portfolio, PortfolioLines};
 use crate::reconciler::{Compare, CompareSoon, Reconciler, ReconcilerLines};
 use crate::risk_desk::{Admit, Booked, Load, Release, Reserve, RiskDesk, Weigh};
 use crate::supervisor::ProcessLines;
@@ -33,10 +34,12 @@ pub(super) struct Lines {
     reserve: Line<Reserve>,
     release: Line<Release>,
     weigh: Line<Weigh>,
+    pub(super) heed: Line<Heed>,
     /// Of the whole process.
     pub(super) resume_cancels: Line<ResumeCancels>,
     answered: Line<BrokerAnswered>,
     position_differs: Line<PositionDiffers>,
+    line_crossed: Line<LineCrossed>,
 }
 
 impl Lines {
@@ -58,9 +61,11 @@ impl Lines {
             reserve: Line::default(),
             release: Line::default(),
             weigh: Line::default(),
+            heed: Line::default(),
             resume_cancels: process.resume_cancels.clone(),
             answered: process.answered.clone(),
             position_differs: process.position_differs.clone(),
+            line_crossed: process.line_crossed.clone(),
         }
     }
 
@@ -95,6 +100,10 @@ impl Lines {
         self.weigh.connect(addr);
     }
 
+    pub(super) fn connect_portfolio(&self, addr: &Addr<Portfolio>) {
+        self.heed.connect(addr);
+    }
+
     /// The lines to what is stopped between two ownerships.
     pub(super) fn disconnect_workers(&self) {
         self.dispatch.disconnect();
@@ -109,6 +118,7 @@ impl Lines {
         self.reserve.disconnect();
         self.release.disconnect();
         self.weigh.disconnect();
+        self.heed.disconnect();
     }
 
     pub(super) fn disconnect(&self) {
@@ -145,6 +155,10 @@ impl Lines {
             dispatch: self.dispatch.clone(),
             position_differs: self.position_differs.clone(),
         }
+    }
+
+    pub(super) fn for_portfolio(&self) -> PortfolioLines {
+        PortfolioLines { persist: self.persist.clone(), crossed: self.line_crossed.clone() }
     }
 
     pub(super) fn for_parent(&self) -> ParentLines {

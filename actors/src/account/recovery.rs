@@ -75,7 +75,7 @@ impl Account {
             ctx.cancel_future(retry);
         }
         self.pen.shut(ShutReason::BrokerUnavailable);
-        if self.broker.is_none() || self.reconciler.is_none() || self.risk_desk.is_none() {
+        if self.broker.is_none() || self.reconciler.is_none() || self.risk_desk.is_none() || self.portfolio.is_none() {
             self.stop_workers(ctx);
             self.spawn_workers();
         }
@@ -106,7 +106,12 @@ impl Account {
             match recovered {
                 // Of what was given up meanwhile nothing is resumed, and health goes on saying why.
                 Ok(_) | Err(_) if act.is_given_up() => act.become_ready(),
-                Ok(parents) if act.broker.is_some() && act.reconciler.is_some() && act.risk_desk.is_some() => {
+                Ok(parents)
+                    if act.broker.is_some()
+                        && act.reconciler.is_some()
+                        && act.risk_desk.is_some()
+                        && act.portfolio.is_some() =>
+                {
                     act.resume(&parents, ctx)
                 }
                 Ok(_) => act.stay_degraded(gone(), ctx),

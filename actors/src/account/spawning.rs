@@ -8,6 +8,7 @@ use crate::domain::parent::Parent;
 use crate::gate::ShutReason;
 use crate::health::{Part, PartStatus, Phase};
 use crate::persistence::Persistence;
+use crate::portfolio::{Portfolio, StopWatching};
 use crate::reconciler::{Reconciler, StopComparing};
 use crate::risk_desk::{RiskDesk, StopGuarding};
 use crate::twap_parent::{Rest, TwapParent};
@@ -46,6 +47,13 @@ impl Account {
         let reconciler = Reconciler::new(shared, self.lines.for_reconciler(), sentinel).start();
         self.lines.connect_reconciler(&reconciler);
         self.reconciler = Some(reconciler);
+        let seen = (self.health.clone(), self.market_hours.clone());
+        let shared = (self.world.clone(), self.tuning.clone());
+        let sentinel = self.sentinel(Role::Portfolio);
+        let portfolio = Portfolio::new(shared, seen, self.lines.for_portfolio(), sentinel).start();
+        self.lines.connect_portfolio(&portfolio);
+        self.portfolio = Some(portfolio);
+        self.health.set(Part::Portfolio, PartStatus::Up, "");
     }
 
     pub(super) fn spawn_parent(&mut self, parent: &Parent) {
@@ -69,7 +77,7 @@ impl Account {
                 self.health.set(Part::Persistence, PartStatus::Down, "it died");
                 self.stop_workers(ctx);
             }
-            Role::Broker | Role::Reconciler | Role::RiskDesk => {
+            Role::Broker | Role::Reconciler | Role::RiskDesk | Role::Portfolio => {
                 self.pen.shut(ShutReason::BrokerUnavailable);
                 self.health.set(part_of(&role), PartStatus::Down, "it died");
                 self.stop_workers(ctx);
@@ -112,7 +120,7 @@ impl Account {
                     self.recover(ctx);
                 }
             }
-            Role::Broker | Role::Reconciler | Role::RiskDesk => self.recover(ctx),
+            Role::Broker | Role::Reconciler | Role::RiskDesk | Role::Portfolio => self.recover(ctx),
             Role::Parent(id) => self.recover_parent(id, ctx),
         }
     }
@@ -130,6 +138,9 @@ impl Account {
         if let Some(desk) = self.risk_desk.take() {
             ctx.spawn(async move { desk.send(StopGuarding).await }.into_actor(self).map(|_, _, _| ()));
         }
+        if let Some(portfolio) = self.portfolio.take() {
+            ctx.spawn(async move { portfolio.send(StopWatching).await }.into_actor(self).map(|_, _, _| ()));
+        }
         for (_, parent) in std::mem::take(&mut self.parents) {
             ctx.spawn(async move { parent.send(Rest).await }.into_actor(self).map(|_, _, _| ()));
         }
@@ -142,6 +153,7 @@ const fn part_of(role: &Role) -> Part {
         Role::Broker => Part::Broker,
         Role::Reconciler => Part::Reconciler,
         Role::RiskDesk => Part::RiskDesk,
+        Role::Portfolio => Part::Portfolio,
         Role::Parent(_) => Part::Parents,
     }
 }

@@ -10,7 +10,7 @@ use super::{CircuitBreaker, board};
 use crate::commands::{CommandError, Reset};
 use crate::domain::audit::{AuditAction, Request};
 use crate::domain::breaker::{BreakerState, BreakerWord, Rebased};
-use crate::domain::ledger::{CIRCUIT_BREAKER, SwitchEntry, Write};
+use crate::domain::ledger::{CIRCUIT_BREAKER, Refusal, SwitchEntry, Write};
 use crate::persistence::{Lane, Persist, PersistError, audit};
 use crate::ports::switchboard::BoardError;
 
@@ -23,6 +23,8 @@ enum Came {
     Durable(BreakerState),
     /// The breaker has moved meanwhile.
     Overtaken,
+    /// The request's key named another one.
+    KeyReused,
     /// The board can't be reached, and so nothing was reset.
     NoBoard,
     /// The board did not answer, and may take it yet: a look will show that, and finish it.
@@ -90,7 +92,7 @@ impl CircuitBreaker {
         let request = Request {
             by: reset.by.clone(),
             operator: Some(reset.operator.clone()),
-            action: AuditAction::ResetBreaker,
+            action: Some(AuditAction::ResetBreaker),
             subject: CIRCUIT_BREAKER.to_owned(),
         };
         let entry = SwitchEntry {
@@ -133,11 +135,17 @@ impl CircuitBreaker {
                 match persist.ask(Persist { writes: vec![write], lane: Lane::Switches }).await {
                     Ok(Ok(results)) if !results.iter().any(Result::is_err) => return Came::Durable(next),
                     // Another instance has written: perhaps this very reset, which it saw on the board.
-                    Ok(Ok(_)) => {
+                    Ok(Ok(results)) => {
+                        if results.contains(&Err(Refusal::KeyReused)) {
+                            return Came::KeyReused;
+                        }
                         let Ok(read) = store.switches().await else { return unread };
                         match next.reset_on(&read.breaker.unwrap_or_default(), is_known) {
                             Rebased::Stands(found) => {
-                                audit(&persist, &request, Some(json!(found))).await;
+                                // What this very request wrote has its entry.
+                                if !results.iter().any(|result| matches!(result, Err(Refusal::Answered))) {
+                                    audit(&persist, &request, Some(json!(found))).await;
+                                }
                                 return Came::Durable(found);
                             }
                             Rebased::Write(rebased) => next = rebased,
@@ -172,6 +180,7 @@ impl CircuitBreaker {
                 Err(overtaken())
             }
             Came::Overtaken => Err(overtaken()),
+            Came::KeyReused => Err(CommandError::KeyReused),
             Came::NoBoard => Err(CommandError::SwitchboardUnavailable),
             Came::NoStore => Err(CommandError::StoreUnavailable),
             Came::Halfway => Err(CommandError::OutcomeUnknown),

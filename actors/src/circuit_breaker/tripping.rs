@@ -111,7 +111,7 @@ impl CircuitBreaker {
         let request = wish.by.map(|by| Request {
             by,
             operator: Some(wish.operator.clone()),
-            action: AuditAction::TripBreaker,
+            action: Some(AuditAction::TripBreaker),
             subject: CIRCUIT_BREAKER.to_owned(),
         });
         let entry = SwitchEntry {

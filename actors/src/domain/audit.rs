@@ -3,13 +3,15 @@
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use super::names::{AccountName, Caller};
+use super::names::{AccountName, Caller, IdempotencyKey};
+use super::once::Once;
 use super::text::words;
 
 words!(
     /// What somebody did that is entered in the audit.
     AuditAction {
         EngageKillSwitch = "kill_switch.engage",
+        AskToDisengage = "kill_switch.disengage_asked",
         DisengageKillSwitch = "kill_switch.disengage",
         TripBreaker = "circuit_breaker.trip",
         ResetBreaker = "circuit_breaker.reset",
@@ -65,11 +67,13 @@ pub struct By {
     pub caller: Caller,
     /// The id of the request.
     pub request_id: Option<String>,
+    /// How a repetition of it is known, where the client has sent a key.
+    pub once: Option<Box<Once>>,
 }
 
 impl From<Caller> for By {
     fn from(caller: Caller) -> Self {
-        Self { caller, request_id: None }
+        Self { caller, request_id: None, once: None }
     }
 }
 
@@ -80,8 +84,8 @@ pub struct Request {
     pub by: By,
     /// Who, as given.
     pub operator: Option<String>,
-    /// What is entered in the audit.
-    pub action: AuditAction,
+    /// What is entered in the audit; `None` for what everybody does all day.
+    pub action: Option<AuditAction>,
     /// What it is done to.
     pub subject: String,
 }
@@ -89,15 +93,22 @@ pub struct Request {
 impl Request {
     /// The entry of what this came to.
     #[must_use]
-    pub fn entry(&self, before: Option<Value>, after: Option<Value>) -> AuditEntry {
-        AuditEntry {
+    pub fn entry(&self, before: Option<Value>, after: Option<Value>) -> Option<AuditEntry> {
+        Some(AuditEntry {
             by: self.by.caller.clone(),
             operator: self.operator.clone(),
-            action: self.action,
+            action: self.action?,
             subject: self.subject.clone(),
             before,
             after,
             request_id: self.by.request_id.clone(),
-        }
+        })
+    }
+
+    /// Whose key, and how its repetition is known.
+    #[must_use]
+    pub fn named(&self) -> Option<((Caller, IdempotencyKey), &Once)> {
+        let once = self.by.once.as_deref()?;
+        Some(((self.by.caller.clone(), once.key.clone()), once))
     }
 }

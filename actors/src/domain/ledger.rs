@@ -245,6 +245,8 @@ pub enum Write {
         /// What happened, for the history.
         entry: SwitchEntry,
     },
+    /// Something that belongs in the kill switch's history and leaves it as it is.
+    Noted(SwitchEntry),
     /// The circuit breaker has a new state, by the same rule.
     Breaker {
         /// The state.
@@ -420,6 +422,8 @@ pub struct Keys {
     pub open_children_of: BTreeSet<OrderId>,
     /// Idempotency keys, whose orders or parents are needed.
     pub callers_keys: BTreeSet<(Caller, IdempotencyKey)>,
+    /// Requests whose first answers are needed.
+    pub answers: BTreeSet<(Caller, IdempotencyKey)>,
     /// Orders at the venue whose executions and positions are needed.
     pub executions_of: BTreeSet<BrokerOrderId>,
     /// Orders whose positions are needed, and the executions of their whole chains.
@@ -501,8 +505,15 @@ impl Write {
                 keys.days.insert(*day);
             }
             Self::Kill { .. } | Self::Halts { .. } | Self::Breaker { .. } | Self::FirstStart(_) => keys.switches = true,
-            Self::Requested { write, .. } => write.add_keys(keys),
-            Self::PositionDiffers { .. } | Self::Audit(_) | Self::Probe => {}
+            Self::Requested { request, write } => {
+                keys.answers.extend(request.named().map(|(key, _)| key));
+                // The answer tells which slice is the next.
+                if let (Self::ResumeParent { id, .. }, Some(_)) = (&**write, &request.by.once) {
+                    keys.open_children_of.insert(id.clone());
+                }
+                write.add_keys(keys);
+            }
+            Self::PositionDiffers { .. } | Self::Noted(_) | Self::Audit(_) | Self::Probe => {}
         }
     }
 
@@ -561,6 +572,7 @@ impl Write {
             | Self::Breaker { .. }
             | Self::Limits { .. }
             | Self::FirstStart(_)
+            | Self::Noted(_)
             | Self::Audit(_)
             | Self::Probe => None,
         }
@@ -691,6 +703,9 @@ pub enum Refusal {
     /// The idempotency key named another request.
     #[error("the idempotency key was used for another request")]
     KeyReused,
+    /// The same request was carried out before: its answer is kept.
+    #[error("the request was carried out before")]
+    Answered,
     /// The id names another order.
     #[error("the client order id was used for another order")]
     IdReused,

@@ -3,6 +3,8 @@
 use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, TimeZone, Utc};
 use chrono_tz::Tz;
 
+use super::text::BadText;
+
 /// When an account's trading day ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DayEnd {
@@ -21,6 +23,18 @@ impl DayEnd {
             None => NaiveTime::MIN,
         };
         Self { reset, zone: chrono_tz::America::New_York }
+    }
+
+    /// From the reset time as `HH:MM`, and the name of a zone.
+    ///
+    /// # Errors
+    /// The rule that one of the two breaks.
+    pub fn parse(reset: &str, zone: &str) -> Result<Self, BadText> {
+        let reset =
+            NaiveTime::parse_from_str(reset, "%H:%M").ok().filter(|time| time.format("%H:%M").to_string() == reset);
+        let reset = reset.ok_or(BadText { rule: "must be a time as HH:MM" })?;
+        let zone = zone.parse().map_err(|_| BadText { rule: "must be a zone's name, such as America/New_York" })?;
+        Ok(Self { reset, zone })
     }
 
     /// The trading day of an instant: the date on which the day that holds it ends. The reset itself begins the next.
@@ -61,6 +75,17 @@ mod tests {
         assert_eq!(day("2026-11-01T20:59:59Z"), "2026-11-01");
         assert_eq!(day("2026-11-01T21:59:59Z"), "2026-11-01");
         assert_eq!(day("2026-11-01T22:00:00Z"), "2026-11-02");
+    }
+
+    #[test]
+    fn a_reset_is_read_exactly_or_refused() {
+        assert_eq!(DayEnd::parse("17:00", "America/New_York").unwrap(), DayEnd::new_york());
+        let tokyo = DayEnd::parse("00:00", "Asia/Tokyo").unwrap();
+        assert_eq!(tokyo.trading_day("2026-11-23T14:59:59Z".parse().unwrap()).to_string(), "2026-11-24");
+        assert_eq!(tokyo.trading_day("2026-11-23T15:00:00Z".parse().unwrap()).to_string(), "2026-11-25");
+        for (reset, zone) in [("5:00", "UTC"), ("24:00", "UTC"), ("17:00:00", "UTC"), ("", "UTC"), ("17:00", "EDT5")] {
+            assert!(DayEnd::parse(reset, zone).is_err(), "{reset} {zone}");
+        }
     }
 
     #[test]

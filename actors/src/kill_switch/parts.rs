@@ -15,7 +15,7 @@ use crate::commands::{CommandError, Disengage, Engage, EngageAnswer};
 use crate::domain::audit::{AuditAction, Request};
 use crate::domain::halts::{Halt, Halted, Halts};
 use crate::domain::kill::{EngageOrder, KillMode, KillState};
-use crate::domain::ledger::{KILL_SWITCH, SwitchEntry, Write};
+use crate::domain::ledger::{KILL_SWITCH, Refusal, SwitchEntry, Write};
 use crate::persistence::{Lane, Persist, PersistError};
 
 /// How soon the store is asked again that did not take an engagement.
@@ -27,6 +27,8 @@ enum LetGo {
     Durable(Halts),
     /// Another engagement of that part stands there.
     Overtaken(Halts),
+    /// The key named another request.
+    KeyReused,
     /// Certainly not written.
     NotWritten,
     /// It may be written.
@@ -207,7 +209,8 @@ impl KillSwitch {
         }
     }
 
-    /// Lets a part go. What still cuts off and cancels, or is being saved, is waited for.
+    /// Lets a part go. What still cuts off and cancels, or is being saved, is waited for. The answer is the switch of
+    /// everything, which stays as it is.
     pub(super) fn release_part(
         &self,
         release: Disengage,
@@ -238,23 +241,23 @@ impl KillSwitch {
         let request = Request {
             by: release.by.clone(),
             operator: Some(release.operator.clone()),
-            action: AuditAction::DisengageKillSwitch,
+            action: Some(AuditAction::DisengageKillSwitch),
             subject: subject(&halt),
         };
         let let_go = self.let_part_go(&halt, of_part(entry, &halt), request);
         Box::pin(let_go.into_actor(self).map(move |let_go, act, ctx| {
             act.touched = act.world.clock.boottime();
-            let released = || halt.as_state().disengage(&release.operator, release.notes.as_deref(), now);
             match let_go {
                 LetGo::Durable(halts) => {
                     act.take_parts(&halts, ctx);
                     tracing::warn!(scope = %halt.scope, operator = %release.operator, "a part is let go");
-                    released().ok_or(CommandError::NotEngaged)
+                    Ok(act.known())
                 }
                 LetGo::Overtaken(halts) => {
                     act.take_parts(&halts, ctx);
                     Err(CommandError::Conflict("the part was stopped again meanwhile".to_owned()))
                 }
+                LetGo::KeyReused => Err(CommandError::KeyReused),
                 LetGo::NotWritten => Err(CommandError::StoreUnavailable),
                 // The next look shows it; until then the part stays stopped.
                 LetGo::Unknown => Err(CommandError::OutcomeUnknown),
@@ -279,6 +282,7 @@ impl KillSwitch {
                 let write = write.requested(Some(request.clone()));
                 match persist.ask(Persist { writes: vec![write], lane: Lane::Switches }).await {
                     Ok(Ok(results)) if !results.iter().any(Result::is_err) => return LetGo::Durable(next),
+                    Ok(Ok(results)) if results.contains(&Err(Refusal::KeyReused)) => return LetGo::KeyReused,
                     Ok(Ok(_)) => match store.switches().await {
                         Ok(read) => base = read.halts,
                         Err(_) => return LetGo::NotWritten,

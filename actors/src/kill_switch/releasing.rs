@@ -10,7 +10,7 @@ use super::{KillSwitch, TRIES, board};
 use crate::commands::{CommandError, Disengage};
 use crate::domain::audit::{AuditAction, Request};
 use crate::domain::kill::{KillState, KillWord, Rebased};
-use crate::domain::ledger::{KILL_SWITCH, SwitchEntry, Write};
+use crate::domain::ledger::{KILL_SWITCH, Refusal, SwitchEntry, Write};
 use crate::domain::switchboard::kill;
 use crate::persistence::{Lane, Persist, PersistError, audit};
 use crate::ports::switchboard::BoardError;
@@ -22,6 +22,8 @@ enum Released {
     Durable(KillState),
     /// The switch has moved meanwhile.
     Overtaken,
+    /// The request's key named another one.
+    KeyReused,
     /// The board can't be reached, and so nothing was released.
     NoBoard,
     /// The board did not answer, and may take it yet: a look will show that, and finish it.
@@ -82,7 +84,7 @@ impl KillSwitch {
         let request = Request {
             by: release.by.clone(),
             operator: Some(release.operator.clone()),
-            action: AuditAction::DisengageKillSwitch,
+            action: Some(AuditAction::DisengageKillSwitch),
             subject: KILL_SWITCH.to_owned(),
         };
         let entry = SwitchEntry {
@@ -134,6 +136,7 @@ impl KillSwitch {
                 Err(overtaken())
             }
             Released::Overtaken => Err(overtaken()),
+            Released::KeyReused => Err(CommandError::KeyReused),
             Released::NoBoard => Err(CommandError::SwitchboardUnavailable),
             Released::NoStore => Err(CommandError::StoreUnavailable),
             Released::Halfway => Err(CommandError::OutcomeUnknown),
@@ -178,11 +181,17 @@ impl KillSwitch {
                         return Released::Durable(next);
                     }
                     // Another instance has written: perhaps this very release, which it saw on the board.
-                    Ok(Ok(_)) => {
+                    Ok(Ok(results)) => {
+                        if results.contains(&Err(Refusal::KeyReused)) {
+                            return Released::KeyReused;
+                        }
                         let Ok(read) = store.switches().await else { return unread };
                         match next.release_on(&read.kill.unwrap_or_default(), held.is_some()) {
                             Rebased::Stands(found) => {
-                                audit(&persist, &request, Some(json!(found))).await;
+                                // What this very request wrote has its entry.
+                                if !results.iter().any(|result| matches!(result, Err(Refusal::Answered))) {
+                                    audit(&persist, &request, Some(json!(found))).await;
+                                }
                                 return Released::Durable(found);
                             }
                             Rebased::Write(rebased) => next = rebased,

@@ -16,6 +16,7 @@ use crate::domain::ledger::{Applied, FirstStart, Refusal, SwitchEntry, Write};
 use crate::domain::limits::LimitBook;
 use crate::domain::money::Qty;
 use crate::domain::names::{AccountName, Caller, IdempotencyKey, OrderId, StrategyId, Symbol};
+use crate::domain::once::FirstAnswer;
 use crate::domain::order::Order;
 use crate::domain::parent::{Parent, ParentStatus};
 use crate::domain::portfolio::{CapitalEntry, DayResult, Portfolio};
@@ -411,6 +412,9 @@ pub trait Store: Send + Sync {
 
     /// What people did, newest first: at most so many entries, 1 to 500, behind that place of an earlier page.
     async fn audit(&self, cursor: Option<u64>, limit: u32) -> Result<Page<Audited>, StoreError>;
+
+    /// What a request with this key was answered. It may be older than is kept.
+    async fn first_answer(&self, caller: &Caller, key: &IdempotencyKey) -> Result<Option<FirstAnswer>, StoreError>;
 
     /// The key of the API with this public id, taken back or not.
     async fn api_key(&self, id: &KeyId) -> Result<Option<ApiKey>, StoreError>;

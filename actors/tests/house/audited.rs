@@ -20,7 +20,7 @@ fn actions(rig: &Rig) -> Vec<AuditAction> {
 fn what_people_do_to_the_switches_is_entered_once_each() {
     run(|rig| async move {
         let running = rig.open().await;
-        let by = By { caller: caller(), request_id: Some("r-1".to_owned()) };
+        let by = By { caller: caller(), request_id: Some("r-1".to_owned()), once: None };
         let command = tranche_actors::commands::Engage { by, ..engage(KillMode::Halt) };
         running.house.kill_switch.engage(command).await.unwrap();
         running.engage(KillMode::Halt).await.unwrap_err();

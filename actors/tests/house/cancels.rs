@@ -174,7 +174,7 @@ fn a_cancel_that_only_one_order_needs_leaves_the_others() {
         sleep(seconds(15)).await;
         let slices = rig.slices(&id("one"));
         for slice in [&slices[0], &slices[2]] {
-            let cancel = CancelOrder { id: slice.id.clone(), by: caller() };
+            let cancel = CancelOrder { id: slice.id.clone(), by: caller().into() };
             running.house.accounts.first().desk.cancel_order.send(cancel).await.unwrap().unwrap();
         }
         sleep(seconds(3)).await;

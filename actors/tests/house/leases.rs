@@ -394,7 +394,8 @@ fn a_cancel_at_an_owner_whose_writer_hangs_is_marked_all_the_same() {
         first.during(sleep(seconds(1))).await;
         let desk = first.running.house.accounts.first().desk.clone();
         first.store.plan([CommitFault::Slow(seconds(7))]);
-        let hangs = desk.cancel_order.send(CancelOrder { id: rig.slices(&id("worked"))[2].id.clone(), by: caller() });
+        let hangs =
+            desk.cancel_order.send(CancelOrder { id: rig.slices(&id("worked"))[2].id.clone(), by: caller().into() });
         let canceled = async {
             sleep(millis(1_500)).await;
             let asked = Instant::now();

@@ -51,7 +51,7 @@ impl Running {
             .first()
             .desk
             .cancel_order
-            .send(CancelOrder { id: id.clone(), by: caller() })
+            .send(CancelOrder { id: id.clone(), by: caller().into() })
             .await
             .unwrap()
             .unwrap()

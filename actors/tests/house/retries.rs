@@ -177,7 +177,7 @@ fn a_single_order_is_cancelled() {
     run(|rig| async move {
         let running = rig.open().await;
         running.send(resting_single("cancel-me", 10)).await;
-        let cancel = CancelOrder { id: id("cancel-me"), by: caller() };
+        let cancel = CancelOrder { id: id("cancel-me"), by: caller().into() };
         running.house.accounts.first().desk.cancel_order.send(cancel.clone()).await.unwrap().unwrap();
         rig.until("it is cancelled", || rig.order(&id("cancel-me")).status == OrderStatus::Canceled).await;
         let again = running.house.accounts.first().desk.cancel_order.send(cancel).await.unwrap().unwrap();

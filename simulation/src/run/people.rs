@@ -344,7 +344,7 @@ impl People {
         let (now, known) = (stage.elapsed(), request.id.clone());
         self.ask_at(now, Request::Replace(Box::new(request)));
         if let Some(after) = change.cancelled_after {
-            self.ask_at(now + after, Request::CancelOrder(CancelOrder { id: known, by: caller() }));
+            self.ask_at(now + after, Request::CancelOrder(CancelOrder { id: known, by: caller().into() }));
         }
     }
 
@@ -363,7 +363,8 @@ impl People {
             let parents =
                 parents.map(|parent| Request::CancelParent(CancelParent { id: parent.id.clone(), by: caller() }));
             let singles = ledger.orders().filter(|order| order.slice.is_none() && !order.status.is_terminal());
-            let singles = singles.map(|order| Request::CancelOrder(CancelOrder { id: order.id.clone(), by: caller() }));
+            let singles =
+                singles.map(|order| Request::CancelOrder(CancelOrder { id: order.id.clone(), by: caller().into() }));
             parents.chain(singles).collect::<Vec<_>>()
         });
         for request in requests {
@@ -420,7 +421,9 @@ fn is_for_now(error: &CommandError, request: &Request) -> bool {
         | CommandError::Reset(_)
         | CommandError::AlreadyCleared
         | CommandError::Quarantined
-        | CommandError::Limited { .. } => false,
+        | CommandError::Limited { .. }
+        | CommandError::Answered
+        | CommandError::SecondOperator => false,
     }
 }
 

@@ -12,6 +12,7 @@ use tranche_actors::domain::kill::KillState;
 use tranche_actors::domain::ledger::{Books, Event, FirstStart, SwitchEntry};
 use tranche_actors::domain::limits::LimitBook;
 use tranche_actors::domain::names::{AccountName, BrokerOrderId, Caller, IdempotencyKey, OrderId, Symbol};
+use tranche_actors::domain::once::FirstAnswer;
 use tranche_actors::domain::order::Order;
 use tranche_actors::domain::parent::Parent;
 use tranche_actors::domain::portfolio::{CapitalEntry, DayResult, Portfolio};
@@ -107,6 +108,7 @@ pub struct Ledger {
     pub(super) histories: BTreeMap<&'static str, Vec<SwitchEntry>>,
     pub(super) differences: Vec<(Symbol, Decimal, Decimal)>,
     pub(super) audit: Vec<Audited>,
+    pub(super) answers: BTreeMap<Key, FirstAnswer>,
     /// Batches whose commit is in doubt, and when each becomes durable.
     late: Vec<(Instant, Batch)>,
 }
@@ -200,7 +202,9 @@ impl Ledger {
     }
 
     fn save(&mut self, books: Books, batch: &Batch) -> Saved {
-        let Books { mut orders, mut parents, mut positions, mut causes, mut days, portfolio, changes, .. } = books;
+        let Books {
+            mut orders, mut parents, mut positions, mut causes, mut answers, mut days, portfolio, changes, ..
+        } = books;
         let mut saved = Saved {
             executions: changes.executions.len(),
             events: changes.events.len(),
@@ -249,6 +253,7 @@ impl Ledger {
         if let Some(limits) = changes.limits {
             self.limits = limits;
         }
+        self.answers.extend(changes.answers.into_iter().filter_map(|key| answers.remove_entry(&key)));
         for entry in changes.audit {
             let id = u64::try_from(self.audit.len()).unwrap_or(u64::MAX).saturating_add(1);
             self.audit.push(Audited { id, at: batch.at, account: batch.writer.account().cloned(), entry });

@@ -59,6 +59,10 @@ impl Ledger {
                 books.keys.insert(key, id.clone());
             }
         }
+        for key in keys.answers {
+            let kept = self.answers.get(&key).filter(|first| first.is_kept(books.at));
+            books.answers.extend(kept.map(|first| (key, first.clone())));
+        }
         for id in &keys.orders {
             self.take(id, &mut books, &mut parents);
         }

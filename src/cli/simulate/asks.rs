@@ -97,7 +97,7 @@ impl Asks {
         if self.parents.contains(&id) {
             Some(Request::CancelParent(CancelParent { id, by: caller() }))
         } else {
-            self.orders.contains(&id).then(|| Request::CancelOrder(CancelOrder { id, by: caller() }))
+            self.orders.contains(&id).then(|| Request::CancelOrder(CancelOrder { id, by: caller().into() }))
         }
     }
 }

@@ -9,7 +9,7 @@ use actix_web::web;
 use async_trait::async_trait;
 use chrono::{DateTime, NaiveDate, Utc};
 use rust_decimal::Decimal;
-use serde_json::json;
+use serde_json::{Value, json};
 use tranche_actors::commands::{
     CancelOrder, CancelParent, CanceledParent, ChangeLimits, ChangedLimits, ClearCause, ClearedCause, CommandError,
     CompareNow, Desk, Disengage, Engage, EngageAnswer, InstanceOutcome, MoveCapital, ReadVolume, Reset, ResolveOrder,
@@ -23,6 +23,7 @@ use tranche_actors::domain::ledger::{CancelCounts, SwitchEntry};
 use tranche_actors::domain::limits::LimitBook;
 use tranche_actors::domain::liquidity::{Liquidity, Volume};
 use tranche_actors::domain::names::{AccountName, BrokerOrderId, Caller, IdempotencyKey, OrderId, Role, Symbol};
+use tranche_actors::domain::once::{FirstAnswer, Once};
 use tranche_actors::domain::order::Order;
 use tranche_actors::domain::parent::{Parent, ParentStatus};
 use tranche_actors::domain::portfolio::{CapitalEntry, CapitalKind, DayResult, Opening, Portfolio};
@@ -98,6 +99,8 @@ struct Noted {
     store_is_down: bool,
     store_hangs: bool,
     keys: Vec<ApiKey>,
+    answers: BTreeMap<(Caller, IdempotencyKey), (FirstAnswer, u32)>,
+    last_once: Option<Once>,
     panics: bool,
     stack: Stack,
 }
@@ -135,6 +138,24 @@ impl Notes {
     /// The store says nothing any more when it is asked for a key.
     pub(super) fn hang(&self) {
         self.with(|noted| noted.store_hangs = true);
+    }
+
+    /// How a repetition of the last release is known.
+    pub(super) fn last_once(&self) -> Option<Once> {
+        self.with(|noted| noted.last_once.clone())
+    }
+
+    /// The store knows the answer to a request with a key.
+    pub(super) fn remember(&self, caller: &str, key: &str, hash: &str, answer: &Value, at: DateTime<Utc>) {
+        let name = (Caller::parse(caller).unwrap(), IdempotencyKey::parse(key).unwrap());
+        let first = FirstAnswer { hash: hash.to_owned(), answer: answer.clone(), at };
+        self.with(|noted| noted.answers.insert(name, (first, 0)));
+    }
+
+    /// The same, but for the first time that it is asked for it.
+    pub(super) fn remember_late(&self, caller: &str, key: &str, hash: &str, answer: &Value, at: DateTime<Utc>) {
+        self.remember(caller, key, hash, answer, at);
+        self.with(|noted| noted.answers.values_mut().for_each(|(_, misses)| *misses = 1));
     }
 
     /// Another instance is known, and reached there.
@@ -338,6 +359,7 @@ impl Handler<Disengage> for Clerk {
     type Result = Result<KillState, CommandError>;
 
     fn handle(&mut self, message: Disengage, _: &mut Context<Self>) -> Self::Result {
+        self.0.with(|noted| noted.last_once = message.by.once.as_deref().cloned());
         self.0.take(&message)?;
         let released = engaged().disengage(&message.operator, message.notes.as_deref(), now());
         released.ok_or(CommandError::NotEngaged)
@@ -627,6 +649,15 @@ impl Store for Notes {
 
     async fn confirmations(&self, _: &str) -> Result<Vec<Confirmation>, StoreError> {
         unreachable!("not HTTP's to ask")
+    }
+
+    async fn first_answer(&self, caller: &Caller, key: &IdempotencyKey) -> Result<Option<FirstAnswer>, StoreError> {
+        self.read(|noted| {
+            let (first, misses) = noted.answers.get_mut(&(caller.clone(), key.clone()))?;
+            let left = *misses;
+            *misses = left.saturating_sub(1);
+            (left == 0).then(|| first.clone())
+        })
     }
 
     async fn api_key(&self, id: &KeyId) -> Result<Option<ApiKey>, StoreError> {

@@ -9,12 +9,12 @@ use super::switching::{clear, kill, quarantine};
 use super::{Desk, Place, account};
 
 pub(crate) fn ann() -> By {
-    By { caller: Caller::parse("ann").unwrap(), request_id: Some("r-1".to_owned()) }
+    By { caller: Caller::parse("ann").unwrap(), request_id: Some("r-1".to_owned()), once: None }
 }
 
 fn asked(write: Write, action: AuditAction, subject: &str) -> Write {
     let operator = Some("Zoë".to_owned());
-    write.requested(Some(Request { by: ann(), operator, action, subject: subject.to_owned() }))
+    write.requested(Some(Request { by: ann(), operator, action: Some(action), subject: subject.to_owned() }))
 }
 
 fn clearing(id: &str) -> Write {

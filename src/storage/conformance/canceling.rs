@@ -96,6 +96,6 @@ fn cancel_parent() -> Write {
     Write::CancelParent { id: id("p"), by: caller("admin") }
 }
 
-fn cancel(name: &str) -> Write {
+pub(crate) fn cancel(name: &str) -> Write {
     Write::CancelOrder { id: id(name), by: caller("admin") }
 }

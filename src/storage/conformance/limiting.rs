@@ -61,11 +61,11 @@ pub(crate) async fn limits_come_back_as_they_were_set(place: &dyn Place) {
     assert_eq!(desk.store.limits(Some(0)).await.unwrap(), None, "it is known already");
     let whole = changed(LimitBook::default(), &everything());
     desk.store.commit(&desk.global(vec![write(whole.clone())])).await.unwrap().remove(0).unwrap();
-    let desk = desk.again(place).await;
     assert_eq!(desk.store.limits(Some(0)).await.unwrap(), Some(whole.clone()));
     let key = LimitKey { scope: LimitScope::Global, control: Control::MaxPosition };
     let less = changed(whole, &[LimitChange::Remove(key)]);
     desk.store.commit(&desk.global(vec![write(less.clone())])).await.unwrap().remove(0).unwrap();
+    let desk = desk.again(place).await;
     assert_eq!(desk.store.limits(None).await.unwrap(), Some(less));
     assert_eq!(desk.store.limits(Some(2)).await.unwrap(), None);
 }

@@ -14,6 +14,9 @@ const SQL: Statements = Statements {
     by_key: "
         SELECT caller, idempotency_key, client_order_id
         FROM UNNEST($1, $2) AS named (a, b) JOIN orders ON caller = a AND idempotency_key = b",
+    answers: "
+        SELECT idempotency_keys.*
+        FROM UNNEST($1, $2) AS named (a, b) JOIN idempotency_keys ON caller = a AND idempotency_key = b",
     orders: "SELECT * FROM orders WHERE client_order_id = ANY($1)",
     open_children: "SELECT * FROM orders WHERE parent_order_id = ANY($1) AND terminal_at IS NULL",
     children: "SELECT * FROM orders WHERE parent_order_id = ANY($1)",

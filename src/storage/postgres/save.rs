@@ -7,6 +7,7 @@ use tranche_actors::domain::halts::Halts;
 use tranche_actors::domain::kill::KillState;
 use tranche_actors::domain::ledger::{Books, CIRCUIT_BREAKER, FIRST_START, FirstStart, HALTS, KILL_SWITCH, LIMITS};
 use tranche_actors::domain::names::{AccountName, OrderId};
+use tranche_actors::domain::once::KEPT;
 use tranche_actors::domain::order::Order;
 use tranche_actors::domain::parent::Parent;
 use tranche_actors::ports::store::{Batch, PositionConflict, StoreError};
@@ -17,8 +18,8 @@ use crate::storage::capital::{CapitalRow, DayRow, PortfolioRow, unmoved};
 use crate::storage::cells;
 use crate::storage::columns::Columns;
 use crate::storage::rows::{
-    self, AuditRow, CauseRow, DifferenceRow, EventRow, ExecutionRow, LimitRow, LimitsRevision, LockoutRow, PositionRow,
-    ProgressRow, StateRow, SwitchEntryRow, json,
+    self, AnswerRow, AuditRow, CauseRow, DifferenceRow, EventRow, ExecutionRow, LimitRow, LimitsRevision, LockoutRow,
+    PositionRow, ProgressRow, StateRow, SwitchEntryRow, json,
 };
 
 pub(super) mod sql;
@@ -38,6 +39,7 @@ pub(super) async fn save(
     findings(connection, books, batch, account).await?;
     switches(connection, books, batch).await?;
     limits(connection, books, batch).await?;
+    answers(connection, books, batch).await?;
     audit(connection, books, batch).await?;
     events(connection, books, batch, account).await
 }
@@ -197,6 +199,17 @@ async fn limits(connection: &mut PgConnection, books: &Books, batch: &Batch) -> 
     let query = sqlx::query(sql::SWITCH).bind(LIMITS).bind(revision).bind(batch.at);
     query.execute(connection).await.map_err(classify)?;
     Ok(())
+}
+
+async fn answers(connection: &mut PgConnection, books: &Books, batch: &Batch) -> Result<(), StoreError> {
+    let new = books.changes.answers.iter().filter_map(|key| books.answers.get_key_value(key));
+    let new = new.map(|(key, first)| AnswerRow::of(key, first)).collect::<Vec<_>>();
+    if new.is_empty() {
+        return Ok(());
+    }
+    let forget = sqlx::query(sql::FORGET_ANSWERS).bind(batch.at - KEPT);
+    forget.execute(&mut *connection).await.map_err(classify)?;
+    write(connection, &sql::INSERT_ANSWERS, &new).await
 }
 
 async fn audit(connection: &mut PgConnection, books: &Books, batch: &Batch) -> Result<(), StoreError> {

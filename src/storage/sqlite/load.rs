@@ -13,6 +13,9 @@ const SQL: Statements = Statements {
         SELECT caller, idempotency_key, client_order_id FROM json_each(?1) AS named
         JOIN orders ON caller = named.value ->> 0 AND idempotency_key = named.value ->> 1
         WHERE idempotency_key IS NOT NULL",
+    answers: "
+        SELECT idempotency_keys.* FROM json_each(?1) AS named
+        JOIN idempotency_keys ON caller = named.value ->> 0 AND idempotency_key = named.value ->> 1",
     orders: "SELECT * FROM orders WHERE client_order_id IN (SELECT value FROM json_each(?1))",
     open_children: "
         SELECT * FROM orders WHERE parent_order_id IN (SELECT value FROM json_each(?1)) AND terminal_at IS NULL",
@@ -44,6 +47,7 @@ const SQL: Statements = Statements {
 #[cfg(test)]
 pub(super) const ALL: &[&str] = &[
     SQL.by_key,
+    SQL.answers,
     SQL.orders,
     SQL.open_children,
     SQL.children,

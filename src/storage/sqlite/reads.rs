@@ -8,6 +8,7 @@ use tranche_actors::domain::audit::Audited;
 use tranche_actors::domain::ledger::{CIRCUIT_BREAKER, FIRST_START, HALTS, KILL_SWITCH, SwitchEntry};
 use tranche_actors::domain::limits::LimitBook;
 use tranche_actors::domain::names::{AccountName, Caller, IdempotencyKey, OrderId};
+use tranche_actors::domain::once::FirstAnswer;
 use tranche_actors::domain::order::Order;
 use tranche_actors::domain::parent::Parent;
 use tranche_actors::domain::portfolio::{CapitalEntry, DayResult, Portfolio};
@@ -68,6 +69,8 @@ const HAS_ENTRY: &str = "SELECT 1 FROM switch_history WHERE switch = ?1 AND even
 
 const AUDIT: &str = "SELECT * FROM audit WHERE id < ?1 ORDER BY id DESC LIMIT ?2";
 
+const FIRST_ANSWER: &str = "SELECT * FROM idempotency_keys WHERE caller = ?1 AND idempotency_key = ?2";
+
 const OPEN_CAUSES: &str =
     "SELECT * FROM quarantine_causes WHERE account = ?1 AND cleared_at IS NULL ORDER BY symbol, since, cause";
 
@@ -89,6 +92,7 @@ pub(super) const ALL: &[&str] = &[
     HAS_ENTRY,
     CONFIRMATIONS,
     AUDIT,
+    FIRST_ANSWER,
     POSITIONS,
     PORTFOLIO,
     CAPITAL,
@@ -269,6 +273,14 @@ pub(super) async fn audit(pool: &SqlitePool, cursor: Option<u64>, limit: u32) ->
     let more = items.len() > wanted;
     items.truncate(wanted);
     Ok(Page { next: items.last().filter(|_| more).map(|last| last.id), items })
+}
+
+pub(super) async fn first_answer(
+    pool: &SqlitePool,
+    caller: &Caller,
+    key: &IdempotencyKey,
+) -> Result<Option<FirstAnswer>, StoreError> {
+    one(pool, sqlx::query(FIRST_ANSWER).bind(caller.as_str()).bind(key.as_str()), cells::first_answer).await
 }
 
 pub(super) async fn causes(pool: &SqlitePool, account: &AccountName) -> Result<Vec<Cause>, StoreError> {

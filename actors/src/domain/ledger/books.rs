@@ -13,6 +13,7 @@ use crate::domain::halts::Halts;
 use crate::domain::kill::KillState;
 use crate::domain::limits::LimitBook;
 use crate::domain::names::{AccountName, BrokerOrderId, Caller, IdempotencyKey, OrderId, Symbol};
+use crate::domain::once::FirstAnswer;
 use crate::domain::order::Order;
 use crate::domain::parent::{Parent, Progress};
 use crate::domain::portfolio::{CapitalEntry, DayResult, Portfolio};
@@ -28,7 +29,7 @@ pub struct Books {
     /// Whose ledger is written; `None`: nobody's, and then no order is.
     account: Option<AccountName>,
     /// The time of the batch.
-    pub(super) at: DateTime<Utc>,
+    pub at: DateTime<Utc>,
     /// When the account's trading days end.
     pub(super) day_end: DayEnd,
     /// Orders by id.
@@ -49,6 +50,8 @@ pub struct Books {
     pub causes: BTreeMap<CauseId, Cause>,
     /// What the callers' keys name.
     pub keys: BTreeMap<(Caller, IdempotencyKey), OrderId>,
+    /// What was answered to requests with a key, as long as that is kept.
+    pub answers: BTreeMap<(Caller, IdempotencyKey), FirstAnswer>,
     /// The kill switch; `None` where its row is missing.
     pub kill: Option<KillState>,
     /// Which parts are stopped; no row of it is none.
@@ -104,6 +107,8 @@ pub struct Changes {
     pub switch_entries: Vec<(&'static str, SwitchEntry)>,
     /// What people did, in order.
     pub audit: Vec<AuditEntry>,
+    /// Answers to insert.
+    pub answers: BTreeSet<(Caller, IdempotencyKey)>,
 }
 
 /// The name of the kill switch in the store.
@@ -136,6 +141,7 @@ impl Books {
             executions: BTreeMap::new(),
             causes: BTreeMap::new(),
             keys: BTreeMap::new(),
+            answers: BTreeMap::new(),
             kill: None,
             halts: Halts { revision: 0, in_force: Vec::new() },
             breaker: None,
@@ -211,6 +217,10 @@ impl Books {
             Write::Limits { book, audit } => self.turn_limits(book, audit),
             Write::FirstStart(first) => Ok(self.first_start(first)),
             Write::Requested { request, write } => self.requested(request, write),
+            Write::Noted(entry) => {
+                self.switch(KILL_SWITCH, EventKind::KillSwitch, entry);
+                Ok(Applied::done())
+            }
             Write::Audit(entry) => Ok(self.audit(entry)),
             Write::Probe => Ok(Applied::unchanged()),
         }
@@ -281,6 +291,12 @@ impl Books {
 
     pub(super) fn note(&mut self, event: Event) {
         self.changes.events.push(event);
+    }
+
+    /// Whose ledger is written, if anybody's.
+    #[must_use]
+    pub const fn account(&self) -> Option<&AccountName> {
+        self.account.as_ref()
     }
 
     /// Whether these books are those of that account.

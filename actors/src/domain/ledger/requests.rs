@@ -1,20 +1,33 @@
-//! What people ask for: entered in the audit together with its effect, and only where it had one.
+//! What people ask for: entered in the audit together with its effect, and only where it had one; and done once, where the
+//! request has a key.
 
 use serde_json::{Value, json};
 
 use super::{Applied, Books, Outcome, Refusal, Write};
 use crate::domain::audit::{AuditEntry, Request};
 use crate::domain::names::OrderId;
+use crate::domain::once::FirstAnswer;
 
 impl Books {
     pub(super) fn requested(&mut self, request: &Request, write: &Write) -> Result<Applied, Refusal> {
+        if let Some((key, once)) = request.named()
+            && let Some(first) = self.answers.get(&key)
+        {
+            return Err(if first.hash == once.hash { Refusal::Answered } else { Refusal::KeyReused });
+        }
         let before = self.picture(write);
         let applied = self.apply(write)?;
         match applied.outcome {
             Outcome::Unchanged | Outcome::Replayed => {}
             Outcome::Done | Outcome::Canceling(_) | Outcome::Resumed | Outcome::Cleared { .. } | Outcome::Booked(_) => {
-                self.changes.audit.push(request.entry(before, self.picture(write)));
+                self.changes.audit.extend(request.entry(before, self.picture(write)));
             }
+        }
+        if let Some((key, once)) = request.named()
+            && let Some(answer) = once.answer.0(self, &applied)
+        {
+            self.answers.insert(key.clone(), FirstAnswer { hash: once.hash.clone(), answer, at: self.at });
+            self.changes.answers.insert(key);
         }
         Ok(applied)
     }
@@ -67,6 +80,7 @@ impl Books {
             | Write::PositionDiffers { .. }
             | Write::FirstStart(_)
             | Write::OpenDay { .. }
+            | Write::Noted(_)
             | Write::Audit(_)
             | Write::Probe => None,
         }

@@ -5,7 +5,7 @@ use rust_decimal::Decimal;
 use serde_json::{Value, json};
 
 use super::{Limit, LimitBook, LimitKey, LimitOverride, LockKey, Lockout};
-use crate::domain::audit::{AuditAction, AuditEntry, By, Request};
+use crate::domain::audit::{AuditAction, AuditEntry, By};
 
 /// One change of the limits.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,8 +49,15 @@ impl LimitChange {
             Self::Lock(key, _) => (AuditAction::Lock, key.to_string()),
             Self::Unlock(key) => (AuditAction::Unlock, key.to_string()),
         };
-        let request = Request { by: who.by.clone(), operator: Some(who.operator.clone()), action, subject };
-        request.entry(self.picture(before), self.picture(after))
+        AuditEntry {
+            by: who.by.caller.clone(),
+            operator: Some(who.operator.clone()),
+            action,
+            subject,
+            before: self.picture(before),
+            after: self.picture(after),
+            request_id: who.by.request_id.clone(),
+        }
     }
 
     /// How that stands in a book which this is about.

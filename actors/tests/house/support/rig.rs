@@ -11,6 +11,7 @@ use tranche_actors::commands::{
     CommandError, Disengage, Engage, EngageAnswer, Reset, SubmitOrder, SubmitParent, SubmittedParent, Trip,
 };
 use tranche_actors::domain::breaker::{BreakerState, ErrorRule};
+use tranche_actors::domain::guards::GuardRules;
 use tranche_actors::domain::kill::{KillMode, KillState};
 use tranche_actors::domain::limits::LimitScope;
 use tranche_actors::domain::names::OrderId;
@@ -109,11 +110,14 @@ fn tuning() -> Tuning {
         gate_poll: millis(50),
         gate_open: millis(500),
         kill_settle: seconds(2),
+        second_operator: false,
         foreign_mode: KillMode::Cancel,
         quiet_period: seconds(300),
         error_rule: ErrorRule { enabled: false, window: seconds(60), min_count: 10, share_percent: 50, consecutive: 5 },
         calendar: CalendarSource::AlwaysOpen,
         position_tolerance: None,
+        guards: GuardRules::default(),
+        mark_every: Duration::from_secs(5),
         cancel_on_trip: false,
         commit_timeout: seconds(1),
         probe: seconds(1),

@@ -6,8 +6,8 @@ use super::super::columns::{insert, update};
 use crate::storage::capital::{CapitalRow, DayRow, PortfolioRow};
 use crate::storage::columns::Columns;
 use crate::storage::rows::{
-    AuditRow, CauseRow, DifferenceRow, EventRow, ExecutionRow, LimitRow, LockoutRow, OrderRow, OverrideRow, ParentRow,
-    PositionRow, ProgressRow, StateRow, SwitchEntryRow,
+    AnswerRow, AuditRow, CauseRow, DifferenceRow, EventRow, ExecutionRow, LimitRow, LockoutRow, OrderRow, OverrideRow,
+    ParentRow, PositionRow, ProgressRow, StateRow, SwitchEntryRow,
 };
 
 type Sql = LazyLock<String>;
@@ -20,6 +20,7 @@ pub(super) static INSERT_EXECUTIONS: Sql = Sql::new(|| insert::<ExecutionRow<'_>
 pub(super) static INSERT_LIMITS: Sql = Sql::new(|| insert::<LimitRow<'_>>("limits", &[]));
 pub(super) static INSERT_OVERRIDES: Sql = Sql::new(|| insert::<OverrideRow<'_>>("limit_overrides", &[]));
 pub(super) static INSERT_LOCKOUTS: Sql = Sql::new(|| insert::<LockoutRow<'_>>("lockouts", &[]));
+pub(super) static INSERT_ANSWERS: Sql = Sql::new(|| insert::<AnswerRow<'_>>("idempotency_keys", &[]));
 pub(super) static INSERT_SWITCH_ENTRIES: Sql = Sql::new(|| insert::<SwitchEntryRow<'_>>("switch_history", &[]));
 
 /// `?2` is the account, `?3` the time.
@@ -95,6 +96,9 @@ pub(super) const CLEAR_LIMITS: [&str; 3] =
 pub(super) const SWITCH: &str = "
 INSERT INTO switches (switch, state, updated_at) VALUES (?1, ?2, ?3)
 ON CONFLICT (switch) DO UPDATE SET state = excluded.state, updated_at = excluded.updated_at";
+
+/// What is kept no longer goes with the next answer that is kept.
+pub(super) const FORGET_ANSWERS: &str = "DELETE FROM idempotency_keys WHERE at <= ?1";
 
 pub(super) const CONFIRM: &str = "
 INSERT INTO switch_confirmations (engagement_id, instance_id, cut, confirmed_at)
