@@ -92,6 +92,5 @@ async fn a_migration_that_fails_leaves_the_old_schema_and_a_record_and_runs_once
     base.store().await.open().await.unwrap();
     let attempts = "SELECT string_agg(success::text, ',' ORDER BY id) FROM schema_attempts";
     let attempts = sqlx::query_scalar::<_, String>(attempts).fetch_one(&mut beside).await.unwrap();
-    let applied = vec!["true"; LEDGER.postgres_migrations.len()];
-    assert_eq!(attempts, format!("false,{}", applied.join(",")));
+    assert_eq!(attempts, "false,true");
 }
