@@ -371,6 +371,7 @@ async fn each_refusal_has_its_status_and_its_code() {
         (CommandError::NotEngaged, 409, "kill_switch_not_engaged"),
         (CommandError::Quarantined, 409, "symbol_quarantined"),
         (CommandError::AlreadyCleared, 409, "conflict"),
+        (CommandError::SecondOperator, 409, "second_operator_needed"),
         (retry, 429, "limit_reached"),
         (CommandError::StoreUnavailable, 503, "store_unavailable"),
         (CommandError::OutcomeUnknown, 503, "store_unavailable"),
