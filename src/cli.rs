@@ -7,6 +7,7 @@ mod demo;
 mod health;
 mod keys;
 mod launch;
+mod limits;
 mod order;
 mod output;
 mod paper;
@@ -73,6 +74,10 @@ enum Command {
     Switches(shared::SwitchesArgs),
     /// Compare the books with the broker's, and clear what was looked after.
     Reconcile(reconcile::ReconcileArgs),
+    /// Show and change pre-trade limits.
+    Limits(limits::LimitsArgs),
+    /// Show who may not open positions, and lock or unlock.
+    Lockouts(limits::LockoutsArgs),
     /// See what an account holds and is worth, and move its capital.
     Portfolio(portfolio::PortfolioArgs),
     /// Look at the paper broker from its own side.
@@ -191,6 +196,8 @@ fn dispatch(cli: Cli, out: &mut Out) -> Result<(), CliError> {
         Some(Command::Keys(args)) => client::block_on(keys::run(args, out)),
         Some(Command::Switches(args)) => client::block_on(shared::run(args, out)),
         Some(Command::Reconcile(args)) => client::block_on(reconcile::run(args, out)),
+        Some(Command::Limits(args)) => client::block_on(limits::limits(args, out)),
+        Some(Command::Lockouts(args)) => client::block_on(limits::lockouts(args, out)),
         Some(Command::Portfolio(args)) => client::block_on(portfolio::run(args, out)),
         Some(Command::Paper(args)) => paper::run(&args, out),
         Some(Command::Venue(args)) => venue::run(*args, out),

@@ -45,6 +45,8 @@ mod events;
 pub(crate) mod fields;
 mod forward;
 mod kill_switch;
+mod limits;
+mod lockouts;
 mod once;
 mod openapi;
 mod orders;

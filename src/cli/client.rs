@@ -128,6 +128,11 @@ impl Client {
         Ok(self.send(Method::PATCH, &path, Some(body), key).await?.body)
     }
 
+    /// Puts a body below `/api/v1`.
+    pub(super) async fn put<T: DeserializeOwned>(&self, path: &str, body: &Value) -> Result<T, ClientError> {
+        Ok(self.send(Method::PUT, &format!("/api/v1{path}"), Some(body), None).await?.body)
+    }
+
     /// Deletes something below `/api/v1`.
     pub(super) async fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
         let path = format!("/api/v1{path}");

@@ -58,7 +58,7 @@ enum KillCommand {
 /// A part of the trading; without one, all of it.
 #[derive(Debug, Args)]
 #[group(multiple = false)]
-struct PartArgs {
+pub(super) struct PartArgs {
     /// Only the orders of this account.
     #[arg(long)]
     account: Option<String>,
@@ -71,7 +71,7 @@ struct PartArgs {
 }
 
 impl PartArgs {
-    fn scope(self) -> Option<Value> {
+    pub(super) fn scope(self) -> Option<Value> {
         let parts = [("account", self.account), ("strategy", self.strategy), ("symbol", self.symbol)];
         parts.into_iter().find_map(|(kind, name)| Some(json!({kind: name?})))
     }
@@ -161,7 +161,7 @@ async fn status(client: &Client, path: &str) -> Result<Value, CliError> {
 }
 
 /// Without the fields that nobody gave: the server's own defaults hold.
-fn present(mut body: Value) -> Value {
+pub(super) fn present(mut body: Value) -> Value {
     if let Value::Object(fields) = &mut body {
         fields.retain(|_, value| !value.is_null());
     }

@@ -226,6 +226,68 @@ pub(super) struct ResetDoc {
     reason: String,
 }
 
+/// Sets a limit, or takes it away.
+#[derive(ToSchema)]
+#[schema(as = SetLimit)]
+#[expect(dead_code, reason = "it stands for the documentation")]
+pub(super) struct LimitDoc {
+    #[schema(max_length = 64, example = "ops")]
+    operator: String,
+    /// Whose orders it is for: `global`, everybody's, is the default.
+    #[schema(schema_with = words::scope)]
+    scope: Option<Value>,
+    #[schema(schema_with = words::control)]
+    control: String,
+    /// In the control's own unit: units of the instrument, the quote currency, percent, orders, or seconds. None takes the limit away.
+    #[schema(schema_with = words::decimal)]
+    value: Option<String>,
+}
+
+/// Lets another value hold for a while.
+#[derive(ToSchema)]
+#[schema(as = OverrideLimit)]
+#[expect(dead_code, reason = "it stands for the documentation")]
+pub(super) struct OverrideDoc {
+    #[schema(max_length = 64, example = "ops")]
+    operator: String,
+    /// Whose orders it is for: `global`, everybody's, is the default.
+    #[schema(schema_with = words::scope)]
+    scope: Option<Value>,
+    #[schema(schema_with = words::control)]
+    control: String,
+    #[schema(schema_with = words::decimal)]
+    value: String,
+    /// At most 7 days from now.
+    #[schema(format = DateTime)]
+    until: String,
+    #[schema(max_length = 500)]
+    reason: String,
+}
+
+/// Locks an account, or a symbol of it.
+#[derive(ToSchema)]
+#[schema(as = Lock)]
+#[expect(dead_code, reason = "it stands for the documentation")]
+pub(super) struct LockDoc {
+    #[schema(max_length = 64, example = "ops")]
+    operator: String,
+    #[schema(max_length = 500)]
+    reason: String,
+    /// `default` if absent.
+    account: Option<String>,
+    /// The one symbol; all of the account if absent.
+    symbol: Option<String>,
+    /// What locks, in a-z, 0-9 and '_': `operator` if absent. Another lockout by the same rule is the same lockout.
+    #[schema(max_length = 32)]
+    rule: Option<String>,
+    /// `permanent` if absent.
+    #[schema(schema_with = words::lock_kind)]
+    kind: Option<String>,
+    /// Required of `cooldown` and `daily`, and of no other.
+    #[schema(format = DateTime)]
+    until: Option<String>,
+}
+
 /// Moves an account's capital.
 #[derive(ToSchema)]
 #[schema(as = MoveCapital)]

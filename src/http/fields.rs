@@ -41,6 +41,17 @@ pub(crate) struct Choice<T: 'static> {
     pub(crate) designed: &'static [&'static str],
 }
 
+/// What a request says of a field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Said {
+    /// It leaves it out.
+    Nothing,
+    /// It says null.
+    Null,
+    /// It has a value.
+    Value,
+}
+
 impl<'a> Fields<'a> {
     /// The fields of a body.
     pub(super) fn of_body(body: &'a [u8]) -> Result<Self, Problem> {
@@ -110,6 +121,18 @@ impl<'a> Fields<'a> {
     pub(crate) fn require(&mut self, name: &str) {
         if !self.given(name) {
             self.fault(name, "missing", "is required");
+        }
+    }
+
+    /// What a request says of a field where leaving it out and null are not the same. A null is taken with it.
+    pub(super) fn said(&mut self, name: &str) -> Said {
+        match self.values.get(name).map(|raw| raw.get()) {
+            None => Said::Nothing,
+            Some("null") => {
+                self.values.remove(name);
+                Said::Null
+            }
+            Some(_) => Said::Value,
         }
     }
 

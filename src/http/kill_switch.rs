@@ -89,7 +89,7 @@ fn engagement(mut fields: Fields<'_>, by: By, key: Option<IdempotencyKey>) -> Re
 }
 
 /// All of the trading, or a part of it.
-fn scope(fields: &mut Fields<'_>) -> LimitScope {
+pub(super) fn scope(fields: &mut Fields<'_>) -> LimitScope {
     let Some(raw) = fields.take("scope") else { return LimitScope::Global };
     let text = raw.get();
     serde_json::from_str::<LimitScope>(text).unwrap_or_else(|_| {

@@ -9,8 +9,8 @@ use utoipa::openapi::{PathItem, RefOr, Schema};
 use utoipa::{Modify, OpenApi};
 
 use super::{
-    audit, circuit_breaker, documented, events, kill_switch, orders, parents, plan_shapes, portfolio, positions,
-    reconciliation, reconciliation_shapes, routes, service, switch_shapes,
+    audit, circuit_breaker, documented, events, kill_switch, limits, lockouts, orders, parents, plan_shapes, portfolio,
+    positions, reconciliation, reconciliation_shapes, routes, service, switch_shapes,
 };
 
 /// The extension of an operation that names the least role that may.
@@ -29,6 +29,7 @@ const ROLE: &str = "x-role";
         portfolio::get, portfolio::list, portfolio::move_capital, portfolio::days,
         kill_switch::engage, kill_switch::disengage, kill_switch::status, kill_switch::history,
         circuit_breaker::status, circuit_breaker::trip, circuit_breaker::reset, circuit_breaker::history,
+        limits::get, limits::put, limits::post, lockouts::list, lockouts::post, lockouts::delete,
         reconciliation::status, reconciliation::run, reconciliation::orphans, reconciliation::clear,
         audit::list, service::status, service::livez, service::healthz, service::readyz, service::metrics,
     ),
@@ -70,6 +71,9 @@ const REQUESTS: &[&str] = &[
     "Trip",
     "Reset",
     "MoveCapital",
+    "SetLimit",
+    "OverrideLimit",
+    "Lock",
     "Problem",
 ];
 

@@ -87,6 +87,13 @@ pub(super) fn clearance(text: &str) -> Result<(Option<AccountName>, String, Stri
     query.finish(said)?.ok_or_else(|| Problem::new(Code::Internal, "a parameter is missing"))
 }
 
+/// Who asks.
+pub(super) fn operator(text: &str) -> Result<String, Problem> {
+    let mut query = Query::of(text)?;
+    let operator = query.words("operator", MAX_OPERATOR);
+    query.finish(operator)?.ok_or_else(|| Problem::new(Code::Internal, "a parameter is missing"))
+}
+
 /// Of which account, and which page of what changed its capital.
 pub(super) fn capital(text: &str) -> Result<(Option<AccountName>, Option<u64>, u32), Problem> {
     let mut query = Query::of(text)?;

@@ -12,7 +12,8 @@ use tranche_actors::domain::names::Role;
 use super::auth::needs;
 use super::problem::{Code, Problem};
 use super::{
-    audit, circuit_breaker, docs, events, kill_switch, orders, parents, portfolio, positions, reconciliation, service,
+    audit, circuit_breaker, docs, events, kill_switch, limits, lockouts, orders, parents, portfolio, positions,
+    reconciliation, service,
 };
 
 /// The methods of one path.
@@ -61,6 +62,10 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         at("/api/v1/circuit-breaker/trip", [post(Operator, circuit_breaker::trip)]),
         at("/api/v1/circuit-breaker/reset", [post(Operator, circuit_breaker::reset)]),
         at("/api/v1/circuit-breaker/history", [get(Viewer, circuit_breaker::history)]),
+        at("/api/v1/limits", [get(Viewer, limits::get), put(Operator, limits::put)]),
+        at("/api/v1/limits/overrides", [post(Operator, limits::post)]),
+        at("/api/v1/lockouts", [get(Viewer, lockouts::list), post(Operator, lockouts::post)]),
+        at("/api/v1/lockouts/{id}", [delete(Operator, lockouts::delete)]),
         at("/api/v1/reconciliation/status", [get(Viewer, reconciliation::status)]),
         at("/api/v1/reconciliation/run", [post(Operator, reconciliation::run)]),
         at("/api/v1/reconciliation/orphans", [get(Viewer, reconciliation::orphans)]),
@@ -142,6 +147,15 @@ where
     F::Output: Responder + 'static,
 {
     Row { method: Method::POST, role: Some(role), route: web::post().to(handler) }
+}
+
+fn put<F, Args>(role: Role, handler: F) -> Row
+where
+    F: Handler<Args>,
+    Args: FromRequest + 'static,
+    F::Output: Responder + 'static,
+{
+    Row { method: Method::PUT, role: Some(role), route: web::put().to(handler) }
 }
 
 fn patch<F, Args>(role: Role, handler: F) -> Row

@@ -19,6 +19,7 @@ mod description;
 mod fakes;
 mod forwarding;
 mod letting_in;
+mod limiting;
 mod reading;
 mod reconciling;
 mod repeating;

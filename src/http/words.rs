@@ -3,6 +3,7 @@
 use tranche_actors::domain::audit::AuditAction;
 use tranche_actors::domain::breaker::BreakerWord;
 use tranche_actors::domain::kill::KillWord;
+use tranche_actors::domain::limits::{Control, LockKind};
 use tranche_actors::domain::parent::ParentStatus;
 use tranche_actors::domain::portfolio::{CapitalKind, Direction};
 use tranche_actors::domain::reconciliation::CauseKind;
@@ -86,6 +87,14 @@ pub(super) fn comparison_outcome() -> Object {
 /// The codes of problems.
 pub(super) fn problem_code() -> Object {
     words(super::problem::Code::WORDS.iter().copied())
+}
+
+pub(super) fn control() -> Object {
+    words(Control::ALL.iter().map(|word| word.as_str()))
+}
+
+pub(super) fn lock_kind() -> Object {
+    words(LockKind::ALL.iter().map(|word| word.as_str()))
 }
 
 /// All of the trading, or a part of it.

@@ -32,6 +32,7 @@ mod doubt;
 mod ending;
 mod hand;
 mod keys;
+mod limits;
 mod load;
 mod migrating;
 mod order_of_things;

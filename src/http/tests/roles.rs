@@ -48,12 +48,16 @@ fn the_description_tells_who_may_what() {
             "clear_orphan",
             "disengage_kill_switch",
             "list_audit",
+            "lock",
             "move_capital",
+            "override_limit",
             "reset_circuit_breaker",
             "resolve_order",
             "resume_parent",
             "run_reconciliation",
+            "set_limit",
             "trip_circuit_breaker",
+            "unlock",
         ]
     );
     assert!(of(Some(Role::Admin)).is_empty());

@@ -1,0 +1,155 @@
+//! Lockouts: accounts, and symbols of accounts, that may reduce and not open.
+
+use actix_web::HttpRequest;
+use actix_web::web::{Json, Payload};
+use serde::Serialize;
+use tranche_actors::commands::ChangeLimits;
+use tranche_actors::domain::limits::{Changer, LimitChange, LockKey, LockKind, LockRule, Lockout};
+use tranche_actors::domain::names::Symbol;
+use utoipa::ToSchema;
+
+use super::documented::{LockDoc, ProblemDoc};
+use super::fields::{Choice, Fields};
+use super::kill_switch::MAX_OPERATOR;
+use super::problem::{Code, Problem};
+use super::requests::MAX_REASON;
+use super::schedules::time;
+use super::shapes::{Items, stamp};
+use super::{Gateway, body, queries, words};
+
+const KINDS: Choice<LockKind> = Choice { all: LockKind::ALL, word: LockKind::as_str, designed: &[] };
+
+/// A lockout. What is locked is the union of them all.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Lockout)]
+pub(super) struct LockView {
+    /// The account, the rule, and the symbol where it is one's.
+    id: String,
+    account: String,
+    /// The one symbol that is locked; null: all of the account.
+    symbol: Option<String>,
+    rule: String,
+    #[schema(schema_with = words::lock_kind)]
+    kind: &'static str,
+    reason: String,
+    operator: String,
+    locked_by: String,
+    #[schema(format = DateTime)]
+    since: String,
+    #[schema(format = DateTime)]
+    until: Option<String>,
+}
+
+impl LockView {
+    fn of((key, lockout): (&LockKey, &Lockout)) -> Self {
+        Self {
+            id: key.to_string(),
+            account: key.account.to_string(),
+            symbol: key.symbol.as_ref().map(ToString::to_string),
+            rule: key.rule.to_string(),
+            kind: lockout.kind.as_str(),
+            reason: lockout.reason.clone(),
+            operator: lockout.operator.clone(),
+            locked_by: lockout.by.to_string(),
+            since: stamp(lockout.since),
+            until: lockout.until.map(stamp),
+        }
+    }
+}
+
+/// Who is locked now.
+#[utoipa::path(
+    get, path = "/api/v1/lockouts", tag = "controls", operation_id = "list_lockouts",
+    responses(
+        (status = 200, body = Items<LockView>, description = "Every lockout that holds"),
+        (status = "default", body = ProblemDoc, content_type = "application/problem+json", description = "Why not"),
+    )
+)]
+pub(super) async fn list(gateway: Gateway) -> Result<Json<Items<LockView>>, Problem> {
+    gateway.serves()?;
+    let (book, now) = (gateway.limits().await?, gateway.state.clock.now());
+    let held = book.lockouts.iter().filter(|(_, lockout)| lockout.holds(now));
+    Ok(Json(Items::all(held.map(LockView::of).collect())))
+}
+
+/// Locks an account, or a symbol of it: it may reduce, and open nothing. Of two by one rule the longer holds.
+#[utoipa::path(
+    post, path = "/api/v1/lockouts", tag = "controls", operation_id = "lock",
+    request_body = LockDoc,
+    responses(
+        (status = 200, body = LockView, description = "The lockout as it holds"),
+        (status = "default", body = ProblemDoc, content_type = "application/problem+json", description = "Why not"),
+    )
+)]
+pub(super) async fn post(request: HttpRequest, payload: Payload, gateway: Gateway) -> Result<Json<LockView>, Problem> {
+    let by = body::by(&request)?;
+    let bytes = body::read(&request, payload, &gateway).await?;
+    let mut fields = Fields::of_body(&bytes)?;
+    for name in ["operator", "reason"] {
+        fields.require(name);
+    }
+    let account = fields.name("account", tranche_actors::domain::names::AccountName::parse);
+    let symbol = fields.name("symbol", Symbol::parse);
+    let rule =
+        if fields.given("rule") { fields.name("rule", LockRule::parse) } else { LockRule::parse("operator").ok() };
+    let kind = fields.choice("kind", &KINDS).unwrap_or(LockKind::Permanent);
+    let until = fields.name("until", time);
+    let now = gateway.state.clock.now();
+    if kind.ends_by_itself() && !fields.given("until") && until.is_none() {
+        fields.fault("until", "missing", "is required of a lockout that ends by itself");
+    } else if !kind.ends_by_itself() && until.is_some() {
+        fields.fault("until", "not_allowed", "is not taken by a lockout that somebody has to lift");
+    } else if until.is_some_and(|until| until <= now) {
+        fields.fault("until", "out_of_range", "must be in the future");
+    }
+    let reason = fields.words("reason", MAX_REASON);
+    let operator = fields.words("operator", MAX_OPERATOR);
+    let said = rule.zip(reason).zip(operator);
+    let said = fields.finish(said).map_err(Problem::invalid)?;
+    let ((rule, reason), operator) = said;
+    let key = LockKey { account: gateway.office_in(account)?.account.clone(), symbol, rule };
+    let lockout = Lockout { kind, reason, operator: operator.clone(), by: by.caller.clone(), since: now, until };
+    let changes = vec![LimitChange::Lock(key.clone(), lockout)];
+    let book = gateway.change(ChangeLimits { changes, who: Changer { operator, by } }).await?;
+    let held = book.lockouts.get(&key).map(|lockout| LockView::of((&key, lockout)));
+    held.map(Json).ok_or_else(|| Problem::new(Code::Internal, "the lockout is not in the book"))
+}
+
+/// Lifts a lockout.
+#[utoipa::path(
+    delete, path = "/api/v1/lockouts/{id}", tag = "controls", operation_id = "unlock",
+    params(
+        ("id" = String, Path, description = "As the list of lockouts has it"),
+        ("operator" = String, Query, description = "Who, in at most 64 characters"),
+    ),
+    responses(
+        (status = 200, body = Items<LockView>, description = "What is locked still"),
+        (status = "default", body = ProblemDoc, content_type = "application/problem+json", description = "Why not"),
+    )
+)]
+pub(super) async fn delete(
+    request: HttpRequest,
+    payload: Payload,
+    gateway: Gateway,
+) -> Result<Json<Items<LockView>>, Problem> {
+    let by = body::by(&request)?;
+    let bytes = body::read(&request, payload, &gateway).await?;
+    body::nothing_said(&bytes)?;
+    let operator = queries::operator(request.query_string())?;
+    let id = request.match_info().get("id").unwrap_or_default();
+    let key = LockKey::parse(id).map_err(|_| no_lockout(id))?;
+    gateway.serves()?;
+    let now = gateway.state.clock.now();
+    if !gateway.limits().await?.lockouts.get(&key).is_some_and(|lockout| lockout.holds(now)) {
+        return Err(no_lockout(id));
+    }
+    let changes = vec![LimitChange::Unlock(key)];
+    let book = gateway.change(ChangeLimits { changes, who: Changer { operator, by } }).await?;
+    let held = book.lockouts.iter().filter(|(_, lockout)| lockout.holds(now));
+    Ok(Json(Items::all(held.map(LockView::of).collect())))
+}
+
+fn no_lockout(id: &str) -> Problem {
+    let shown = id.chars().take(128).collect::<String>();
+    Problem::new(Code::NotFound, format!("there is no lockout {shown:?}: GET /api/v1/lockouts lists them"))
+}
