@@ -132,7 +132,7 @@ async fn a_wrong_field_of_a_control_is_named_and_no_switch_moves() {
         ("/api/v1/kill-switch/engage", json!({"operator": "o", "reason": long}), "reason"),
         ("/api/v1/kill-switch/engage", json!({"operator": "o", "reason": "r", "mode": "flatten"}), "mode"),
         ("/api/v1/kill-switch/engage", json!({"operator": "o", "reason": "r", "mode": "soft"}), "mode"),
-        ("/api/v1/kill-switch/engage", json!({"operator": "o", "reason": "r", "scope": {"symbol": "AAPL"}}), "scope"),
+        ("/api/v1/kill-switch/engage", json!({"operator": "o", "reason": "r", "scope": {"desk": "AAPL"}}), "scope"),
         ("/api/v1/kill-switch/engage", json!({"operator": "o", "reason": "r", "settle_ms": -1}), "settle_ms"),
         ("/api/v1/kill-switch/engage", json!({"operator": "o", "reason": "r", "details": [1]}), "details"),
         ("/api/v1/kill-switch/engage", json!({"operator": "o", "reason": "r", "why": "not"}), "why"),

@@ -9,7 +9,7 @@ use crate::house::{Folder, House, SOON, Server, eventually};
 
 async fn until_down(server: &Server, part: &str) -> String {
     eventually(&format!("{part} is down"), SOON, async || {
-        let (_, status) = server.api.get("/api/v1/status").await;
+        let (_, status) = server.api.get("/readyz").await;
         let part = &status["parts"][part];
         (part["status"] == "down" && status["trading_allowed"] == false).then(|| part["detail"].to_string())
     })

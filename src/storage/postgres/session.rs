@@ -124,6 +124,8 @@ fn settings(schema: &str, profile: Profile, role: Role, patience: Patience) -> V
         // Every statement has an index. A plan that was made while the tables were small would read them whole for as long
         // as nothing analyses them, slower with every order.
         ("enable_seqscan", "off".to_owned()),
+        // What has to be read whole all the same looks so dear then that the server would compile it, for a second or more.
+        ("jit", "off".to_owned()),
     ];
     settings.extend(profile.postgres().iter().map(|(name, value)| (*name, (*value).to_owned())));
     settings
