@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use chrono::Utc;
-use futures_util::future::join_all;
+use futures_util::stream::{self, StreamExt};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tranche_servers::Database;
@@ -26,6 +26,9 @@ const RENEWAL: &str = "0.6";
 /// A fifth of 12 s, what is left then of the database's 3 s for an idle transaction, which are not scaled, and what a busy
 /// machine adds to a recovery.
 const TAKEN_OVER: Duration = Duration::from_millis(2_400 + 600 + 10_000);
+
+/// So many clients ask at once.
+const CLIENTS: usize = 32;
 
 /// Two houses at one database and one double, with the same accounts.
 struct Two {
@@ -134,7 +137,7 @@ impl Work {
             api.slice(json!({"symbol": "AAPL", "side": "buy", "qty": slices * 2, "duration_seconds": slices * interval,
                 "interval_seconds": interval, "order_type": "market", "client_order_id": id, "account": account}))
         });
-        join_all(sent).await;
+        stream::iter(sent).buffered(CLIENTS).collect::<Vec<_>>().await;
         ids
     }
 }
@@ -232,7 +235,7 @@ async fn a_cancel_at_the_instance_that_does_not_own_the_account_meets_a_slice_wi
         (id, status == 200)
     });
     let mut stopped = 0;
-    for (id, taken) in join_all(canceled).await {
+    for (id, taken) in stream::iter(canceled).buffered(CLIENTS).collect::<Vec<_>>().await {
         let ended = owner.api.until_ended(&id, SOON).await;
         let (theirs, ours) = (two.double.orders(), owner.api.slices(&id).await);
         for slice in &ours {
