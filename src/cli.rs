@@ -1,5 +1,6 @@
 //! The command line: the server, a client of a running server, and the tools around them.
 
+mod audit;
 mod client;
 mod config;
 mod db;
@@ -72,6 +73,10 @@ enum Command {
     Keys(keys::KeysArgs),
     /// Look after the switches that other programs share.
     Switches(shared::SwitchesArgs),
+    /// Show what runs, and whether it trades.
+    Status(audit::StatusArgs),
+    /// List what people did, newest first.
+    Audit(audit::AuditArgs),
     /// Compare the books with the broker's, and clear what was looked after.
     Reconcile(reconcile::ReconcileArgs),
     /// Show and change pre-trade limits.
@@ -196,6 +201,8 @@ fn dispatch(cli: Cli, out: &mut Out) -> Result<(), CliError> {
         Some(Command::Keys(args)) => client::block_on(keys::run(args, out)),
         Some(Command::Switches(args)) => client::block_on(shared::run(args, out)),
         Some(Command::Reconcile(args)) => client::block_on(reconcile::run(args, out)),
+        Some(Command::Status(args)) => client::block_on(audit::status(args, out)),
+        Some(Command::Audit(args)) => client::block_on(audit::audit(args, out)),
         Some(Command::Limits(args)) => client::block_on(limits::limits(args, out)),
         Some(Command::Lockouts(args)) => client::block_on(limits::lockouts(args, out)),
         Some(Command::Portfolio(args)) => client::block_on(portfolio::run(args, out)),

@@ -19,7 +19,7 @@ use crate::domain::names::{AccountName, OrderId};
 use crate::domain::order::Order;
 use crate::domain::request::PlanRules;
 use crate::doubt::Doubtful;
-use crate::gate::{Gate, GateWriter, InFlight, ProcessGate, ShutReason};
+use crate::gate::{Gate, GateWriter, InFlight, ProcessGate, ShutReason, Verdict};
 use crate::health::{AccountHealth, Health, Part, PartStatus, Phase};
 use crate::market_hours::MarketHours;
 use crate::persistence::{Committed, Persistence, StoreTurned};
@@ -351,7 +351,9 @@ impl Account {
         self.parents.retain(|_, parent| parent.connected());
         let reasons = self.gate.reasons(self.world.clock.boottime());
         let labels = [("account", self.tuning.account.to_string())];
-        metrics::gauge!("tranche_gate_open", &labels).set(u32::from(reasons.is_empty()));
+        let verdict = Verdict::of(&reasons);
+        metrics::gauge!("tranche_gate_open", &labels).set(u32::from(verdict == Verdict::Open));
+        metrics::gauge!("tranche_gate_reduce_only", &labels).set(u32::from(matches!(verdict, Verdict::ReduceOnly(_))));
         metrics::gauge!("tranche_unknown_orders", &labels).set(u32::try_from(self.doubtful.len()).unwrap_or(u32::MAX));
         metrics::gauge!("tranche_orders_in_flight", &labels)
             .set(u32::try_from(self.in_flight.len()).unwrap_or(u32::MAX));

@@ -178,6 +178,16 @@ pub struct ClearedCause {
 #[rtype(result = "Result<(), CommandError>")]
 pub struct CompareNow;
 
+/// Enters in the audit that somebody had the books compared: a comparison itself writes only what it finds anew.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Result<(), CommandError>")]
+pub struct NoteCompared {
+    /// The key, and the request.
+    pub by: By,
+    /// What he was answered.
+    pub answer: Value,
+}
+
 /// What is known of a symbol's volume now, for a plan that is not stored.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "Result<Volume, CommandError>")]
@@ -417,6 +427,8 @@ pub struct Desk {
     pub clear_cause: Recipient<ClearCause>,
     /// Compares the books.
     pub compare: Recipient<CompareNow>,
+    /// Enters comparisons in the audit.
+    pub note_compared: Recipient<NoteCompared>,
     /// Reads volumes.
     pub volume: Recipient<ReadVolume>,
     /// Moves capital.
@@ -435,6 +447,7 @@ impl Desk {
             resolve: account.clone().recipient(),
             clear_cause: account.clone().recipient(),
             compare: account.clone().recipient(),
+            note_compared: account.clone().recipient(),
             volume: account.clone().recipient(),
             move_capital: account.clone().recipient(),
         }

@@ -114,6 +114,27 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// What the gate says by these reasons, the weightiest of which comes first.
+    #[must_use]
+    pub fn of(reasons: &[ShutReason]) -> Self {
+        let shut = reasons.iter().find(|reason| !reason.lets_exits_pass());
+        match (shut, reasons.first()) {
+            (Some(shut), _) => Self::Shut(*shut),
+            (None, Some(weightiest)) => Self::ReduceOnly(*weightiest),
+            (None, None) => Self::Open,
+        }
+    }
+
+    /// The word of the API.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::ReduceOnly(_) => "reduce_only",
+            Self::Shut(_) => "shut",
+        }
+    }
+
     /// What holds an order back that reduces a position, or doesn't. `None`: it may leave.
     #[must_use]
     pub const fn objection(self, reduces: bool) -> Option<ShutReason> {

@@ -27,12 +27,18 @@ const MOST_SYMBOLS: usize = 10_000;
 pub(crate) struct Prices {
     world: World,
     known: Arc<Mutex<KnownPrices>>,
+    power: Arc<tokio::sync::Mutex<Option<ToldPower>>>,
 }
+
+/// What the broker said that may be bought for, if it did, and when it was asked.
+type ToldPower = (Option<Decimal>, Duration);
 
 #[derive(Default)]
 struct KnownPrices {
     /// With the instant of the clock that counts suspended time at which each was asked for.
     quotes: BTreeMap<Symbol, (Quoted, Duration)>,
+    /// When the venue told no price of a symbol: it is not asked again at once.
+    untold: BTreeMap<Symbol, Duration>,
     day: Option<NaiveDate>,
     /// `None` of a symbol that the venue has no bars of.
     volumes: BTreeMap<Symbol, Option<Decimal>>,
@@ -40,31 +46,46 @@ struct KnownPrices {
 
 impl Prices {
     pub(crate) fn new(world: World) -> Self {
-        Self { world, known: Arc::default() }
+        Self { world, known: Arc::default(), power: Arc::default() }
     }
 
     /// The last price of each of these symbols, however old: a price says its age. Recent ones are not asked for again.
     pub(crate) async fn quotes(&self, symbols: &BTreeSet<Symbol>) -> BTreeMap<Symbol, Quoted> {
+        if symbols.is_empty() {
+            return BTreeMap::new();
+        }
         let now = self.world.clock.boottime();
-        let recent =
-            |symbol: &Symbol| lock(&self.known).quotes.get(symbol).is_some_and(|(_, asked)| now < *asked + RECENT);
+        let recent = |symbol: &Symbol| {
+            let known = lock(&self.known);
+            let asked = [known.quotes.get(symbol).map(|(_, asked)| *asked), known.untold.get(symbol).copied()];
+            asked.into_iter().flatten().max().is_some_and(|asked| now < asked + RECENT)
+        };
         let asked = symbols.iter().filter(|symbol| !recent(symbol));
         let asked = asked.map(|symbol| async move {
-            let quote = tokio::time::timeout(PATIENCE, self.world.venue.quote(symbol)).await.ok()?.ok()?;
-            Some((symbol.clone(), Quoted { price: quote.mid(), at: quote.at }))
+            let quote = tokio::time::timeout(PATIENCE, self.world.venue.quote(symbol)).await.ok().and_then(Result::ok);
+            (symbol.clone(), quote.map(|quote| Quoted { price: quote.mid(), at: quote.at }))
         });
         let read = join_all(asked).await;
         let mut known = lock(&self.known);
         if known.quotes.len() >= MOST_SYMBOLS {
             known.quotes.clear();
         }
-        known.quotes.extend(read.into_iter().flatten().map(|(symbol, quoted)| (symbol, (quoted, now))));
+        known.untold.retain(|_, asked| now < *asked + RECENT);
+        for (symbol, quoted) in read {
+            match quoted {
+                Some(quoted) => drop(known.quotes.insert(symbol, (quoted, now))),
+                None => drop(known.untold.insert(symbol, now)),
+            }
+        }
         let last = |symbol: &Symbol| Some((symbol.clone(), known.quotes.get(symbol)?.0));
         symbols.iter().filter_map(last).collect()
     }
 
     /// The average daily volume of each of these symbols, read once a trading day; one that isn't known is left out.
     pub(crate) async fn volumes(&self, symbols: &BTreeSet<Symbol>) -> BTreeMap<Symbol, Decimal> {
+        if symbols.is_empty() {
+            return BTreeMap::new();
+        }
         let today = DayEnd::new_york().trading_day(self.world.clock.now());
         let unknown = {
             let mut known = lock(&self.known);
@@ -85,9 +106,20 @@ impl Prices {
         symbols.iter().filter_map(volume).collect()
     }
 
-    /// What the broker says that may be bought for, now.
-    pub(crate) async fn buying_power(&self) -> Option<Decimal> {
-        let account = tokio::time::timeout(PATIENCE, self.world.venue.account()).await.ok()?.ok()?;
-        Some(account.buying_power)
+    /// What the broker says that may be bought for, now. Of those who ask while another one's
+    /// answer is awaited the first asks for all.
+    pub(crate) async fn buying_power(&self) -> ToldPower {
+        let wanted = self.world.clock.boottime();
+        let mut last = self.power.lock().await;
+        if let Some((amount, asked)) = *last
+            && wanted <= asked
+        {
+            return (amount, asked);
+        }
+        let asked = self.world.clock.boottime();
+        let account = tokio::time::timeout(PATIENCE, self.world.venue.account()).await;
+        let amount = account.ok().and_then(Result::ok).map(|account| account.buying_power);
+        *last = Some((amount, asked));
+        (amount, asked)
     }
 }

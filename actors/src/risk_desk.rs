@@ -10,12 +10,12 @@ use actix::{Actor, ActorContext, ActorFutureExt, Context, Handler, Message, Resp
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::domain::ledger::Applied;
-use crate::domain::limits::{Control, Exposure, LimitBook, Pace, Wish};
+use crate::domain::limits::{Control, Exposure, LimitBook, Pace, Power, Wish};
 use crate::domain::names::{AccountName, OrderId, Symbol};
 use crate::domain::order::Order;
 use crate::domain::position::Position;
 use crate::ports::World;
-use crate::ports::store::StoreError;
+use crate::ports::store::{Claimed, StoreError};
 use crate::prices::Prices;
 use crate::watch::Sentinel;
 
@@ -81,6 +81,7 @@ pub(crate) struct RiskDesk {
     prices: Prices,
     exposure: Exposure,
     pace: Pace,
+    power: Power,
     book: LimitBook,
     taken: VecDeque<Taken>,
     loaded: bool,
@@ -97,6 +98,7 @@ impl RiskDesk {
             prices,
             exposure: Exposure::default(),
             pace: Pace::default(),
+            power: Power::default(),
             book: LimitBook::default(),
             taken: VecDeque::new(),
             loaded: false,
@@ -109,8 +111,10 @@ impl RiskDesk {
         for (symbol, position) in &booked.positions {
             self.exposure.hold(symbol, position);
         }
+        let boottime = self.world.clock.boottime();
         for order in &booked.orders {
             self.exposure.note(order, None);
+            self.power.note(order, boottime);
         }
     }
 
@@ -127,6 +131,15 @@ impl RiskDesk {
         };
         let first = self.taken.iter().rev().find(same)?;
         Some(format!("the same as {} within {seconds} s", first.wish.id))
+    }
+
+    /// What left before this desk lived counts for a minute too, whatever our own clock was then.
+    fn recall(&mut self, claims: &[Claimed]) {
+        let (now, boottime) = (self.world.clock.now(), self.world.clock.boottime());
+        for claimed in claims {
+            let age = (now - claimed.at).to_std().unwrap_or_default();
+            self.pace.recall(&claimed.strategy_id, &claimed.symbol, boottime.saturating_sub(age));
+        }
     }
 
     fn remember(&mut self, wish: Wish, now: DateTime<Utc>) {
@@ -164,6 +177,7 @@ impl Handler<Release> for RiskDesk {
     fn handle(&mut self, Release(orders): Release, _: &mut Self::Context) {
         for (symbol, id) in orders {
             self.exposure.release(&symbol, &id);
+            self.power.release(&id);
         }
     }
 }
@@ -194,6 +208,7 @@ impl Handler<Load> for RiskDesk {
                 act.book_in(booked);
             }
             act.book = read.book;
+            act.recall(&read.claims);
             for (at, wish) in read.taken {
                 act.remember(wish, at);
             }

@@ -152,7 +152,7 @@ fn replace(id: &OrderId, price: i64, key: Option<&str>) -> Write {
     let key = key.map(|key| IdempotencyKey::parse(key).unwrap());
     let origin = Origin { caller: local(), key, request_hash: format!("{id} at {price}") };
     let qty = Qty::new(dec(10)).unwrap();
-    Write::Replace(Box::new(Replacement { order: id.clone(), qty, terms: limit(price), origin }))
+    Write::Replace(Box::new(Replacement { order: id.clone(), qty, terms: limit(price), reduces: false, origin }))
 }
 
 fn lost(id: &OrderId, attempt: u32) -> Write {

@@ -24,8 +24,8 @@ use tranche_actors::domain::portfolio::{CapitalEntry, DayResult, Portfolio};
 use tranche_actors::domain::reconciliation::Cause;
 use tranche_actors::domain::trading_day::DayEnd;
 use tranche_actors::ports::store::{
-    Acquired, AnyOrder, Batch, Commit, Confirmation, DueSlice, HeldPosition, InstanceCard, LedgerEvent, OrderFilter,
-    Ownership, Page, ParentFilter, Stack, Store, StoreError, Switches, Writer,
+    Acquired, AnyOrder, Batch, Claimed, Commit, Confirmation, DueSlice, HeldPosition, InstanceCard, LedgerEvent,
+    OrderFilter, Ownership, Page, ParentFilter, Stack, Store, StoreError, Switches, Writer,
 };
 
 use self::ledger::Ledger;
@@ -461,6 +461,10 @@ impl Store for MemoryStore {
     async fn limits(&self, known: Option<u64>) -> Result<Option<LimitBook>, StoreError> {
         let limits = self.ask("limits", |ledger| ledger.limits.clone()).await?;
         Ok((known != Some(limits.revision)).then_some(limits))
+    }
+
+    async fn claims_since(&self, account: &AccountName, since: DateTime<Utc>) -> Result<Vec<Claimed>, StoreError> {
+        self.ask("claims_since", |ledger| ledger.claims_since(account, since)).await
     }
 
     async fn portfolio(&self, account: &AccountName) -> Result<Portfolio, StoreError> {

@@ -1,7 +1,7 @@
 //! Pre-trade limits: what holds for whom, changed by an operator's word, and overridden for a while.
 
-use actix_web::HttpRequest;
 use actix_web::web::{Json, Payload};
+use actix_web::{HttpRequest, HttpResponse};
 use chrono::TimeDelta;
 use rust_decimal::Decimal;
 use serde::Serialize;
@@ -13,7 +13,8 @@ use utoipa::ToSchema;
 use super::documented::{LimitDoc, OverrideDoc, ProblemDoc};
 use super::fields::{Choice, Fields, Said};
 use super::kill_switch::{MAX_OPERATOR, scope};
-use super::problem::Problem;
+use super::once::{self, Came};
+use super::problem::{Code, Problem};
 use super::requests::MAX_REASON;
 use super::schedules::time;
 use super::shapes::stamp;
@@ -65,7 +66,7 @@ pub(super) struct OverrideView {
 }
 
 impl LimitsView {
-    fn of(book: &LimitBook) -> Self {
+    pub(super) fn of(book: &LimitBook) -> Self {
         let instead = book.overrides.iter().map(|(key, instead)| OverrideView {
             limit: LimitView::of(key, &instead.limit),
             reason: instead.reason.clone(),
@@ -108,16 +109,17 @@ pub(super) async fn get(gateway: Gateway) -> Result<Json<LimitsView>, Problem> {
 /// Sets a limit, or takes it away where `value` is null. It holds for the very next order, on every instance.
 #[utoipa::path(
     put, path = "/api/v1/limits", tag = "controls", operation_id = "set_limit",
+    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 128 visible ASCII characters without '|', quoted or bare")),
     request_body = LimitDoc,
     responses(
         (status = 200, body = LimitsView, description = "The limits as they are now"),
         (status = "default", body = ProblemDoc, content_type = "application/problem+json", description = "Why not"),
     )
 )]
-pub(super) async fn put(request: HttpRequest, payload: Payload, gateway: Gateway) -> Result<Json<LimitsView>, Problem> {
-    let by = body::by(&request)?;
+pub(super) async fn put(request: HttpRequest, payload: Payload, gateway: Gateway) -> Result<HttpResponse, Problem> {
     let bytes = body::read(&request, payload, &gateway).await?;
     let mut fields = Fields::of_body(&bytes)?;
+    let by = once::by(&request, &bytes, once::LIMITS)?;
     for name in ["operator", "control"] {
         fields.require(name);
     }
@@ -139,26 +141,23 @@ pub(super) async fn put(request: HttpRequest, payload: Payload, gateway: Gateway
         .zip(operator)
         .map(|(change, operator)| ChangeLimits { changes: vec![change], who: Changer { operator, by } });
     let asked = fields.finish(asked).map_err(Problem::invalid)?;
-    gateway.change(asked).await.map(|book| Json(LimitsView::of(&book)))
+    gateway.change(asked, |book| Some(LimitsView::of(book))).await
 }
 
 /// Lets another value hold instead of a limit, or of none, until a time; then the limit itself holds again.
 #[utoipa::path(
     post, path = "/api/v1/limits/overrides", tag = "controls", operation_id = "override_limit",
+    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 128 visible ASCII characters without '|', quoted or bare")),
     request_body = OverrideDoc,
     responses(
         (status = 200, body = LimitsView, description = "The limits as they are now"),
         (status = "default", body = ProblemDoc, content_type = "application/problem+json", description = "Why not"),
     )
 )]
-pub(super) async fn post(
-    request: HttpRequest,
-    payload: Payload,
-    gateway: Gateway,
-) -> Result<Json<LimitsView>, Problem> {
-    let by = body::by(&request)?;
+pub(super) async fn post(request: HttpRequest, payload: Payload, gateway: Gateway) -> Result<HttpResponse, Problem> {
     let bytes = body::read(&request, payload, &gateway).await?;
     let mut fields = Fields::of_body(&bytes)?;
+    let by = once::by(&request, &bytes, once::LIMITS)?;
     for name in ["operator", "control", "value", "until", "reason"] {
         fields.require(name);
     }
@@ -177,7 +176,7 @@ pub(super) async fn post(
         who: Changer { operator, by },
     });
     let asked = fields.finish(asked).map_err(Problem::invalid)?;
-    gateway.change(asked).await.map(|book| Json(LimitsView::of(&book)))
+    gateway.change(asked, |book| Some(LimitsView::of(book))).await
 }
 
 fn key(fields: &mut Fields<'_>) -> Option<LimitKey> {
@@ -203,9 +202,23 @@ impl Shared {
         Ok(self.state.store.limits(None).await.map_err(refusals::store)?.unwrap_or_default())
     }
 
-    /// Changes them, durably.
-    pub(super) async fn change(&self, asked: ChangeLimits) -> Result<LimitBook, Problem> {
+    /// Changes them, durably and once, and shows what came of it.
+    pub(super) async fn change<V: Serialize>(
+        &self,
+        asked: ChangeLimits,
+        shown: impl FnOnce(&LimitBook) -> Option<V>,
+    ) -> Result<HttpResponse, Problem> {
+        let by = asked.who.by.clone();
+        if let Some(first) = self.first_answer(&by).await? {
+            return Ok(first);
+        }
         self.is_staying()?;
-        Ok(self.ask(&self.state.switches.limits, asked).await?.after)
+        match self.ask_once(&self.state.switches.limits, asked, &by).await? {
+            Came::Before(first) => Ok(first),
+            Came::Now(changed) => match shown(&changed.after) {
+                Some(view) => Ok(HttpResponse::Ok().json(view)),
+                None => Err(Problem::new(Code::Internal, "the change is not in the book")),
+            },
+        }
     }
 }

@@ -1,10 +1,11 @@
 //! Lockouts: accounts, and symbols of accounts, that may reduce and not open.
 
-use actix_web::HttpRequest;
 use actix_web::web::{Json, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 use tranche_actors::commands::ChangeLimits;
-use tranche_actors::domain::limits::{Changer, LimitChange, LockKey, LockKind, LockRule, Lockout};
+use tranche_actors::domain::limits::{Changer, LimitBook, LimitChange, LockKey, LockKind, LockRule, Lockout};
 use tranche_actors::domain::names::Symbol;
 use utoipa::ToSchema;
 
@@ -15,7 +16,7 @@ use super::problem::{Code, Problem};
 use super::requests::MAX_REASON;
 use super::schedules::time;
 use super::shapes::{Items, stamp};
-use super::{Gateway, body, queries, words};
+use super::{Gateway, body, once, queries, words};
 
 const KINDS: Choice<LockKind> = Choice { all: LockKind::ALL, word: LockKind::as_str, designed: &[] };
 
@@ -41,7 +42,7 @@ pub(super) struct LockView {
 }
 
 impl LockView {
-    fn of((key, lockout): (&LockKey, &Lockout)) -> Self {
+    pub(super) fn of((key, lockout): (&LockKey, &Lockout)) -> Self {
         Self {
             id: key.to_string(),
             account: key.account.to_string(),
@@ -67,24 +68,29 @@ impl LockView {
 )]
 pub(super) async fn list(gateway: Gateway) -> Result<Json<Items<LockView>>, Problem> {
     gateway.serves()?;
-    let (book, now) = (gateway.limits().await?, gateway.state.clock.now());
+    Ok(Json(held(&gateway.limits().await?, gateway.state.clock.now())))
+}
+
+/// Every lockout that holds.
+pub(super) fn held(book: &LimitBook, now: DateTime<Utc>) -> Items<LockView> {
     let held = book.lockouts.iter().filter(|(_, lockout)| lockout.holds(now));
-    Ok(Json(Items::all(held.map(LockView::of).collect())))
+    Items::all(held.map(LockView::of).collect())
 }
 
 /// Locks an account, or a symbol of it: it may reduce, and open nothing. Of two by one rule the longer holds.
 #[utoipa::path(
     post, path = "/api/v1/lockouts", tag = "controls", operation_id = "lock",
+    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 128 visible ASCII characters without '|', quoted or bare")),
     request_body = LockDoc,
     responses(
         (status = 200, body = LockView, description = "The lockout as it holds"),
         (status = "default", body = ProblemDoc, content_type = "application/problem+json", description = "Why not"),
     )
 )]
-pub(super) async fn post(request: HttpRequest, payload: Payload, gateway: Gateway) -> Result<Json<LockView>, Problem> {
-    let by = body::by(&request)?;
+pub(super) async fn post(request: HttpRequest, payload: Payload, gateway: Gateway) -> Result<HttpResponse, Problem> {
     let bytes = body::read(&request, payload, &gateway).await?;
     let mut fields = Fields::of_body(&bytes)?;
+    let by = once::by(&request, &bytes, once::LOCKOUT)?;
     for name in ["operator", "reason"] {
         fields.require(name);
     }
@@ -110,9 +116,8 @@ pub(super) async fn post(request: HttpRequest, payload: Payload, gateway: Gatewa
     let key = LockKey { account: gateway.office_in(account)?.account.clone(), symbol, rule };
     let lockout = Lockout { kind, reason, operator: operator.clone(), by: by.caller.clone(), since: now, until };
     let changes = vec![LimitChange::Lock(key.clone(), lockout)];
-    let book = gateway.change(ChangeLimits { changes, who: Changer { operator, by } }).await?;
-    let held = book.lockouts.get(&key).map(|lockout| LockView::of((&key, lockout)));
-    held.map(Json).ok_or_else(|| Problem::new(Code::Internal, "the lockout is not in the book"))
+    let asked = ChangeLimits { changes, who: Changer { operator, by } };
+    gateway.change(asked, |book| Some(LockView::of((&key, book.lockouts.get(&key)?)))).await
 }
 
 /// Lifts a lockout.
@@ -121,32 +126,31 @@ pub(super) async fn post(request: HttpRequest, payload: Payload, gateway: Gatewa
     params(
         ("id" = String, Path, description = "As the list of lockouts has it"),
         ("operator" = String, Query, description = "Who, in at most 64 characters"),
+        ("Idempotency-Key" = Option<String>, Header, description = "1 to 128 visible ASCII characters without '|', quoted or bare"),
     ),
     responses(
         (status = 200, body = Items<LockView>, description = "What is locked still"),
         (status = "default", body = ProblemDoc, content_type = "application/problem+json", description = "Why not"),
     )
 )]
-pub(super) async fn delete(
-    request: HttpRequest,
-    payload: Payload,
-    gateway: Gateway,
-) -> Result<Json<Items<LockView>>, Problem> {
-    let by = body::by(&request)?;
+pub(super) async fn delete(request: HttpRequest, payload: Payload, gateway: Gateway) -> Result<HttpResponse, Problem> {
     let bytes = body::read(&request, payload, &gateway).await?;
     body::nothing_said(&bytes)?;
+    let by = once::by(&request, &bytes, once::LOCKOUTS)?;
     let operator = queries::operator(request.query_string())?;
     let id = request.match_info().get("id").unwrap_or_default();
     let key = LockKey::parse(id).map_err(|_| no_lockout(id))?;
+    // What it has lifted is not there any more.
+    if let Some(first) = gateway.first_answer(&by).await? {
+        return Ok(first);
+    }
     gateway.serves()?;
     let now = gateway.state.clock.now();
     if !gateway.limits().await?.lockouts.get(&key).is_some_and(|lockout| lockout.holds(now)) {
         return Err(no_lockout(id));
     }
     let changes = vec![LimitChange::Unlock(key)];
-    let book = gateway.change(ChangeLimits { changes, who: Changer { operator, by } }).await?;
-    let held = book.lockouts.iter().filter(|(_, lockout)| lockout.holds(now));
-    Ok(Json(Items::all(held.map(LockView::of).collect())))
+    gateway.change(ChangeLimits { changes, who: Changer { operator, by } }, |book| Some(held(book, now))).await
 }
 
 fn no_lockout(id: &str) -> Problem {

@@ -7,11 +7,14 @@ use serde_json::{Value, json};
 use tranche_actors::commands::CommandError;
 use tranche_actors::domain::audit::By;
 use tranche_actors::domain::ledger::{Applied, Books, Outcome};
+use tranche_actors::domain::limits::LockKey;
 use tranche_actors::domain::once::{FirstAnswer, Once, Render};
 use tranche_actors::domain::status::OrderStatus;
 use tranche_actors::domain::trading_day::DayEnd;
 
 use super::canonical::Canonical;
+use super::limits::LimitsView;
+use super::lockouts::{self, LockView};
 use super::plan_shapes::ParentView;
 use super::portfolio::PortfolioView;
 use super::problem::Problem;
@@ -107,6 +110,24 @@ pub(super) const CAPITAL: Render = Render(|books: &Books, applied: &Applied| mat
     | Outcome::Resumed
     | Outcome::Cleared { .. } => None,
 });
+
+/// The limits as they now are.
+pub(super) const LIMITS: Render =
+    Render(|books: &Books, _: &Applied| shown(&LimitsView::of(books.changes.limits.as_ref()?)));
+
+/// The lockout that was added, as it now holds: the audit names it.
+pub(super) const LOCKOUT: Render = Render(|books: &Books, _: &Applied| {
+    let key = LockKey::parse(&books.changes.audit.last()?.subject).ok()?;
+    let lockout = books.changes.limits.as_ref()?.lockouts.get(&key)?;
+    shown(&LockView::of((&key, lockout)))
+});
+
+/// Who is locked still.
+pub(super) const LOCKOUTS: Render =
+    Render(|books: &Books, _: &Applied| shown(&lockouts::held(books.changes.limits.as_ref()?, books.at)));
+
+/// What the comparison of the books was answered: the audit has it.
+pub(super) const COMPARED: Render = Render(|books: &Books, _: &Applied| books.changes.audit.last()?.after.clone());
 
 /// The circuit breaker as it now is.
 pub(super) const BREAKER: Render = Render(|books: &Books, _: &Applied| {

@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 
 use actix_web::web::{Json, Payload};
 use actix_web::{HttpRequest, HttpResponse};
+use serde_json::json;
 use tranche_actors::Office;
-use tranche_actors::commands::{ClearCause, CompareNow};
+use tranche_actors::commands::{ClearCause, CompareNow, NoteCompared};
 use tranche_actors::domain::reconciliation::{Cause, CauseId};
 
 use super::documented::ProblemDoc;
 use super::forward::Bearer;
+use super::once::{self, Came};
 use super::problem::{Code, Problem};
 use super::reconciliation_shapes::{
     ClearedView, ComparisonView, DifferenceView, OrphanView, QuarantineView, StatusView,
@@ -35,25 +37,35 @@ pub(super) async fn status(request: HttpRequest, gateway: Gateway) -> Result<Jso
 /// Compares the books now, and answers with the status after it.
 #[utoipa::path(
     post, path = "/api/v1/reconciliation/run", tag = "controls", operation_id = "run_reconciliation",
-    params(("account" = Option<String>, Query, description = "`default` if absent")),
+    params(
+        ("account" = Option<String>, Query, description = "`default` if absent"),
+        ("Idempotency-Key" = Option<String>, Header, description = "1 to 128 visible ASCII characters without '|', quoted or bare"),
+    ),
     responses(
         (status = 200, body = StatusView, description = "Compared"),
         (status = "default", body = ProblemDoc, content_type = "application/problem+json", description = "Why not"),
     )
 )]
 pub(super) async fn run(request: HttpRequest, payload: Payload, gateway: Gateway) -> Result<HttpResponse, Problem> {
-    body::caller(&request)?;
     let bytes = body::read(&request, payload, &gateway).await?;
     body::nothing_said(&bytes)?;
-    body::idempotency_key(&request)?;
+    let by = once::by(&request, &bytes, once::COMPARED)?;
     let office = gateway.office_in(queries::account(request.query_string())?)?;
+    if let Some(first) = gateway.first_answer(&by).await? {
+        return Ok(first);
+    }
     gateway.takes_work()?;
     let office = match gateway.bearer(&office.account, &request, &bytes).await? {
         Bearer::Here(office) => office,
         Bearer::Answered(answer) => return Ok(answer),
     };
     gateway.ask(&office.desk.compare, CompareNow).await?;
-    Ok(HttpResponse::Ok().json(gateway.reconciliation(office).await?))
+    let view = gateway.reconciliation(office).await?;
+    let note = NoteCompared { by: by.clone(), answer: json!(view) };
+    match gateway.ask_once(&office.desk.note_compared, note, &by).await? {
+        Came::Now(()) => Ok(HttpResponse::Ok().json(view)),
+        Came::Before(first) => Ok(first),
+    }
 }
 
 /// What keeps symbols in quarantine: orders at the broker that are not ours, or not what was sent. The gateway never

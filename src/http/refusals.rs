@@ -19,7 +19,7 @@ use super::shapes::stamp;
 use super::switch_shapes::KillView;
 
 /// What there is to say of a symbol in quarantine.
-const QUARANTINED: &str = "is quarantined, because the broker's books did not fit ours, and takes no new orders: \
+const QUARANTINED: &str = "is quarantined, because the broker's books did not fit ours, and takes only orders that reduce a position: \
     GET /api/v1/reconciliation/orphans says why, and DELETE clears it there";
 
 /// Nothing is asked of an account that no settings here are of, and nothing of it is written.

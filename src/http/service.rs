@@ -9,7 +9,7 @@ use actix_web::{HttpResponse, Responder};
 use serde::Serialize;
 use tranche_actors::Office;
 use tranche_actors::domain::names::AccountName;
-use tranche_actors::gate::ShutReason;
+use tranche_actors::gate::{ShutReason, Verdict};
 use tranche_actors::health::{PartHealth, Phase, Standing};
 use tranche_actors::ports::store::{SeenInstance, Stack};
 use utoipa::ToSchema;
@@ -38,9 +38,9 @@ pub(super) struct AliveView {
 pub(super) struct ReadyView {
     /// False while starting and draining only.
     ready: bool,
-    /// Whether a new order sent here would be accepted now.
+    /// Whether a new order sent here would be accepted now, one that opens a position included.
     trading_allowed: bool,
-    /// `open` or `shut`.
+    /// `open`, `reduce_only` (what reduces a position passes) or `shut`.
     gate: &'static str,
     /// Why trading is not allowed, the weightiest first.
     reasons: Vec<ReasonView>,
@@ -79,7 +79,7 @@ pub(super) struct StatusView {
     /// `starting`, `ready` or `draining`.
     phase: &'static str,
     uptime_seconds: u64,
-    /// `open` or `shut`.
+    /// `open`, `reduce_only` (what reduces a position passes) or `shut`.
     gate: &'static str,
     trading_allowed: bool,
     /// How the parts of this instance are, the shared Redis and the database among them.
@@ -245,7 +245,7 @@ impl Shared {
         let of_process = state.gate.reasons(boottime);
         let holds = |reason: &&ShutReason| of_accounts.contains(reason) || of_process.contains(reason);
         let mut reasons = ShutReason::ALL.iter().filter(holds).copied().collect::<Vec<_>>();
-        let gate = if reasons.is_empty() { "open" } else { "shut" };
+        let gate = Verdict::of(&reasons).as_str();
         let phase = state.health.phase();
         let of_phase = match phase {
             Phase::Starting => Some(ShutReason::Starting),

@@ -22,7 +22,7 @@ use tranche_actors::domain::reconciliation::{Cause, CauseId, CauseKind, Clearanc
 use tranche_actors::domain::status::OrderStatus;
 use tranche_actors::domain::terms::{Instruction, OrderType, Prices, Side, Terms, TimeInForce};
 use tranche_actors::domain::venue::{Execution, VenueStatus};
-use tranche_actors::ports::store::{LedgerEvent, StoreError};
+use tranche_actors::ports::store::{Claimed, LedgerEvent, StoreError};
 
 /// A row, by the names of its columns; each backend has types of its own for what is asked for here.
 pub(super) trait Cells {
@@ -317,6 +317,14 @@ pub(super) fn execution(row: &impl Cells) -> Result<Execution, StoreError> {
 }
 
 /// A position.
+pub(super) fn claimed(row: &impl Cells) -> Result<Claimed, StoreError> {
+    Ok(Claimed {
+        at: time(row, "at")?,
+        strategy_id: cell(row, "strategy_id", |text| StrategyId::parse(text).ok())?,
+        symbol: cell(row, "symbol", symbol)?,
+    })
+}
+
 pub(super) fn position(row: &impl Cells) -> Result<Position, StoreError> {
     Ok(Position {
         qty: decimal(row, "qty")?,

@@ -182,6 +182,7 @@ macro_rules! suite {
             switching::what_an_instance_confirms_first_stays,
             limiting::limits_come_back_as_they_were_set,
             limiting::limits_move_on_only_from_what_the_writer_saw,
+            limiting::claims_of_late_are_told_as_often_as_they_were_made,
             limiting::a_claim_names_the_limits_that_hold_and_keeps_whether_it_reduces,
             limiting::slices_that_are_due_say_how_much_they_are,
             auditing::an_effect_is_entered_with_what_was_before_and_after_it,

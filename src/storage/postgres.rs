@@ -21,8 +21,8 @@ use tranche_actors::domain::parent::Parent;
 use tranche_actors::domain::portfolio::{CapitalEntry, DayResult, Portfolio};
 use tranche_actors::domain::reconciliation::Cause;
 use tranche_actors::ports::store::{
-    Acquired, AnyOrder, Batch, Commit, Confirmation, DueSlice, HeldPosition, InstanceCard, LedgerEvent, OrderFilter,
-    Ownership, Page, ParentFilter, Stack, Store, StoreError, Switches, Writer,
+    Acquired, AnyOrder, Batch, Claimed, Commit, Confirmation, DueSlice, HeldPosition, InstanceCard, LedgerEvent,
+    OrderFilter, Ownership, Page, ParentFilter, Stack, Store, StoreError, Switches, Writer,
 };
 
 use self::commit::Failed;
@@ -460,6 +460,10 @@ impl Store for PostgresStore {
 
     async fn positions(&self, account: &AccountName) -> Result<Vec<HeldPosition>, StoreError> {
         self.read(async |pool| reads::positions(pool, account).await).await
+    }
+
+    async fn claims_since(&self, account: &AccountName, since: DateTime<Utc>) -> Result<Vec<Claimed>, StoreError> {
+        self.read(async |pool| reads::claims_since(pool, account, since).await).await
     }
 
     async fn portfolio(&self, account: &AccountName) -> Result<Portfolio, StoreError> {

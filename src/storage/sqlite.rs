@@ -21,8 +21,8 @@ use tranche_actors::domain::parent::Parent;
 use tranche_actors::domain::portfolio::{CapitalEntry, DayResult, Portfolio};
 use tranche_actors::domain::reconciliation::Cause;
 use tranche_actors::ports::store::{
-    Acquired, AnyOrder, Batch, Commit, Confirmation, DueSlice, HeldPosition, InstanceCard, LedgerEvent, OrderFilter,
-    Ownership, Page, ParentFilter, Stack, Store, StoreError, Switches,
+    Acquired, AnyOrder, Batch, Claimed, Commit, Confirmation, DueSlice, HeldPosition, InstanceCard, LedgerEvent,
+    OrderFilter, Ownership, Page, ParentFilter, Stack, Store, StoreError, Switches,
 };
 
 use self::commit::Failed;
@@ -407,6 +407,10 @@ impl Store for SqliteStore {
 
     async fn positions(&self, account: &AccountName) -> Result<Vec<HeldPosition>, StoreError> {
         reads::positions(&self.readers().await?, account).await
+    }
+
+    async fn claims_since(&self, account: &AccountName, since: DateTime<Utc>) -> Result<Vec<Claimed>, StoreError> {
+        reads::claims_since(&self.readers().await?, account, since).await
     }
 
     async fn portfolio(&self, account: &AccountName) -> Result<Portfolio, StoreError> {

@@ -15,6 +15,7 @@ use double::{Double, KEY, at, most_within};
 
 mod double;
 mod instances;
+mod reducing;
 mod replacing;
 mod restored;
 

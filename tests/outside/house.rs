@@ -335,6 +335,12 @@ impl Api {
         answer(self.request("DELETE", path)).await
     }
 
+    /// A request with a key, so that it may be repeated; `null` is no body.
+    pub(crate) async fn keyed(&self, method: &str, path: &str, body: &Value, key: &str) -> Answer {
+        let request = self.request(method, path).header("Idempotency-Key", key);
+        answer(if body.is_null() { request } else { request.json(body) }).await
+    }
+
     /// Submits a parent, which has to be taken.
     #[track_caller]
     pub(crate) fn slice(&self, body: Value) -> impl Future<Output = Value> {

@@ -79,3 +79,44 @@ async fn a_stopped_symbol_takes_no_order_while_others_trade_until_it_is_let_go()
     Outcome::of(house.program().args(["kill", "disengage", "--symbol", "AAPL"]).args(url)).ok();
     assert_eq!(code(&server.api, &single("AAPL", 1), "free").await.0, 201);
 }
+
+#[tokio::test]
+async fn what_an_operator_asks_for_with_a_key_is_done_once_also_over_a_restart() {
+    let house = House::new(&[]);
+    let server = house.serve().await;
+    let limit = json!({"operator": "ann", "control": "max_order_qty", "value": "10"});
+    let lock = json!({"operator": "ann", "reason": "enough", "rule": "ann"});
+    let first = server.api.keyed("PUT", "/api/v1/limits", &limit, "a-limit").await;
+    assert_eq!((first.0, &first.1["revision"]), (200, &json!(1)), "{first:?}");
+    let locked = server.api.keyed("POST", "/api/v1/lockouts", &lock, "a-lock").await;
+    assert_eq!((locked.0, &locked.1["id"]), (200, &json!("default:ann")), "{locked:?}");
+    let compared = server.api.keyed("POST", "/api/v1/reconciliation/run", &json!({}), "a-run").await;
+    assert_eq!((compared.0, &compared.1["last_comparison"]["outcome"]), (200, &json!("compared")), "{compared:?}");
+    let lift = "/api/v1/lockouts/default:ann?operator=ann";
+    let lifted = server.api.keyed("DELETE", lift, &Value::Null, "a-lift").await;
+    assert_eq!(lifted, (200, json!({"items": [], "next_cursor": null})));
+    server.kill();
+    let server = house.serve().await;
+    for (method, path, body, key, first) in [
+        ("PUT", "/api/v1/limits", &limit, "a-limit", first),
+        ("POST", "/api/v1/lockouts", &lock, "a-lock", locked),
+        ("POST", "/api/v1/reconciliation/run", &json!({}), "a-run", compared),
+        ("DELETE", lift, &Value::Null, "a-lift", lifted),
+    ] {
+        assert_eq!(server.api.keyed(method, path, body, key).await, first, "{method} {path}");
+    }
+    let (_, limits) = server.api.get("/api/v1/limits").await;
+    assert_eq!(limits["revision"], 3, "nothing was done twice");
+    let (_, audited) = server.api.get("/api/v1/audit").await;
+    let actions = audited["items"].as_array().unwrap().iter().map(|one| one["action"].clone()).collect::<Vec<_>>();
+    assert_eq!(actions, ["lockout.lift", "reconciliation.run", "lockout.add", "limits.set"]);
+    let url = ["--url", server.api.base.as_str()];
+    let page = Outcome::of(house.program().args(["audit", "--limit", "2"]).args(url)).ok();
+    assert!(page.contains("lockout.lift") && page.contains("reconciliation.run"), "{page}");
+    assert!(!page.contains("lockout.add"), "{page}");
+    let next = page.lines().last().unwrap().split_whitespace().last().unwrap().to_owned();
+    let rest = Outcome::of(house.program().args(["audit", "--cursor", &next]).args(url)).ok();
+    assert!(rest.contains("lockout.add") && rest.contains("limits.set") && !rest.contains("lockout.lift"), "{rest}");
+    let status = Outcome::of(house.program().arg("status").args(url)).ok();
+    assert!(status.contains("gate") && status.contains("open") && status.contains("default"), "{status}");
+}

@@ -11,7 +11,7 @@ use crate::broker::{CancelMarked, Due, dispatch};
 use crate::clock_guard::ClockGuard;
 use crate::commands::{
     CancelOrder, CancelParent, CanceledParent, ClearCause, ClearedCause, CommandError, CompareNow, MoveCapital,
-    ReplaceOrder, ReplacedOrder, ResolveOrder, ResumeParent, SubmitOrder, SubmitParent, SubmittedOrder,
+    NoteCompared, ReplaceOrder, ReplacedOrder, ResolveOrder, ResumeParent, SubmitOrder, SubmitParent, SubmittedOrder,
     SubmittedParent,
 };
 use crate::domain::audit::{AuditAction, By, Request};
@@ -58,7 +58,7 @@ impl Handler<SubmitParent> for Account {
                 return intake.replayed_parent(first).await;
             }
             let by_volume = request.plan_by_volume(&rules, &asked, &volume.await);
-            let (mut parent, slices) = match by_volume.map_err(CommandError::Invalid) {
+            let (mut parent, mut slices) = match by_volume.map_err(CommandError::Invalid) {
                 Ok(planned) => planned,
                 // A repetition is one also where the volume of today allows no such plan.
                 Err(refusal) => {
@@ -70,12 +70,16 @@ impl Handler<SubmitParent> for Account {
             };
             request.check_close(&mut parent, &rules, calendar.as_deref()).map_err(CommandError::Invalid)?;
             let largest = slices.iter().map(|slice| slice.qty.get()).max().unwrap_or(parent.qty.get());
-            if let Some(limited) = intake.limited(Wish::whole(&parent, largest), true).await {
-                return match intake.admit(&parent.id, &parent.origin, Some(limited)).await? {
-                    Some(first) => intake.replayed_parent(first).await,
-                    None => Err(CommandError::OutcomeUnknown),
-                };
-            }
+            let reduces = match intake.limited(Wish::whole(&parent, largest), true).await {
+                Ok(reduces) => reduces,
+                Err(limited) => {
+                    return match intake.admit(&parent.id, &parent.origin, Some(limited)).await? {
+                        Some(first) => intake.replayed_parent(first).await,
+                        None => Err(CommandError::OutcomeUnknown),
+                    };
+                }
+            };
+            slices.iter_mut().for_each(|slice| slice.reduces = reduces);
             parent.arrival_price = intake.mid(&parent.instruction.symbol).await;
             let submission = Submission::Parent { parent, slices: slices.clone() };
             let applied = intake.write(Write::Submit(Box::new(submission))).await?;
@@ -114,7 +118,8 @@ impl Handler<SubmitOrder> for Account {
                 return replayed_order(first);
             }
             let limited = intake.limited(Wish::submitted(&order), true).await;
-            if let Some(first) = intake.admit(&order.id, &origin, limited).await? {
+            let order = Order { reduces: *limited.as_ref().unwrap_or(&false), ..order };
+            if let Some(first) = intake.admit(&order.id, &origin, limited.err()).await? {
                 return replayed_order(first);
             }
             let applied = intake.write(Write::Submit(Box::new(Submission::Single(order)))).await?;
@@ -146,10 +151,10 @@ impl Handler<ReplaceOrder> for Account {
                 Some(AnyOrder::Order(live)) => live,
                 Some(AnyOrder::Parent(_)) | None => return Err(CommandError::NotFound),
             };
-            let replacement = replace.request.replacement(&live, &rules, &asked).map_err(CommandError::Invalid)?;
+            let mut replacement = replace.request.replacement(&live, &rules, &asked).map_err(CommandError::Invalid)?;
             intake.objection(Ok(()), false).map_or(Ok(()), Err)?;
             let wish = replacement.wish(&live);
-            intake.limited(wish, false).await.map_or(Ok(()), Err)?;
+            replacement.reduces = intake.limited(wish, false).await?;
             let applied = intake.write(Write::Replace(Box::new(replacement))).await?;
             let replayed = applied.outcome == Outcome::Replayed;
             let order = applied.orders.into_iter().next().ok_or(CommandError::OutcomeUnknown)?;
@@ -289,6 +294,26 @@ impl Handler<CompareNow> for Account {
     }
 }
 
+impl Handler<NoteCompared> for Account {
+    type Result = ResponseFuture<Result<(), CommandError>>;
+
+    fn handle(&mut self, note: NoteCompared, _: &mut Self::Context) -> Self::Result {
+        let (intake, entry) = (self.intake(), compared(&self.tuning.account, note));
+        Box::pin(async move { intake.write(entry).await.map(|_| ()) })
+    }
+}
+
+/// What he was answered is kept in the entry, and so a repetition finds it there.
+fn compared(account: &AccountName, NoteCompared { by, answer }: NoteCompared) -> Write {
+    let (subject, action) = (account.to_string(), AuditAction::CompareBooks);
+    let request = Request { by, operator: None, action: None, subject };
+    let entry = Request { action: Some(action), ..request.clone() }.entry(None, Some(answer));
+    match entry {
+        Some(entry) => Write::Audit(Box::new(entry)).requested(Some(request)),
+        None => Write::Probe,
+    }
+}
+
 /// A cancel is entered nowhere but in the order's own events.
 fn canceled(CancelOrder { id, by }: CancelOrder) -> Write {
     let (subject, caller) = (id.to_string(), by.caller.clone());
@@ -406,16 +431,17 @@ impl Intake {
         self.first(id, origin).await?.map_or(Err(objection), |first| Ok(Some(first)))
     }
 
-    /// What the limits have against a submission, or the gate where it lets only exits pass.
-    async fn limited(&self, wish: Wish, is_new: bool) -> Option<CommandError> {
+    /// Whether a submission reduces the position; or what the limits have against it, or the gate where it lets only exits
+    /// pass.
+    async fn limited(&self, wish: Wish, is_new: bool) -> Result<bool, CommandError> {
         let verdict = self.gate.verdict_for(wish.subject(&self.account), self.world.clock.boottime());
         let exits_only = verdict.objection(false).is_some();
         match self.admit.ask(Admit { wish, exits_only, is_new }).await {
-            Ok(Ok(reduces)) => verdict.objection(reduces).map(CommandError::Gate),
-            Ok(Err(NotAdmitted::Limited { code, detail })) => Some(CommandError::Limited { code, detail }),
-            Ok(Err(NotAdmitted::Unready)) => Some(CommandError::StoreUnavailable),
+            Ok(Ok(reduces)) => verdict.objection(reduces).map_or(Ok(reduces), |reason| Err(CommandError::Gate(reason))),
+            Ok(Err(NotAdmitted::Limited { code, detail })) => Err(CommandError::Limited { code, detail }),
+            Ok(Err(NotAdmitted::Unready)) => Err(CommandError::StoreUnavailable),
             // The account's actors are being rebuilt.
-            Err(Unanswered) => Some(CommandError::Gate(ShutReason::BrokerUnavailable)),
+            Err(Unanswered) => Err(CommandError::Gate(ShutReason::BrokerUnavailable)),
         }
     }
 

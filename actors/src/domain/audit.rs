@@ -18,6 +18,7 @@ words!(
         ResolveOrder = "order.resolve",
         ResumeParent = "parent.resume",
         ClearOrphan = "orphan.clear",
+        CompareBooks = "reconciliation.run",
         MoveCapital = "capital.move",
         SetLimits = "limits.set",
         OverrideLimit = "limits.override",

@@ -284,7 +284,8 @@ pub enum Write {
     Probe,
 }
 
-/// A parent with its slices, or a single order; the ids are made, the plan is drawn.
+/// A parent with its slices, or a single order; the ids are made, the plan is drawn. Each order says whether it reduces the
+/// position as things stand now: a symbol in quarantine takes nothing else.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Submission {
     /// A parent and all its slices.
@@ -307,6 +308,8 @@ pub struct Replacement {
     pub qty: Qty,
     /// The new prices, of the same type.
     pub terms: Terms,
+    /// It can only reduce the position, whatever else is on its way: a symbol in quarantine takes nothing else.
+    pub reduces: bool,
     /// Who asks.
     pub origin: Origin,
 }

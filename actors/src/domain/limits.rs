@@ -18,12 +18,14 @@ pub use checking::{Check, Gathered, Known, Needs, Quoted, Verdict};
 pub use exposure::{Exposure, Reach, Wish};
 pub use lockouts::{LockKey, LockKind, LockRule, Lockout};
 pub use pace::Pace;
+pub use power::Power;
 
 mod changing;
 mod checking;
 mod exposure;
 mod lockouts;
 mod pace;
+mod power;
 
 words!(
     /// What can be limited; the word is the reason code of what it stops.
@@ -46,7 +48,8 @@ words!(
         DuplicateOrder = "duplicate_order",
         /// 1: nothing is opened.
         RestrictedSymbol = "restricted_symbol",
-        /// What has to be left of the buying power that the broker tells, in its currency.
+        /// What has to be left of the buying power that the broker tells, in its currency. Without a limit nothing has to be,
+        /// and an entry is held to what the broker tells where it does.
         BuyingPower = "insufficient_buying_power",
         /// How much of the average daily volume one order, or one parent, may be, in percent.
         MaxAdvShare = "max_adv_share",

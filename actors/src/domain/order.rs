@@ -95,7 +95,8 @@ pub struct Order {
     pub cancel_requested_at: Option<DateTime<Utc>>,
     /// The venue refused its id as a duplicate, so it can't be absent.
     pub at_venue: bool,
-    /// When it was last claimed, it reduced the position: the gate lets it pass where entries don't.
+    /// When it was submitted, and then when it was last claimed, it reduced the position: the gate lets it pass where entries
+    /// don't.
     pub reduces: bool,
     /// How much has traded, the orders before it in its chain included: its quantity is the whole.
     pub filled_qty: Decimal,

@@ -358,7 +358,8 @@ impl ReplaceRequest {
         if !faults.is_empty() {
             return Err(faults);
         }
-        Ok(Replacement { order: live.id.clone(), qty, terms, origin: asked.origin(&self.request_hash) })
+        let (order, origin) = (live.id.clone(), asked.origin(&self.request_hash));
+        Ok(Replacement { order, qty, terms, reduces: false, origin })
     }
 
     /// Who asks for it, and how a repetition is known.

@@ -243,6 +243,20 @@ pub struct Confirmation {
     pub cut: Vec<OrderId>,
 }
 
+/// How many of an account's last events are looked through for its claims.
+pub const MOST_CLAIMS: u64 = 250_000;
+
+/// An order that was claimed, and so may have left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claimed {
+    /// When.
+    pub at: DateTime<Utc>,
+    /// The client's strategy: of a slice its parent's.
+    pub strategy_id: StrategyId,
+    /// What it trades.
+    pub symbol: Symbol,
+}
+
 /// A position with where it is held.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeldPosition {
@@ -430,6 +444,10 @@ pub trait Store: Send + Sync {
 
     /// Every limit and every lockout, unless they are of the revision that is known already.
     async fn limits(&self, known: Option<u64>) -> Result<Option<LimitBook>, StoreError>;
+
+    /// Every claim of an account's orders at or after an instant, oldest first, as often as each was claimed. Of more than
+    /// [`MOST_CLAIMS`] events of the account the oldest are left out.
+    async fn claims_since(&self, account: &AccountName, since: DateTime<Utc>) -> Result<Vec<Claimed>, StoreError>;
 
     /// What an account is worth by our books; one that never traded nor was paid in to is worth nothing.
     async fn portfolio(&self, account: &AccountName) -> Result<Portfolio, StoreError>;

@@ -61,7 +61,7 @@ impl Handler<Reserve> for RiskDesk {
     type Result = ResponseActFuture<Self, Result<Reserved, NotLoaded>>;
 
     fn handle(&mut self, Reserve { wishes, anew }: Reserve, _: &mut Self::Context) -> Self::Result {
-        self.reserve(wishes, anew)
+        self.reserve(wishes, Look { limits: anew, power: false })
     }
 }
 
@@ -73,7 +73,7 @@ impl Handler<Weigh> for RiskDesk {
             return Box::pin(async { Err(NotLoaded) }.into_actor(self));
         }
         let wishes = self.named(wishes);
-        Box::pin(self.gather(wishes, true).map(|(wishes, gathered), act, _| {
+        Box::pin(self.gather(wishes, Look::ANEW).map(|(wishes, gathered), act, _| {
             let gathered = gathered.map_err(|_| NotLoaded)?;
             act.pace.forget(act.world.clock.boottime());
             Ok(wishes.iter().map(|wish| act.known(&gathered, wish).check(wish, Check::Due)).collect())
@@ -89,7 +89,18 @@ impl Handler<Admit> for RiskDesk {
             return Box::pin(async { Err(NotAdmitted::Unready) }.into_actor(self));
         }
         let wishes = self.named(vec![wish]);
-        Box::pin(self.gather(wishes, true).map(move |(wishes, gathered), act, _| {
+        let looked = self.gather(wishes, Look::ANEW).then(|(wishes, gathered), act, _| {
+            // The broker's figure may have grown since it was read.
+            let is_short = |wish: &Wish, gathered: &Gathered| {
+                let verdict = act.known(gathered, wish).check(wish, Check::Whole);
+                matches!(verdict, Verdict::Ends { code: StopCode::Limit(Control::BuyingPower), .. })
+            };
+            match (wishes.first(), &gathered) {
+                (Some(wish), Ok(read)) if is_short(wish, read) => act.gather(wishes, Look::WITH_POWER),
+                _ => Box::pin(async { (wishes, gathered) }.into_actor(act)),
+            }
+        });
+        Box::pin(looked.map(move |(wishes, gathered), act, _| {
             let gathered = gathered.map_err(|_| NotAdmitted::Unready)?;
             let wish = wishes.into_iter().next().ok_or(NotAdmitted::Unready)?;
             match act.known(&gathered, &wish).check(&wish, Check::Whole) {
@@ -101,6 +112,20 @@ impl Handler<Admit> for RiskDesk {
             }
         }))
     }
+}
+
+/// What is read again before a check, however lately it was.
+#[derive(Clone, Copy, Debug)]
+struct Look {
+    limits: bool,
+    power: bool,
+}
+
+impl Look {
+    /// By the limits as they are stored.
+    const ANEW: Self = Self { limits: true, power: false };
+    /// By the broker's buying power too.
+    const WITH_POWER: Self = Self { limits: true, power: true };
 }
 
 impl RiskDesk {
@@ -116,24 +141,27 @@ impl RiskDesk {
         Ok(reduces)
     }
 
-    /// Whatever stops an order is looked at once more by the limits as they are stored: they may have become laxer, and
-    /// nobody tells. That they have become tighter shows at the claim.
-    fn reserve(&self, wishes: Vec<Wish>, anew: bool) -> ResponseActFuture<Self, Result<Reserved, NotLoaded>> {
+    /// Whatever stops an order is looked at once more by the limits as they are stored, and the broker's buying power as it is
+    /// now: they may have become laxer, and nobody tells. That limits have become tighter shows at the claim.
+    fn reserve(&self, wishes: Vec<Wish>, look: Look) -> ResponseActFuture<Self, Result<Reserved, NotLoaded>> {
         if !self.loaded {
             return unready(self);
         }
         let wishes = self.named(wishes);
-        Box::pin(self.gather(wishes, anew).then(move |(wishes, gathered), act, _| {
+        Box::pin(self.gather(wishes, look).then(move |(wishes, gathered), act, _| {
             let Ok(gathered) = gathered else {
                 return unready(act);
             };
             act.pace.forget(act.world.clock.boottime());
             let before = act.pace.len();
             let verdicts = act.grant(&wishes, &gathered);
-            if !anew && verdicts.iter().any(|verdict| !matches!(verdict, Verdict::Goes { .. })) {
-                wishes.iter().for_each(|wish| act.exposure.release(&wish.symbol, &wish.id));
+            if !look.power && verdicts.iter().any(|verdict| !matches!(verdict, Verdict::Goes { .. })) {
+                for wish in &wishes {
+                    act.exposure.release(&wish.symbol, &wish.id);
+                    act.power.release(&wish.id);
+                }
                 act.pace.truncate(before);
-                return act.reserve(wishes, true);
+                return act.reserve(wishes, Look::WITH_POWER);
             }
             let limits = act.book.revision;
             let verdicts = verdicts.into_iter().zip(wishes.into_iter().map(|wish| wish.strategy)).collect();
@@ -145,49 +173,48 @@ impl RiskDesk {
     fn grant(&mut self, wishes: &[Wish], gathered: &Gathered) -> Vec<Verdict> {
         let mut verdicts = Vec::with_capacity(wishes.len());
         for wish in wishes {
-            let verdict = self.known(gathered, wish).check(wish, Check::Due);
-            if matches!(verdict, Verdict::Goes { .. }) {
+            let known = self.known(gathered, wish);
+            let (verdict, worth) = (known.check(wish, Check::Due), known.worth(wish));
+            if let Verdict::Goes { reduces } = verdict {
                 self.exposure.reserve(wish);
                 self.pace.note(wish, self.world.clock.boottime());
+                if let Some(worth) = worth.filter(|_| !reduces) {
+                    self.power.bind(&wish.id, worth);
+                }
             }
             verdicts.push(verdict);
         }
         verdicts
     }
 
-    /// What of the world the wishes need, read now. With `anew` the limits are read before that.
+    /// What of the world the wishes need, read now; the limits, if they are read, before that.
     fn gather(
         &self,
         wishes: Vec<Wish>,
-        anew: bool,
+        look: Look,
     ) -> ResponseActFuture<Self, (Vec<Wish>, Result<Gathered, StoreError>)> {
         let (store, known) = (self.world.store.clone(), self.book.revision);
-        let read = async move { if anew { store.limits(Some(known)).await } else { Ok(None) } };
+        let read = async move { if look.limits { store.limits(Some(known)).await } else { Ok(None) } };
         Box::pin(read.into_actor(self).then(move |read, act, _| {
             let changed = read.map(|book| act.take_book(book));
             let needs = act.needs(&wishes);
+            let asks_power = needs.buying_power && (look.power || act.power.is_due(act.world.clock.boottime()));
             let (prices, clock) = (act.prices.clone(), act.world.clock.clone());
             let gathered = async move {
                 if let Err(error) = changed {
-                    return (wishes, Err(error));
+                    return (wishes, Err(error), None);
                 }
-                let gathered = Gathered {
-                    quotes: if needs.prices.is_empty() {
-                        Default::default()
-                    } else {
-                        prices.quotes(&needs.prices).await
-                    },
-                    volumes: if needs.volumes.is_empty() {
-                        Default::default()
-                    } else {
-                        prices.volumes(&needs.volumes).await
-                    },
-                    buying_power: if needs.buying_power { prices.buying_power().await } else { None },
-                    now: clock.now(),
-                };
-                (wishes, Ok(gathered))
+                let power = async { if asks_power { Some(prices.buying_power().await) } else { None } };
+                let (quotes, volumes, power) =
+                    tokio::join!(prices.quotes(&needs.prices), prices.volumes(&needs.volumes), power);
+                (wishes, Ok(Gathered { quotes, volumes, now: clock.now() }), power)
             };
-            gathered.into_actor(act)
+            gathered.into_actor(act).map(|(wishes, gathered, power), act, _| {
+                if let Some((amount, asked)) = power {
+                    act.power.tell(amount, asked);
+                }
+                (wishes, gathered)
+            })
         }))
     }
 
@@ -200,9 +227,6 @@ impl RiskDesk {
 
     fn needs(&self, wishes: &[Wish]) -> Needs {
         let mut needs = Needs::default();
-        if self.book.limits.is_empty() && self.book.overrides.is_empty() {
-            return needs;
-        }
         let nothing = Gathered { now: self.world.clock.now(), ..Gathered::default() };
         wishes.iter().for_each(|wish| needs.add(wish, &self.known(&nothing, wish)));
         needs
@@ -216,7 +240,8 @@ impl RiskDesk {
             pace: &self.pace,
             quotes: &gathered.quotes,
             volume: gathered.volumes.get(&wish.symbol).copied(),
-            buying_power: gathered.buying_power,
+            buying_power: self.power.left(self.world.clock.boottime()),
+            power: &self.power,
             now: gathered.now,
         }
     }

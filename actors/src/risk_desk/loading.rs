@@ -10,7 +10,7 @@ use crate::domain::limits::{Control, Exposure, LimitBook, Wish};
 use crate::domain::names::{AccountName, OrderId, StrategyId};
 use crate::domain::order::Order;
 use crate::domain::parent::Parent;
-use crate::ports::store::{OrderFilter, ParentFilter, Store, StoreError};
+use crate::ports::store::{Claimed, OrderFilter, ParentFilter, Store, StoreError};
 
 /// Most rows of one page of a list.
 const PAGE: u32 = 500;
@@ -23,6 +23,8 @@ pub(super) struct Read {
     pub(super) book: LimitBook,
     /// What was submitted within the longest window of duplicates, oldest first.
     pub(super) taken: Vec<(DateTime<Utc>, Wish)>,
+    /// What was claimed within the last minute, oldest first, where somebody limits that.
+    pub(super) claims: Vec<Claimed>,
 }
 
 pub(super) async fn read(store: Arc<dyn Store>, account: AccountName, now: DateTime<Utc>) -> Result<Read, StoreError> {
@@ -41,7 +43,12 @@ pub(super) async fn read(store: Arc<dyn Store>, account: AccountName, now: DateT
         Some(window) => submitted(&*store, &account, now - window).await?,
         None => Vec::new(),
     };
-    Ok(Read { exposure, book, taken })
+    let claims = if book.has(Control::MaxMessageRate) {
+        store.claims_since(&account, now - TimeDelta::minutes(1)).await?
+    } else {
+        Vec::new()
+    };
+    Ok(Read { exposure, book, taken, claims })
 }
 
 async fn strategies(store: &dyn Store, account: &AccountName) -> Result<BTreeMap<OrderId, StrategyId>, StoreError> {

@@ -5,7 +5,8 @@ use actix::{Handler, ResponseFuture};
 
 use super::Supervisor;
 use crate::commands::{ChangeLimits, ChangedLimits, CommandError};
-use crate::domain::ledger::{Refusal, Write};
+use crate::domain::audit::Request;
+use crate::domain::ledger::{LIMITS, Refusal, Write};
 use crate::domain::limits::entries;
 use crate::persistence::{Lane, Persist, PersistError};
 
@@ -27,7 +28,14 @@ impl Handler<ChangeLimits> for Supervisor {
                 let before = before.unwrap_or_default();
                 let after = before.clone().changed(&changes, &who, clock.now());
                 let audit = entries(&changes, &who, &before, &after);
-                let writes = vec![Write::Limits { book: Box::new(after.clone()), audit }];
+                // Each change has its own entry in the audit; a request that may be repeated is known by its answer beside them.
+                let request = who.by.once.is_some().then(|| Request {
+                    by: who.by.clone(),
+                    operator: Some(who.operator.clone()),
+                    action: None,
+                    subject: LIMITS.to_owned(),
+                });
+                let writes = vec![Write::Limits { book: Box::new(after.clone()), audit }.requested(request)];
                 let asked = persist.ask(Persist { writes, lane: Lane::Switches }).await;
                 let mut results = match asked {
                     Ok(Ok(results)) => results,
@@ -40,6 +48,8 @@ impl Handler<ChangeLimits> for Supervisor {
                         return Ok(ChangedLimits { before, after });
                     }
                     Some(Err(Refusal::LimitsMoved)) => {}
+                    Some(Err(Refusal::Answered)) => return Err(CommandError::Answered),
+                    Some(Err(Refusal::KeyReused)) => return Err(CommandError::KeyReused),
                     Some(Err(refusal)) => return Err(CommandError::Conflict(refusal.to_string())),
                     None => return Err(CommandError::OutcomeUnknown),
                 }

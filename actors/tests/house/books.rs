@@ -5,11 +5,12 @@ use tokio::time::sleep;
 use tranche_actors::commands::{ClearCause, ClearedCause, CommandError, CompareNow};
 use tranche_actors::domain::breaker::BreakerWord;
 use tranche_actors::domain::reconciliation::{CauseId, CauseKind, Difference};
-use tranche_actors::domain::terms::{Instruction, Terms, TimeInForce};
+use tranche_actors::domain::status::OrderStatus;
+use tranche_actors::domain::terms::{Instruction, Side, Terms, TimeInForce};
 use tranche_actors::domain::venue::{NewOrder, VenueOrder, VenueStatus};
 use tranche_actors::gate::ShutReason;
 
-use crate::support::orders::{caller, id, qty, resting, single, symbol};
+use crate::support::orders::{caller, id, parent, qty, resting, single, symbol};
 use crate::support::rig::{Rig, Running, run, seconds};
 
 /// An order that somebody else sends to our account.
@@ -79,6 +80,41 @@ async fn clear_two_orphans(rig: &Rig) -> [VenueOrder; 2] {
 
     sleep(seconds(300)).await;
     orphans
+}
+
+#[test]
+fn a_symbol_in_quarantine_takes_what_reduces_its_position_and_nothing_else() {
+    run(|rig| async move {
+        let running = rig.open().await;
+        running.send(single("base", 10)).await;
+        foreign(&rig, "stranger", resting(), 10);
+        compare(&running).await.unwrap();
+        compare(&running).await.unwrap();
+        let desk = &running.house.accounts.first().desk;
+        let sell = |name: &str, units| {
+            let mut submit = single(name, units);
+            submit.request.instruction.side = Side::Sell;
+            submit
+        };
+        for refused in [single("opens", 1), sell("flips", 11)] {
+            let refused = desk.submit_order.send(refused).await.unwrap();
+            assert!(matches!(refused, Err(CommandError::Quarantined)), "{refused:?}");
+        }
+        assert!(running.send(sell("reduces", 4)).await.reduces);
+        rig.until("it has traded", || rig.order(&id("reduces")).status == OrderStatus::Filled).await;
+        let exit = |name: &str, units| {
+            let mut submit = parent(name, units, 3, 1);
+            submit.request.instruction.side = Side::Sell;
+            submit
+        };
+        let much = desk.submit_parent.send(exit("too-much", 9)).await.unwrap();
+        assert!(matches!(much, Err(CommandError::Quarantined)), "{much:?}");
+        running.submit(exit("out", 6)).await;
+        rig.until("it is out", || rig.venue.holds(&symbol()).is_zero()).await;
+        sleep(seconds(1)).await;
+        let flat = desk.submit_order.send(sell("from-flat", 1)).await.unwrap();
+        assert!(matches!(flat, Err(CommandError::Quarantined)), "{flat:?}");
+    });
 }
 
 #[test]

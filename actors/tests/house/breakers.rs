@@ -119,6 +119,21 @@ fn a_trip_that_is_not_durable_yet_survives_its_actor_and_is_saved() {
 }
 
 #[test]
+fn a_trip_leaves_what_is_open_where_nothing_else_is_configured() {
+    run(|rig| async move {
+        let running = rig.open().await;
+        running.submit(resting_parent("open", 100, 5, 10)).await;
+        sleep(seconds(25)).await;
+        running.trip().await;
+        sleep(seconds(30)).await;
+        let statuses = rig.statuses(&id("open"));
+        assert_eq!(statuses[..3], [OrderStatus::Accepted; 3], "{statuses:?}");
+        assert_eq!(statuses[3..], [OrderStatus::BlockedCircuitBreaker; 2], "{statuses:?}");
+        assert_eq!(rig.venue.submissions().len(), 3);
+    });
+}
+
+#[test]
 fn a_trip_cancels_what_is_open_where_that_is_configured() {
     run(|mut rig| async move {
         rig.tuning.cancel_on_trip = true;

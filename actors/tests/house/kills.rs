@@ -276,11 +276,12 @@ fn a_release_waits_for_an_engagement_that_is_still_being_carried_out() {
         let (_, engaged, early) = futures_util::join!(
             running.send(single("slow", 10)),
             async {
-                sleep(millis(100)).await;
+                // A price and the buying power are waited for half a second, and not once more.
+                sleep(millis(1_000)).await;
                 running.engage(KillMode::Cancel).await
             },
             async {
-                sleep(millis(500)).await;
+                sleep(millis(1_400)).await;
                 running.disengage().await
             },
         );

@@ -24,6 +24,10 @@ fn key(scope: LimitScope, control: Control) -> LimitKey {
     LimitKey { scope, control }
 }
 
+fn of_strategy(name: &str, control: Control) -> LimitKey {
+    key(LimitScope::Strategy(StrategyId::parse(name).unwrap()), control)
+}
+
 async fn change(running: &Running, change: LimitChange) {
     let who = Changer { operator: "ops".to_owned(), by: caller().into() };
     running.house.switches.limits.send(ChangeLimits { changes: vec![change], who }).await.unwrap().unwrap();
@@ -182,6 +186,7 @@ fn an_order_of_its_own_is_held_to_quantity_worth_and_price_also_on_its_way_out()
         assert_eq!(stopped_by(&running, single("dark", 1)).await, StopCode::Limit(Control::StalePrice));
         assert!(running.send(sell(single("exit", 1))).await.reduces);
         rig.venue.calls.fail("quote", false);
+        sleep(seconds(1)).await;
         set(&running, Control::PriceCollar, 10).await;
         assert_eq!(stopped_by(&running, resting_single("far", 1)).await, StopCode::Limit(Control::PriceCollar));
         set(&running, Control::PriceCollar, 90).await;
@@ -232,6 +237,39 @@ fn orders_wait_for_others_to_end_and_for_the_minute_to_pass() {
         sleep(seconds(32)).await;
         assert_eq!(rig.statuses(&id("third")), [OrderStatus::Filled; 3]);
         rig.audit_at_rest();
+    });
+}
+
+#[test]
+fn the_minute_of_a_message_rate_outlives_a_crash() {
+    run(|rig| async move {
+        rig.live(async |rig| {
+            let running = rig.open().await;
+            set(&running, Control::MaxMessageRate, 3).await;
+            change(&running, LimitChange::Set(of_strategy("sliced", Control::MaxMessageRate), Decimal::from(2))).await;
+            let mut sliced = parent("sliced", 20, 2, 1);
+            sliced.request.strategy_id = StrategyId::parse("sliced").unwrap();
+            running.submit(sliced).await;
+            rig.until_all_ended().await;
+        })
+        .await;
+        let running = rig.open().await;
+        // A slice's claim counts for its parent's strategy, also where the parent has ended.
+        let mut held = parent("held", 10, 1, 1);
+        held.request.strategy_id = StrategyId::parse("sliced").unwrap();
+        running.submit(held).await;
+        sleep(seconds(5)).await;
+        assert_eq!(ended(&rig.slices(&id("held"))[0]), (OrderStatus::PendingNew, Some("max_message_rate")));
+        running.submit(parent("third", 10, 1, 1)).await;
+        sleep(seconds(5)).await;
+        assert_eq!(rig.statuses(&id("third")), [OrderStatus::Filled], "it is just one of three");
+        running.submit(parent("fourth", 10, 1, 1)).await;
+        sleep(seconds(5)).await;
+        assert_eq!(ended(&rig.slices(&id("fourth"))[0]), (OrderStatus::PendingNew, Some("max_message_rate")));
+        sleep(seconds(60)).await;
+        for name in ["held", "fourth"] {
+            assert_eq!(rig.statuses(&id(name)), [OrderStatus::Filled], "{name}: the minute is over");
+        }
     });
 }
 

@@ -27,6 +27,7 @@ mod kills;
 mod leases;
 mod limits;
 mod parts;
+mod powers;
 mod releases;
 mod replacements;
 mod retries;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, NaiveDate, Utc};
 use rust_decimal::Decimal;
 use tranche_actors::domain::audit::Audited;
-use tranche_actors::domain::ledger::SwitchEntry;
+use tranche_actors::domain::ledger::{EventKind, SwitchEntry};
 use tranche_actors::domain::names::{AccountName, Caller, IdempotencyKey, OrderId, Symbol};
 use tranche_actors::domain::order::Order;
 use tranche_actors::domain::parent::Parent;
@@ -13,7 +13,7 @@ use tranche_actors::domain::portfolio::{CapitalEntry, DayResult, Portfolio};
 use tranche_actors::domain::reconciliation::{Cause, CauseId};
 use tranche_actors::domain::status::OrderStatus;
 use tranche_actors::domain::venue::Execution;
-use tranche_actors::ports::store::{AnyOrder, Confirmation, DueSlice, HeldPosition, LedgerEvent, Switches};
+use tranche_actors::ports::store::{AnyOrder, Claimed, Confirmation, DueSlice, HeldPosition, LedgerEvent, Switches};
 
 use super::indices::Place;
 use super::ledger::{Ledger, Named};
@@ -231,6 +231,20 @@ impl Ledger {
     pub(super) fn has_entry(&self, switch: &str, event: &str, at: DateTime<Utc>) -> bool {
         let mut history = self.histories.get(switch).into_iter().flatten();
         history.any(|entry| entry.event == event && entry.timestamp == at)
+    }
+
+    pub(super) fn claims_since(&self, account: &AccountName, since: DateTime<Utc>) -> Vec<Claimed> {
+        let late = self.events.iter().rev().take_while(|event| event.at >= since);
+        let claims = late.filter(|event| event.event == EventKind::Claimed.as_str());
+        let of = |event: &LedgerEvent| {
+            let order = self.order(event.order.as_ref()?).filter(|order| order.account == *account)?;
+            let parent = order.slice.as_ref().and_then(|slice| self.parent(&slice.parent));
+            let strategy_id = parent.map_or(&order.strategy_id, |parent| &parent.strategy_id).clone();
+            Some(Claimed { at: event.at, strategy_id, symbol: order.instruction.symbol.clone() })
+        };
+        let mut claims = claims.filter_map(of).collect::<Vec<_>>();
+        claims.reverse();
+        claims
     }
 
     pub(super) fn open_causes(&self, account: &AccountName) -> Vec<Cause> {

@@ -12,8 +12,8 @@ use rust_decimal::Decimal;
 use serde_json::{Value, json};
 use tranche_actors::commands::{
     CancelOrder, CancelParent, CanceledParent, ChangeLimits, ChangedLimits, ClearCause, ClearedCause, CommandError,
-    CompareNow, Desk, Disengage, Engage, EngageAnswer, InstanceOutcome, MoveCapital, ReadVolume, Reset, ResolveOrder,
-    ResumeParent, SubmitOrder, SubmitParent, SubmittedOrder, SubmittedParent, SwitchDesk, Trip, Tripped,
+    CompareNow, Desk, Disengage, Engage, EngageAnswer, InstanceOutcome, MoveCapital, NoteCompared, ReadVolume, Reset,
+    ResolveOrder, ResumeParent, SubmitOrder, SubmitParent, SubmittedOrder, SubmittedParent, SwitchDesk, Trip, Tripped,
 };
 use tranche_actors::domain::audit::{AuditAction, AuditEntry, Audited};
 use tranche_actors::domain::breaker::BreakerState;
@@ -38,8 +38,8 @@ use tranche_actors::health::{Health, Phase, Standing};
 use tranche_actors::market_hours::MarketHours;
 use tranche_actors::ports::Clock;
 use tranche_actors::ports::store::{
-    Acquired, AnyOrder, Batch, Commit, Confirmation, DueSlice, HeldPosition, InstanceCard, LedgerEvent, OrderFilter,
-    Ownership, Page, ParentFilter, SeenAccount, SeenInstance, Stack, Store, StoreError, Switches,
+    Acquired, AnyOrder, Batch, Claimed, Commit, Confirmation, DueSlice, HeldPosition, InstanceCard, LedgerEvent,
+    OrderFilter, Ownership, Page, ParentFilter, SeenAccount, SeenInstance, Stack, Store, StoreError, Switches,
 };
 use tranche_actors::supervisor::Offices;
 use tranche_actors::{Doubtful, Office};
@@ -299,6 +299,7 @@ impl Handler<ChangeLimits> for Clerk {
     type Result = Result<ChangedLimits, CommandError>;
 
     fn handle(&mut self, message: ChangeLimits, _: &mut Context<Self>) -> Self::Result {
+        self.0.with(|noted| noted.last_once = message.who.by.once.as_deref().cloned());
         self.0.take(&message)?;
         let before = LimitBook::default();
         Ok(ChangedLimits { after: before.clone().changed(&message.changes, &message.who, now()), before })
@@ -419,6 +420,15 @@ impl Handler<MoveCapital> for Clerk {
     fn handle(&mut self, message: MoveCapital, _: &mut Context<Self>) -> Self::Result {
         self.0.take(&message)?;
         Ok(worth())
+    }
+}
+
+impl Handler<NoteCompared> for Clerk {
+    type Result = Result<(), CommandError>;
+
+    fn handle(&mut self, message: NoteCompared, _: &mut Context<Self>) -> Self::Result {
+        self.0.with(|noted| noted.last_once = message.by.once.as_deref().cloned());
+        self.0.take(&"NoteCompared")
     }
 }
 
@@ -683,6 +693,10 @@ impl Store for Notes {
         self.read(|_| vec![HeldPosition { symbol, position, updated_at: now() }])
     }
 
+    async fn claims_since(&self, _: &AccountName, _: DateTime<Utc>) -> Result<Vec<Claimed>, StoreError> {
+        panic!("HTTP asks for no claims")
+    }
+
     async fn portfolio(&self, _: &AccountName) -> Result<Portfolio, StoreError> {
         self.read(|_| worth())
     }
@@ -750,6 +764,7 @@ impl Fixture {
                 clear_cause: to(&clerk),
                 move_capital: to(&clerk),
                 compare: to(&clerk),
+                note_compared: to(&clerk),
                 volume: to(&clerk),
             },
             plan_rules: Arc::new(rules()),

@@ -35,6 +35,40 @@ async fn a_repetition_gets_the_first_answer_and_does_nothing() {
 }
 
 #[actix_web::test]
+async fn limits_lockouts_and_comparisons_are_answered_once_too() {
+    let fixture = Fixture::ready();
+    let app = serve!(fixture);
+    let limit = r#"{"operator":"ann","control":"max_order_qty","value":"10"}"#;
+    let instead = r#"{"operator":"ann","control":"max_order_qty","value":"20","reason":"a large one","until":"2026-11-21T15:30:00Z"}"#;
+    let asked = |key: &str| {
+        [
+            ask(Method::PUT, "/api/v1/limits").bytes(limit.into()),
+            post("/api/v1/limits/overrides", instead),
+            post("/api/v1/lockouts", r#"{"operator":"ann","reason":"enough"}"#),
+            post("/api/v1/reconciliation/run", ""),
+        ]
+        .map(|asked| asked.header("idempotency-key", key))
+    };
+    for (n, asking) in asked("never").into_iter().enumerate() {
+        assert_eq!(asking.of(&app).await.status, StatusCode::OK, "{n}");
+        let hash = fixture.notes.last_once().unwrap().hash;
+        let first = json!({"first": n});
+        fixture.notes.remember("local", &format!("k{n}"), &hash, &first, now());
+        let sent = fixture.notes.sent().len();
+        let again = asked(&format!("k{n}")).into_iter().nth(n).unwrap().of(&app).await;
+        assert_eq!((again.status, &again.body), (StatusCode::OK, &first), "{n}");
+        let other = asked(&format!("k{n}")).into_iter().nth((n + 1) % 4).unwrap().of(&app).await;
+        assert_eq!((other.status.as_u16(), other.code()), (422, "idempotency_key_reused"), "{n}");
+        assert_eq!(fixture.notes.sent().len(), sent, "{n}");
+    }
+    // A lift that was carried out is answered, though nothing is left to lift.
+    let lift = |key: &str| {
+        ask(Method::DELETE, "/api/v1/lockouts/default:operator?operator=ann").header("idempotency-key", key)
+    };
+    assert_eq!(lift("other").of(&app).await.status, StatusCode::NOT_FOUND);
+}
+
+#[actix_web::test]
 async fn an_answer_older_than_a_day_counts_no_more() {
     let fixture = Fixture::ready();
     let app = serve!(fixture);

@@ -56,6 +56,24 @@ async fn readiness_follows_the_phase_and_trading_the_gate() {
     }
 }
 
+#[actix_web::test]
+async fn in_a_quiet_period_the_gate_is_open_for_what_reduces_and_for_nothing_else() {
+    let fixture = Fixture::ready();
+    let app = serve!(fixture);
+    fixture.gate.breaker.shut(ShutReason::CircuitBreakerQuiet);
+    for path in ["/readyz", "/api/v1/status"] {
+        let quiet = get(path).of(&app).await;
+        assert_eq!(
+            (quiet.status, &quiet.body["gate"], &quiet.body["trading_allowed"]),
+            (StatusCode::OK, &json!("reduce_only"), &json!(false)),
+            "{path}"
+        );
+    }
+    assert_eq!(get("/readyz").of(&app).await.body["reasons"][0]["code"], "circuit_breaker_quiet");
+    fixture.gate.breaker.shut(ShutReason::CircuitBreakerUnknown);
+    assert_eq!(get("/readyz").of(&app).await.body["gate"], "shut", "the stricter of two");
+}
+
 const ENGAGE: &str = r#"{"operator":"ops","reason":"prices look wrong"}"#;
 
 #[actix_web::test]

@@ -15,7 +15,10 @@ enum Kind {
     Decimal,
     Percent,
     Share,
-    Integer { least: u32, most: u32 },
+    Integer {
+        least: u32,
+        most: u32,
+    },
     Boolean,
     Time,
     Date,
@@ -27,6 +30,8 @@ enum Kind {
     Object,
     Unsupported,
     Scope,
+    /// An amount that may be zero.
+    Amount,
 }
 
 /// Wrong values, as JSON spells them.
@@ -69,6 +74,11 @@ fn wrong(kind: Kind) -> Vec<String> {
                 "12345678901234567890123456789012345678901234567890",
             ]),
             texts(&["", " ", "abc", "-5", "0", "NaN", "Infinity", "1,5", "0x10", "1_000", " 1", "1.0000000001", "١"]),
+        ]
+        .concat(),
+        Kind::Amount => [
+            raws(&["true", "[]", "[1]", "{}", "-1", "1e40", "0.0000000001", "1.0000000001"]),
+            texts(&["", " ", "abc", "-5", "NaN", "1,5", "0x10", "1_000", " 1", "1.0000000001"]),
         ]
         .concat(),
         Kind::Percent => [
@@ -120,6 +130,13 @@ struct Endpoint {
     valid: BTreeMap<&'static str, &'static str>,
     required: &'static [&'static str],
     fields: Vec<(&'static str, Kind)>,
+}
+
+impl Endpoint {
+    fn ask(&self, body: impl Into<String>) -> Ask {
+        let is_put = self.schema == "SetLimit";
+        ask(if is_put { Method::PUT } else { Method::POST }, self.path).bytes(body.into().into_bytes())
+    }
 }
 
 const SECONDS: Kind = Kind::Integer { least: 1, most: 31_536_000 };
@@ -258,6 +275,49 @@ fn endpoints() -> Vec<Endpoint> {
         ),
         body("/api/v1/circuit-breaker/reset", "Reset", &of_operators, &["operator", "reason"], &said),
     ]
+    .into_iter()
+    .chain(of_limits(&of_operators, said))
+    .collect()
+}
+
+fn of_limits(of_operators: &BTreeMap<&'static str, &'static str>, said: [(&'static str, Kind); 2]) -> [Endpoint; 3] {
+    let limit = [said[0], ("scope", Kind::Scope), ("control", Kind::Word), ("value", Kind::Amount)];
+    let mut set = BTreeMap::from([("control", r#""max_order_notional""#), ("value", "10")]);
+    set.insert("operator", r#""ops""#);
+    let mut instead = set.clone();
+    instead.extend([("until", r#""2026-11-21T15:30:00Z""#), ("reason", r#""an auction""#)]);
+    [
+        Endpoint {
+            path: "/api/v1/limits",
+            schema: "SetLimit",
+            valid: set,
+            // Nothing but null takes a limit away, and so it is no fault there.
+            required: &["operator", "control"],
+            fields: limit.to_vec(),
+        },
+        Endpoint {
+            path: "/api/v1/limits/overrides",
+            schema: "OverrideLimit",
+            valid: instead,
+            required: &["operator", "control", "value", "until", "reason"],
+            fields: [&limit[..], &[said[1], ("until", Kind::Time)]].concat(),
+        },
+        Endpoint {
+            path: "/api/v1/lockouts",
+            schema: "Lock",
+            valid: of_operators.clone(),
+            required: &["operator", "reason"],
+            fields: vec![
+                said[0],
+                said[1],
+                ("account", Kind::Account),
+                ("symbol", Kind::Symbol),
+                ("rule", Kind::Account),
+                ("kind", Kind::Word),
+                ("until", Kind::Time),
+            ],
+        },
+    ]
 }
 
 fn written(fields: &BTreeMap<&str, &str>) -> String {
@@ -296,7 +356,7 @@ async fn each_field_wrong_in_each_way_is_named_and_nothing_is_sent() {
         let twice = written(&endpoint.valid).replacen('{', &format!("{{\"{}\":null,", endpoint.required[0]), 1);
         bodies.push((endpoint.required[0], twice));
         for (field, body) in bodies {
-            let answer = post(endpoint.path, body.clone()).of(&app).await;
+            let answer = endpoint.ask(body.clone()).of(&app).await;
             assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{} {body}: {}", endpoint.path, answer.text);
             assert_eq!(answer.faulty_fields(), [field], "{} {body}: {}", endpoint.path, answer.text);
             assert_eq!(answer.header("content-type"), "application/problem+json");
@@ -316,7 +376,7 @@ async fn the_valid_bodies_of_the_table_are_sent_with_every_optional_field_null()
         for (field, _) in &endpoint.fields {
             body.entry(field).or_insert("null");
         }
-        let answer = post(endpoint.path, written(&body)).of(&app).await;
+        let answer = endpoint.ask(written(&body)).of(&app).await;
         let sent = usize::from(!endpoint.path.ends_with("/preview"));
         assert_eq!(fixture.notes.sent().len(), sent, "{} {}", endpoint.path, answer.text);
     }
@@ -451,10 +511,10 @@ async fn a_body_of_nothing_but_brackets_is_refused() {
     let deep = |name: &str| format!("{{\"{name}\":{}{}}}", "[".repeat(30_000), "]".repeat(30_000));
     for endpoint in endpoints() {
         for body in ["[".repeat(60_000), "{\"a\":".repeat(10_000)] {
-            assert_eq!(post(endpoint.path, body).of(&app).await.code(), "malformed_json");
+            assert_eq!(endpoint.ask(body).of(&app).await.code(), "malformed_json");
         }
         for (field, _) in &endpoint.fields {
-            let answer = post(endpoint.path, deep(field)).of(&app).await;
+            let answer = endpoint.ask(deep(field)).of(&app).await;
             assert!(answer.faulty_fields().contains(field), "{field}");
         }
     }
@@ -467,15 +527,15 @@ async fn bodies_that_are_no_objects_or_no_json_are_refused() {
     let app = serve!(fixture);
     for endpoint in endpoints() {
         for body in ["[]", "[{}]", "5", "\"text\"", "true", "null", " [1] "] {
-            let answer = post(endpoint.path, body).of(&app).await;
+            let answer = endpoint.ask(body).of(&app).await;
             assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{body}");
             assert_eq!(answer.faulty_fields(), ["body"], "{body}");
         }
         for body in ["", "{", "{}}", "{'a':1}", "{\"a\":01}", "nul", "{\"a\":1,}", "\u{feff}{}"] {
-            let answer = post(endpoint.path, body).of(&app).await;
+            let answer = endpoint.ask(body).of(&app).await;
             assert_eq!((answer.status, answer.code()), (StatusCode::BAD_REQUEST, "malformed_json"), "{body}");
         }
-        let answer = ask(Method::POST, endpoint.path).bytes(b"{\"a\":\"\xff\"}".to_vec()).of(&app).await;
+        let answer = endpoint.ask("").bytes(b"{\"a\":\"\xff\"}".to_vec()).of(&app).await;
         assert_eq!((answer.status, answer.code()), (StatusCode::BAD_REQUEST, "malformed_json"));
     }
     assert!(fixture.notes.sent().is_empty());

@@ -6,10 +6,10 @@ use tranche_actors::domain::ledger::{Refusal, Write};
 use tranche_actors::domain::limits::{
     Changer, Control, LimitBook, LimitChange, LimitKey, LimitScope, LockKey, LockKind, LockRule, Lockout,
 };
-use tranche_actors::domain::names::{StrategyId, Symbol};
+use tranche_actors::domain::names::{AccountName, StrategyId, Symbol};
 use tranche_actors::domain::status::OrderStatus;
 
-use super::fixtures::{caller, claim, dec, id, order, parent, start, submit_parent};
+use super::fixtures::{caller, claim, claim_single, dec, id, order, parent, single, start, submit, submit_parent};
 use super::{Desk, Place, account};
 
 fn set(scope: LimitScope, control: Control, value: &str) -> LimitChange {
@@ -97,6 +97,37 @@ pub(crate) async fn a_claim_names_the_limits_that_hold_and_keeps_whether_it_redu
         kept.map(|order| (order.status, order.reduces)),
         [(OrderStatus::Submitting, false), (OrderStatus::Submitting, true)]
     );
+}
+
+pub(crate) async fn claims_of_late_are_told_as_often_as_they_were_made(place: &dyn Place) {
+    let desk = Desk::at(place).await;
+    assert_eq!(desk.store.claims_since(&account(), start()).await.unwrap(), []);
+    let (planned, slices) = parent("p", 2);
+    let (of_parent, symbol) = (planned.strategy_id.clone(), planned.instruction.symbol.clone());
+    desk.write(submit_parent((planned, slices))).await.unwrap();
+    desk.write(submit(single("s", 1))).await.unwrap();
+    desk.write(claim("p-0")).await.unwrap();
+    let never = Write::NeverLeft {
+        id: id("p-0"),
+        attempt: 1,
+        reason: "never_left",
+        detail: "refused".to_owned(),
+        tries: Some(3),
+    };
+    desk.write(never).await.unwrap();
+    desk.write(claim("p-0")).await.unwrap();
+    desk.write(claim_single("s")).await.unwrap();
+    let claims = desk.store.claims_since(&account(), start()).await.unwrap();
+    let of_single = order(&*desk.store, "s").await;
+    let told = claims.iter().map(|claim| (&claim.strategy_id, &claim.symbol)).collect::<Vec<_>>();
+    let single = (&of_single.strategy_id, &of_single.instruction.symbol);
+    assert_eq!(told, [(&of_parent, &symbol), (&of_parent, &symbol), single], "a slice is of its parent's strategy");
+    assert!(claims.is_sorted_by_key(|claim| claim.at));
+    let desk = desk.again(place).await;
+    assert_eq!(desk.store.claims_since(&account(), claims[1].at).await.unwrap(), claims[1..]);
+    assert_eq!(desk.store.claims_since(&account(), claims[2].at + TimeDelta::microseconds(1)).await.unwrap(), []);
+    let other = AccountName::parse("other").unwrap();
+    assert_eq!(desk.store.claims_since(&other, start()).await.unwrap(), []);
 }
 
 pub(crate) async fn slices_that_are_due_say_how_much_they_are(place: &dyn Place) {

@@ -23,7 +23,7 @@ fn limit(at: &str) -> Terms {
 fn replace(name: &str, qty: &str, at: &str, key: Option<&str>) -> Write {
     let origin = origin(key, &format!("{name} {qty} {at}"));
     let qty = Qty::new(dec(qty)).unwrap();
-    Write::Replace(Box::new(Replacement { order: id(name), qty, terms: limit(at), origin }))
+    Write::Replace(Box::new(Replacement { order: id(name), qty, terms: limit(at), reduces: false, origin }))
 }
 
 /// A limit order to buy ten that the venue has.

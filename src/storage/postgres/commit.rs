@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use sqlx::Row;
 use sqlx::postgres::PgConnection;
+use tranche_actors::domain::ledger::Write;
 use tranche_actors::domain::names::AccountName;
 use tranche_actors::ports::store::{Batch, Commit, StoreError, Writer};
 
@@ -15,6 +16,17 @@ use crate::storage::load::load;
 
 /// Checks owner and term and names the batch. From here on the account's row is locked.
 const ENTER: &str = "UPDATE accounts SET batch = $1 WHERE account = $2 AND owner = $3 AND term = $4";
+/// As [`ENTER`] for a batch that claims orders: nobody changes the limits until it has ended. The account's row is locked
+/// first, in every claim, so that none waits for another one's row with this lock in its hands. A lock of the limits' row
+/// would do the same, but for one that isn't there yet; and who writes would wait as long as one reader follows another.
+const ENTER_TO_CLAIM: &str = "
+UPDATE accounts SET batch = $1 WHERE account = $2 AND owner = $3 AND term = $4
+RETURNING pg_advisory_xact_lock_shared($5)";
+/// Who changes the limits waits for the claims that go by the old ones; those that come meanwhile wait for it, and read the
+/// new ones.
+const TURN_LIMITS: &str = "SELECT pg_advisory_xact_lock($1)";
+/// The number of that lock is of this program's making.
+const LIMITS_LOCK: i64 = 0x7472_616e_6c69_6d73;
 /// As [`ENTER`] for a guest: whatever the term is, and the batch that is named stays.
 const VISIT: &str = "UPDATE accounts SET batch = batch WHERE account = $1";
 
@@ -53,7 +65,15 @@ pub(super) async fn run(connection: &mut PgConnection, batch: &Batch, patience: 
 async fn prepare(connection: &mut PgConnection, batch: &Batch) -> Result<Commit, StoreError> {
     sqlx::query("BEGIN").execute(&mut *connection).await.map_err(classify)?;
     let (account, nonce) = (row_of(&batch.writer), batch.nonce.cast_signed());
+    if batch.writes.iter().any(turns_limits) {
+        // Before the row that every writer of the switches needs: nobody who stops trading waits for claims.
+        sqlx::query(TURN_LIMITS).bind(LIMITS_LOCK).execute(&mut *connection).await.map_err(classify)?;
+    }
+    let claims = batch.writes.iter().any(|write| matches!(write, Write::Claim { .. }));
     let entered = match owner_of(&batch.writer)? {
+        Some((owner, term)) if claims => {
+            sqlx::query(ENTER_TO_CLAIM).bind(nonce).bind(account).bind(owner).bind(term).bind(LIMITS_LOCK)
+        }
         Some((owner, term)) => sqlx::query(ENTER).bind(nonce).bind(account).bind(owner).bind(term),
         None => sqlx::query(VISIT).bind(account),
     };
@@ -67,6 +87,12 @@ async fn prepare(connection: &mut PgConnection, batch: &Batch) -> Result<Commit,
     let results = batch.writes.iter().map(|write| books.apply(write)).collect();
     save(connection, &books, batch, account).await?;
     Ok(results)
+}
+
+/// Whether it changes the limits, asked for by a person or not.
+fn turns_limits(write: &Write) -> bool {
+    let asked_for = if let Write::Requested { write, .. } = write { write } else { write };
+    matches!(asked_for, Write::Limits { .. })
 }
 
 /// Whether a batch is the last one that its account saw, once every transaction that has the account's row has ended.

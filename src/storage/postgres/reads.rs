@@ -14,7 +14,8 @@ use tranche_actors::domain::parent::Parent;
 use tranche_actors::domain::portfolio::{CapitalEntry, DayResult, Portfolio};
 use tranche_actors::domain::reconciliation::Cause;
 use tranche_actors::ports::store::{
-    AnyOrder, Confirmation, DueSlice, HeldPosition, LedgerEvent, OrderFilter, Page, ParentFilter, StoreError, Switches,
+    AnyOrder, Claimed, Confirmation, DueSlice, HeldPosition, LedgerEvent, MOST_CLAIMS, OrderFilter, Page, ParentFilter,
+    StoreError, Switches,
 };
 
 use super::faults::classify;
@@ -54,6 +55,16 @@ ORDER BY place";
 const UNKNOWN: &str = "
 SELECT client_order_id FROM orders WHERE status IN ('submitting', 'submitted_unconfirmed') AND kind <> 'parent'
 ORDER BY place";
+
+/// Events have no index by time: the last of them, by number, hold every claim of so short a while.
+const CLAIMS: &str = "
+SELECT event.at, own.symbol, coalesce(parent.strategy_id, own.strategy_id) AS strategy_id
+FROM order_events AS event
+    JOIN orders AS own USING (client_order_id)
+    LEFT JOIN orders AS parent ON parent.client_order_id = own.parent_order_id
+WHERE event.account = $1 AND event.event = 'claimed' AND event.at >= $2
+    AND event.number > (SELECT coalesce(max(number), 0) - $3 FROM order_events WHERE account = $1)
+ORDER BY event.number";
 
 const LIMITS_REVISION: &str = "SELECT state FROM switches WHERE switch = 'limits'";
 const SWITCHES: &str = "SELECT switch, state FROM switches";
@@ -250,6 +261,15 @@ pub(super) async fn first_answer(
 
 pub(super) async fn causes(pool: &PgPool, account: &AccountName) -> Result<Vec<Cause>, StoreError> {
     all(pool, sqlx::query(OPEN_CAUSES).bind(account.as_str()), cells::cause).await
+}
+
+pub(super) async fn claims_since(
+    pool: &PgPool,
+    account: &AccountName,
+    since: DateTime<Utc>,
+) -> Result<Vec<Claimed>, StoreError> {
+    let most = i64::try_from(MOST_CLAIMS).unwrap_or(i64::MAX);
+    all(pool, sqlx::query(CLAIMS).bind(account.as_str()).bind(since).bind(most), cells::claimed).await
 }
 
 pub(super) async fn positions(pool: &PgPool, account: &AccountName) -> Result<Vec<HeldPosition>, StoreError> {

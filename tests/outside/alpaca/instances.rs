@@ -14,6 +14,7 @@ use crate::chance::{Chance, number, seed};
 use crate::house::{Api, House, SOON, Server, eventually};
 use crate::report::text;
 
+mod changing;
 mod stopping;
 
 const ACCOUNTS: [&str; 4] = ["default", "second", "third", "fourth"];

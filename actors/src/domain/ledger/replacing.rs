@@ -33,7 +33,7 @@ impl Books {
         }
         let live = self.order(&asked.order)?;
         let broker_order_id = live.replaceable().map_err(Refusal::NotReplaceable)?;
-        if self.is_quarantined(&live.instruction.symbol) {
+        if self.is_quarantined(&live.instruction.symbol) && !asked.reduces {
             return Err(Refusal::Quarantined);
         }
         let chain = self.chain(live).ok_or(Refusal::NotFound)?;

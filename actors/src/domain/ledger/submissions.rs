@@ -14,7 +14,7 @@ impl Books {
             return Ok(replay);
         }
         self.must_be_of(&parent.account)?;
-        if self.is_quarantined(&parent.instruction.symbol) {
+        if self.is_quarantined(&parent.instruction.symbol) && !slices.iter().all(|slice| slice.reduces) {
             return Err(Refusal::Quarantined);
         }
         if slices.iter().any(|slice| self.orders.contains_key(&slice.id) || self.parents.contains_key(&slice.id)) {
@@ -55,7 +55,7 @@ impl Books {
             return Ok(replay);
         }
         self.must_be_of(&order.account)?;
-        if self.is_quarantined(&order.instruction.symbol) {
+        if self.is_quarantined(&order.instruction.symbol) && !order.reduces {
             return Err(Refusal::Quarantined);
         }
         self.note(Event {

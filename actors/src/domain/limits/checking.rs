@@ -7,7 +7,7 @@ use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
 
 use super::exposure::{Exposure, Reach, Wish};
-use super::{Control, LimitBook, LimitScope, Pace, StopCode, Subject};
+use super::{Control, LimitBook, LimitScope, Pace, Power, StopCode, Subject};
 use crate::domain::money::canonical;
 use crate::domain::names::{AccountName, Symbol};
 use crate::domain::terms::{Side, Terms};
@@ -64,8 +64,6 @@ pub struct Gathered {
     pub quotes: BTreeMap<Symbol, Quoted>,
     /// Average daily volumes.
     pub volumes: BTreeMap<Symbol, Decimal>,
-    /// What the broker says that may be bought for.
-    pub buying_power: Option<Decimal>,
     /// When.
     pub now: DateTime<Utc>,
 }
@@ -85,8 +83,10 @@ pub struct Known<'a> {
     pub quotes: &'a BTreeMap<Symbol, Quoted>,
     /// The average daily volume of the order's symbol.
     pub volume: Option<Decimal>,
-    /// What the broker says that may be bought for.
+    /// What is left of what the broker says that may be bought for.
     pub buying_power: Option<Decimal>,
+    /// The orders that are taken off it already.
+    pub power: &'a Power,
     /// The time.
     pub now: DateTime<Utc>,
 }
@@ -115,9 +115,17 @@ impl Needs {
         if limit(Control::MaxAdvShare).is_some() {
             self.volumes.insert(wish.symbol.clone());
         }
-        let power = limit(Control::BuyingPower).is_some();
-        self.buying_power |= power;
-        if power || limit(Control::MaxGrossExposure).is_some() {
+        // Nobody waits for what only an entry needs, where nobody asked for it.
+        let may_enter = !known.exposure.is_opposed_by(wish);
+        if limit(Control::BuyingPower).is_some() || may_enter {
+            self.buying_power = true;
+            if worst_price(wish.terms, wish.side, None).is_none() {
+                self.prices.insert(wish.symbol.clone());
+            }
+            let away = known.exposure.on_their_way(&wish.chain).filter(|(_, id, _)| !known.power.counts(id));
+            self.prices.extend(away.map(|(symbol, ..)| symbol.clone()));
+        }
+        if limit(Control::MaxGrossExposure).is_some() {
             self.prices.insert(wish.symbol.clone());
             self.prices.extend(known.exposure.symbols().into_iter().cloned());
         }
@@ -172,7 +180,7 @@ impl Known<'_> {
             within(Control::MaxOrderQty, wish.largest, most, "units in one order")?;
         }
         if let Some(most) = self.limit(Control::MaxOrderNotional, wish) {
-            match self.worst_price(wish.terms, wish.side, wish) {
+            match self.worst(wish.terms, wish.side, &wish.symbol, wish) {
                 Ok(price) => within(Control::MaxOrderNotional, wish.largest * price, most, "in one order")?,
                 Err(_) if reduces => {}
                 Err(stop) => return Err(stop),
@@ -213,7 +221,7 @@ impl Known<'_> {
             within(Control::MaxAdvShare, wish.qty, volume * pct / Decimal::ONE_HUNDRED, "units by the daily volume")?;
         }
         self.gross(wish, reach)?;
-        self.power(wish, size)?;
+        self.power(wish, reach, size)?;
         match check {
             Check::Whole => Ok(()),
             Check::Due => self.counts(wish),
@@ -236,21 +244,43 @@ impl Known<'_> {
         Ok(())
     }
 
-    /// The broker has taken off what it knows of; what is on its way is taken off here.
-    fn power(&self, wish: &Wish, size: Decimal) -> Result<(), Stop> {
-        let Some(least) = self.limit(Control::BuyingPower, wish) else { return Ok(()) };
-        let unknown = || (Control::BuyingPower, "the broker's buying power is not known".to_owned());
-        let mut left = self.buying_power.ok_or_else(unknown)?;
-        for (symbol, leg) in self.exposure.on_their_way(&wish.chain) {
-            let reference = self.price(symbol, wish)?;
-            left -= leg.leaves * worst_price(leg.terms, leg.side, Some(reference)).unwrap_or(reference);
-        }
-        let needed = size * self.worst_price(wish.terms, wish.side, wish)?;
+    /// An entry is held to what the broker tells. Where it tells nothing, or a price is missing, only a limit is a reason to
+    /// refuse: the broker itself takes no more than it has power for.
+    fn power(&self, wish: &Wish, reach: Reach, size: Decimal) -> Result<(), Stop> {
+        let limit = self.limit(Control::BuyingPower, wish);
+        let (needed, left) = match self.needed_and_left(wish, reach, size) {
+            Ok(both) => both,
+            Err(_) if limit.is_none() => return Ok(()),
+            Err(stop) => return Err(stop),
+        };
+        let least = limit.unwrap_or_default();
         if left - needed >= least {
             return Ok(());
         }
         let [needed, left, least] = [needed, left, least].map(|value| canonical(value.round_dp(2)));
         Err((Control::BuyingPower, format!("{needed} of {left} would not leave {least}")))
+    }
+
+    /// The broker has taken off what it knows of, and has given back what closes a position; what is on its way is taken off
+    /// here.
+    fn needed_and_left(&self, wish: &Wish, reach: Reach, size: Decimal) -> Result<(Decimal, Decimal), Stop> {
+        let unknown = || (Control::BuyingPower, "the broker's buying power is not known".to_owned());
+        let mut left = self.buying_power.ok_or_else(unknown)?;
+        let uncounted = self.exposure.on_their_way(&wish.chain).filter(|(_, id, _)| !self.power.counts(id));
+        for (symbol, _, leg) in uncounted {
+            left -= leg.leaves * self.worst(leg.terms, leg.side, symbol, wish)?;
+        }
+        for leg in self.exposure.at_venue(&wish.symbol, &wish.chain) {
+            left += leg.leaves * self.worst(leg.terms, leg.side, &wish.symbol, wish)?;
+        }
+        let opens = reach.towards(wish.side).clamp(Decimal::ZERO, size);
+        Ok((opens * self.worst(wish.terms, wish.side, &wish.symbol, wish)?, left))
+    }
+
+    /// What an order may take up at most; `None` where its price isn't known.
+    #[must_use]
+    pub fn worth(&self, wish: &Wish) -> Option<Decimal> {
+        Some(wish.qty * self.worst(wish.terms, wish.side, &wish.symbol, wish).ok()?)
     }
 
     fn counts(&self, wish: &Wish) -> Result<(), Stop> {
@@ -279,11 +309,11 @@ impl Known<'_> {
         Ok(quoted.price)
     }
 
-    fn worst_price(&self, terms: Terms, side: Side, wish: &Wish) -> Result<Decimal, Stop> {
+    fn worst(&self, terms: Terms, side: Side, symbol: &Symbol, wish: &Wish) -> Result<Decimal, Stop> {
         match worst_price(terms, side, None) {
             Some(price) => Ok(price),
             None => {
-                let reference = self.price(&wish.symbol, wish)?;
+                let reference = self.price(symbol, wish)?;
                 Ok(worst_price(terms, side, Some(reference)).unwrap_or(reference))
             }
         }

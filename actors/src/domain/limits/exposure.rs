@@ -1,5 +1,6 @@
 //! What an account holds, and what it may come to hold: positions, open orders, and room that is reserved.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use rust_decimal::Decimal;
@@ -83,6 +84,8 @@ enum Standing {
 pub struct Exposure {
     positions: BTreeMap<Symbol, (Decimal, u64)>,
     legs: BTreeMap<Symbol, BTreeMap<OrderId, Leg>>,
+    /// Those of them that the venue may not have yet.
+    away: BTreeSet<(Symbol, OrderId)>,
 }
 
 /// What a symbol may come to, all other things being as they are.
@@ -152,6 +155,11 @@ impl Exposure {
             terms: order.instruction.terms,
             standing,
         };
+        let key = (symbol.clone(), order.id.clone());
+        match standing {
+            Standing::Reserved | Standing::Claimed => self.away.insert(key),
+            Standing::Working => self.away.remove(&key),
+        };
         self.legs.entry(symbol.clone()).or_default().insert(order.id.clone(), leg);
     }
 
@@ -165,7 +173,11 @@ impl Exposure {
             terms: wish.terms,
             standing: Standing::Reserved,
         };
-        self.legs.entry(wish.symbol.clone()).or_default().entry(wish.id.clone()).or_insert(leg);
+        let legs = self.legs.entry(wish.symbol.clone()).or_default();
+        if let Entry::Vacant(free) = legs.entry(wish.id.clone()) {
+            free.insert(leg);
+            self.away.insert((wish.symbol.clone(), wish.id.clone()));
+        }
     }
 
     /// Gives the room back of an order that was not claimed after all.
@@ -177,6 +189,7 @@ impl Exposure {
     }
 
     fn remove(&mut self, symbol: &Symbol, id: &OrderId) {
+        self.away.remove(&(symbol.clone(), id.clone()));
         if let Some(legs) = self.legs.get_mut(symbol) {
             legs.remove(id);
             if legs.is_empty() {
@@ -210,12 +223,18 @@ impl Exposure {
     /// the position, or beyond what other orders leave of it is not reducing.
     #[must_use]
     pub fn is_reduced_by(&self, wish: &Wish) -> bool {
-        let held = self.held(&wish.symbol);
-        if held.is_zero() || held.is_sign_positive() == (wish.side == Side::Buy) {
+        if !self.is_opposed_by(wish) {
             return false;
         }
         let others = self.beside(&wish.symbol, &wish.chain);
         others.and(wish.side, self.size(wish)).towards(wish.side) <= Decimal::ZERO
+    }
+
+    /// Whether a wish goes against what is held, and so may be an exit.
+    #[must_use]
+    pub fn is_opposed_by(&self, wish: &Wish) -> bool {
+        let held = self.held(&wish.symbol);
+        !held.is_zero() && held.is_sign_positive() != (wish.side == Side::Buy)
     }
 
     /// The strategy of a chain that is known.
@@ -241,9 +260,15 @@ impl Exposure {
     }
 
     /// The orders that the venue may not have yet, without those of this chain.
-    pub(super) fn on_their_way(&self, beside: &OrderId) -> impl Iterator<Item = (&Symbol, &Leg)> {
-        let all = self.legs.iter().flat_map(|(symbol, legs)| legs.values().map(move |leg| (symbol, leg)));
-        all.filter(move |(_, leg)| leg.standing != Standing::Working && leg.chain != *beside)
+    pub(super) fn on_their_way(&self, beside: &OrderId) -> impl Iterator<Item = (&Symbol, &OrderId, &Leg)> {
+        let legs = self.away.iter().filter_map(|(symbol, id)| Some((symbol, id, self.legs.get(symbol)?.get(id)?)));
+        legs.filter(move |(.., leg)| leg.chain != *beside)
+    }
+
+    /// What of this chain is live at the venue: it holds back what it takes there.
+    pub(super) fn at_venue(&self, symbol: &Symbol, chain: &OrderId) -> impl Iterator<Item = &Leg> {
+        let legs = self.legs.get(symbol).into_iter().flat_map(BTreeMap::values);
+        legs.filter(move |leg| leg.chain == *chain && leg.standing == Standing::Working)
     }
 
     /// Each chain in a symbol by the largest of its orders: only one of them can come to trade.

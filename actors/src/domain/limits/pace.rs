@@ -17,7 +17,12 @@ impl Pace {
     /// An order is about to leave.
     pub fn note(&mut self, wish: &Wish, now: Duration) {
         self.forget(now);
-        self.0.push_back((now, wish.strategy.clone(), wish.symbol.clone()));
+        self.recall(&wish.strategy, &wish.symbol, now);
+    }
+
+    /// One has left some time ago, after those that are known of.
+    pub fn recall(&mut self, strategy: &StrategyId, symbol: &Symbol, at: Duration) {
+        self.0.push_back((at, strategy.clone(), symbol.clone()));
     }
 
     /// Forgets what is more than a minute old.

@@ -1,8 +1,10 @@
 //! Several instances on one database: each a store of its own.
 
+use std::cell::OnceCell;
 use std::time::Duration;
 
 use tranche_actors::domain::ledger::{Outcome, Refusal, Write};
+use tranche_actors::domain::limits::LimitBook;
 use tranche_actors::domain::names::{AccountName, IdempotencyKey};
 use tranche_actors::domain::order::Order;
 use tranche_actors::domain::trading_day::DayEnd;
@@ -217,6 +219,93 @@ async fn what_belongs_to_nobody_is_settled_by_its_own_name() {
     }
     assert!(one.store.settle(&mine).await.unwrap(), "whoever wrote since");
     assert!(!one.store.settle(&one.global(vec![])).await.unwrap());
+}
+
+#[tokio::test]
+async fn limits_change_between_claims_and_never_beside_one() {
+    let base = Base::new();
+    let (desk, changer) = (Desk::at(&base).await, instance(&base).await);
+    for name in ["under-way", "late"] {
+        desk.write(submit(single(name, 1))).await.unwrap();
+    }
+    let turn = async |revision| {
+        let book = LimitBook { revision, ..LimitBook::default() };
+        let writes = vec![Write::Limits { book: Box::new(book), audit: Vec::new() }];
+        changer
+            .commit(&Batch { writer: Writer::Nobody, ..batch(&desk.owner, revision, writes) })
+            .await
+            .unwrap()
+            .remove(0)
+    };
+    let short = Duration::from_millis(300);
+    let mut beside = base.beside().await;
+
+    // A claim that has read the limits, and can't end yet. That none were ever set makes no difference.
+    let mut held = sqlx::Connection::begin(&mut beside).await.unwrap();
+    let hold = "SELECT 1 FROM orders WHERE client_order_id = 'under-way' FOR UPDATE";
+    sqlx::query(hold).execute(&mut *held).await.unwrap();
+    let (claimed, changed) = (OnceCell::new(), OnceCell::new());
+    let claim = async { claimed.set(desk.write(claim_single("under-way")).await).unwrap() };
+    let change = async {
+        tokio::time::sleep(short).await;
+        changed.set(turn(1).await).unwrap();
+    };
+    let release = async {
+        tokio::time::sleep(short * 2).await;
+        assert!(claimed.get().is_none() && changed.get().is_none(), "the change waits for the claim");
+        held.rollback().await.unwrap();
+    };
+    tokio::join!(claim, change, release);
+    claimed.into_inner().unwrap().unwrap();
+    changed.into_inner().unwrap().unwrap();
+
+    // A change that is under way, and can't end yet.
+    let mut held = sqlx::Connection::begin(&mut beside).await.unwrap();
+    sqlx::query("LOCK TABLE limits IN SHARE MODE").execute(&mut *held).await.unwrap();
+    let claimed = OnceCell::new();
+    let late = |limits| Write::Claim { id: id("late"), plan_version: None, reduces: false, limits };
+    let claim = async {
+        tokio::time::sleep(short).await;
+        claimed.set(desk.write(late(1)).await).unwrap();
+    };
+    let release = async {
+        tokio::time::sleep(short * 2).await;
+        assert!(claimed.get().is_none(), "the claim waits for the change");
+        held.rollback().await.unwrap();
+    };
+    let (turned, (), ()) = tokio::join!(turn(2), claim, release);
+    turned.unwrap();
+    assert_eq!(claimed.into_inner().unwrap().unwrap_err(), Refusal::LimitsMoved);
+    desk.write(late(2)).await.unwrap();
+}
+
+#[tokio::test]
+async fn who_stops_trading_waits_for_no_change_of_the_limits_that_waits_for_a_claim() {
+    let base = Base::new();
+    let (desk, changer, stopper) = (Desk::at(&base).await, instance(&base).await, instance(&base).await);
+    desk.write(submit(single("under-way", 1))).await.unwrap();
+    let mut beside = base.beside().await;
+    let mut held = sqlx::Connection::begin(&mut beside).await.unwrap();
+    let hold = "SELECT 1 FROM orders WHERE client_order_id = 'under-way' FOR UPDATE";
+    sqlx::query(hold).execute(&mut *held).await.unwrap();
+    let of_nobody = |nonce, write| Batch { writer: Writer::Nobody, ..batch(&desk.owner, nonce, vec![write]) };
+    let short = Duration::from_millis(300);
+    let change = async {
+        tokio::time::sleep(short).await;
+        let book = LimitBook { revision: 1, ..LimitBook::default() };
+        let write = Write::Limits { book: Box::new(book), audit: Vec::new() };
+        changer.commit(&of_nobody(1, write)).await.unwrap()
+    };
+    let stop = async {
+        tokio::time::sleep(short * 2).await;
+        let began = std::time::Instant::now();
+        stopper.commit(&of_nobody(2, Write::Probe)).await.unwrap();
+        assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+        held.rollback().await.unwrap();
+    };
+    let (claimed, changed, ()) = tokio::join!(desk.write(claim_single("under-way")), change, stop);
+    claimed.unwrap();
+    changed[0].as_ref().unwrap();
 }
 
 /// A row that somebody holds, and an answer that never comes, are the same to whoever waits.
