@@ -23,8 +23,8 @@ const SECOND: [&str; 4] = ["PKSECOND1", "PKSECOND2", "PKSECOND3", "PKSECOND4"];
 /// A lease in these tests, and how often it is renewed: three tenths of what they are in life.
 const LEASE: Duration = Duration::from_secs(3);
 const RENEWAL: &str = "0.9";
-/// Three tenths of 12 s, and what a busy machine adds to a recovery.
-const TAKEN_OVER: Duration = Duration::from_millis(3_600 + 10_000);
+/// Three tenths of 12 s, and what a busy machine adds to a recovery; how long it took is printed.
+const TAKEN_OVER: Duration = Duration::from_millis(3_600 + 20_000);
 
 /// So many clients ask at once.
 const CLIENTS: usize = 32;
