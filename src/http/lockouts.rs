@@ -96,8 +96,8 @@ pub(super) async fn post(request: HttpRequest, payload: Payload, gateway: Gatewa
     }
     let account = fields.name("account", tranche_actors::domain::names::AccountName::parse);
     let symbol = fields.name("symbol", Symbol::parse);
-    let rule =
-        if fields.given("rule") { fields.name("rule", LockRule::parse) } else { LockRule::parse("operator").ok() };
+    let is_default = !fields.given("rule");
+    let rule = fields.name("rule", LockRule::parse).or_else(|| LockRule::parse("operator").ok().filter(|_| is_default));
     let kind = fields.choice("kind", &KINDS).unwrap_or(LockKind::Permanent);
     let until = fields.name("until", time);
     let now = gateway.state.clock.now();

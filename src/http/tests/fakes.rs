@@ -428,7 +428,7 @@ impl Handler<NoteCompared> for Clerk {
 
     fn handle(&mut self, message: NoteCompared, _: &mut Context<Self>) -> Self::Result {
         self.0.with(|noted| noted.last_once = message.by.once.as_deref().cloned());
-        self.0.take(&"NoteCompared")
+        self.0.take(&message)
     }
 }
 

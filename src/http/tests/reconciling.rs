@@ -57,7 +57,9 @@ async fn a_comparison_is_run_once_and_answered_with_the_status() {
     let app = serve!(fixture);
     let answer = post(RUN, "").of(&app).await;
     assert_eq!((answer.status, &answer.body["last_comparison"]["took_ms"]), (StatusCode::OK, &json!(7)));
-    assert_eq!(fixture.notes.sent(), ["CompareNow"]);
+    let sent = fixture.notes.sent();
+    assert_eq!(sent[0], "CompareNow");
+    assert!(sent.len() == 2 && sent[1].starts_with("NoteCompared"), "who had them compared is audited: {sent:?}");
     assert_eq!(post(RUN, r#"{"now":true}"#).of(&app).await.faulty_fields(), ["now"]);
     fixture.notes.refuse_with(CommandError::Gate(ShutReason::BrokerUnavailable));
     let refused = post(RUN, "{}").of(&app).await;

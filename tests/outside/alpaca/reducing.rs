@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::double::Double;
 use super::{AMPLE, QUICK, is_known, until_all};
 use crate::house::{Api, SOON, eventually};
-use crate::report::{dec, text};
+use crate::report::dec;
 
 const CLIENTS: usize = 20;
 
@@ -52,11 +52,13 @@ async fn twenty_clients_reduce_one_position_at_once_with_answers_lost_and_togeth
         // The broker's answer to one of them is lost too, after it was taken.
         double.faults(&json!({"next": [{"fault": "cut_after"}]})).await;
         let asked = join_all((0..CLIENTS).map(|n| reduce(&server.api, n, qty))).await;
-        let taken = asked.iter().filter(|status| **status < 300).count();
         let room = usize::try_from(100 / qty).unwrap();
-        assert_eq!(taken, room, "{asked:?}");
-        let ours = until_all(&server.api, "all is known", Duration::from_secs(30), is_known).await;
-        assert_eq!(ours.len(), 1 + room);
+        assert!(asked.iter().filter(|status| **status < 300).count() >= room, "{asked:?}");
+        // One that was taken may find at its turn that others were faster.
+        let has_ended =
+            |order: &Value| ["filled", "blocked_circuit_breaker"].map(|word| json!(word)).contains(&order["status"]);
+        let ours = until_all(&server.api, "all have ended", Duration::from_secs(30), has_ended).await;
+        assert_eq!(ours.iter().filter(|order| order["status"] == "filled").count(), 1 + room);
         let theirs = double.orders();
         let sold = theirs.iter().filter(|(id, _)| id.starts_with("exit"));
         let sold = sold.map(|(_, line)| dec(&line["row"]["qty"])).sum::<Decimal>();
@@ -64,6 +66,6 @@ async fn twenty_clients_reduce_one_position_at_once_with_answers_lost_and_togeth
         let left = double.positions().await.get("AAPL").copied().unwrap_or_default();
         assert_eq!(left, Decimal::from(100) - sold);
         double.assert_books_agree(&server.api).await;
-        println!("{taken} of {CLIENTS} sold {sold}: {}", text(&json!(left.to_string())));
+        println!("of {CLIENTS} clients with {qty} each, {room} sold {sold}");
     }
 }
