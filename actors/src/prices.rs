@@ -44,6 +44,13 @@ struct KnownPrices {
     volumes: BTreeMap<Symbol, Option<Decimal>>,
 }
 
+impl KnownPrices {
+    fn is_recent(&self, symbol: &Symbol, now: Duration) -> bool {
+        let asked = [self.quotes.get(symbol).map(|(_, asked)| *asked), self.untold.get(symbol).copied()];
+        asked.into_iter().flatten().max().is_some_and(|asked| now < asked + RECENT)
+    }
+}
+
 impl Prices {
     pub(crate) fn new(world: World) -> Self {
         Self { world, known: Arc::default(), power: Arc::default() }
@@ -55,12 +62,7 @@ impl Prices {
             return BTreeMap::new();
         }
         let now = self.world.clock.boottime();
-        let recent = |symbol: &Symbol| {
-            let known = lock(&self.known);
-            let asked = [known.quotes.get(symbol).map(|(_, asked)| *asked), known.untold.get(symbol).copied()];
-            asked.into_iter().flatten().max().is_some_and(|asked| now < asked + RECENT)
-        };
-        let asked = symbols.iter().filter(|symbol| !recent(symbol));
+        let asked = symbols.iter().filter(|symbol| !lock(&self.known).is_recent(symbol, now));
         let asked = asked.map(|symbol| async move {
             let quote = tokio::time::timeout(PATIENCE, self.world.venue.quote(symbol)).await.ok().and_then(Result::ok);
             (symbol.clone(), quote.map(|quote| Quoted { price: quote.mid(), at: quote.at }))
@@ -79,6 +81,18 @@ impl Prices {
         }
         let last = |symbol: &Symbol| Some((symbol.clone(), known.quotes.get(symbol)?.0));
         symbols.iter().filter_map(last).collect()
+    }
+
+    /// What is known of these symbols without asking, however old.
+    pub(crate) fn known(&self, symbols: &BTreeSet<Symbol>) -> BTreeMap<Symbol, Quoted> {
+        let known = lock(&self.known);
+        symbols.iter().filter_map(|symbol| Some((symbol.clone(), known.quotes.get(symbol)?.0))).collect()
+    }
+
+    /// Those of the symbols that nobody has asked for of late.
+    pub(crate) fn outdated(&self, symbols: &BTreeSet<Symbol>) -> BTreeSet<Symbol> {
+        let (now, known) = (self.world.clock.boottime(), lock(&self.known));
+        symbols.iter().filter(|symbol| !known.is_recent(symbol, now)).cloned().collect()
     }
 
     /// The average daily volume of each of these symbols, read once a trading day; one that isn't known is left out.

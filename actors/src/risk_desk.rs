@@ -4,9 +4,12 @@
 //! step, so that orders that waited together can't each use the same room. What becomes of an order the desk learns from
 //! each commit. Until it is loaded, it lets nothing go.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
+use std::time::Duration;
 
-use actix::{Actor, ActorContext, ActorFutureExt, Context, Handler, Message, ResponseActFuture, WrapFuture};
+use actix::{
+    Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Message, ResponseActFuture, WrapFuture,
+};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::domain::ledger::Applied;
@@ -26,6 +29,8 @@ mod loading;
 
 /// Most submissions that are remembered for the sake of duplicates.
 const MOST_RECENT: usize = 100_000;
+/// How often the broker is asked for its buying power while nobody trades.
+const REFRESH: Duration = Duration::from_secs(30);
 /// The longest window in which a submission can be a duplicate.
 const LONGEST_WINDOW: TimeDelta = TimeDelta::days(1);
 
@@ -82,6 +87,8 @@ pub(crate) struct RiskDesk {
     exposure: Exposure,
     pace: Pace,
     power: Power,
+    /// Prices and the buying power are being asked for, and nobody waits for them.
+    refreshing: bool,
     book: LimitBook,
     taken: VecDeque<Taken>,
     loaded: bool,
@@ -99,6 +106,7 @@ impl RiskDesk {
             exposure: Exposure::default(),
             pace: Pace::default(),
             power: Power::default(),
+            refreshing: false,
             book: LimitBook::default(),
             taken: VecDeque::new(),
             loaded: false,
@@ -157,6 +165,7 @@ impl Actor for RiskDesk {
     fn started(&mut self, ctx: &mut Self::Context) {
         // Commits must not overtake each other on their way here.
         ctx.set_mailbox_capacity(1 << 16);
+        ctx.run_interval(REFRESH, |act, ctx| act.refresh(&BTreeSet::new(), act.loaded, ctx));
     }
 }
 
@@ -199,7 +208,7 @@ impl Handler<Load> for RiskDesk {
         }
         self.meanwhile = Some(Vec::new());
         let read = loading::read(self.world.store.clone(), self.account.clone(), self.world.clock.now());
-        Box::pin(read.into_actor(self).map(|read, act, _| {
+        Box::pin(read.into_actor(self).map(|read, act, ctx| {
             let meanwhile = act.meanwhile.take().unwrap_or_default();
             let read = read?;
             act.exposure = read.exposure;
@@ -213,6 +222,7 @@ impl Handler<Load> for RiskDesk {
                 act.remember(wish, at);
             }
             act.loaded = true;
+            act.refresh(&BTreeSet::new(), true, ctx);
             Ok(())
         }))
     }

@@ -1,12 +1,14 @@
 //! Asking the desk: for room at the time of an order, for leave at its submission.
 
-use actix::{ActorFutureExt, Handler, Message, ResponseActFuture, WrapFuture};
+use std::collections::BTreeSet;
+
+use actix::{ActorFutureExt, AsyncContext, Context, Handler, Message, ResponseActFuture, WrapFuture};
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 
 use super::{NotLoaded, RiskDesk};
 use crate::domain::limits::{Check, Control, Gathered, Known, LimitBook, Needs, StopCode, Subject, Verdict, Wish};
-use crate::domain::names::StrategyId;
+use crate::domain::names::{StrategyId, Symbol};
 use crate::ports::store::StoreError;
 
 /// Asks for room for orders that are about to be claimed, all of them in this order.
@@ -195,18 +197,21 @@ impl RiskDesk {
     ) -> ResponseActFuture<Self, (Vec<Wish>, Result<Gathered, StoreError>)> {
         let (store, known) = (self.world.store.clone(), self.book.revision);
         let read = async move { if look.limits { store.limits(Some(known)).await } else { Ok(None) } };
-        Box::pin(read.into_actor(self).then(move |read, act, _| {
+        Box::pin(read.into_actor(self).then(move |read, act, ctx| {
             let changed = read.map(|book| act.take_book(book));
             let needs = act.needs(&wishes);
-            let asks_power = needs.buying_power && (look.power || act.power.is_due(act.world.clock.boottime()));
+            let is_due = act.power.is_due(act.world.clock.boottime());
+            let asks_power = look.power || (needs.buying_power && is_due);
+            act.refresh(&needs.hints, is_due && !asks_power, ctx);
             let (prices, clock) = (act.prices.clone(), act.world.clock.clone());
             let gathered = async move {
                 if let Err(error) = changed {
                     return (wishes, Err(error), None);
                 }
                 let power = async { if asks_power { Some(prices.buying_power().await) } else { None } };
-                let (quotes, volumes, power) =
+                let (mut quotes, volumes, power) =
                     tokio::join!(prices.quotes(&needs.prices), prices.volumes(&needs.volumes), power);
+                quotes.extend(prices.known(&needs.hints));
                 (wishes, Ok(Gathered { quotes, volumes, now: clock.now() }), power)
             };
             gathered.into_actor(act).map(|(wishes, gathered, power), act, _| {
@@ -216,6 +221,26 @@ impl RiskDesk {
                 (wishes, gathered)
             })
         }))
+    }
+
+    /// Asks for what is worth knowing and not worth waiting for, unless it is being asked for.
+    pub(super) fn refresh(&mut self, hints: &BTreeSet<Symbol>, with_power: bool, ctx: &mut Context<Self>) {
+        let hints = self.prices.outdated(hints);
+        if self.refreshing || (hints.is_empty() && !with_power) {
+            return;
+        }
+        self.refreshing = true;
+        let prices = self.prices.clone();
+        let asked = async move {
+            let power = async { if with_power { Some(prices.buying_power().await) } else { None } };
+            tokio::join!(prices.quotes(&hints), power).1
+        };
+        ctx.spawn(asked.into_actor(self).map(|power, act, _| {
+            act.refreshing = false;
+            if let Some((amount, asked)) = power {
+                act.power.tell(amount, asked);
+            }
+        }));
     }
 
     fn take_book(&mut self, book: Option<LimitBook>) {
@@ -240,7 +265,8 @@ impl RiskDesk {
             pace: &self.pace,
             quotes: &gathered.quotes,
             volume: gathered.volumes.get(&wish.symbol).copied(),
-            buying_power: self.power.left(self.world.clock.boottime()),
+            buying_power: self.power.left_for_sure(self.world.clock.boottime()),
+            buying_power_of_late: self.power.left(self.world.clock.boottime()),
             power: &self.power,
             now: gathered.now,
         }

@@ -143,9 +143,8 @@ fn a_parent_that_is_cancelled_in_the_moment_of_its_acceptance_makes_room_for_the
             let mut submit = parent(&name, 20, 2, 600);
             submit.request.schedule.start_time = Some(rig.clock.now() + seconds(60));
             let canceled = async {
-                // The price for the limits takes 5 ms, and so does the arrival price: both are written in one batch, the cancel
-                // behind the submission.
-                sleep(millis(10)).await;
+                // The quote takes 5 ms: both are written in one batch, the cancel behind the submission.
+                sleep(millis(5)).await;
                 for _ in 0..n {
                     tokio::task::yield_now().await;
                 }

@@ -276,12 +276,11 @@ fn a_release_waits_for_an_engagement_that_is_still_being_carried_out() {
         let (_, engaged, early) = futures_util::join!(
             running.send(single("slow", 10)),
             async {
-                // A price and the buying power are waited for half a second, and not once more.
-                sleep(millis(1_000)).await;
+                sleep(millis(100)).await;
                 running.engage(KillMode::Cancel).await
             },
             async {
-                sleep(millis(1_400)).await;
+                sleep(millis(500)).await;
                 running.disengage().await
             },
         );

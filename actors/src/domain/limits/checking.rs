@@ -85,6 +85,8 @@ pub struct Known<'a> {
     pub volume: Option<Decimal>,
     /// What is left of what the broker says that may be bought for.
     pub buying_power: Option<Decimal>,
+    /// The same by a figure that need not be fresh.
+    pub buying_power_of_late: Option<Decimal>,
     /// The orders that are taken off it already.
     pub power: &'a Power,
     /// The time.
@@ -100,6 +102,8 @@ pub struct Needs {
     pub volumes: BTreeSet<Symbol>,
     /// The buying power.
     pub buying_power: bool,
+    /// Prices that are worth knowing and not worth waiting for.
+    pub hints: BTreeSet<Symbol>,
 }
 
 impl Needs {
@@ -115,15 +119,14 @@ impl Needs {
         if limit(Control::MaxAdvShare).is_some() {
             self.volumes.insert(wish.symbol.clone());
         }
-        // Nobody waits for what only an entry needs, where nobody asked for it.
-        let may_enter = !known.exposure.is_opposed_by(wish);
-        if limit(Control::BuyingPower).is_some() || may_enter {
+        let unpriced = worst_price(wish.terms, wish.side, None).is_none().then(|| wish.symbol.clone());
+        if limit(Control::BuyingPower).is_some() {
             self.buying_power = true;
-            if worst_price(wish.terms, wish.side, None).is_none() {
-                self.prices.insert(wish.symbol.clone());
-            }
+            self.prices.extend(unpriced);
             let away = known.exposure.on_their_way(&wish.chain).filter(|(_, id, _)| !known.power.counts(id));
             self.prices.extend(away.map(|(symbol, ..)| symbol.clone()));
+        } else {
+            self.hints.extend(unpriced);
         }
         if limit(Control::MaxGrossExposure).is_some() {
             self.prices.insert(wish.symbol.clone());
@@ -248,7 +251,7 @@ impl Known<'_> {
     /// refuse: the broker itself takes no more than it has power for.
     fn power(&self, wish: &Wish, reach: Reach, size: Decimal) -> Result<(), Stop> {
         let limit = self.limit(Control::BuyingPower, wish);
-        let (needed, left) = match self.needed_and_left(wish, reach, size) {
+        let (needed, left) = match self.needed_and_left(wish, reach, size, limit.is_some()) {
             Ok(both) => both,
             Err(_) if limit.is_none() => return Ok(()),
             Err(stop) => return Err(stop),
@@ -262,25 +265,43 @@ impl Known<'_> {
     }
 
     /// The broker has taken off what it knows of, and has given back what closes a position; what is on its way is taken off
-    /// here.
-    fn needed_and_left(&self, wish: &Wish, reach: Reach, size: Decimal) -> Result<(Decimal, Decimal), Stop> {
+    /// here. Where it need not be `sure`, figure and prices may be old.
+    fn needed_and_left(
+        &self,
+        wish: &Wish,
+        reach: Reach,
+        size: Decimal,
+        sure: bool,
+    ) -> Result<(Decimal, Decimal), Stop> {
         let unknown = || (Control::BuyingPower, "the broker's buying power is not known".to_owned());
-        let mut left = self.buying_power.ok_or_else(unknown)?;
+        let worst = |terms, side, symbol| {
+            if sure {
+                self.worst(terms, side, symbol, wish)
+            } else {
+                self.likely(terms, side, symbol).ok_or_else(unknown)
+            }
+        };
+        let told = if sure { self.buying_power } else { self.buying_power_of_late };
+        let mut left = told.ok_or_else(unknown)?;
         let uncounted = self.exposure.on_their_way(&wish.chain).filter(|(_, id, _)| !self.power.counts(id));
         for (symbol, _, leg) in uncounted {
-            left -= leg.leaves * self.worst(leg.terms, leg.side, symbol, wish)?;
+            left -= leg.leaves * worst(leg.terms, leg.side, symbol)?;
         }
         for leg in self.exposure.at_venue(&wish.symbol, &wish.chain) {
-            left += leg.leaves * self.worst(leg.terms, leg.side, &wish.symbol, wish)?;
+            left += leg.leaves * worst(leg.terms, leg.side, &wish.symbol)?;
         }
         let opens = reach.towards(wish.side).clamp(Decimal::ZERO, size);
-        Ok((opens * self.worst(wish.terms, wish.side, &wish.symbol, wish)?, left))
+        Ok((opens * worst(wish.terms, wish.side, &wish.symbol)?, left))
     }
 
-    /// What an order may take up at most; `None` where its price isn't known.
+    /// What an order may take up at most, by prices however old; `None` where none is known.
     #[must_use]
     pub fn worth(&self, wish: &Wish) -> Option<Decimal> {
-        Some(wish.qty * self.worst(wish.terms, wish.side, &wish.symbol, wish).ok()?)
+        Some(wish.qty * self.likely(wish.terms, wish.side, &wish.symbol)?)
+    }
+
+    fn likely(&self, terms: Terms, side: Side, symbol: &Symbol) -> Option<Decimal> {
+        worst_price(terms, side, None).or_else(|| worst_price(terms, side, Some(self.quotes.get(symbol)?.price)))
     }
 
     fn counts(&self, wish: &Wish) -> Result<(), Stop> {

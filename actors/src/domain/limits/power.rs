@@ -11,8 +11,10 @@ use crate::domain::status::Share;
 
 /// How often the broker is asked at most, whether it answers or not.
 const RECENT: Duration = Duration::from_secs(5);
-/// How long a figure counts that no newer one has come after.
-const KEPT: Duration = Duration::from_secs(10);
+/// How old a figure may be where a limit asks for it.
+const FRESH: Duration = Duration::from_secs(10);
+/// How old it may be where nobody does.
+const KEPT: Duration = Duration::from_secs(60);
 
 /// The broker's buying power, and the orders that it can't have counted in it yet: those on their way, and those that have
 /// reached it since it was asked. Times are of the clock that counts suspended time.
@@ -92,7 +94,17 @@ impl Power {
     /// What is left by the broker's last figure; `None` where there is none of late.
     #[must_use]
     pub fn left(&self, now: Duration) -> Option<Decimal> {
-        let told = self.told.filter(|told| now < told.asked + KEPT)?;
+        self.left_within(KEPT, now)
+    }
+
+    /// The same by a fresh one.
+    #[must_use]
+    pub fn left_for_sure(&self, now: Duration) -> Option<Decimal> {
+        self.left_within(FRESH, now)
+    }
+
+    fn left_within(&self, age: Duration, now: Duration) -> Option<Decimal> {
+        let told = self.told.filter(|told| now < told.asked + age)?;
         Some(told.amount - self.sum)
     }
 }

@@ -115,6 +115,7 @@ impl Scene {
             quotes: &self.quotes,
             volume: self.volume,
             buying_power: self.told,
+            buying_power_of_late: self.told,
             power: &self.power,
             now: now(),
         }
@@ -346,7 +347,7 @@ fn without_a_limit_an_entry_is_held_to_what_the_broker_tells_and_to_nothing_that
     assert_eq!(away.says(&buy(10)), "goes");
     assert_eq!(told(None).says(&buy(1_000_000)), "goes");
     assert_eq!(told(Some(1)).without_price("AAPL").says(&buy(1_000_000)), "goes");
-    assert_eq!(told(Some(1)).quoted_ago(11).says(&buy(1_000_000)), "goes");
+    assert_eq!(told(Some(1)).quoted_ago(600).says(&buy(1)), "ends insufficient_buying_power", "an old price will do");
     let held = told(Some(1_000)).holding("AAPL", Side::Buy, 100);
     assert_eq!(held.says(&wish("flips", Side::Sell, 110)), "goes", "what closes takes up nothing");
     assert_eq!(held.says(&wish("flips", Side::Sell, 111)), "ends insufficient_buying_power");
@@ -376,8 +377,10 @@ mod power {
         power.tell(Some(100.into()), seconds(10));
         assert!(!power.is_due(seconds(10)) && !power.is_due(seconds(14)));
         assert!(power.is_due(seconds(10) + RECENT));
-        assert_eq!(power.left(seconds(19)), Some(100.into()));
-        assert_eq!(power.left(seconds(20)), None);
+        assert_eq!(power.left_for_sure(seconds(19)), Some(100.into()));
+        assert_eq!(power.left_for_sure(seconds(20)), None);
+        assert_eq!(power.left(seconds(69)), Some(100.into()));
+        assert_eq!(power.left(seconds(70)), None);
         power.tell(None, seconds(15));
         assert!(!power.is_due(seconds(16)), "who does not answer is not asked at once again");
         assert_eq!(power.left(seconds(16)), Some(100.into()), "the last figure counts on");
