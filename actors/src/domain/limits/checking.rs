@@ -290,7 +290,8 @@ impl Known<'_> {
         for leg in self.exposure.at_venue(&wish.symbol, &wish.chain) {
             left += leg.leaves * worst(leg.terms, leg.side, &wish.symbol)?;
         }
-        let opens = reach.towards(wish.side).clamp(Decimal::ZERO, size);
+        // Of a replacement by less than what has traded nothing is left.
+        let opens = reach.towards(wish.side).min(size).max(Decimal::ZERO);
         Ok((opens * worst(wish.terms, wish.side, &wish.symbol)?, left))
     }
 

@@ -351,6 +351,8 @@ fn without_a_limit_an_entry_is_held_to_what_the_broker_tells_and_to_nothing_that
     let held = told(Some(1_000)).holding("AAPL", Side::Buy, 100);
     assert_eq!(held.says(&wish("flips", Side::Sell, 110)), "goes", "what closes takes up nothing");
     assert_eq!(held.says(&wish("flips", Side::Sell, 111)), "ends insufficient_buying_power");
+    let less = Wish { qty: Decimal::NEGATIVE_ONE, ..buy(0) };
+    assert_eq!(told(Some(0)).says(&less), "goes", "a replacement by less than what has traded takes up nothing");
     let broke = told(Some(-5)).holding("AAPL", Side::Buy, 100);
     assert_eq!(broke.says(&wish("exit", Side::Sell, 100)), "reduces");
     assert_eq!(broke.says(&buy(1)), "ends insufficient_buying_power");
