@@ -21,6 +21,7 @@ mod crashes;
 mod deaths;
 mod drains;
 mod fills;
+mod flattening;
 mod guards;
 mod jumps;
 mod kills;
