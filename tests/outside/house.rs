@@ -40,8 +40,17 @@ pub(crate) struct Folder(PathBuf);
 
 impl Folder {
     pub(crate) fn new() -> Self {
+        Self::under(Path::new(env!("CARGO_TARGET_TMPDIR")))
+    }
+
+    /// A folder for what others do, whose disk is not ours to wait for: where the servers of the tests are, if that is set.
+    pub(crate) fn of_others() -> Self {
+        std::env::var_os("TEST_SERVERS_FOLDER").map_or_else(Self::new, |folder| Self::under(Path::new(&folder)))
+    }
+
+    fn under(path: &Path) -> Self {
         let name = format!("outside-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
-        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        let path = path.join(name);
         std::fs::create_dir_all(&path).unwrap();
         Self(path)
     }
@@ -324,7 +333,15 @@ impl Api {
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
-        answer(self.request("GET", path)).await
+        // A connection that was kept may be closed by the server at the same moment.
+        let again = match self.request("GET", path).send().await {
+            Ok(response) => return read(response).await,
+            Err(failed) => {
+                assert!(failed.is_request() && !failed.is_connect(), "{failed:?}");
+                self.request("GET", path)
+            }
+        };
+        answer(again).await
     }
 
     pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
@@ -403,7 +420,10 @@ impl Api {
 
 /// Sends a request and reads what comes; what is no JSON is a text.
 pub(crate) async fn answer(request: reqwest::RequestBuilder) -> Answer {
-    let response = request.send().await.unwrap();
+    read(request.send().await.unwrap()).await
+}
+
+async fn read(response: reqwest::Response) -> Answer {
     let status = response.status().as_u16();
     let text = response.text().await.unwrap();
     (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))

@@ -27,7 +27,7 @@ pub(crate) struct Double {
 impl Double {
     /// Starts one on a port that the system picks.
     pub(crate) fn start(options: &[&str]) -> Self {
-        let folder = Folder::new();
+        let folder = Folder::of_others();
         let options = options.iter().map(|option| (*option).to_owned()).collect::<Vec<_>>();
         let (child, address) = spawn(&folder, "127.0.0.1:0", &options);
         let admin = Api::new(&address);

@@ -48,8 +48,14 @@ async fn an_engagement_at_one_instance_under_load_at_both_names_all_that_still_r
     let (mut listed, mut confirmed, mut lapsed) = (0, 0, 0);
     for round in 0..rounds {
         let froze = round % 2 == 1;
-        let delay = chance.millis(150, 900);
+        let prefixes = [format!("owner{round}-"), format!("other{round}-")];
+        let delay = chance.millis(0, 600);
         let stop = async {
+            eventually("some are on their way", SOON, async || {
+                let sent = two.double.requests("submit");
+                sent.iter().any(|line| text(&line["client_order_id"]).starts_with(&prefixes[0])).then_some(())
+            })
+            .await;
             tokio::time::sleep(delay).await;
             if froze {
                 owner.signal(Signal::STOP);
@@ -57,13 +63,17 @@ async fn an_engagement_at_one_instance_under_load_at_both_names_all_that_still_r
             let engaged = other.api.engage("cancel").await;
             (engaged, Utc::now())
         };
-        let prefixes = [format!("owner{round}-"), format!("other{round}-")];
-        let load = async {
-            let loads = async { tokio::join!(rest(&owner.api, &prefixes[0], 30), rest(&other.api, &prefixes[1], 30)) };
+        let loads = [(owner.api.clone(), prefixes[0].clone()), (other.api.clone(), prefixes[1].clone())];
+        let loading = loads.map(|(api, prefix)| tokio::spawn(async move { rest(&api, &prefix, 30).await }));
+        let (engaged, answered) = stop.await;
+        for load in loading {
+            let stopping = load.abort_handle();
             // Who asks a frozen instance waits until it is woken.
-            _ = tokio::time::timeout(Duration::from_secs(3), loads).await;
-        };
-        let ((engaged, answered), ()) = tokio::join!(stop, load);
+            match tokio::time::timeout(Duration::from_secs(3), load).await {
+                Ok(ended) => ended.unwrap(),
+                Err(_) => stopping.abort(),
+            }
+        }
         let outcomes = engaged["instances"].as_array().unwrap().iter();
         let outcomes = outcomes.map(|one| (text(&one["id"]), text(&one["outcome"]))).collect::<BTreeSet<_>>();
         assert_eq!(outcomes.len(), 2, "{engaged}");
