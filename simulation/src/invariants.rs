@@ -25,6 +25,7 @@ mod equity;
 mod events;
 mod excuses;
 mod fills;
+mod flattening;
 mod gaps;
 mod gate;
 mod given_up;
@@ -112,6 +113,7 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::<events::Events>::default(),
         Box::<excuses::Excuses>::default(),
         Box::<fills::Fills>::default(),
+        Box::<flattening::Flattening>::default(),
         Box::<gaps::Gaps>::default(),
         Box::<gate::Gate>::default(),
         Box::<given_up::GivenUp>::default(),

@@ -196,7 +196,7 @@ impl Broker {
                 Step::Send(order, before) => {
                     let engagement = wanted.engagement.clone();
                     sends.push(Write::Flatten { order, engagement, before });
-                    Awaits::Nothing
+                    Awaits::Sending
                 }
             };
             left.push(Left { symbol, qty: next.held, order: next.order.clone(), awaits });
@@ -248,10 +248,17 @@ impl Broker {
             return;
         }
         self.closing.busy = true;
+        let claimed = |write: &Write| {
+            if let Write::Flatten { order, .. } = write { Some(order.id.clone()) } else { None }
+        };
+        // They are in our hands from here on: a comparison of the books must not take them for forgotten.
+        let ids = writes.iter().filter_map(claimed).collect::<Vec<_>>();
+        self.sending.extend(ids.iter().cloned());
         let line = self.lines.persist.clone();
         let asked = async move { line.ask(Persist { writes, lane: Writes::Claims }).await };
         ctx.spawn(asked.into_actor(self).map(move |asked, act, ctx| {
             act.closing.busy = false;
+            act.sending.retain(|id| !ids.contains(id));
             // What is not written for certain is found at the next look, as everything else.
             let results = asked.into_iter().flatten().flatten();
             for result in results {

@@ -82,7 +82,7 @@ words!(
         /// The last order brought nothing: the next one waits a little.
         Retry = "retry",
         /// The order is about to be sent.
-        Nothing = "sending",
+        Sending = "sending",
     }
 );
 

@@ -36,6 +36,7 @@ mod seconds;
 mod sessions;
 mod shared;
 mod stale;
+mod stopping;
 mod troubles;
 mod unknowns;
 mod volumes;
