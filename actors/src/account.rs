@@ -38,6 +38,7 @@ use lines::Lines;
 use volumes::Volumes;
 
 pub(crate) use draining::{DrainAccount, FLUSH};
+pub(crate) use guests::mark;
 
 mod calendar;
 mod clock;
@@ -150,8 +151,7 @@ pub(crate) fn open(
         doubtful: doubtful.clone(),
         cancel: lines.cancel_everything.clone(),
         health: health.clone(),
-        venue: world.venue.clone(),
-        store: world.store.clone(),
+        world: world.clone(),
         budget: budget.clone(),
     };
     let prices = Prices::new(world.clone());

@@ -8,17 +8,23 @@ use actix::Message;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 
+use crate::account::mark;
 use crate::budget::{Budget, Lane};
+use crate::domain::ledger::Write;
 use crate::domain::limits::LimitScope;
 use crate::domain::names::{AccountName, BrokerOrderId, OrderId, Symbol};
 use crate::domain::order::Order;
+use crate::domain::status::Share;
 use crate::domain::venue::VenueOrder;
 use crate::doubt::Doubtful;
 use crate::gate::InFlight;
 use crate::health::{AccountHealth, Standing};
 use crate::line::{Line, Unanswered};
 use crate::ports::store::{AnyOrder, Store};
-use crate::ports::{CancelError, Venue};
+use crate::ports::{CancelError, Venue, World};
+
+/// How soon marks are written again that were not taken.
+const MARK_AGAIN: Duration = Duration::from_millis(100);
 
 /// How long the store is asked what the books know.
 const LOOK: Duration = Duration::from_millis(500);
@@ -34,6 +40,21 @@ pub(crate) struct CancelEverything {
     pub(crate) within: Duration,
     /// Orders of unknown outcome: they get the mark, and are cancelled when they are found.
     pub(crate) also: Vec<OrderId>,
+}
+
+impl CancelEverything {
+    /// Everything that gets the mark: what is of unknown outcome, and what is open by our books, also where the venue can't be
+    /// asked now. Nothing where the books can't be read.
+    pub(crate) async fn ids(&self, store: &dyn Store, account: &AccountName) -> Option<Vec<OrderId>> {
+        let part = Part::of(&self.scope, store, account).await?;
+        let open = store.open_orders(account).await.ok()?;
+        let live = |order: &Order| {
+            matches!(order.status.share(), Share::Working | Share::Unknown)
+                && part.has(&order.id, &order.instruction.symbol)
+        };
+        let live = open.into_iter().filter(live).map(|order| order.id);
+        Some(self.also.iter().cloned().chain(live).collect())
+    }
 }
 
 /// What cancelling everything came to.
@@ -64,35 +85,62 @@ pub(crate) struct Reach {
     pub(crate) doubtful: Doubtful,
     pub(crate) cancel: Line<CancelEverything>,
     pub(crate) health: AccountHealth,
-    pub(crate) venue: Arc<dyn Venue>,
-    pub(crate) store: Arc<dyn Store>,
+    pub(crate) world: World,
     pub(crate) budget: Budget,
 }
 
 impl Reach {
     /// Has everything cancelled by the account's own actor, which marks it too. Where none works for the account, since the
-    /// store is away or it is being rebuilt, the venue is asked from here: a cancel needs neither store nor owner.
+    /// store is away or it is being rebuilt, the venue is asked from here: a cancel needs neither store nor owner. The marks
+    /// are written from here too: what shows up later has to be cancelled by whoever works for the account then.
     async fn cancel(&self, everything: CancelEverything) -> Result<CancelTally, Unanswered> {
-        let (scope, within) = (everything.scope.clone(), everything.within);
-        match self.cancel.ask(everything).await {
+        match self.cancel.ask(everything.clone()).await {
             Ok(tally) => Ok(tally),
-            Err(Unanswered) => self.cancel_from_here(&scope, within).await,
+            Err(Unanswered) => {
+                let CancelEverything { scope, within, .. } = everything.clone();
+                let (cancelled, marked) =
+                    futures_util::join!(self.cancel_from_here(&scope, within), self.mark_from_here(everything));
+                cancelled
+                    .map(|tally| tally.and(CancelTally { failed: marked.err().unwrap_or(0), ..CancelTally::default() }))
+            }
+        }
+    }
+
+    /// Marks what may be open, while there is time for that. The error is how many orders have no mark.
+    async fn mark_from_here(&self, everything: CancelEverything) -> Result<(), u32> {
+        let deadline = tokio::time::Instant::now() + everything.within;
+        let known = u32::try_from(everything.also.len()).unwrap_or(u32::MAX);
+        loop {
+            let ids = everything.ids(&*self.world.store, &self.account).await;
+            let marked = match ids {
+                Some(ids) if ids.is_empty() => return Ok(()),
+                Some(ids) => mark(&self.world, self.account.clone(), Write::MarkCancels { ids }).await.is_ok(),
+                None => false,
+            };
+            if marked {
+                return Ok(());
+            }
+            if tokio::time::Instant::now() > deadline {
+                tracing::error!(account = %self.account, "what may be open could not be marked as to be cancelled");
+                return Err(known.max(1));
+            }
+            tokio::time::sleep(MARK_AGAIN).await;
         }
     }
 
     async fn cancel_from_here(&self, scope: &LimitScope, within: Duration) -> Result<CancelTally, Unanswered> {
         tracing::warn!(account = %self.account, "nobody works for the account: what its broker lists is cancelled from here");
-        let part = Part::of(scope, &*self.store, &self.account).await.ok_or(Unanswered)?;
-        cancel_listed(&*self.venue, &self.budget, (&part, within)).await.ok_or(Unanswered)
+        let part = Part::of(scope, &*self.world.store, &self.account).await.ok_or(Unanswered)?;
+        cancel_listed(&*self.world.venue, &self.budget, (&part, within)).await.ok_or(Unanswered)
     }
 
     /// What is held, by the broker's word or else by our books; nothing where neither answers.
     async fn held(&self, within: Duration) -> Vec<(AccountName, Symbol)> {
         let of = |symbol| (self.account.clone(), symbol);
-        if let Ok(Ok(held)) = tokio::time::timeout(within, self.venue.positions()).await {
+        if let Ok(Ok(held)) = tokio::time::timeout(within, self.world.venue.positions()).await {
             return held.into_iter().filter(|held| !held.qty.is_zero()).map(|held| of(held.symbol)).collect();
         }
-        match tokio::time::timeout(LOOK, self.store.positions(&self.account)).await {
+        match tokio::time::timeout(LOOK, self.world.store.positions(&self.account)).await {
             Ok(Ok(held)) => {
                 held.into_iter().filter(|held| !held.position.qty.is_zero()).map(|held| of(held.symbol)).collect()
             }
@@ -168,7 +216,7 @@ impl Everywhere {
     /// Whether an account is configured here, or somebody on the same store has taken it at some time.
     pub(crate) async fn is_known(&self, account: &AccountName) -> bool {
         let Some(first) = self.0.first().filter(|_| !self.has(account)) else { return true };
-        match tokio::time::timeout(LOOK, first.store.stack()).await {
+        match tokio::time::timeout(LOOK, first.world.store.stack()).await {
             Ok(Ok(stack)) => stack.accounts.iter().any(|seen| seen.account == *account),
             Ok(Err(_)) | Err(_) => false,
         }

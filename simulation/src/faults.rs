@@ -186,8 +186,6 @@ impl FaultKind {
             94..=97 => {
                 let mode = if chance.below(2) == 0 { KillMode::Halt } else { KillMode::Cancel };
                 let (points, held) = (points(chance), spell(chance, 8_000));
-                let closes = mode == KillMode::Cancel && points % 3 == 0;
-                let mode = if closes { KillMode::Flatten } else { mode };
                 if points % 2 == 0 {
                     Self::Engaged(mode, points, held)
                 } else {

@@ -19,11 +19,15 @@ mod chain_cancels;
 mod chain_totals;
 mod chains;
 mod claims;
+mod counting;
 mod doubt;
+mod duplicates;
 mod engaged;
+mod entries;
 mod equity;
 mod events;
 mod excuses;
+mod exits;
 mod fills;
 mod flattening;
 mod gaps;
@@ -31,8 +35,12 @@ mod gate;
 mod given_up;
 mod halted;
 mod in_place;
+mod limits;
+mod listed;
 mod one_id;
 mod overdue;
+mod pace;
+mod parts;
 mod patience;
 mod peace;
 mod positions;
@@ -108,10 +116,13 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::<chains::Chains>::default(),
         Box::<claims::Claims>::default(),
         Box::<doubt::Doubt>::default(),
+        Box::<duplicates::Duplicates>::default(),
         Box::<engaged::Engaged>::default(),
+        Box::<entries::Entries>::default(),
         Box::<equity::Equity>::default(),
         Box::<events::Events>::default(),
         Box::<excuses::Excuses>::default(),
+        Box::<exits::Exits>::default(),
         Box::<fills::Fills>::default(),
         Box::<flattening::Flattening>::default(),
         Box::<gaps::Gaps>::default(),
@@ -119,8 +130,12 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::<given_up::GivenUp>::default(),
         Box::<halted::Halted>::default(),
         Box::<in_place::InPlace>::default(),
+        Box::<limits::Limits>::default(),
+        Box::<listed::Listed>::default(),
         Box::<one_id::OneId>::default(),
         Box::<overdue::Overdue>::default(),
+        Box::<pace::Pace>::default(),
+        Box::<parts::Parts>::default(),
         Box::<patience::Patience>::default(),
         Box::<peace::Peace>::default(),
         Box::<positions::Positions>::default(),

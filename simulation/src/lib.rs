@@ -5,6 +5,7 @@
 pub mod calls;
 pub mod changes;
 pub mod clock;
+pub mod controls;
 pub mod faults;
 pub mod invariants;
 pub mod life;

@@ -3,11 +3,12 @@
 use std::fmt;
 
 use tranche_actors::commands::{
-    CancelOrder, CancelParent, CanceledParent, CommandError, Disengage, Engage, EngageAnswer, ReplaceOrder,
-    ReplacedOrder, Reset, SubmitOrder, SubmitParent, SubmittedOrder, SubmittedParent, Trip,
+    CancelOrder, CancelParent, CanceledParent, ChangeLimits, ChangedLimits, CommandError, Disengage, Engage,
+    EngageAnswer, ReplaceOrder, ReplacedOrder, Reset, SubmitOrder, SubmitParent, SubmittedOrder, SubmittedParent, Trip,
 };
 use tranche_actors::domain::breaker::BreakerState;
 use tranche_actors::domain::kill::KillState;
+use tranche_actors::domain::limits::LimitChange;
 use tranche_actors::domain::order::Order;
 use tranche_actors::supervisor::House;
 
@@ -32,6 +33,8 @@ pub enum Request {
     Trip(Trip),
     /// Resets it.
     Reset(Reset),
+    /// Changes limits, or locks and unlocks.
+    Limits(ChangeLimits),
 }
 
 /// What came back.
@@ -53,6 +56,8 @@ pub enum Reply {
     Disengaged(Box<KillState>),
     /// The breaker is as it was asked to be.
     Breaker(Box<BreakerState>),
+    /// The limits are changed.
+    Limits(Box<ChangedLimits>),
     /// It was refused, or its outcome is unknown.
     Refused(CommandError),
     /// Nobody answered: the process died, or the actor did.
@@ -83,6 +88,7 @@ impl Request {
             }
             Self::Trip(trip) => reply(switches.trip.send(trip).await, |it| Reply::Breaker(Box::new(it.state))),
             Self::Reset(reset) => reply(switches.reset.send(reset).await, |it| Reply::Breaker(Box::new(it))),
+            Self::Limits(change) => reply(switches.limits.send(change).await, |it| Reply::Limits(Box::new(it))),
         }
     }
 }
@@ -92,6 +98,16 @@ fn reply<T, E>(answer: Result<Result<T, CommandError>, E>, wrap: impl FnOnce(T) 
         Ok(Ok(answer)) => wrap(answer),
         Ok(Err(error)) => Reply::Refused(error),
         Err(_) => Reply::Silence,
+    }
+}
+
+fn write_change(change: &LimitChange, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match change {
+        LimitChange::Set(key, value) => write!(f, "limit {key} to {value}"),
+        LimitChange::Remove(key) => write!(f, "no limit {key}"),
+        LimitChange::Override { key, value, until, .. } => write!(f, "override {key} with {value} until {until}"),
+        LimitChange::Lock(key, lockout) => write!(f, "lock {key}, {}", lockout.kind),
+        LimitChange::Unlock(key) => write!(f, "unlock {key}"),
     }
 }
 
@@ -110,10 +126,11 @@ impl fmt::Display for Request {
             Self::Replace(replace) => write!(f, "replace {}", replace.id),
             Self::CancelParent(cancel) => write!(f, "cancel parent {}", cancel.id),
             Self::CancelOrder(cancel) => write!(f, "cancel order {}", cancel.id),
-            Self::Engage(engage) => write!(f, "engage in mode {}", engage.mode),
-            Self::Disengage(_) => write!(f, "disengage"),
+            Self::Engage(engage) => write!(f, "engage {} in mode {}", engage.scope, engage.mode),
+            Self::Disengage(release) => write!(f, "disengage {}", release.scope),
             Self::Trip(_) => write!(f, "trip"),
             Self::Reset(_) => write!(f, "reset"),
+            Self::Limits(change) => change.changes.iter().try_for_each(|change| write_change(change, f)),
         }
     }
 }
@@ -131,6 +148,7 @@ impl fmt::Display for Reply {
             }
             Self::Disengaged(_) => write!(f, "disengaged"),
             Self::Breaker(state) => write!(f, "breaker {:?}", state.state),
+            Self::Limits(it) => write!(f, "limits {}", it.after.revision),
             Self::Refused(error) => write!(f, "refused: {error}"),
             Self::Silence => write!(f, "no answer"),
         }

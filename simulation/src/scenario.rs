@@ -9,6 +9,7 @@ use tranche_actors::commands::{CancelParent, SubmitOrder, SubmitParent};
 use tranche_actors::domain::breaker::ErrorRule;
 use tranche_actors::domain::guards::GuardRules;
 use tranche_actors::domain::kill::KillMode;
+use tranche_actors::domain::limits::{LimitScope, LockRule};
 use tranche_actors::domain::money::{Price, Qty};
 use tranche_actors::domain::names::{AccountName, Caller, IdempotencyKey, OrderId, StrategyId, Symbol};
 use tranche_actors::domain::plan::{Schedule, Span};
@@ -25,6 +26,7 @@ use tranche_actors::tuning::{CalendarSource, Tuning};
 
 use crate::changes::Change;
 use crate::clock::{EPOCH, Seeded};
+use crate::controls::Control;
 use crate::faults::{Fault, FaultKind};
 use crate::requests::Request;
 
@@ -47,6 +49,8 @@ pub struct Scenario {
     pub requests: Vec<(Duration, Request)>,
     /// What clients change of what is open, and when.
     pub changes: Vec<(Duration, Change)>,
+    /// What people who watch over trading do.
+    pub controls: Vec<Control>,
     /// What goes wrong at the venue at any time, by chance.
     pub background: Faults,
     /// What goes wrong besides, in the order of its time.
@@ -73,6 +77,8 @@ impl Size {
     pub const STANDARD: Self = Self { parents: 20, slices: 30, faults: 50 };
 }
 
+/// The strategy of every third parent.
+const OTHER: &str = "other";
 /// All that happens begins within this time.
 const SPAN_MS: u64 = 180_000;
 /// A trading day: 6.5 hours.
@@ -100,7 +106,9 @@ impl Scenario {
         let background = Faults { replace_pending_ms, ..Faults::default() };
         let changes = (0..size.parents * 2).map(|n| (millis(chance.below(SPAN_MS)), Change::drawn(&chance, n)));
         let changes = changes.collect();
-        Self { requests, changes, background, faults, tuning, ..Self::quiet(seed) }
+        // By chance of their own: what was drawn before there were controls stays as it was.
+        let controls = crate::controls::drawn(&Seeded::new(seed ^ 0xC0_17A0), &requests, SPAN_MS);
+        Self { requests, changes, controls, background, faults, tuning, ..Self::quiet(seed) }
     }
 
     /// A trading day: 6.5 hours, each parent worked from the open to the close, nothing goes wrong.
@@ -139,6 +147,7 @@ impl Scenario {
             spread: millis(20),
             requests: Vec::new(),
             changes: Vec::new(),
+            controls: Vec::new(),
             background: Faults::default(),
             faults: Vec::new(),
             busy: Duration::ZERO,
@@ -157,7 +166,10 @@ fn drawn_requests(chance: &Seeded, size: Size) -> Vec<(Duration, Request)> {
         // The walk shows 500 to 5,000 on either side: what is larger trades in parts.
         let large = if chance.below(4) == 0 { 150 } else { 1 };
         let lots = large * size.slices * (1 + small(chance, 40)) + small(chance, 29);
-        let request = parent(&name, drawn_terms(chance), symbol_of(chance), lots, (size.slices, interval));
+        let mut request = parent(&name, drawn_terms(chance), symbol_of(chance), lots, (size.slices, interval));
+        if n % 3 == 0 {
+            request.strategy_id = strategy_of(OTHER);
+        }
         let key = (chance.below(3) == 0).then(|| IdempotencyKey::parse(&format!("key-{n}")).ok()).flatten();
         requests.push((at, Request::Parent(Box::new(SubmitParent { request, by: caller(), key }))));
         if chance.below(6) == 0 {
@@ -199,7 +211,7 @@ fn drawn_terms(chance: &Seeded) -> (Side, Terms, TimeInForce) {
     }
 }
 
-fn symbol_of(chance: &Seeded) -> &'static str {
+pub(crate) fn symbol_of(chance: &Seeded) -> &'static str {
     match chance.below(3) {
         0 => "ACME",
         1 => "INIT",
@@ -207,7 +219,7 @@ fn symbol_of(chance: &Seeded) -> &'static str {
     }
 }
 
-fn small(chance: &Seeded, most: u32) -> u32 {
+pub(crate) fn small(chance: &Seeded, most: u32) -> u32 {
     u32::try_from(chance.below(u64::from(most) + 1)).unwrap_or(0)
 }
 
@@ -327,8 +339,9 @@ constant!(symbol, Symbol);
 constant!(account_of, AccountName);
 constant!(caller_of, Caller);
 constant!(strategy_of, StrategyId);
+constant!(rule_of, LockRule);
 
-fn account() -> AccountName {
+pub(crate) fn account() -> AccountName {
     account_of("default")
 }
 
@@ -340,6 +353,15 @@ pub fn caller() -> Caller {
 
 fn strategy() -> StrategyId {
     strategy_of("simulated")
+}
+
+/// Whose orders some limit is for, or some halt.
+pub(crate) fn scope_of(chance: &Seeded) -> LimitScope {
+    match chance.below(7) {
+        0 => LimitScope::Account(account()),
+        1 | 2 => LimitScope::Strategy(if chance.below(2) == 0 { strategy() } else { strategy_of(OTHER) }),
+        _ => LimitScope::Symbol(symbol(symbol_of(chance))),
+    }
 }
 
 #[expect(clippy::expect_used, reason = "a small number of units is a quantity")]

@@ -15,6 +15,7 @@ fn a_scenario_without_faults_executes_every_slice_at_the_market_but_what_its_cli
     for seed in 0..3 {
         let mut calm = Scenario::drawn(seed, Size::STANDARD).with_only(&[]);
         calm.tuning.requests_per_minute = None;
+        calm.controls.clear();
         let cancelled = calm.requests.iter().filter_map(|(_, request)| {
             if let Request::CancelParent(cancel) = request { Some(cancel.id.clone()) } else { None }
         });

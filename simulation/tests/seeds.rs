@@ -114,3 +114,37 @@ fn orders_are_replaced_in_the_standard_scenario_in_all_the_ways_there_are() {
         assert!(ends.get(what).is_some_and(|orders| *orders > 0), "{what} in {ends:?}");
     }
 }
+
+#[test]
+fn the_controls_of_the_standard_scenario_bite_in_all_the_ways_there_are_and_most_of_it_trades() {
+    let mut ends: BTreeMap<String, u32> = BTreeMap::new();
+    for seed in 0..8 {
+        let outcome = run(&Scenario::drawn(seed, Size::STANDARD), Options::default());
+        for (what, times) in outcome.refused {
+            let code = what.split(':').next().unwrap_or_default();
+            *ends.entry(code.to_owned()).or_default() += times;
+        }
+        outcome.store.look(|ledger| {
+            for order in ledger.orders() {
+                let why = order.reason_code.as_deref().filter(|_| order.status == OrderStatus::BlockedRisk);
+                *ends.entry(why.unwrap_or(order.status.as_str()).to_owned()).or_default() += 1;
+                *ends.entry("reduces".to_owned()).or_default() += u32::from(order.reduces);
+            }
+        });
+    }
+    println!("{ends:#?}");
+    let of = |what: &str| ends.get(what).copied().unwrap_or_default();
+    let codes = [
+        "max_order_qty",
+        "max_position",
+        "max_gross_exposure",
+        "lockout",
+        "reduces",
+        "blocked_kill_switch",
+        "blocked_circuit_breaker",
+    ];
+    for what in codes {
+        assert!(of(what) > 0, "{what} in {ends:?}");
+    }
+    assert!(of("filled") > 1_000, "{ends:?}");
+}

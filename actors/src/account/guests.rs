@@ -21,7 +21,7 @@ use crate::twap_parent::{Rest, Turned};
 pub(super) const LOOK: Duration = Duration::from_secs(10);
 
 /// Writes the marks of a cancel, once: what is not known of it is answered so, and may be asked again.
-pub(super) async fn mark(world: &World, account: AccountName, cancel: Write) -> Result<Applied, CommandError> {
+pub(crate) async fn mark(world: &World, account: AccountName, cancel: Write) -> Result<Applied, CommandError> {
     let batch = Batch {
         writer: Writer::Guest(account),
         nonce: world.entropy.bits(),

@@ -41,25 +41,14 @@ impl Handler<CancelEverything> for Broker {
 
     fn handle(&mut self, everything: CancelEverything, ctx: &mut Self::Context) -> Self::Result {
         let (world, line, account) = (self.world.clone(), self.lines.persist.clone(), self.tuning.account.clone());
-        let CancelEverything { scope, within, also } = everything;
-        let of = scope.clone();
+        let CancelEverything { scope, within, .. } = everything.clone();
         let mark = async move {
-            let mut ids = also;
-            // What is open by our books gets the mark also where the venue can't be asked now.
-            loop {
-                let part = Part::of(&of, &*world.store, &account).await;
-                match (world.store.open_orders(&account).await, part) {
-                    (Ok(orders), Some(part)) => {
-                        let live = |order: &Order| {
-                            matches!(order.status.share(), Share::Working | Share::Unknown)
-                                && part.has(&order.id, &order.instruction.symbol)
-                        };
-                        ids.extend(orders.into_iter().filter(live).map(|order| order.id));
-                        break;
-                    }
-                    (Ok(_) | Err(_), _) => tokio::time::sleep(FIRST_WAIT).await,
+            let ids = loop {
+                match everything.ids(&*world.store, &account).await {
+                    Some(ids) => break ids,
+                    None => tokio::time::sleep(FIRST_WAIT).await,
                 }
-            }
+            };
             if !ids.is_empty() {
                 persist_surely(&line, vec![Write::MarkCancels { ids }]).await;
             }

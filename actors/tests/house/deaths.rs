@@ -6,6 +6,7 @@ use tranche_actors::domain::breaker::BreakerWord;
 use tranche_actors::domain::kill::KillMode;
 use tranche_actors::domain::ledger::Write;
 use tranche_actors::domain::parent::ParentStatus;
+use tranche_actors::domain::status::OrderStatus;
 use tranche_actors::gate::{ShutReason, Verdict};
 use tranche_actors::health::{Part, PartStatus};
 
@@ -281,5 +282,25 @@ fn the_supervisors_own_death_shuts_the_gate_and_ends_the_process() {
         sleep(seconds(30)).await;
         assert_eq!(rig.venue.submissions().len(), 4, "nothing leaves after it");
         rig.audit();
+    });
+}
+
+#[test]
+fn an_engagement_marks_what_may_be_open_also_while_nobody_works_for_the_account() {
+    run(|rig| async move {
+        let running = rig.open().await;
+        rig.venue.plan([Fate::RequestLost]);
+        running.submit(parent("lost", 100, 1, 10)).await;
+        rig.until("it is on its way", || rig.statuses(&id("lost"))[0] == OrderStatus::Submitting).await;
+        rig.store.calls.panic("marked_orders", 3);
+        let is_given_up = || {
+            running.house.health.part(Part::Broker).is_some_and(|broker| broker.detail.contains("not rebuilt any more"))
+        };
+        rig.until("the broker is given up", is_given_up).await;
+        let answer = running.engage(KillMode::Cancel).await.unwrap();
+        let slice = rig.slices(&id("lost")).remove(0);
+        assert_eq!(answer.unknown, vec![slice.id.clone()]);
+        assert!(slice.cancel_requested_at.is_some(), "{slice:?}");
+        assert_eq!(answer.cancel_failed, 0);
     });
 }

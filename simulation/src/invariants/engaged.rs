@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use tranche_actors::domain::ids::is_flatten;
 use tranche_actors::domain::kill::KillState;
+use tranche_actors::domain::limits::LimitScope;
 use tranche_actors::domain::names::OrderId;
 use tranche_actors::domain::venue::NewOrder;
 
@@ -44,15 +45,17 @@ impl Invariant for Engaged {
                 self.listed = self.listed.take().filter(|_| kept);
                 Ok(())
             }
-            Step::Replied(_, _, Reply::Engaged(answer)) if self.releasing == 0 => {
+            Step::Replied(_, _, Reply::Engaged(answer))
+                if answer.scope == LimitScope::Global && self.releasing == 0 =>
+            {
                 self.listed = Some(answer.unknown.iter().cloned().collect());
                 Ok(())
             }
-            Step::Asked(_, Request::Disengage(_)) => {
+            Step::Asked(_, Request::Disengage(release)) if release.scope == LimitScope::Global => {
                 (self.listed, self.releasing) = (None, self.releasing + 1);
                 Ok(())
             }
-            Step::Replied(_, Request::Disengage(_), _) => {
+            Step::Replied(_, Request::Disengage(release), _) if release.scope == LimitScope::Global => {
                 self.releasing = self.releasing.saturating_sub(1);
                 Ok(())
             }

@@ -1,6 +1,6 @@
-//! A slice that ends unsent has a cause that somebody outside can see: a halt, a trip, or trouble in its time.
+//! A slice that ends unsent has a cause that somebody outside can see: a halt, a trip, a limit, or trouble in its time.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use chrono::TimeDelta;
@@ -14,6 +14,8 @@ use crate::tape::Step;
 
 /// How long after the gate was read the end of a slice may become durable, while the machine is awake.
 const SLACK: Duration = Duration::from_secs(15);
+/// The limits that an order waits for, until it is too late for it.
+const PASSING: [&str; 2] = ["max_open_orders", "max_message_rate"];
 /// By how much the wall clock may have been set between the two.
 const SET: TimeDelta = TimeDelta::seconds(4);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -25,6 +27,8 @@ pub(super) struct Excuses {
     tripped: Option<Duration>,
     /// When something was last wrong, or the gate shut.
     trouble: Option<Duration>,
+    /// When each limit was last in force, by its code, on the clock that stands still in a suspend, and on the other one.
+    limited: BTreeMap<&'static str, (Duration, Duration)>,
     /// The requests of the last minute.
     requests: VecDeque<Duration>,
 }
@@ -34,7 +38,11 @@ impl Excuses {
         let now = Some(scene.boot);
         let reasons = scene.house.map(|house| house.accounts.first().gate.reasons(scene.boot)).unwrap_or_default();
         let is_shut_by = |reason| reasons.contains(&reason);
-        if is_shut_by(ShutReason::KillSwitchEngaged) || matches!(step, Step::Asked(_, Request::Engage(_))) {
+        let is_part_stopped = scene.house.is_some_and(|house| !house.health.halts().is_empty());
+        if is_part_stopped
+            || is_shut_by(ShutReason::KillSwitchEngaged)
+            || matches!(step, Step::Asked(_, Request::Engage(_)))
+        {
             self.halted = Some(scene.awake);
         }
         let breaker = [ShutReason::CircuitBreakerTripped, ShutReason::CircuitBreakerQuiet];
@@ -45,6 +53,11 @@ impl Excuses {
         let is_news = matches!(step, Step::Fault(_) | Step::Struck(_) | Step::Started(_) | Step::Crashed);
         if is_news || !is_open || !scene.well {
             self.trouble = now;
+        }
+        let book = scene.ledger.limits();
+        let limits = book.limits.keys().chain(book.overrides.keys()).map(|key| key.control.as_str());
+        for code in limits.chain((!book.lockouts.is_empty()).then_some("lockout")) {
+            self.limited.insert(code, (scene.awake, scene.boot));
         }
         while self.requests.front().is_some_and(|at| *at + MINUTE < scene.boot) {
             self.requests.pop_front();
@@ -60,8 +73,10 @@ impl Excuses {
         let cause = match order.status {
             OrderStatus::BlockedKillSwitch => just_now(self.halted),
             OrderStatus::BlockedCircuitBreaker => just_now(self.tripped),
-            // Nothing here has limits of its own.
-            OrderStatus::BlockedRisk => false,
+            OrderStatus::BlockedRisk => {
+                let code = order.reason_code.as_deref().unwrap_or_default();
+                just_now(self.limited.get(code).map(|(awake, _)| *awake))
+            }
             OrderStatus::Expired => {
                 // What somebody waits for is late sooner, and a replacement is that, of a slice too.
                 let is_scheduled = order.slice.is_some() && order.replaces.is_none();
@@ -71,7 +86,9 @@ impl Excuses {
                     return Err(format!("{} ends as too late {} s after its time", order.id, late.num_seconds()));
                 }
                 let late = late.to_std().unwrap_or_default();
-                lately(self.trouble, late + SLACK) || self.is_crowded(late, scene)
+                let limited = |code| self.limited.get(code).map(|(_, boot)| *boot);
+                let waited = PASSING.into_iter().any(|code| lately(limited(code), late + SLACK));
+                lately(self.trouble, late + SLACK) || waited || self.is_crowded(late, scene)
             }
             _ => return Ok(()),
         };
@@ -96,7 +113,7 @@ impl Excuses {
 
 impl Invariant for Excuses {
     fn rule(&self) -> &'static str {
-        "a slice that ends unsent has a cause: a halt, a trip, or trouble in its time"
+        "a slice that ends unsent has a cause: a halt, a trip, a limit, or trouble in its time"
     }
 
     fn see(&mut self, step: &Step<'_>, scene: &Scene<'_>) -> Result<(), String> {

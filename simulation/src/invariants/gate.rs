@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tranche_actors::domain::breaker::BreakerWord;
 use tranche_actors::domain::ids::is_flatten;
+use tranche_actors::domain::limits::LimitScope;
 
 use super::{Invariant, Scene};
 use crate::requests::{Reply, Request};
@@ -33,12 +34,14 @@ impl Invariant for Gate {
                 (self.stopped, self.tripped) = (None, false);
                 self.releasing.clear();
             }
-            Step::Asked(_, Request::Engage(_)) => self.stopped = Some(scene.at),
-            Step::Asked(number, Request::Disengage(_)) => {
+            Step::Asked(_, Request::Engage(engage)) if engage.scope == LimitScope::Global => {
+                self.stopped = Some(scene.at)
+            }
+            Step::Asked(number, Request::Disengage(release)) if release.scope == LimitScope::Global => {
                 self.releasing.insert(*number, scene.at);
                 self.stopped = None;
             }
-            Step::Replied(number, Request::Disengage(_), reply) => {
+            Step::Replied(number, Request::Disengage(release), reply) if release.scope == LimitScope::Global => {
                 let asked = self.releasing.remove(number);
                 // Of one instant each may come before the other; a release from before an engagement never holds.
                 if matches!(reply, Reply::Disengaged(_)) && self.stopped <= asked {

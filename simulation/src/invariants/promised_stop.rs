@@ -6,6 +6,7 @@ use std::time::Duration;
 use tranche_actors::commands::CommandError;
 use tranche_actors::domain::breaker::BreakerWord;
 use tranche_actors::domain::kill::KillState;
+use tranche_actors::domain::limits::LimitScope;
 
 use super::{Invariant, Scene};
 use crate::requests::{Reply, Request};
@@ -39,7 +40,8 @@ impl PromisedStop {
             | Reply::CanceledParent(_)
             | Reply::CanceledOrder(_)
             | Reply::Disengaged(_)
-            | Reply::Breaker(_) => false,
+            | Reply::Breaker(_)
+            | Reply::Limits(_) => false,
         }
     }
 }
@@ -51,8 +53,10 @@ impl Invariant for PromisedStop {
 
     fn see(&mut self, step: &Step<'_>, scene: &Scene<'_>) -> Result<(), String> {
         match step {
-            Step::Asked(_, Request::Disengage(_)) => (self.engaged, self.released) = (false, Some(scene.at)),
-            Step::Asked(number, Request::Engage(_)) => {
+            Step::Asked(_, Request::Disengage(release)) if release.scope == LimitScope::Global => {
+                (self.engaged, self.released) = (false, Some(scene.at))
+            }
+            Step::Asked(number, Request::Engage(engage)) if engage.scope == LimitScope::Global => {
                 self.engaging.insert(*number, scene.at);
             }
             Step::Replied(number, Request::Engage(_), reply) => {

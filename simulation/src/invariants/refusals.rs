@@ -59,7 +59,8 @@ const fn submitted(request: &Request) -> Option<&OrderId> {
         | Request::Engage(_)
         | Request::Disengage(_)
         | Request::Trip(_)
-        | Request::Reset(_) => None,
+        | Request::Reset(_)
+        | Request::Limits(_) => None,
     }
 }
 

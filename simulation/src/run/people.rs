@@ -1,16 +1,17 @@
 //! Clients, an operator, and whatever makes things go wrong: what they do in the course of a scenario.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::pin::Pin;
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::oneshot;
-use tranche_actors::commands::{CancelOrder, CancelParent, CommandError, Disengage, Engage, Reset, Trip};
+use tranche_actors::commands::{CancelOrder, CancelParent, CommandError};
 use tranche_actors::domain::breaker::BreakerWord;
-use tranche_actors::domain::kill::{KillMode, KillState};
+use tranche_actors::domain::kill::KillState;
 use tranche_actors::domain::limits::LimitScope;
+use tranche_actors::domain::names::OrderId;
 use tranche_actors::gate::Verdict;
 use tranche_actors::ports::Clock;
 use tranche_actors::supervisor::{self, House};
@@ -18,8 +19,9 @@ use tranche_actors::tuning::Tuning;
 
 use super::Stage;
 use crate::changes::Change;
+use crate::controls::{Control, disengage, reset};
 use crate::faults::{Fault, FaultKind};
-use crate::life::Turn;
+use crate::life::{Death, Turn};
 use crate::requests::{Reply, Request};
 use crate::scenario::{Scenario, caller};
 use crate::tape::Step;
@@ -60,6 +62,7 @@ struct Ask {
 enum Act {
     Ask(Ask),
     Change(Change),
+    Control(Box<Control>),
     Strike(usize),
     Mend(usize),
     Calm,
@@ -89,10 +92,12 @@ pub(super) struct People {
     open: BTreeMap<u64, Ask>,
     /// For how long the next process that dies is down.
     down: Duration,
-    /// What the operator engages next.
-    mode: KillMode,
+    /// What an operator asks for at the points that were chosen for it, in this order.
+    called: VecDeque<Request>,
     phase: Phase,
     refused: BTreeMap<String, u32>,
+    /// Parents that were refused for good: nobody waits for them.
+    unwanted: BTreeSet<OrderId>,
     tuning: Tuning,
     watch: Option<Watch>,
 }
@@ -105,9 +110,10 @@ impl People {
             made: 0,
             open: BTreeMap::new(),
             down: RESTART,
-            mode: KillMode::Halt,
+            called: VecDeque::new(),
             phase: Phase::Busy,
             refused: BTreeMap::new(),
+            unwanted: BTreeSet::new(),
             tuning: scenario.tuning.clone(),
             watch,
         };
@@ -119,6 +125,10 @@ impl People {
         for (at, change) in &scenario.changes {
             last = last.max(*at);
             people.put(*at, Act::Change(change.clone()));
+        }
+        for control in &scenario.controls {
+            last = last.max(control.at);
+            people.put(control.at, Act::Control(Box::new(control.clone())));
         }
         for (which, fault) in scenario.faults.iter().enumerate() {
             last = last.max(fault.at + fault.kind.lasts().unwrap_or_default());
@@ -181,8 +191,10 @@ impl People {
                 turn = stage.life.turn() => match turn {
                     Turn::Ended => return End::Crashed { down: self.down },
                     Turn::Called => {
-                        let ask = self.ask(engage(self.mode));
-                        self.act(stage, Some((house, &mut asked)), Act::Ask(ask));
+                        if let Some(request) = self.called.pop_front() {
+                            let ask = self.ask(request);
+                            self.act(stage, Some((house, &mut asked)), Act::Ask(ask));
+                        }
                     }
                 },
                 Ok(()) = &mut died => return End::Crashed { down: RESTART },
@@ -234,6 +246,15 @@ impl People {
                 self.change(stage, &change);
                 None
             }
+            (Act::Control(control), _) => {
+                if control.points == 0 {
+                    self.ask_at(now, control.request);
+                } else {
+                    self.called.push_back(control.request);
+                    stage.life.doom(Death::Nobody, control.points);
+                }
+                None
+            }
             (Act::Strike(which), _) => {
                 self.strike(stage, which);
                 None
@@ -267,6 +288,7 @@ impl People {
             Phase::Busy => None,
             Phase::Calm { since, restarted, cancelled } => {
                 let house = house?;
+                self.release_parts(stage, house);
                 if house.accounts.first().gate.verdict(stage.clock.boottime()) != Verdict::Open {
                     self.release(stage, house);
                     if now < since + PATIENCE {
@@ -322,11 +344,11 @@ impl People {
     fn release(&mut self, stage: &Stage, house: &House) {
         let asks = |request: &Request, act: &Act| match act {
             Act::Ask(ask) => std::mem::discriminant(&ask.request) == std::mem::discriminant(request),
-            Act::Change(_) | Act::Strike(_) | Act::Mend(_) | Act::Calm | Act::Look => false,
+            Act::Change(_) | Act::Control(_) | Act::Strike(_) | Act::Mend(_) | Act::Calm | Act::Look => false,
         };
         let mut wanted = Vec::new();
         if house.health.kill().as_ref().is_some_and(KillState::is_engaged) {
-            wanted.push(disengage());
+            wanted.push(disengage(LimitScope::Global));
         }
         if house.health.breaker().is_some_and(|breaker| breaker.state == BreakerWord::Tripped) {
             wanted.push(reset());
@@ -334,6 +356,18 @@ impl People {
         for request in wanted {
             if !self.agenda.values().any(|act| asks(&request, act)) {
                 self.ask_at(stage.elapsed(), request);
+            }
+        }
+    }
+
+    /// The same for parts.
+    fn release_parts(&mut self, stage: &Stage, house: &House) {
+        for halt in house.health.halts() {
+            let is_asked =
+                |request: &Request| matches!(request, Request::Disengage(asked) if asked.scope == halt.scope);
+            let waits = self.agenda.values().any(|act| matches!(act, Act::Ask(ask) if is_asked(&ask.request)));
+            if !waits && !self.open.values().any(|ask| is_asked(&ask.request)) {
+                self.ask_at(stage.elapsed(), disengage(halt.scope.clone()));
             }
         }
     }
@@ -379,7 +413,7 @@ impl People {
             Reply::Silence => true,
             Reply::Refused(error) => {
                 *self.refused.entry(error.to_string()).or_default() += 1;
-                is_for_now(error, &ask.request)
+                is_for_now(error, &ask.request) && !self.is_of_no_use(&ask.request)
             }
             Reply::Parent(_)
             | Reply::Single(_)
@@ -388,11 +422,19 @@ impl People {
             | Reply::CanceledOrder(_)
             | Reply::Engaged(_)
             | Reply::Disengaged(_)
-            | Reply::Breaker(_) => false,
+            | Reply::Breaker(_)
+            | Reply::Limits(_) => false,
         };
         if again {
             self.put(stage.elapsed() + AGAIN, Act::Ask(ask));
+        } else if let (Request::Parent(submit), Reply::Refused(_)) = (&ask.request, &reply) {
+            self.unwanted.extend(submit.request.client_order_id.clone());
         }
+    }
+
+    /// Whether it is about a parent that will never be.
+    fn is_of_no_use(&self, request: &Request) -> bool {
+        matches!(request, Request::CancelParent(cancel) if self.unwanted.contains(&cancel.id))
     }
 }
 
@@ -425,36 +467,4 @@ fn is_for_now(error: &CommandError, request: &Request) -> bool {
         | CommandError::Answered
         | CommandError::SecondOperator => false,
     }
-}
-
-fn engage(mode: KillMode) -> Request {
-    Request::Engage(Engage {
-        operator: "operator".to_owned(),
-        reason: "a simulation".to_owned(),
-        details: None,
-        scope: LimitScope::Global,
-        mode,
-        settle: None,
-        by: caller().into(),
-        key: None,
-    })
-}
-
-fn disengage() -> Request {
-    Request::Disengage(Disengage {
-        operator: "operator".to_owned(),
-        notes: None,
-        scope: LimitScope::Global,
-        by: caller().into(),
-    })
-}
-
-fn trip() -> Request {
-    let reason = "MANUAL".to_owned();
-    Request::Trip(Trip { operator: "operator".to_owned(), reason, details: None, by: caller().into() })
-}
-
-fn reset() -> Request {
-    let reason = "the cause of the trip is gone".to_owned();
-    Request::Reset(Reset { operator: "operator".to_owned(), reason, by: caller().into() })
 }

@@ -6,6 +6,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use rust_decimal::Decimal;
 use tranche_actors::domain::audit::Audited;
 use tranche_actors::domain::ledger::SwitchEntry;
+use tranche_actors::domain::limits::LimitBook;
 use tranche_actors::domain::names::{AccountName, Caller, IdempotencyKey, OrderId, Symbol};
 use tranche_actors::domain::order::Order;
 use tranche_actors::domain::parent::Parent;
@@ -91,6 +92,12 @@ impl Ledger {
             breaker: self.breaker.clone(),
             first_start: self.first_start.clone(),
         }
+    }
+
+    /// The limits and lockouts.
+    #[must_use]
+    pub const fn limits(&self) -> &LimitBook {
+        &self.limits
     }
 
     /// What an instance said first stays.

@@ -1,9 +1,11 @@
 //! What each fault does when its time has come, and when it is over.
 
 use tranche_actors::domain::ledger::Write;
+use tranche_actors::domain::limits::LimitScope;
 use tranche_actors::domain::order::Order;
 
-use super::{Act, People, disengage, engage, reset, trip};
+use super::{Act, People};
+use crate::controls::{disengage, engage, reset, trip};
 use crate::faults::FaultKind;
 use crate::life::Death;
 use crate::run::Stage;
@@ -45,8 +47,8 @@ impl People {
             FaultKind::Suspended(slept) => stage.clock.freeze(slept),
             FaultKind::ClockSet(millis) => stage.clock.set(millis),
             FaultKind::StaleClaim(number) => stale_claim(stage, number),
-            FaultKind::Engaged(mode, ..) => self.mode = mode,
-            FaultKind::Overtaken(mode, ..) => self.ask_at(now, engage(mode)),
+            FaultKind::Engaged(mode, ..) => self.called.push_back(engage(LimitScope::Global, mode)),
+            FaultKind::Overtaken(mode, ..) => self.ask_at(now, engage(LimitScope::Global, mode)),
             FaultKind::Tripped(_) => self.ask_at(now, trip()),
         }
     }
@@ -60,12 +62,12 @@ impl People {
             FaultKind::StreamDown(_) => stage.venue.calls.fail("events", false),
             FaultKind::StreamGap(_) => stage.venue.mute(false),
             FaultKind::KeyRefused(_) => stage.venue.refuse_key(false),
-            FaultKind::Engaged(..) => self.ask_at(stage.elapsed(), disengage()),
+            FaultKind::Engaged(..) => self.ask_at(stage.elapsed(), disengage(LimitScope::Global)),
             FaultKind::Overtaken(mode, points, held) => {
-                self.mode = mode;
-                self.ask_at(stage.elapsed(), disengage());
+                self.called.push_back(engage(LimitScope::Global, mode));
+                self.ask_at(stage.elapsed(), disengage(LimitScope::Global));
                 stage.life.doom(Death::Nobody, points);
-                self.ask_at(stage.elapsed() + held, disengage());
+                self.ask_at(stage.elapsed() + held, disengage(LimitScope::Global));
             }
             FaultKind::Tripped(_) => self.ask_at(stage.elapsed(), reset()),
             FaultKind::Submission(_)
@@ -87,11 +89,12 @@ impl People {
 /// Claims an order that is not to be claimed: one that was claimed before, or one under a plan that is not in force.
 fn stale_claim(stage: &Stage, number: u64) {
     let claims = stage.store.look(|ledger| {
+        let limits = ledger.limits().revision;
         let claim = |order: &Order| {
             let version = order.slice.as_ref().map(|slice| slice.plan_version);
             let plan_version = if order.is_claimable() { version.map(|version| version + 1) } else { version };
             let stale = !order.status.is_terminal() && (plan_version.is_some() || !order.is_claimable());
-            stale.then(|| Write::Claim { id: order.id.clone(), plan_version, reduces: false, limits: 0 })
+            stale.then(|| Write::Claim { id: order.id.clone(), plan_version, reduces: false, limits })
         };
         ledger.orders().filter_map(claim).collect::<Vec<_>>()
     });
