@@ -14,7 +14,6 @@ use crate::report::{assert_adds_up, dec, micros, text};
 use double::{Double, KEY, at, most_within};
 
 mod double;
-mod flattening;
 mod instances;
 mod replacing;
 mod restored;
