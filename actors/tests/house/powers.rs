@@ -43,6 +43,8 @@ const SHORT: StopCode = StopCode::Limit(Control::BuyingPower);
 fn without_any_limit_an_entry_beyond_the_brokers_buying_power_is_refused_before_it_leaves() {
     run(|rig| async move {
         let running = rig.open().await;
+        // The broker has told it by now.
+        sleep(seconds(1)).await;
         assert_eq!(stopped_by(&running, resting_single("much", ALL + 1)).await, SHORT);
         assert!(rig.venue.submissions().is_empty());
         running.send(resting_single("all", ALL - 1)).await;
@@ -82,6 +84,7 @@ fn what_is_of_unknown_outcome_is_taken_off_the_buying_power_whatever_the_broker_
         .await;
         // Another process knows no more of it than that.
         let running = rig.open().await;
+        sleep(seconds(1)).await;
         assert_eq!(rig.order(&id("lost")).status, OrderStatus::SubmittedUnconfirmed);
         assert_eq!(stopped_by(&running, resting_single("beside", 2)).await, SHORT);
         running.send(resting_single("just", 1)).await;
