@@ -21,6 +21,7 @@ use crate::domain::status::OwnEnd;
 use crate::domain::venue::VenueOrder;
 use crate::doubt::Doubtful;
 use crate::gate::{Gate, InFlight};
+use crate::health::AccountHealth;
 use crate::line::{Line, Unanswered};
 use crate::market_hours::MarketHours;
 use crate::persistence::{Persist, gather};
@@ -32,10 +33,12 @@ use crate::watch::Sentinel;
 use unknowns::Unknown;
 
 pub(crate) use cancels::CancelMarked;
+pub(crate) use flatten::Pass;
 pub(crate) use stream::Listen;
 pub(crate) use unknowns::Adopt;
 
 mod cancels;
+mod flatten;
 mod limits;
 mod replaced;
 mod sends;
@@ -158,12 +161,14 @@ pub(crate) struct Broker {
     cancels: BTreeMap<OrderId, cancels::Trying>,
     scanning: bool,
     hearing: Option<SpawnHandle>,
+    closing: flatten::Closing,
     _sentinel: Sentinel,
 }
 
 impl Broker {
     pub(crate) fn new(
         (world, tuning, gate, (market_hours, clock_guard)): (World, Tuning, Gate, (MarketHours, ClockGuard)),
+        health: AccountHealth,
         (in_flight, doubtful, budget): (InFlight, Doubtful, Budget),
         lines: BrokerLines,
         sentinel: Sentinel,
@@ -196,6 +201,7 @@ impl Broker {
             cancels: BTreeMap::new(),
             scanning: false,
             hearing: None,
+            closing: flatten::Closing::new(health),
             _sentinel: sentinel,
         }
     }
@@ -208,6 +214,7 @@ impl Actor for Broker {
         ctx.set_mailbox_capacity(self.tuning.max_queue.max(16));
         ctx.run_interval(Duration::from_secs(1), Self::scan_marks);
         ctx.run_interval(unknowns::TICK, Self::look_up_due);
+        ctx.run_interval(flatten::TICK, Self::flatten);
     }
 }
 
@@ -231,6 +238,7 @@ impl Handler<StopWork> for Broker {
     type Result = ();
 
     fn handle(&mut self, _: StopWork, ctx: &mut Self::Context) {
+        self.closing.forget();
         ctx.stop();
     }
 }

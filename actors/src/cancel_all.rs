@@ -26,6 +26,9 @@ use crate::ports::{CancelError, Venue, World};
 /// How soon marks are written again that were not taken.
 const MARK_AGAIN: Duration = Duration::from_millis(100);
 
+/// How long the store is asked what the books know.
+const LOOK: Duration = Duration::from_millis(500);
+
 /// Cancels everything that is open, or all of a part, from the venue's own list, so that it works without the store; what is
 /// ours gets the mark too, and is retried until confirmed. Which orders are of a strategy our books alone know.
 #[derive(Clone, Debug, Message)]
@@ -131,6 +134,20 @@ impl Reach {
         cancel_listed(&*self.world.venue, &self.budget, (&part, within)).await.ok_or(Unanswered)
     }
 
+    /// What is held, by the broker's word or else by our books; nothing where neither answers.
+    async fn held(&self, within: Duration) -> Vec<(AccountName, Symbol)> {
+        let of = |symbol| (self.account.clone(), symbol);
+        if let Ok(Ok(held)) = tokio::time::timeout(within, self.world.venue.positions()).await {
+            return held.into_iter().filter(|held| !held.qty.is_zero()).map(|held| of(held.symbol)).collect();
+        }
+        match tokio::time::timeout(LOOK, self.world.store.positions(&self.account)).await {
+            Ok(Ok(held)) => {
+                held.into_iter().filter(|held| !held.position.qty.is_zero()).map(|held| of(held.symbol)).collect()
+            }
+            Ok(Err(_)) | Err(_) => Vec::new(),
+        }
+    }
+
     /// Whether any of its orders can be of a part.
     fn has(&self, scope: &LimitScope) -> bool {
         match scope {
@@ -143,6 +160,12 @@ impl Reach {
 /// How the switches reach every account of this process.
 #[derive(Clone)]
 pub(crate) struct Everywhere(Arc<[Reach]>);
+
+impl std::fmt::Debug for Everywhere {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|reach| &reach.account)).finish()
+    }
+}
 
 impl Everywhere {
     pub(crate) fn new(accounts: impl IntoIterator<Item = Reach>) -> Self {
@@ -184,19 +207,44 @@ impl Everywhere {
         Ok(answers.into_iter().map(counted).fold(CancelTally::default(), CancelTally::and))
     }
 
-    /// Cancels what the broker lists in those accounts that another instance owns and are left to us.
+    /// What is held in the accounts of a scope: by the broker's word, where that comes in time, and else by our books.
+    pub(crate) async fn held(&self, scope: &LimitScope, within: Duration) -> Vec<(AccountName, Symbol)> {
+        let asked = self.of(scope).map(|account| account.held(within));
+        futures_util::future::join_all(asked).await.into_iter().flatten().collect()
+    }
+
+    /// Whether an account is configured here, or somebody on the same store has taken it at some time.
+    pub(crate) async fn is_known(&self, account: &AccountName) -> bool {
+        let Some(first) = self.0.first().filter(|_| !self.has(account)) else { return true };
+        match tokio::time::timeout(LOOK, first.world.store.stack()).await {
+            Ok(Ok(stack)) => stack.accounts.iter().any(|seen| seen.account == *account),
+            Ok(Err(_)) | Err(_) => false,
+        }
+    }
+
+    /// Cancels what the broker lists in those accounts that another instance owns and are left to us; before each it is asked
+    /// once more whether that is still wanted.
     pub(crate) async fn cancel_for_others(
         &self,
         scope: &LimitScope,
         is_left: impl Fn(&AccountName) -> bool,
         within: Duration,
+        is_wanted: impl AsyncFn() -> bool,
     ) -> CancelTally {
         let left = self.of(scope).filter(|reach| match reach.health.standing() {
             Standing::Standby { .. } => is_left(&reach.account),
             Standing::Unknown | Standing::Owner { .. } => false,
         });
-        let answers = futures_util::future::join_all(left.map(|account| account.cancel_from_here(scope, within))).await;
+        let cancel = async |account: &Reach| {
+            if is_wanted().await { account.cancel_from_here(scope, within).await } else { Ok(CancelTally::default()) }
+        };
+        let answers = futures_util::future::join_all(left.map(cancel)).await;
         answers.into_iter().map(counted).fold(CancelTally::default(), CancelTally::and)
+    }
+
+    /// The accounts of this process that can have orders of a part.
+    pub(crate) fn names(&self, scope: &LimitScope) -> Vec<AccountName> {
+        self.of(scope).map(|reach| reach.account.clone()).collect()
     }
 
     /// Whether it is an account of this process.

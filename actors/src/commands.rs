@@ -22,6 +22,7 @@ use crate::domain::parent::{Parent, ParentStatus};
 use crate::domain::portfolio::{CapitalMove, Portfolio};
 use crate::domain::reconciliation::{Cause, CauseId};
 use crate::domain::request::{ParentRequest, ReplaceRequest, SingleRequest};
+use crate::domain::resuming::Resumes;
 use crate::domain::status::OrderStatus;
 use crate::gate::ShutReason;
 use crate::supervisor::Supervisor;
@@ -193,9 +194,18 @@ pub struct MoveCapital {
     pub by: By,
 }
 
+/// A kill switch that is released.
+#[derive(Clone, Debug)]
+pub struct Released {
+    /// The switch of everything as it now is.
+    pub state: KillState,
+    /// What goes on, by account; `None` where that could not be read.
+    pub resumes: Option<Vec<Resumes>>,
+}
+
 /// Releases the kill switch.
 #[derive(Clone, Debug, Message)]
-#[rtype(result = "Result<KillState, CommandError>")]
+#[rtype(result = "Result<Released, CommandError>")]
 pub struct Disengage {
     /// Who, as given.
     pub operator: String,
@@ -282,7 +292,7 @@ pub struct EngageAnswer {
     pub cancel_confirmed: u32,
     /// How many could not be asked yet; they are retried until confirmed.
     pub cancel_failed: u32,
-    /// Orders that close positions: none, in the modes that there are.
+    /// In mode `flatten` the first orders that close what is held; they are sent once their turn has come.
     pub flatten_orders: Vec<OrderId>,
     /// The instances that stopped.
     pub instances: Vec<InstanceOutcome>,

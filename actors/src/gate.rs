@@ -9,8 +9,10 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use crate::broker::Pass;
+use crate::domain::flatten::Flattening;
 use crate::domain::limits::{LimitScope, Subject};
-use crate::domain::names::{OrderId, StrategyId, Symbol};
+use crate::domain::names::{AccountName, OrderId, StrategyId, Symbol};
 use crate::domain::status::OwnEnd;
 use crate::domain::text::words;
 use crate::sync::{Arc, AtomicU32, AtomicU64, Mutex, Ordering, Snapshot, lock};
@@ -73,6 +75,25 @@ impl ShutReason {
             | Self::KillSwitchUnknown
             | Self::CircuitBreakerUnknown
             | Self::Starting
+            | Self::Draining
+            | Self::NotOwner
+            | Self::ClockUnsure
+            | Self::StoreUnavailable
+            | Self::BrokerUnavailable
+            | Self::BrokerUnauthorised => false,
+        }
+    }
+
+    /// Whether an order passes all the same that closes a position for the kill switch. A person has said that it should go,
+    /// and nothing that stops trading stands against that; what makes it impossible or unsafe does.
+    const fn lets_flatten_pass(self) -> bool {
+        match self {
+            Self::KillSwitchEngaged
+            | Self::KillSwitchUnknown
+            | Self::CircuitBreakerTripped
+            | Self::CircuitBreakerQuiet
+            | Self::CircuitBreakerUnknown => true,
+            Self::Starting
             | Self::Draining
             | Self::NotOwner
             | Self::ClockUnsure
@@ -169,11 +190,32 @@ impl StoppedParts {
     }
 }
 
+/// Which engagements in force want positions closed; the kill switch writes it, those that want most first.
+#[derive(Clone, Debug, Default)]
+pub struct Flattenings(Arc<Snapshot<Vec<Flattening>>>);
+
+impl Flattenings {
+    /// These want it, and no others.
+    pub(crate) fn are(&self, wanted: Vec<Flattening>) {
+        self.0.replace(wanted);
+    }
+
+    /// What wants an account's positions closed.
+    fn of(&self, account: &AccountName) -> Option<Flattening> {
+        self.0.read().iter().find(|one| one.is_of(account)).cloned()
+    }
+
+    fn want(&self, account: &AccountName, pass: &Pass) -> bool {
+        self.0.read().iter().any(|one| one.is_of(account) && pass.is_for(&one.engagement))
+    }
+}
+
 /// What the whole process says, and every account's gate with it. It starts shut.
 #[derive(Clone, Debug)]
 pub struct ProcessGate {
     word: Arc<Word>,
     parts: StoppedParts,
+    flattenings: Flattenings,
 }
 
 /// An account's gate as a sender reads it: the process's word and the account's own. It starts shut.
@@ -181,6 +223,7 @@ pub struct ProcessGate {
 pub struct Gate {
     process: Arc<Word>,
     parts: StoppedParts,
+    flattenings: Flattenings,
     /// Its time is that of the lease on the account.
     account: Arc<Word>,
 }
@@ -242,7 +285,12 @@ impl ProcessGate {
             breaker: writer(BREAKER),
             supervisor: writer(SUPERVISOR),
         };
-        (Self { word, parts: StoppedParts::default() }, writers)
+        (Self { word, parts: StoppedParts::default(), flattenings: Flattenings::default() }, writers)
+    }
+
+    /// What the kill switch wants closed.
+    pub(crate) fn flattenings(&self) -> Flattenings {
+        self.flattenings.clone()
     }
 
     /// What the kill switch stops of parts.
@@ -255,7 +303,8 @@ impl ProcessGate {
     pub fn account(&self) -> (Gate, GateWriter) {
         let account = Word::new(&[ShutReason::Starting, ShutReason::BrokerUnavailable], u64::MAX);
         let writer = GateWriter { word: Arc::clone(&account), own: ACCOUNT };
-        (Gate { process: Arc::clone(&self.word), parts: self.parts.clone(), account }, writer)
+        let (parts, flattenings) = (self.parts.clone(), self.flattenings.clone());
+        (Gate { process: Arc::clone(&self.word), parts, flattenings, account }, writer)
     }
 
     /// Every reason of the whole process to be shut that holds now, the weightiest first.
@@ -296,6 +345,30 @@ impl Gate {
             return Verdict::Shut(ShutReason::KillSwitchEngaged);
         }
         self.verdict(boottime)
+    }
+
+    /// The engagement in force that wants this account's positions closed.
+    pub(crate) fn flattening(&self, account: &AccountName) -> Option<Flattening> {
+        self.flattenings.of(account)
+    }
+
+    /// What holds an order back now that closes a position for the kill switch. It passes on its pass, and only while the
+    /// engagement is in force that the pass was made for.
+    pub(crate) fn objection_to(
+        &self,
+        pass: &Pass,
+        (account, order): (&AccountName, &OrderId),
+        boottime: Duration,
+    ) -> Option<ShutReason> {
+        if !pass.is_of(order) || !self.flattenings.want(account, pass) {
+            return Some(ShutReason::KillSwitchEngaged);
+        }
+        self.objection_to_flattening(boottime)
+    }
+
+    /// What holds all such orders back.
+    pub(crate) fn objection_to_flattening(&self, boottime: Duration) -> Option<ShutReason> {
+        self.reasons(boottime).into_iter().find(|reason| !reason.lets_flatten_pass())
     }
 
     /// Every reason to be shut that holds now, the weightiest first.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::domain::breaker::BreakerState;
+use crate::domain::flatten::Progress;
 use crate::domain::halts::Halt;
 use crate::domain::kill::KillState;
 use crate::domain::names::AccountName;
@@ -103,6 +104,7 @@ struct AccountState {
     parts: BTreeMap<&'static str, PartHealth>,
     comparison: Option<Comparison>,
     standing: Standing,
+    flattening: Option<Progress>,
 }
 
 /// The shared view; the actors write their own part of it.
@@ -234,7 +236,8 @@ impl Health {
     #[must_use]
     pub fn account(&self, account: &AccountName) -> AccountHealth {
         let parts = ACCOUNTS_PARTS.iter().map(|part| (part.as_str(), unasked())).collect();
-        let fresh = AccountState { starting: true, parts, comparison: None, standing: Standing::Unknown };
+        let fresh =
+            AccountState { starting: true, parts, comparison: None, standing: Standing::Unknown, flattening: None };
         lock(&self.0).accounts.entry(account.clone()).or_insert(fresh);
         AccountHealth { whole: self.clone(), account: account.clone() }
     }
@@ -260,6 +263,12 @@ impl State {
 }
 
 impl AccountHealth {
+    /// Which account this is.
+    #[must_use]
+    pub const fn name(&self) -> &AccountName {
+        &self.account
+    }
+
     /// The circuit breaker, as it was last held; it is the whole process's.
     #[must_use]
     pub fn breaker(&self) -> Option<BreakerState> {
@@ -281,6 +290,17 @@ impl AccountHealth {
     /// Our books were compared with the broker's, well or not.
     pub fn set_comparison(&self, comparison: Comparison) {
         self.with(|state| state.comparison = Some(comparison));
+    }
+
+    /// How far the closing of its positions has come; `None` where no engagement wants that, or it is not ours.
+    #[must_use]
+    pub fn flattening(&self) -> Option<Progress> {
+        self.with(|state| state.flattening.clone())
+    }
+
+    /// The closing of its positions has gone on, or is over.
+    pub fn set_flattening(&self, progress: Option<Progress>) {
+        self.with(|state| state.flattening = progress);
     }
 
     /// Whose it is.

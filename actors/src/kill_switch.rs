@@ -7,7 +7,7 @@ use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, Resp
 use chrono::{DateTime, Utc};
 
 use crate::cancel_all::{CancelEverything, Everywhere};
-use crate::commands::{CommandError, Disengage, Engage, EngageAnswer};
+use crate::commands::{CommandError, Disengage, Engage, EngageAnswer, Released};
 use crate::domain::audit::{AuditAction, Request};
 use crate::domain::halts::{Halt, Halts};
 use crate::domain::kill::{EngageOrder, Engaged, KillMode, KillState};
@@ -174,7 +174,7 @@ impl Handler<Engage> for KillSwitch {
 }
 
 impl Handler<Disengage> for KillSwitch {
-    type Result = ResponseActFuture<Self, Result<KillState, CommandError>>;
+    type Result = ResponseActFuture<Self, Result<Released, CommandError>>;
 
     fn handle(&mut self, release: Disengage, _: &mut Self::Context) -> Self::Result {
         let patience = self.world.clock.boottime() + self.tuning.commit_timeout;
@@ -209,7 +209,8 @@ impl Handler<ResumeCancels> for KillSwitch {
 
     fn handle(&mut self, _: ResumeCancels, ctx: &mut Self::Context) -> Self::Result {
         self.resume_cancels_of_parts(ctx);
-        let due = self.state.as_ref().is_some_and(|state| state.is_engaged() && state.mode == Some(KillMode::Cancel));
+        let due =
+            self.state.as_ref().is_some_and(|state| state.is_engaged() && state.mode.is_some_and(KillMode::cancels));
         if !due {
             return Box::pin(async {}.into_actor(self));
         }
@@ -352,6 +353,7 @@ impl KillSwitch {
         }
         self.health.set_kill(Some(state.clone()));
         self.state = Some(state);
+        self.show_flattenings();
         self.touched = now;
     }
 

@@ -113,6 +113,8 @@ pub(crate) struct Persistence {
     is_busy: bool,
     is_down: bool,
     probing: bool,
+    /// How many transactions have begun or ended: which one a watchdog is of.
+    turns: u64,
     watchdog: Option<SpawnHandle>,
     _sentinel: Sentinel,
 }
@@ -136,6 +138,7 @@ impl Persistence {
             is_busy: false,
             is_down: false,
             probing: false,
+            turns: 0,
             watchdog: None,
             _sentinel: sentinel,
         }
@@ -243,23 +246,28 @@ impl Persistence {
         batch
     }
 
-    /// A commit that hasn't ended in time shuts the gate.
+    /// A commit that hasn't ended in time shuts the gate. A watchdog that is called off may bark all the same, where its time
+    /// comes in the instant in which the commit ends: with nothing under way there would be no commit to open the gate again.
     fn watch(&mut self, ctx: &mut Context<Self>) {
+        self.call_off_watchdog(ctx);
+        let (timeout, turn) = (self.tuning.commit_timeout, self.turns);
+        self.watchdog = Some(ctx.run_later(timeout, move |act, ctx| {
+            if act.turns == turn {
+                act.turn_down(format!("a commit takes longer than {} ms", timeout.as_millis()), ctx);
+            }
+        }));
+    }
+
+    fn call_off_watchdog(&mut self, ctx: &mut Context<Self>) {
+        self.turns += 1;
         if let Some(watchdog) = self.watchdog.take() {
             ctx.cancel_future(watchdog);
         }
-        let timeout = self.tuning.commit_timeout;
-        self.watchdog = Some(ctx.run_later(timeout, move |act, ctx| {
-            act.watchdog = None;
-            act.turn_down(format!("a commit takes longer than {} ms", timeout.as_millis()), ctx);
-        }));
     }
 
     /// A transaction has ended that began under this term; under none where it was nobody's.
     fn done(&mut self, term: Option<u64>, written: Written, ctx: &mut Context<Self>) {
-        if let Some(watchdog) = self.watchdog.take() {
-            ctx.cancel_future(watchdog);
-        }
+        self.call_off_watchdog(ctx);
         self.publish(written.done.iter().map(|(_, results)| results), ctx);
         for (one, results) in written.done {
             answer(one, Ok(results));
@@ -322,9 +330,14 @@ impl Persistence {
         self.flush(ctx);
     }
 
+    /// The account that is written, for the log.
+    fn owned(&self) -> Option<&str> {
+        self.ownership.as_ref().map(|ownership| ownership.account.as_str())
+    }
+
     fn turn_down(&mut self, why: String, ctx: &mut Context<Self>) {
         if !self.is_down {
-            tracing::error!(reason = %why, "the store is down");
+            tracing::error!(account = self.owned(), reason = %why, "the store is down");
         }
         self.is_down = true;
         self.tell(StoreTurned::Down(why), ctx);
@@ -332,7 +345,7 @@ impl Persistence {
 
     fn turn_up(&mut self, ctx: &mut Context<Self>) {
         if std::mem::take(&mut self.is_down) {
-            tracing::info!("the store is up again");
+            tracing::info!(account = self.owned(), "the store is up again");
             self.tell(StoreTurned::Up, ctx);
         }
     }

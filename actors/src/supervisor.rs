@@ -12,9 +12,8 @@ use tokio::sync::{mpsc, oneshot};
 use crate::account::{self, Account, DrainAccount, FLUSH, Office, Opened};
 use crate::cancel_all::Everywhere;
 use crate::circuit_breaker::{BrokerAnswered, CircuitBreaker, LineCrossed, PositionDiffers};
-use crate::commands::{CommandError, Disengage, Engage, Reset, SwitchDesk, Trip, Tripped};
+use crate::commands::{CommandError, Disengage, Engage, Released, Reset, SwitchDesk, Trip, Tripped};
 use crate::domain::breaker::BreakerState;
-use crate::domain::kill::KillState;
 use crate::domain::ledger::Write;
 use crate::domain::names::AccountName;
 use crate::gate::{GateWriter, ProcessGate, ProcessWriters, ShutReason};
@@ -147,14 +146,15 @@ pub fn start_all(first: (World, Tuning), others: Vec<(World, Tuning)>, fatal: on
     let (gate, pens) = ProcessGate::new();
     let ProcessWriters { kill_switch, breaker, supervisor } = pens;
     let fatal = crate::sync::Arc::new(Mutex::new(Some(fatal)));
-    let (health, lines, latch) = (Health::default(), ProcessLines::default(), Latch::new(kill_switch, gate.parts()));
+    let (health, lines, latch) =
+        (Health::default(), ProcessLines::default(), Latch::new(kill_switch, (gate.parts(), gate.flattenings())));
     let (deaths, reported) = mpsc::unbounded_channel();
-    let handle = KillSwitchHandle::new(latch.clone(), lines.engage.clone());
     let (world, tuning) = first.clone();
     let open = |plan| account::open(plan, (&gate, &health), &lines, fatal.clone());
     let (first, others) = (open(first), others.into_iter().map(open).collect::<Vec<_>>());
     let reaches = std::iter::once(&first).chain(&others).map(|opened: &Opened| opened.reach.clone());
     let everywhere = Everywhere::new(reaches);
+    let handle = KillSwitchHandle::new(latch.clone(), lines.engage.clone(), everywhere.clone());
     let accounts = std::iter::once(&first).chain(&others).map(|opened| opened.addr.clone()).collect();
     let root = Supervisor {
         world,
@@ -238,7 +238,7 @@ impl Handler<StoreTurned> for Supervisor {
 }
 
 impl Handler<Disengage> for Supervisor {
-    type Result = ResponseFuture<Result<KillState, CommandError>>;
+    type Result = ResponseFuture<Result<Released, CommandError>>;
 
     fn handle(&mut self, release: Disengage, _: &mut Self::Context) -> Self::Result {
         forward(self.lines.disengage.clone(), release)

@@ -29,6 +29,7 @@ mod events;
 mod excuses;
 mod exits;
 mod fills;
+mod flattening;
 mod gaps;
 mod gate;
 mod given_up;
@@ -123,6 +124,7 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::<excuses::Excuses>::default(),
         Box::<exits::Exits>::default(),
         Box::<fills::Fills>::default(),
+        Box::<flattening::Flattening>::default(),
         Box::<gaps::Gaps>::default(),
         Box::<gate::Gate>::default(),
         Box::<given_up::GivenUp>::default(),

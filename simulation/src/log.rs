@@ -165,6 +165,7 @@ fn word_for(write: &ledger::Write) -> &'static str {
         W::Submit(_) => "submit",
         W::Replace(_) => "replace",
         W::Claim { .. } => "claim",
+        W::Flatten { .. } => "flatten",
         W::NeverLeft { .. } => "never-left",
         W::OutcomeUnknown { .. } => "unknown",
         W::Refused { .. } => "refused",

@@ -84,7 +84,7 @@ impl Request {
                 reply(Ok::<_, ()>(house.kill_switch.engage(engage).await), |it| Reply::Engaged(Box::new(it)))
             }
             Self::Disengage(release) => {
-                reply(switches.disengage.send(release).await, |it| Reply::Disengaged(Box::new(it)))
+                reply(switches.disengage.send(release).await, |it| Reply::Disengaged(Box::new(it.state)))
             }
             Self::Trip(trip) => reply(switches.trip.send(trip).await, |it| Reply::Breaker(Box::new(it.state))),
             Self::Reset(reset) => reply(switches.reset.send(reset).await, |it| Reply::Breaker(Box::new(it))),

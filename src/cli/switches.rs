@@ -29,7 +29,8 @@ enum KillCommand {
         /// Who.
         #[arg(long, env = "USER", default_value = "operator")]
         operator: String,
-        /// `halt`: no new orders. `cancel`: and cancel all that is open (the default).
+        /// `halt`: no new orders. `cancel`: and cancel all that is open (the default). `flatten`: and close what is held, of
+        /// everything or of an account.
         #[arg(long)]
         mode: Option<String>,
         #[command(flatten)]

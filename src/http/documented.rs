@@ -176,7 +176,8 @@ pub(super) struct EngageDoc {
     /// What to stop: `global`, all of it, is the default.
     #[schema(schema_with = words::scope)]
     scope: Option<Value>,
-    /// `halt`: no new orders. `cancel`, the default: everything open is cancelled too.
+    /// `halt`: no new orders. `cancel`, the default: everything open is cancelled too. `flatten`: and what is held is closed;
+    /// its scope is `global` or an account.
     #[schema(example = "cancel")]
     mode: Option<String>,
     /// Anything else that there is to say.

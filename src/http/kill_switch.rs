@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use actix_web::web::{Json, Payload};
 use actix_web::{HttpRequest, HttpResponse};
-use tranche_actors::commands::{Disengage, Engage};
+use tranche_actors::Office;
+use tranche_actors::commands::{Disengage, Engage, Released};
 use tranche_actors::domain::audit::By;
 use tranche_actors::domain::fault::FieldError;
+use tranche_actors::domain::flatten::Flattening;
 use tranche_actors::domain::kill::{KillMode, KillState};
 use tranche_actors::domain::ledger::KILL_SWITCH;
 use tranche_actors::domain::limits::LimitScope;
@@ -19,7 +21,7 @@ use super::once::{self, Came};
 use super::problem::Problem;
 use super::requests::MAX_REASON;
 use super::shapes::Items;
-use super::switch_shapes::{EngagedView, KillView, SwitchEventView};
+use super::switch_shapes::{EngagedView, FlatteningView, KillStatusView, KillView, ReleasedView, SwitchEventView};
 use super::{Gateway, Shared, body, queries, refusals};
 
 /// Longest name of an operator.
@@ -29,7 +31,7 @@ pub(super) const MAX_DETAILS: usize = 16 * 1_024;
 /// Longest wait for sends in flight that can be asked for.
 const MAX_SETTLE_MS: u32 = 30_000;
 
-const MODES: Choice<KillMode> = Choice { all: KillMode::ALL, word: KillMode::as_str, designed: &["flatten"] };
+const MODES: Choice<KillMode> = Choice { all: KillMode::ALL, word: KillMode::as_str, designed: &[] };
 
 /// Stops trading. After the answer no byte of an order is written but of those listed in `unknown`.
 #[utoipa::path(
@@ -105,7 +107,7 @@ pub(super) fn scope(fields: &mut Fields<'_>) -> LimitScope {
     params(("Idempotency-Key" = Option<String>, Header, description = "1 to 128 visible ASCII characters without '|', quoted or bare")),
     request_body = DisengageDoc,
     responses(
-        (status = 200, body = KillView, description = "Released"),
+        (status = 200, body = ReleasedView, description = "Released, and what goes on"),
         (status = "default", body = ProblemDoc, content_type = "application/problem+json", description = "Why not"),
     )
 )]
@@ -128,7 +130,9 @@ pub(super) async fn disengage(
     }
     gateway.is_staying()?;
     match gateway.ask_once(&gateway.state.switches.disengage, command, &by).await? {
-        Came::Now(state) => Ok(HttpResponse::Ok().json(gateway.kill_view(state))),
+        Came::Now(Released { state, resumes }) => {
+            Ok(HttpResponse::Ok().json(ReleasedView::of(gateway.kill_view(state), resumes)))
+        }
         Came::Before(first) => Ok(first),
     }
 }
@@ -136,15 +140,16 @@ pub(super) async fn disengage(
 /// The kill switch as this gateway knows it.
 #[utoipa::path(
     get, path = "/api/v1/kill-switch/status", tag = "controls", operation_id = "get_kill_switch",
-    responses((status = 200, body = KillView, description = "The switch; `UNKNOWN` while it can't be read"))
+    responses((status = 200, body = KillStatusView, description = "The switch; `UNKNOWN` while it can't be read"))
 )]
-pub(super) async fn status(gateway: Gateway) -> Json<KillView> {
+pub(super) async fn status(gateway: Gateway) -> Json<KillStatusView> {
     let health = &gateway.state.health;
     let view = health.kill().map(|state| gateway.kill_view(state));
-    Json(match (view, health.doubt(KILL_SWITCH)) {
+    let switch = match (view, health.doubt(KILL_SWITCH)) {
         (Some(view), None) => view,
         (last, because) => KillView::unknown(last, because),
-    })
+    };
+    Json(KillStatusView { switch, flattening: gateway.flattening() })
 }
 
 /// What was done to the kill switch, newest first.
@@ -173,6 +178,20 @@ pub(super) async fn entries(
 }
 
 impl Shared {
+    /// How far each account is whose positions an engagement in force wants closed.
+    fn flattening(&self) -> Vec<FlatteningView> {
+        let health = &self.state.health;
+        let of_all = health.kill().as_ref().and_then(Flattening::of_kill);
+        let wanted =
+            of_all.into_iter().chain(health.halts().iter().filter_map(Flattening::of_halt)).collect::<Vec<_>>();
+        let of = |office: &Office| {
+            let wanted = wanted.iter().find(|one| one.is_of(&office.account))?;
+            let known = office.health.flattening().filter(|known| known.engagement == wanted.engagement);
+            Some(FlatteningView::of(&office.account, &wanted.engagement, known, &office.health.standing()))
+        };
+        self.state.accounts.iter().filter_map(of).collect()
+    }
+
     /// The switch with the count of today, whichever day it was counted on.
     fn kill_view(&self, mut state: KillState) -> KillView {
         if state.counted_on != Some(self.today()) {

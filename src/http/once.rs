@@ -16,7 +16,7 @@ use super::plan_shapes::ParentView;
 use super::portfolio::PortfolioView;
 use super::problem::Problem;
 use super::shapes::OrderView;
-use super::switch_shapes::{BreakerView, KillView};
+use super::switch_shapes::{BreakerView, KillView, ReleasedView};
 use super::{Shared, body, refusals};
 
 /// What a command came to.
@@ -88,13 +88,16 @@ pub(super) const PARENT: Render = Render(|books: &Books, applied: &Applied| {
     shown(&ParentView::of(parent, next))
 });
 
-/// The kill switch as it now is.
+/// The kill switch as it now is, and what goes on as its history says.
 pub(super) const KILL: Render = Render(|books: &Books, _: &Applied| {
     let mut state = books.kill.clone()?;
     if state.counted_on != Some(DayEnd::new_york().trading_day(books.at)) {
         state.engagement_count_today = 0;
     }
-    shown(&KillView::of(&state).beside(books.halts.in_force.clone()))
+    let entry = books.changes.switch_entries.last().and_then(|(_, entry)| entry.details.as_ref());
+    let resumes = entry.and_then(|details| details.get("resumes").or_else(|| details.get("details")?.get("resumes")));
+    let resumes = resumes.and_then(|resumes| serde_json::from_value(resumes.clone()).ok());
+    shown(&ReleasedView::of(KillView::of(&state).beside(books.halts.in_force.clone()), resumes))
 });
 
 /// What the account is worth by the ledger alone.

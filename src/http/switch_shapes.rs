@@ -5,10 +5,15 @@ use serde::Serialize;
 use serde_json::Value;
 use tranche_actors::commands::EngageAnswer;
 use tranche_actors::domain::breaker::{BreakerState, BreakerWord};
+use tranche_actors::domain::flatten::{Left, Progress};
 use tranche_actors::domain::halts::Halt;
 use tranche_actors::domain::kill::{KillMode, KillState, KillWord};
 use tranche_actors::domain::ledger::SwitchEntry;
 use tranche_actors::domain::limits::LimitScope;
+use tranche_actors::domain::money::canonical;
+use tranche_actors::domain::names::AccountName;
+use tranche_actors::domain::resuming::Resumes;
+use tranche_actors::health::Standing;
 use utoipa::ToSchema;
 
 use super::shapes::stamp;
@@ -47,7 +52,7 @@ pub(super) struct KillView {
     pub(super) scopes: Vec<LimitScope>,
     /// The parts that are stopped, each with its own engagement.
     pub(super) parts: Vec<StoppedPart>,
-    /// What the last engagement does: `halt` or `cancel`.
+    /// What the last engagement does: `halt`, `cancel` or `flatten`.
     pub(super) mode: Option<&'static str>,
 }
 
@@ -105,7 +110,7 @@ pub(super) struct StoppedPart {
     engagement_reason: String,
     #[schema(schema_with = words::any_json)]
     engagement_details: Option<Value>,
-    /// `halt` or `cancel`.
+    /// `halt`, `cancel` or `flatten`.
     mode: &'static str,
 }
 
@@ -137,13 +142,115 @@ pub(super) struct EngagedView {
     cancel_confirmed: u32,
     /// How many could not be asked yet; they are retried until confirmed.
     cancel_failed: u32,
-    /// Orders that close positions.
+    /// In mode `flatten` the first order of each position; it is sent once nothing else of it is open or unknown.
     flatten_orders: Vec<String>,
     instances: Vec<InstanceView>,
     /// Where the engagement is not durable yet: `database`, `redis`.
     not_durable: Vec<&'static str>,
     /// `all`, or `this_instance` when the database can't be read.
     covers: &'static str,
+}
+
+/// The kill switch, and how far closing what is held has come.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = KillSwitchStatus)]
+pub(super) struct KillStatusView {
+    #[serde(flatten)]
+    pub(super) switch: KillView,
+    /// The accounts whose positions an engagement in force wants closed.
+    pub(super) flattening: Vec<FlatteningView>,
+}
+
+/// How far closing an account's positions has come.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Flattening)]
+pub(super) struct FlatteningView {
+    account: String,
+    engagement_id: String,
+    /// The broker says that nothing is held, and nothing of the account is open or unknown. Absent where this instance
+    /// can't say.
+    flat: Option<bool>,
+    /// What is held still, by the broker's last word.
+    left: Vec<LeftView>,
+    /// When the broker said so.
+    #[schema(format = DateTime)]
+    seen_at: Option<String>,
+    /// Why nothing is known now.
+    because: Option<String>,
+}
+
+/// A position that is left.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = LeftPosition)]
+struct LeftView {
+    symbol: String,
+    /// Short is negative.
+    qty: String,
+    /// The order that closes it: the last one that was sent, or the next.
+    client_order_id: String,
+    /// What it waits for.
+    #[schema(schema_with = words::awaits)]
+    awaits: &'static str,
+}
+
+impl FlatteningView {
+    /// An account that an engagement wants flat, and what is known of it here.
+    pub(super) fn of(account: &AccountName, engagement: &str, known: Option<Progress>, standing: &Standing) -> Self {
+        let elsewhere = match standing {
+            Standing::Standby { owner } => Some(format!("it is seen to by its owner {owner}")),
+            Standing::Unknown | Standing::Owner { .. } => Some("it is not seen to yet".to_owned()),
+        };
+        let left = |left: &Left| LeftView {
+            symbol: left.symbol.to_string(),
+            qty: canonical(left.qty),
+            client_order_id: left.order.to_string(),
+            awaits: left.awaits.as_str(),
+        };
+        Self {
+            account: account.to_string(),
+            engagement_id: engagement.to_owned(),
+            flat: known.as_ref().map(|known| known.flat),
+            left: known.iter().flat_map(|known| &known.left).map(left).collect(),
+            seen_at: known.as_ref().and_then(|known| known.seen_at).map(stamp),
+            because: known.map_or(elsewhere, |known| known.because),
+        }
+    }
+}
+
+/// The kill switch once it is released, and what goes on.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ReleasedKillSwitch)]
+pub(super) struct ReleasedView {
+    #[serde(flatten)]
+    switch: KillView,
+    /// What goes on, by account; accounts of which nothing does are left out. Absent where it could not be read.
+    resumes: Option<Vec<ResumesView>>,
+}
+
+/// What of an account goes on. What became due meanwhile follows the parents' `catch_up`.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Resumes)]
+struct ResumesView {
+    account: String,
+    /// Parents with slices left that nothing else holds.
+    parents: usize,
+    /// Their slices that have not ended.
+    slices: u64,
+    /// The first 50 of the parents.
+    parent_order_ids: Vec<String>,
+}
+
+impl ReleasedView {
+    /// A switch that is released.
+    pub(super) fn of(switch: KillView, resumes: Option<Vec<Resumes>>) -> Self {
+        let view = |one: Resumes| ResumesView {
+            account: one.account.to_string(),
+            parents: one.parents,
+            slices: one.slices,
+            parent_order_ids: one.parent_order_ids.iter().map(ToString::to_string).collect(),
+        };
+        Self { switch, resumes: resumes.map(|resumes| resumes.into_iter().map(view).collect()) }
+    }
 }
 
 /// How an instance stopped.

@@ -2,6 +2,7 @@
 
 use tranche_actors::domain::audit::AuditAction;
 use tranche_actors::domain::breaker::BreakerWord;
+use tranche_actors::domain::flatten::Awaits;
 use tranche_actors::domain::kill::KillWord;
 use tranche_actors::domain::limits::{Control, LockKind};
 use tranche_actors::domain::parent::ParentStatus;
@@ -91,6 +92,10 @@ pub(super) fn problem_code() -> Object {
 
 pub(super) fn control() -> Object {
     words(Control::ALL.iter().map(|word| word.as_str()))
+}
+
+pub(super) fn awaits() -> Object {
+    words(Awaits::ALL.iter().map(|word| word.as_str()))
 }
 
 pub(super) fn lock_kind() -> Object {

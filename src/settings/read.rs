@@ -59,7 +59,7 @@ pub(super) fn settings(environment: &str, mut reader: Reader) -> Result<Settings
         kill_switch: KillSwitch {
             settle: r.time("kill_switch.settle_ms", 60_000),
             second_operator: r.flag("kill_switch.second_operator"),
-            foreign_mode: r.word("kill_switch.foreign_mode", &FOREIGN_MODES, &["flatten"], KillMode::Cancel),
+            foreign_mode: r.word("kill_switch.foreign_mode", &FOREIGN_MODES, &[], KillMode::Cancel),
         },
         breaker: breaker(r),
         gate: gate(r),
@@ -148,7 +148,8 @@ fn auth(r: &mut Reader, bind: SocketAddr) -> Auth {
     auth
 }
 
-const FOREIGN_MODES: [(&str, KillMode); 2] = [("halt", KillMode::Halt), ("cancel", KillMode::Cancel)];
+const FOREIGN_MODES: [(&str, KillMode); 3] =
+    [("halt", KillMode::Halt), ("cancel", KillMode::Cancel), ("flatten", KillMode::Flatten)];
 
 fn redis(r: &mut Reader) -> Redis {
     let url = Some(r.url("redis.url")).filter(|url| !url.is_empty()).map(SecretString::from);

@@ -14,6 +14,7 @@ use crate::report::{assert_adds_up, dec, micros, text};
 use double::{Double, KEY, at, most_within};
 
 mod double;
+mod flattening;
 mod instances;
 mod replacing;
 mod restored;

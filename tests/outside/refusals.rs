@@ -130,7 +130,21 @@ async fn a_wrong_field_of_a_control_is_named_and_no_switch_moves() {
         ("/api/v1/kill-switch/engage", json!({"operator": "o"}), "reason"),
         ("/api/v1/kill-switch/engage", json!({"operator": "o", "reason": " "}), "reason"),
         ("/api/v1/kill-switch/engage", json!({"operator": "o", "reason": long}), "reason"),
-        ("/api/v1/kill-switch/engage", json!({"operator": "o", "reason": "r", "mode": "flatten"}), "mode"),
+        (
+            "/api/v1/kill-switch/engage",
+            json!({"operator": "o", "reason": "r", "mode": "flatten", "scope": {"symbol": "AAPL"}}),
+            "mode",
+        ),
+        (
+            "/api/v1/kill-switch/engage",
+            json!({"operator": "o", "reason": "r", "mode": "flatten", "scope": {"strategy": "alpha"}}),
+            "mode",
+        ),
+        (
+            "/api/v1/kill-switch/engage",
+            json!({"operator": "o", "reason": "r", "scope": {"account": "nobody"}}),
+            "scope",
+        ),
         ("/api/v1/kill-switch/engage", json!({"operator": "o", "reason": "r", "mode": "soft"}), "mode"),
         ("/api/v1/kill-switch/engage", json!({"operator": "o", "reason": "r", "scope": {"desk": "AAPL"}}), "scope"),
         ("/api/v1/kill-switch/engage", json!({"operator": "o", "reason": "r", "settle_ms": -1}), "settle_ms"),

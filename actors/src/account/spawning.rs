@@ -35,7 +35,7 @@ impl Account {
         let shared = (self.world.clone(), self.tuning.clone(), self.gate.clone(), clocks);
         let sets = (self.in_flight.clone(), self.doubtful.clone(), self.budget.clone());
         let sentinel = self.sentinel(Role::Broker);
-        let broker = Broker::new(shared, sets, self.lines.for_broker(), sentinel).start();
+        let broker = Broker::new(shared, self.health.clone(), sets, self.lines.for_broker(), sentinel).start();
         self.lines.connect_broker(&broker);
         self.broker = Some(broker);
         let (world, account, prices) = (self.world.clone(), self.tuning.account.clone(), self.prices.clone());

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
 
-use super::{Broker, BrokerTurned, Due, Ending};
+use super::{Broker, BrokerTurned, Due, Ending, Pass};
 use crate::budget::Budget;
 use crate::circuit_breaker::BrokerAnswered;
+use crate::domain::ids::is_flatten;
 use crate::domain::ledger::{Applied, Refusal, Report, Write};
 use crate::domain::limits::Subject;
 use crate::domain::order::Order;
@@ -149,24 +150,37 @@ impl Broker {
         let late = self.world.clock.now() - due.due;
         metrics::histogram!("tranche_slice_lateness_seconds").record(late.to_std().unwrap_or_default());
         self.unknowns.remove(&due.id);
+        self.put_on_its_way(due, order, self.in_flight.clone(), self.limits(began), ctx);
+    }
+
+    /// Sends a claimed order, and writes down what came of it.
+    pub(super) fn put_on_its_way(
+        &mut self,
+        due: Due,
+        order: Order,
+        in_flight: InFlight,
+        limits: Limits,
+        ctx: &mut Context<Self>,
+    ) {
         self.sending.insert(due.id.clone());
         let send = send(
             self.world.clone(),
             self.gate.clone(),
-            (self.in_flight.clone(), self.doubtful.clone()),
+            (in_flight, self.doubtful.clone()),
             (order.clone(), Whose { strategy: due.wish.strategy.clone(), symbol: due.wish.symbol.clone() }),
-            self.limits(began),
+            limits,
         );
         ctx.spawn(send.into_actor(self).map(move |sent, act, ctx| act.record(due, order, sent, ctx)));
     }
 
-    fn limits(&self, began: Duration) -> Limits {
+    pub(super) fn limits(&self, began: Duration) -> Limits {
         Limits {
             began,
             claim: self.tuning.claim,
             token: self.tuning.requests_per_minute.map(|_| TOKEN_LIFE),
             budget: self.budget.clone(),
             timeout: self.tuning.send_timeout,
+            pass: None,
         }
     }
 
@@ -236,6 +250,8 @@ impl Broker {
     fn follow_up(&mut self, due: Due, applied: &Applied, ctx: &mut Context<Self>) {
         let Some(order) = applied.order(&due.id) else { return };
         match order.status {
+            // What closes positions brings it again itself, if it still has to go.
+            OrderStatus::PendingNew if is_flatten(&order.id) => self.doubtful.remove(&order.id),
             OrderStatus::PendingNew => {
                 self.doubtful.remove(&order.id);
                 let wait = if order.reason_code.as_deref() == Some("never_left") {
@@ -304,8 +320,8 @@ fn note_end(due: &Due, end: OwnEnd, result: &Result<Applied, Refusal>) {
     }
 }
 
-/// How long a send may take in its parts.
-struct Limits {
+/// How long a send may take in its parts, and what it passes the gate on.
+pub(super) struct Limits {
     /// When its token was taken and its claim begun, on the clock that counts suspended time.
     began: Duration,
     claim: Duration,
@@ -314,6 +330,14 @@ struct Limits {
     /// A 429 may have come since the claim was begun.
     budget: Budget,
     timeout: Duration,
+    /// The pass of an order that closes a position; all others pass while the gate is open for them.
+    pass: Option<Pass>,
+}
+
+impl Limits {
+    pub(super) fn passing_on(self, pass: Pass) -> Self {
+        Self { pass: Some(pass), ..self }
+    }
 }
 
 /// The one call that puts a new order before the venue.
@@ -373,7 +397,11 @@ async fn send(
     if limits.budget.patience().is_some() {
         return Sent::HeldBack("rate_limited");
     }
-    if let Some(reason) = gate.verdict_for(subject, now).objection(order.reduces) {
+    let objection = match &limits.pass {
+        Some(pass) => gate.objection_to(pass, (&order.account, &order.id), now),
+        None => gate.verdict_for(subject, now).objection(order.reduces),
+    };
+    if let Some(reason) = objection {
         return Sent::HeldBack(reason.as_str());
     }
     doubtful.insert(&order.id);

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::{Broker, Due};
 use crate::budget::Lane;
+use crate::domain::ids::is_flatten;
 use crate::domain::ledger::{EventKind, Report, Write};
 use crate::domain::names::OrderId;
 use crate::domain::order::Order;
@@ -274,7 +275,7 @@ impl Broker {
     /// An absent order may be claimed and sent again, under the same id, while it isn't too late.
     fn send_again(&mut self, id: &OrderId, ctx: &mut Context<Self>) {
         let Some(unknown) = self.unknowns.get(id) else { return };
-        if unknown.due.absent_since.is_some() && self.world.clock.now() <= unknown.due.latest {
+        if unknown.due.absent_since.is_some() && self.world.clock.now() <= unknown.due.latest && !is_flatten(id) {
             self.enqueue(unknown.due.clone());
             self.pump(ctx);
         }

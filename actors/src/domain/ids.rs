@@ -7,7 +7,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::money::{Price, Qty, canonical};
-use super::names::{AccountName, Caller, IdempotencyKey, OrderId, StrategyId};
+use super::names::{AccountName, Caller, IdempotencyKey, OrderId, StrategyId, Symbol};
 use super::plan::{Schedule, Span};
 use super::policy::{CatchUp, Completion};
 use super::terms::{Instruction, TimeInForce, Trail};
@@ -97,6 +97,23 @@ pub(super) fn engagement(at: Option<DateTime<Utc>>, by: Option<&str>) -> String 
 /// Names an engagement of a part in the same way.
 pub(super) fn halt(scope: &super::limits::LimitScope, at: DateTime<Utc>, by: &str) -> String {
     short(&format!("halt|{}|{}|{}|{by}", scope.kind(), scope.name(), canonical_time(at)))
+}
+
+/// How the ids of orders begin that close positions; no client may choose such a one.
+const FLATTEN: &str = "flatten.";
+
+/// The id of the `n`th order that closes an account's position in a symbol for an engagement of the kill switch. A `/` in
+/// a symbol becomes `:`, which no symbol has.
+#[must_use]
+pub fn flatten(engagement: &str, account: &AccountName, symbol: &Symbol, n: u32) -> OrderId {
+    let symbol = symbol.as_str().replace('/', ":");
+    made(OrderId::parse(&format!("{FLATTEN}{engagement}.{account}.{symbol}.{n}")))
+}
+
+/// Whether an order is one that closes a position. It says what nobody else may send; what may be sent it does not say.
+#[must_use]
+pub fn is_flatten(id: &OrderId) -> bool {
+    id.as_str().starts_with(FLATTEN)
 }
 
 fn short(of: &str) -> String {

@@ -23,8 +23,30 @@ words!(
         Halt = "halt",
         /// No new orders, and everything open is cancelled.
         Cancel = "cancel",
+        /// As `cancel`, and what is held is closed: of everything, or of an account.
+        Flatten = "flatten",
     }
 );
+
+impl KillMode {
+    /// Whether what is open is cancelled.
+    #[must_use]
+    pub const fn cancels(self) -> bool {
+        match self {
+            Self::Halt => false,
+            Self::Cancel | Self::Flatten => true,
+        }
+    }
+
+    /// Whether what is held is closed.
+    #[must_use]
+    pub const fn flattens(self) -> bool {
+        match self {
+            Self::Halt | Self::Cancel => false,
+            Self::Flatten => true,
+        }
+    }
+}
 
 /// The state of the kill switch. Its fields but for the last five are those of the stack's Redis protocol.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -255,6 +277,23 @@ mod tests {
         assert_eq!((cancelling.engaged_at, &cancelling.engagement_id), (Some(at(1)), &halted.engagement_id));
         assert_eq!(cancelling.engage(&order(KillMode::Halt), at(3), today), Engaged::Already);
         assert_eq!(cancelling.engagement_count_today, 1);
+    }
+
+    #[test]
+    fn each_mode_does_what_the_milder_ones_do() {
+        let [halt, cancel, flatten] = [KillMode::Halt, KillMode::Cancel, KillMode::Flatten];
+        assert!(halt < cancel && cancel < flatten);
+        assert_eq!([halt, cancel, flatten].map(KillMode::cancels), [false, true, true]);
+        assert_eq!([halt, cancel, flatten].map(KillMode::flattens), [false, false, true]);
+        let Engaged::New(cancelling) = KillState::default().engage(&order(cancel), at(1), at(0).date_naive()) else {
+            panic!()
+        };
+        let Engaged::Escalated(flattening) = cancelling.engage(&order(flatten), at(2), at(0).date_naive()) else {
+            panic!("closing is stricter than cancelling")
+        };
+        assert_eq!(flattening.engagement_id, cancelling.engagement_id);
+        assert_eq!(flattening.engage(&order(flatten), at(3), at(0).date_naive()), Engaged::Already);
+        assert_eq!(flattening.engage(&order(cancel), at(3), at(0).date_naive()), Engaged::Already);
     }
 
     #[test]

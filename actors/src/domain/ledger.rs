@@ -36,6 +36,7 @@ mod books;
 mod cancels;
 mod children;
 mod findings;
+mod flattening;
 mod pausing;
 mod replacing;
 mod reports;
@@ -60,6 +61,16 @@ pub enum Write {
         reduces: bool,
         /// The revision of the limits that it was checked against: it has to be the one that holds.
         limits: u64,
+    },
+    /// An order that closes a position is about to be sent, for an engagement of the kill switch in mode `flatten` that has to
+    /// be in force: taken, where it is new, and claimed in one. Nothing else claims such an order.
+    Flatten {
+        /// The order, as it was drawn up first.
+        order: Box<Order>,
+        /// The engagement.
+        engagement: String,
+        /// The one before it, which has to have ended.
+        before: Option<OrderId>,
     },
     /// A send certainly never left.
     NeverLeft {
@@ -459,8 +470,11 @@ impl Write {
             }
             Self::Claim { id, .. } => {
                 keys.orders.insert(id.clone());
-                keys.quarantine = true;
-                keys.limits = true;
+                (keys.quarantine, keys.limits) = (true, true);
+            }
+            Self::Flatten { order, before, .. } => {
+                keys.orders.extend(before.iter().chain([&order.id]).cloned());
+                keys.switches = true;
             }
             Self::Limits { .. } => keys.limits = true,
             Self::NeverLeft { id, .. }
@@ -561,6 +575,7 @@ impl Write {
             | Self::Benchmark { id, .. } => Some(id),
             Self::Requested { write, .. } => write.subject(),
             Self::Submit(_)
+            | Self::Flatten { .. }
             | Self::MarkCancels { .. }
             | Self::Quarantine { .. }
             | Self::ClearCause { .. }

@@ -11,10 +11,11 @@ use super::{KillLines, board};
 use crate::cancel_all::{CancelEverything, CancelTally, Everywhere};
 use crate::commands::{EngageAnswer, InstanceOutcome};
 use crate::domain::halts::Halt;
+use crate::domain::ids;
 use crate::domain::kill::{KillMode, KillState};
 use crate::domain::ledger::SwitchEntry;
 use crate::domain::limits::{LimitScope, Subject};
-use crate::domain::names::{AccountName, OrderId};
+use crate::domain::names::{AccountName, OrderId, Symbol};
 use crate::ports::World;
 use crate::ports::store::{AnyOrder, SeenAccount, Switches};
 
@@ -69,7 +70,7 @@ pub(super) async fn comply(duties: Duties, state: KillState, settle: Duration) {
     if let Some(engagement) = &state.engagement_id {
         confirm(&duties, engagement, &also, settle).await;
     }
-    if state.mode == Some(KillMode::Cancel) {
+    if state.mode.is_some_and(KillMode::cancels) {
         also.extend(duties.lines.accounts.doubtful());
         cancel(&duties, scope, &also, settle).await;
     }
@@ -79,7 +80,7 @@ pub(super) async fn comply(duties: Duties, state: KillState, settle: Duration) {
 pub(super) async fn comply_part(duties: Duties, halt: Halt, settle: Duration) {
     let cut = stop_sends(duties.lines.accounts.clone(), &halt.scope, settle).await;
     confirm(&duties, &halt.engagement_id, &cut, settle).await;
-    if halt.mode == KillMode::Cancel {
+    if halt.mode.cancels() {
         let mut also = duties.lines.accounts.doubtful();
         also.extend(cut);
         let also = of_part(&duties, &halt.scope, also.into_iter().collect()).await;
@@ -135,7 +136,7 @@ pub(super) async fn carry_out_part(
     settle: Duration,
     durable: oneshot::Receiver<()>,
 ) -> EngageAnswer {
-    let cancels = halt.mode == KillMode::Cancel;
+    let cancels = halt.mode.cancels();
     let shared = async {
         let is_durable = matches!(timeout(DURABLE, durable).await, Ok(Ok(())));
         (is_durable, elsewhere(&duties, &halt.engagement_id, settle.max(duties.settle)).await)
@@ -151,10 +152,13 @@ pub(super) async fn carry_out_part(
             if cancels { cancel(&duties, halt.scope.clone(), &ids, settle).await } else { CancelTally::default() };
         (unknown, tally)
     };
-    let ((is_durable, others), (mut unknown, mut tally)) = futures_util::join!(shared, here);
+    let flattened = first_orders(&duties, halt.mode, &halt.scope, settle);
+    let ((is_durable, others), (mut unknown, mut tally), flattened) = futures_util::join!(shared, here, flattened);
     if cancels {
-        tally = tally.and(cancel_for_lapsed(&duties, &halt.scope, &others, settle).await);
+        let in_force = async || is_part_in_force(&duties, &halt, is_durable).await;
+        tally = tally.and(cancel_for_lapsed(&duties, &halt.scope, &others, settle, in_force).await);
     }
+    let flatten_orders = flattened.of(&halt.engagement_id);
     if duties.world.store.is_shared() {
         let mut later = Unknown { ids: others.cut.into_iter().collect(), all: others.all };
         later.read(&duties.world).await;
@@ -171,7 +175,7 @@ pub(super) async fn carry_out_part(
         cancel_requested: tally.requested,
         cancel_confirmed: tally.confirmed,
         cancel_failed: tally.failed,
-        flatten_orders: Vec::new(),
+        flatten_orders,
         instances,
         not_durable: if is_durable { Vec::new() } else { vec!["database"] },
         covers: if unknown.all { "all" } else { "this_instance" },
@@ -197,14 +201,17 @@ pub(super) async fn carry_out(
         unknown.ids.extend(cut.iter().cloned());
         unknown.read(&duties.world).await;
         let ids = unknown.ids.iter().cloned().collect::<Vec<_>>();
-        let cancels = stop.state.mode == Some(KillMode::Cancel);
+        let cancels = stop.state.mode.is_some_and(KillMode::cancels);
         let tally =
             if cancels { cancel(&duties, LimitScope::Global, &ids, settle).await } else { CancelTally::default() };
         (unknown, tally, cut)
     };
-    let ((durable, others), (mut unknown, mut tally, cut)) = futures_util::join!(shared, here);
-    if stop.state.mode == Some(KillMode::Cancel) && is_in_force(&duties, &durable).await {
-        tally = tally.and(cancel_for_lapsed(&duties, &LimitScope::Global, &others, settle).await);
+    let mode = stop.state.mode.unwrap_or(KillMode::Halt);
+    let flattened = first_orders(&duties, mode, &LimitScope::Global, settle);
+    let ((durable, others), (mut unknown, mut tally, cut), flattened) = futures_util::join!(shared, here, flattened);
+    if mode.cancels() {
+        let in_force = async || is_in_force(&duties, &durable).await;
+        tally = tally.and(cancel_for_lapsed(&duties, &LimitScope::Global, &others, settle, in_force).await);
     }
     if duties.world.store.is_shared() {
         unknown.ids.extend(others.cut);
@@ -222,6 +229,7 @@ pub(super) async fn carry_out(
     }
     let mut instances = vec![InstanceOutcome { id: duties.instance, outcome: "confirmed" }];
     instances.extend(others.instances);
+    let flatten_orders = flattened.of(durable.state.engagement_id.as_deref().unwrap_or_default());
     Ok(EngageAnswer {
         scope: LimitScope::Global,
         engagement_id: durable.state.engagement_id.clone().unwrap_or_default(),
@@ -230,11 +238,29 @@ pub(super) async fn carry_out(
         cancel_requested: tally.requested,
         cancel_confirmed: tally.confirmed,
         cancel_failed: tally.failed,
-        flatten_orders: Vec::new(),
+        flatten_orders,
         instances,
         not_durable: durable.missing,
         covers: if unknown.all { "all" } else { "this_instance" },
     })
+}
+
+/// What is held when trading is stopped, so that the first orders that close it can be named before they are sent.
+struct Held(Vec<(AccountName, Symbol)>);
+
+impl Held {
+    fn of(&self, engagement: &str) -> Vec<OrderId> {
+        self.0.iter().map(|(account, symbol)| ids::flatten(engagement, account, symbol, 1)).collect()
+    }
+}
+
+/// What is held in the accounts that are to be flattened: by the broker's word, and where that doesn't come in time by our
+/// books.
+async fn first_orders(duties: &Duties, mode: KillMode, scope: &LimitScope, settle: Duration) -> Held {
+    if !mode.flattens() {
+        return Held(Vec::new());
+    }
+    Held(duties.lines.accounts.held(scope, settle.min(DURABLE)).await)
 }
 
 /// The orders that may be live without an answer.
@@ -376,12 +402,31 @@ async fn is_in_force(duties: &Duties, durable: &Durable) -> bool {
     }
 }
 
-/// What the owners that have lapsed leave open, cancelled at the broker from its own list; so is what anybody else owns
-/// where nobody can be asked who has stopped. Of an account that is not configured here our books say what stays open.
-async fn cancel_for_lapsed(duties: &Duties, scope: &LimitScope, others: &Others, settle: Duration) -> CancelTally {
+/// The same for the halt of a part.
+async fn is_part_in_force(duties: &Duties, halt: &Halt, is_durable: bool) -> bool {
+    if !duties.world.store.is_shared() || !is_durable {
+        return true;
+    }
+    match timeout(DURABLE, duties.world.store.switches()).await {
+        Ok(Ok(read)) => read.halts.in_force.iter().any(|held| held.engagement_id == halt.engagement_id),
+        Ok(Err(_)) | Err(_) => true,
+    }
+}
+
+/// What the owners that have lapsed leave open, cancelled at the broker from its own list, for as long as the engagement is in
+/// force; so is what anybody else owns where nobody can be asked who has stopped. Of an account that is not configured here
+/// our books say what stays open.
+async fn cancel_for_lapsed(
+    duties: &Duties,
+    scope: &LimitScope,
+    others: &Others,
+    settle: Duration,
+    in_force: impl AsyncFn() -> bool,
+) -> CancelTally {
     let accounts = &duties.lines.accounts;
     let is_left = |account: &AccountName| !others.all || others.left.contains(account);
-    let mut tally = match timeout(settle + GRACE, accounts.cancel_for_others(scope, is_left, settle)).await {
+    let cancelled = accounts.cancel_for_others(scope, is_left, settle, in_force);
+    let mut tally = match timeout(settle + DURABLE + GRACE, cancelled).await {
         Ok(tally) => tally,
         Err(_) => CancelTally { failed: 1, ..CancelTally::default() },
     };

@@ -3,11 +3,14 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use crate::cancel_all::Everywhere;
 use crate::commands::{CommandError, Engage, EngageAnswer};
+use crate::domain::fault::FieldError;
+use crate::domain::flatten::{Flattening, may_flatten};
 use crate::domain::kill::KillMode;
 use crate::domain::limits::LimitScope;
 use crate::domain::names::{Caller, IdempotencyKey};
-use crate::gate::{GateWriter, ShutReason, StoppedParts};
+use crate::gate::{Flattenings, GateWriter, ShutReason, StoppedParts};
 use crate::line::Line;
 use crate::sync::{Arc, Mutex, lock};
 
@@ -21,6 +24,7 @@ const LONGEST_ANSWER: Duration = Duration::from_secs(10);
 pub struct KillSwitchHandle {
     latch: Latch,
     line: Line<Engage>,
+    accounts: Everywhere,
 }
 
 /// What was asked for and has to hold, also if the actor dies before it could take note, and what was answered.
@@ -32,13 +36,19 @@ pub(crate) struct Latch {
     /// The same for parts, each once, the strictest.
     pub(super) asked_of_parts: Arc<Mutex<Vec<Engage>>>,
     parts: StoppedParts,
+    flattenings: Flattenings,
     answered: Arc<Mutex<VecDeque<Remembered>>>,
 }
 
 impl Latch {
-    pub(crate) fn new(pen: GateWriter, parts: StoppedParts) -> Self {
+    pub(crate) fn new(pen: GateWriter, (parts, flattenings): (StoppedParts, Flattenings)) -> Self {
         let (asked, asked_of_parts, answered) = Default::default();
-        Self { pen, asked, asked_of_parts, parts, answered }
+        Self { pen, asked, asked_of_parts, parts, flattenings, answered }
+    }
+
+    /// These engagements in force want positions closed.
+    pub(super) fn flatten(&self, wanted: Vec<Flattening>) {
+        self.flattenings.are(wanted);
     }
 
     /// The part's orders are held back from here on.
@@ -120,8 +130,8 @@ impl Latch {
 }
 
 impl KillSwitchHandle {
-    pub(crate) const fn new(latch: Latch, line: Line<Engage>) -> Self {
-        Self { latch, line }
+    pub(crate) const fn new(latch: Latch, line: Line<Engage>, accounts: Everywhere) -> Self {
+        Self { latch, line, accounts }
     }
 
     /// Shuts the gate at once, then has the engagement carried out and answers what it met.
@@ -129,10 +139,11 @@ impl KillSwitchHandle {
     /// Idempotent on (caller, key): a repetition returns the first answer.
     ///
     /// # Errors
-    /// [`CommandError::AlreadyEngaged`] where it is so already, once nothing of ours is in flight any more;
+    /// [`CommandError::Invalid`] where it would stop nothing, or can't do what was asked; [`CommandError::AlreadyEngaged`] where it is so already, once nothing of ours is in flight any more;
     /// [`CommandError::OutcomeUnknown`] when the actor is down: the gate is shut all the same, and the engagement is
     /// carried out as soon as it is back.
     pub async fn engage(&self, engage: Engage) -> Result<EngageAnswer, CommandError> {
+        self.check(&engage).await?;
         // A repetition is no new wish to stop: it must not shut what was released since.
         if let Some(first) = self.latch.first(&engage) {
             if first.differs_from(&engage) {
@@ -147,6 +158,21 @@ impl KillSwitchHandle {
             LimitScope::Account(_) | LimitScope::Strategy(_) | LimitScope::Symbol(_) => self.latch.ask_of_part(&engage),
         }
         self.line.ask(engage).await.unwrap_or(Err(CommandError::OutcomeUnknown))
+    }
+
+    /// What is asked for has to be possible: an account that is there, and positions that are somebody's.
+    async fn check(&self, engage: &Engage) -> Result<(), CommandError> {
+        let mut faults = Vec::new();
+        if let LimitScope::Account(account) = &engage.scope
+            && !self.accounts.is_known(account).await
+        {
+            faults.push(FieldError::new("scope", "unknown_account", "names no account of this gateway"));
+        }
+        if engage.mode.flattens() && !may_flatten(&engage.scope) {
+            let rule = "flatten closes positions, which are an account's: its scope is global or an account";
+            faults.push(FieldError::new("mode", "needs_other_scope", rule));
+        }
+        if faults.is_empty() { Ok(()) } else { Err(CommandError::Invalid(faults)) }
     }
 
     /// The first answer, which may still be on its way. Without one, whoever was to give it is gone.
@@ -205,7 +231,7 @@ mod tests {
             account.clear(ShutReason::Starting);
             account.clear(ShutReason::BrokerUnavailable);
             kill_switch.renew(Duration::from_secs(10));
-            let latch = Latch::new(kill_switch, StoppedParts::default());
+            let latch = Latch::new(kill_switch, Default::default());
             let operator = {
                 let latch = latch.clone();
                 loom::thread::spawn(move || latch.ask(&halt()))

@@ -11,11 +11,13 @@ use super::engaging::{carry_out_part, comply_part, stop_everywhere};
 use super::saving::is_refused_by_store;
 use super::{KillSwitch, TRIES, entry, request_of};
 use crate::cancel_all::CancelEverything;
-use crate::commands::{CommandError, Disengage, Engage, EngageAnswer};
+use crate::commands::{CommandError, Disengage, Engage, EngageAnswer, Released};
 use crate::domain::audit::{AuditAction, Request};
+use crate::domain::flatten::Flattening;
 use crate::domain::halts::{Halt, Halted, Halts};
-use crate::domain::kill::{EngageOrder, KillMode, KillState};
+use crate::domain::kill::{EngageOrder, KillState};
 use crate::domain::ledger::{KILL_SWITCH, Refusal, SwitchEntry, Write};
+use crate::domain::limits::Subject;
 use crate::persistence::{Lane, Persist, PersistError};
 
 /// How soon the store is asked again that did not take an engagement.
@@ -41,11 +43,20 @@ impl KillSwitch {
         self.unsaved.iter().fold(self.halts.clone(), |halts, halt| halts.with(halt))
     }
 
+    /// Tells the gates which engagements in force want positions closed. Nothing of an engagement that is over leaves from
+    /// here on.
+    pub(super) fn show_flattenings(&self) {
+        let of_all = self.state.as_ref().and_then(Flattening::of_kill);
+        let of_parts = self.stopped().in_force;
+        self.latch.flatten(of_all.into_iter().chain(of_parts.iter().filter_map(Flattening::of_halt)).collect());
+    }
+
     /// Shows the gates and health what is stopped.
     pub(super) fn show_parts(&self) {
         let stopped = self.stopped().in_force;
         self.latch.parts_are(stopped.iter().map(|halt| halt.scope.clone()));
         self.health.set_halts(stopped);
+        self.show_flattenings();
     }
 
     /// Engages the switch of a part, whose orders the gates hold back already.
@@ -194,7 +205,7 @@ impl KillSwitch {
 
     /// Asks again for the cancels of every part that is stopped in mode `cancel`, as after a start.
     pub(super) fn resume_cancels_of_parts(&mut self, ctx: &mut Context<Self>) {
-        for halt in self.stopped().in_force.into_iter().filter(|halt| halt.mode == KillMode::Cancel) {
+        for halt in self.stopped().in_force.into_iter().filter(|halt| halt.mode.cancels()) {
             let everything =
                 CancelEverything { scope: halt.scope.clone(), within: self.tuning.kill_settle, also: Vec::new() };
             let accounts = self.lines.accounts.clone();
@@ -215,7 +226,7 @@ impl KillSwitch {
         &self,
         release: Disengage,
         patience: Duration,
-    ) -> ResponseActFuture<Self, Result<KillState, CommandError>> {
+    ) -> ResponseActFuture<Self, Result<Released, CommandError>> {
         if self.carrying_out > 0 || self.unsaved.iter().any(|halt| halt.scope == release.scope) {
             if self.carrying_out == 0 && self.world.clock.boottime() > patience {
                 return Box::pin(async { Err(CommandError::StoreUnavailable) }.into_actor(self));
@@ -236,7 +247,7 @@ impl KillSwitch {
             timestamp: now,
             operator: release.operator.clone(),
             reason: release.notes.clone(),
-            details: Some(json!({"caller": release.by.caller})),
+            details: None,
         };
         let request = Request {
             by: release.by.clone(),
@@ -244,14 +255,24 @@ impl KillSwitch {
             action: Some(AuditAction::DisengageKillSwitch),
             subject: subject(&halt),
         };
-        let let_go = self.let_part_go(&halt, of_part(entry, &halt), request);
-        Box::pin(let_go.into_actor(self).map(move |let_go, act, ctx| {
+        let rest = self.halts.without(&halt.engagement_id).unwrap_or_default();
+        let is_engaged = self.state.as_ref().is_none_or(KillState::is_engaged);
+        let of = halt.scope.clone();
+        let goes_on = move |one: Subject<'_>| !is_engaged && one.is_of(&of) && rest.stopping(one).is_none();
+        let read = self.what_resumes(&halt.scope, goes_on).into_actor(self);
+        let (caller, part) = (release.by.caller.clone(), halt.clone());
+        let let_go = read.then(move |resumes, act, _| {
+            let entry = SwitchEntry { details: Some(json!({"caller": caller, "resumes": resumes})), ..entry };
+            let let_go = act.let_part_go(&part, of_part(entry, &part), request);
+            let_go.into_actor(act).map(|let_go, _, _| (let_go, resumes))
+        });
+        Box::pin(let_go.map(move |(let_go, resumes), act, ctx| {
             act.touched = act.world.clock.boottime();
             match let_go {
                 LetGo::Durable(halts) => {
                     act.take_parts(&halts, ctx);
                     tracing::warn!(scope = %halt.scope, operator = %release.operator, "a part is let go");
-                    Ok(act.known())
+                    Ok(Released { state: act.known(), resumes })
                 }
                 LetGo::Overtaken(halts) => {
                     act.take_parts(&halts, ctx);

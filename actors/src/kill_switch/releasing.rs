@@ -7,14 +7,19 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 
 use super::{KillSwitch, TRIES, board};
-use crate::commands::{CommandError, Disengage};
+use crate::commands::{CommandError, Disengage, Released as Answer};
 use crate::domain::audit::{AuditAction, Request};
 use crate::domain::kill::{KillState, KillWord, Rebased};
 use crate::domain::ledger::{KILL_SWITCH, Refusal, SwitchEntry, Write};
+use crate::domain::limits::{LimitScope, Subject};
+use crate::domain::resuming::Resumes;
 use crate::domain::switchboard::kill;
 use crate::persistence::{Lane, Persist, PersistError, audit};
 use crate::ports::switchboard::BoardError;
 use crate::sync::lock;
+
+/// How long our books are asked what goes on.
+const READ: Duration = Duration::from_millis(500);
 
 /// How far a release came.
 enum Released {
@@ -55,7 +60,7 @@ impl KillSwitch {
         release: Disengage,
         epoch: u64,
         patience: Duration,
-    ) -> ResponseActFuture<Self, Result<KillState, CommandError>> {
+    ) -> ResponseActFuture<Self, Result<Answer, CommandError>> {
         // What still cuts off and cancels must not meet orders that are sent after the release, and what is still being
         // saved must not be written after it.
         if self.carrying_out > 0 || self.saving > 0 {
@@ -92,13 +97,40 @@ impl KillSwitch {
             timestamp: now,
             operator: release.operator,
             reason: release.notes,
-            details: Some(json!({"caller": release.by.caller})),
+            details: None,
         };
-        let cancelled = self.let_go(held, state.clone(), entry, request).into_actor(self).then(move |saved, act, _| {
-            // A recovery may have begun to cancel again meanwhile.
-            act.once_carried_out(epoch).map(move |(), _, _| saved)
+        let parts = self.halts.clone();
+        let goes_on = move |one: Subject<'_>| parts.stopping(one).is_none();
+        let read = self.what_resumes(&LimitScope::Global, goes_on).into_actor(self);
+        let caller = release.by.caller;
+        let cancelled = read.then(move |resumes, act, _| {
+            let entry = SwitchEntry { details: Some(json!({"caller": caller, "resumes": resumes})), ..entry };
+            act.let_go(held, state, entry, request).into_actor(act).then(move |saved, act, _| {
+                // A recovery may have begun to cancel again meanwhile.
+                act.once_carried_out(epoch).map(move |(), _, _| (saved, resumes))
+            })
         });
-        Box::pin(cancelled.map(move |released, act, ctx| act.conclude_release(released, epoch, known.engaged_at, ctx)))
+        Box::pin(cancelled.map(move |(released, resumes), act, ctx| {
+            let state = act.conclude_release(released, epoch, known.engaged_at, ctx)?;
+            Ok(Answer { state, resumes })
+        }))
+    }
+
+    /// What goes on of every account once this is let go. Whether that can be read doesn't decide whether it is let go.
+    pub(super) fn what_resumes<F: Fn(Subject<'_>) -> bool>(
+        &self,
+        scope: &LimitScope,
+        goes_on: F,
+    ) -> impl Future<Output = Option<Vec<Resumes>>> + use<F> {
+        let (store, accounts) = (self.world.store.clone(), self.lines.accounts.names(scope));
+        async move {
+            let mut resumes = Vec::new();
+            for account in accounts {
+                let parents = tokio::time::timeout(READ, store.open_parents(&account)).await.ok()?.ok()?;
+                resumes.extend(Resumes::of(&account, &parents, &goes_on));
+            }
+            Some(resumes)
+        }
     }
 
     /// Until a look that began after a release has leased openness again, or shown that somebody else engaged since.

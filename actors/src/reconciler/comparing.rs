@@ -8,6 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::{Compare, CompareError};
 use crate::broker::Due;
 use crate::domain::calendar::Hours;
+use crate::domain::ids::is_flatten;
 use crate::domain::ledger::{Refusal, Report, Write};
 use crate::domain::limits::Wish;
 use crate::domain::names::{BrokerOrderId, Symbol};
@@ -151,7 +152,8 @@ fn sort(ours: Vec<Order>, listed: &BTreeSet<BrokerOrderId>, tuning: &Tuning, rec
             waits_for: None,
         };
         match order.status.share() {
-            Share::Pending if recovering && order.slice.is_none() => open.waiting.push(due),
+            // What closes positions brings itself.
+            Share::Pending if recovering && order.slice.is_none() && !is_flatten(&order.id) => open.waiting.push(due),
             // The broker's actor knows which of these are in its own hands.
             Share::Unknown => open.unknown.push((order, due)),
             Share::Working if order.broker_order_id.as_ref().is_none_or(|id| !listed.contains(id)) => {

@@ -23,6 +23,8 @@ use tranche_simulation::venue::Fate;
 use crate::support::orders::{account, caller, id, parent, resting_parent};
 use crate::support::rig::{Rig, Running, engage, millis, run, seconds};
 
+mod stopping;
+
 const LEASE: Lease = Lease { length: Duration::from_secs(10), renew_every: Duration::from_secs(3) };
 /// A lease, the time between two looks, and what a recovery takes.
 const TAKEN_OVER: Duration = Duration::from_secs(12);

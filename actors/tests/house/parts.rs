@@ -26,7 +26,7 @@ async fn stop(running: &Running, scope: &LimitScope, mode: KillMode) -> Result<E
 
 async fn release(running: &Running, scope: &LimitScope) -> Result<KillState, CommandError> {
     let release = Disengage { operator: "ops".to_owned(), notes: None, scope: scope.clone(), by: caller().into() };
-    running.house.switches.disengage.send(release).await.unwrap()
+    running.house.switches.disengage.send(release).await.unwrap().map(|released| released.state)
 }
 
 /// A parent of another strategy, in another symbol.

@@ -14,7 +14,7 @@ const WINDOW: u64 = 300;
 async fn release(running: &Running, key: &str) -> Result<KillState, CommandError> {
     let by = Caller::parse(key).unwrap().into();
     let release = Disengage { operator: "whoever".to_owned(), notes: None, scope: LimitScope::Global, by };
-    running.house.switches.disengage.send(release).await.unwrap()
+    running.house.switches.disengage.send(release).await.unwrap().map(|released| released.state)
 }
 
 async fn engaged(rig: &mut Rig) -> Running {

@@ -16,7 +16,7 @@ use tranche_simulation::clock::EPOCH;
 use tranche_simulation::life::Life;
 use tranche_simulation::switchboard::{Held, MemoryBoard};
 
-use crate::support::orders::{id, parent, resting_parent};
+use crate::support::orders::{id, parent, resting_parent, single, symbol};
 use crate::support::rig::{Rig, millis, run, seconds};
 
 const AT: &str = "2026-11-20T09:00:00.25+00:00";
@@ -363,5 +363,23 @@ fn without_a_board_the_database_is_polled_and_what_does_not_confirm_has_lapsed()
         first.reset(REASON).await.unwrap();
         sleep(millis(100)).await;
         assert!(rig.reasons(&second).contains(&ShutReason::CircuitBreakerQuiet));
+    });
+}
+
+#[test]
+fn a_foreign_engagement_closes_what_is_held_where_the_configuration_says_so() {
+    run(|mut rig| async move {
+        let board = with_board(&mut rig);
+        rig.tuning.foreign_mode = KillMode::Flatten;
+        let running = rig.open().await;
+        running.send(single("entry", 10)).await;
+        rig.until("it is held", || rig.venue.holds(&symbol()) == rust_decimal::Decimal::TEN).await;
+        board.write(SwitchKey::Kill, Some(&engaged_at(AT)));
+        let is_flat = || running.house.accounts.first().health.flattening().is_some_and(|progress| progress.flat);
+        rig.until("it is flat", is_flat).await;
+        let state = running.house.health.kill().unwrap();
+        let closed = id(&format!("flatten.{}.default.ACME.1", state.engagement_id.unwrap()));
+        assert_eq!((state.mode, rig.order(&closed).status), (Some(KillMode::Flatten), OrderStatus::Filled));
+        assert!(rig.venue.holds(&symbol()).is_zero());
     });
 }

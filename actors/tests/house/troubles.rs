@@ -41,6 +41,33 @@ async fn heals(rig: &Rig, running: &Running) {
     rig.audit_at_rest();
 }
 
+/// Then the watchdog of one commit barks when the next one has begun, or when none is under way.
+#[test]
+fn commits_that_end_in_the_instant_of_their_time_out_leave_nothing_shut_for_good() {
+    run(|rig| async move {
+        let running = rig.open().await;
+        running.submit(parent("troubled", 103, 5, 20)).await;
+        for spell in 0..20 {
+            rig.store.calls.delay("commit", seconds(1));
+            let (_, _, _) = futures_util::join!(
+                running.house.accounts.first().desk.submit_order.send(single(&format!("a{spell}"), 1)),
+                async {
+                    sleep(millis(300)).await;
+                    running.house.accounts.first().desk.submit_order.send(single(&format!("b{spell}"), 1)).await
+                },
+                async {
+                    sleep(millis(700)).await;
+                    running.house.accounts.first().desk.submit_order.send(single(&format!("c{spell}"), 1)).await
+                },
+            );
+            sleep(seconds(3)).await;
+            rig.store.calls.delay("commit", millis(1));
+            rig.until("the store is up", || rig.verdict(&running) == Verdict::Open).await;
+        }
+        heals(&rig, &running).await;
+    });
+}
+
 #[test]
 fn a_store_that_fails_shuts_the_gate_until_a_probe_is_committed() {
     run(|rig| async move {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use tranche_actors::domain::ids::is_flatten;
 use tranche_actors::domain::kill::KillState;
 use tranche_actors::domain::limits::LimitScope;
 use tranche_actors::domain::names::OrderId;
@@ -32,7 +33,7 @@ impl Engaged {
 
 impl Invariant for Engaged {
     fn rule(&self) -> &'static str {
-        "after an engage's answer nothing is sent, and nothing comes to life but what the answer lists as unknown"
+        "after an engage's answer nothing is sent, and nothing comes to life but what the answer lists as unknown, but for what closes positions"
     }
 
     fn see(&mut self, step: &Step<'_>, scene: &Scene<'_>) -> Result<(), String> {
@@ -58,9 +59,10 @@ impl Invariant for Engaged {
                 self.releasing = self.releasing.saturating_sub(1);
                 Ok(())
             }
-            Step::Sent(NewOrder { client_order_id, .. }) if self.listed.is_some() => {
+            Step::Sent(NewOrder { client_order_id, .. }) if self.listed.is_some() && !is_flatten(client_order_id) => {
                 Err(format!("{client_order_id} is sent after an engagement was answered"))
             }
+            Step::Taken(order) if is_flatten(&order.client_order_id) => Ok(()),
             Step::Taken(order) => self.judge(&order.client_order_id, "is taken"),
             _ => Ok(()),
         }

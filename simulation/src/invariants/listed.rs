@@ -29,7 +29,7 @@ impl Invariant for Listed {
         match step {
             // What was not durable by now is lost with the process.
             Step::Started(_) | Step::Crashed => self.waiting.clear(),
-            Step::Replied(_, _, Reply::Engaged(answer)) if answer.state.mode == Some(KillMode::Cancel) => {
+            Step::Replied(_, _, Reply::Engaged(answer)) if answer.state.mode.is_some_and(KillMode::cancels) => {
                 self.waiting.extend(answer.unknown.iter().map(|id| (id.clone(), scene.boot)));
             }
             Step::Struck(_) => self.waiting.values_mut().for_each(|since| *since = scene.boot),

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use tranche_actors::domain::ids::is_flatten;
 use tranche_actors::domain::limits::LimitScope;
 use tranche_actors::domain::names::OrderId;
 use tranche_actors::domain::order::Order;
@@ -119,7 +120,8 @@ impl Invariant for Parts {
     fn see(&mut self, step: &Step<'_>, scene: &Scene<'_>) -> Result<(), String> {
         match step {
             Step::Started(_) => self.forget(scene),
-            Step::Sent(order) => {
+            // What closes positions passes where nothing else does; another rule says when.
+            Step::Sent(order) if !is_flatten(&order.client_order_id) => {
                 let id = &order.client_order_id;
                 if let Some(part) = self.having(id, scene).find(|part| part.stopped || part.listed.is_some()) {
                     return Err(format!("{id} leaves though {} is stopped", part.scope));
@@ -131,7 +133,7 @@ impl Invariant for Parts {
                     return Err(format!("{id} leaves while the stored switches stop {}", halt.scope));
                 }
             }
-            Step::Taken(order) => {
+            Step::Taken(order) if !is_flatten(&order.client_order_id) => {
                 let id = &order.client_order_id;
                 let is_missed = |part: &&Part| part.listed.as_ref().is_some_and(|listed| !listed.contains(id));
                 if let Some(part) = self.having(id, scene).find(is_missed) {

@@ -47,7 +47,7 @@ const WHATS: Choice<What> = Choice {
     word: What::word,
     designed: &[],
 };
-const MODES: Choice<KillMode> = Choice { all: KillMode::ALL, word: KillMode::as_str, designed: &["flatten"] };
+const MODES: Choice<KillMode> = Choice { all: KillMode::ALL, word: KillMode::as_str, designed: &[] };
 
 impl What {
     const fn word(self) -> &'static str {

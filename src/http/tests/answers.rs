@@ -300,7 +300,7 @@ async fn the_switches_speak_the_words_of_the_stack() {
         json!({
             "state": "ACTIVE", "engaged_at": null, "engaged_by": null, "engagement_reason": null,
             "engagement_details": null, "disengaged_at": null, "disengaged_by": null, "disengagement_notes": null,
-            "engagement_count_today": 0, "known": true, "unknown_because": null, "engagement_id": null, "scopes": [], "parts": [], "mode": null,
+            "engagement_count_today": 0, "known": true, "unknown_because": null, "engagement_id": null, "scopes": [], "parts": [], "mode": null, "flattening": [],
         })
     );
     let body = r#"{"operator":"ops","reason":"prices look wrong","scope":"global","mode":"halt","details":{"a":[1]},"settle_ms":50}"#;

@@ -12,8 +12,8 @@ use rust_decimal::Decimal;
 use serde_json::{Value, json};
 use tranche_actors::commands::{
     CancelOrder, CancelParent, CanceledParent, ChangeLimits, ChangedLimits, ClearCause, ClearedCause, CommandError,
-    CompareNow, Desk, Disengage, Engage, EngageAnswer, InstanceOutcome, MoveCapital, ReadVolume, Reset, ResolveOrder,
-    ResumeParent, SubmitOrder, SubmitParent, SubmittedOrder, SubmittedParent, SwitchDesk, Trip, Tripped,
+    CompareNow, Desk, Disengage, Engage, EngageAnswer, InstanceOutcome, MoveCapital, ReadVolume, Released, Reset,
+    ResolveOrder, ResumeParent, SubmitOrder, SubmitParent, SubmittedOrder, SubmittedParent, SwitchDesk, Trip, Tripped,
 };
 use tranche_actors::domain::audit::{AuditAction, AuditEntry, Audited};
 use tranche_actors::domain::breaker::BreakerState;
@@ -30,6 +30,7 @@ use tranche_actors::domain::portfolio::{CapitalEntry, CapitalKind, DayResult, Op
 use tranche_actors::domain::position::Position;
 use tranche_actors::domain::reconciliation::{Cause, CauseId, CauseKind, Comparison, Difference};
 use tranche_actors::domain::request::{Asked, PlanRules};
+use tranche_actors::domain::resuming::Resumes;
 use tranche_actors::domain::status::OrderStatus;
 use tranche_actors::domain::terms::Side;
 use tranche_actors::domain::trading_day::DayEnd;
@@ -356,13 +357,16 @@ impl Handler<ResolveOrder> for Clerk {
 }
 
 impl Handler<Disengage> for Clerk {
-    type Result = Result<KillState, CommandError>;
+    type Result = Result<Released, CommandError>;
 
     fn handle(&mut self, message: Disengage, _: &mut Context<Self>) -> Self::Result {
         self.0.with(|noted| noted.last_once = message.by.once.as_deref().cloned());
         self.0.take(&message)?;
         let released = engaged().disengage(&message.operator, message.notes.as_deref(), now());
-        released.ok_or(CommandError::NotEngaged)
+        let state = released.ok_or(CommandError::NotEngaged)?;
+        let account = AccountName::parse("default").unwrap();
+        let parent_order_ids = vec![OrderId::parse("abc").unwrap()];
+        Ok(Released { state, resumes: Some(vec![Resumes { account, parents: 1, slices: 3, parent_order_ids }]) })
     }
 }
 

@@ -420,9 +420,6 @@ async fn what_does_not_go_together_is_named() {
         let answer = post("/api/v1/orders/abc/resolve", body).of(&app).await;
         assert_eq!(answer.faulty_fields(), fields);
     }
-    let flatten = r#"{"operator":"ops","reason":"why","mode":"flatten"}"#;
-    let answer = post("/api/v1/kill-switch/engage", flatten).of(&app).await;
-    assert_eq!((answer.code(), answer.faulty_fields()), ("not_supported", vec!["mode"]));
     let short = r#"{"operator":"ops","reason":"too short"}"#;
     let answer = post("/api/v1/circuit-breaker/reset", short).of(&app).await;
     assert_eq!(answer.body["errors"][0]["code"], "too_short");

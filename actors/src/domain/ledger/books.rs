@@ -177,6 +177,7 @@ impl Books {
             },
             Write::Replace(replacement) => self.replace(replacement),
             Write::Claim { id, plan_version, reduces, limits } => self.claim(id, *plan_version, (*reduces, *limits)),
+            Write::Flatten { order, engagement, before } => self.flatten(order, engagement, before.as_ref()),
             Write::NeverLeft { id, attempt, reason, detail, tries } => {
                 self.never_left(id, *attempt, reason, detail, *tries)
             }

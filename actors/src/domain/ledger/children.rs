@@ -5,6 +5,7 @@ use serde_json::json;
 use super::books::{Books, GATEWAY};
 use super::{Applied, Event, EventKind, Refusal, Resolution};
 use crate::domain::fills::Filled;
+use crate::domain::ids::is_flatten;
 use crate::domain::names::{Caller, OrderId};
 use crate::domain::order::Order;
 use crate::domain::status::{OperatorEnd, OrderEvent, OrderStatus, OwnEnd};
@@ -22,6 +23,9 @@ impl Books {
         let order = self.order(id)?;
         if !order.is_claimable() {
             return Err(Refusal::GuardLost("it is not waiting to be sent"));
+        }
+        if is_flatten(id) {
+            return Err(Refusal::GuardLost("the kill switch alone sends it"));
         }
         if let Some(slice) = &order.slice {
             let parent = self.parents.get(&slice.parent).ok_or(Refusal::NotFound)?;

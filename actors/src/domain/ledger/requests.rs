@@ -62,6 +62,7 @@ impl Books {
             Write::Submit(_)
             | Write::Replace(_)
             | Write::Claim { .. }
+            | Write::Flatten { .. }
             | Write::NeverLeft { .. }
             | Write::OutcomeUnknown { .. }
             | Write::Refused { .. }

@@ -73,7 +73,7 @@ impl Books {
     }
 
     /// What is new is written by its account alone.
-    fn must_be_of(&self, account: &AccountName) -> Result<(), Refusal> {
+    pub(super) fn must_be_of(&self, account: &AccountName) -> Result<(), Refusal> {
         if self.are_of(account) {
             return Ok(());
         }

@@ -253,7 +253,7 @@ impl Running {
             scope: LimitScope::Global,
             by: caller().into(),
         };
-        self.house.switches.disengage.send(release).await.unwrap()
+        self.house.switches.disengage.send(release).await.unwrap().map(|released| released.state)
     }
 
     pub(crate) async fn trip(&self) -> BreakerState {

@@ -1,0 +1,79 @@
+//! Stopping a part, and closing what is held, where the account is another instance's, or is taken over meanwhile.
+
+use tokio::time::sleep;
+use tranche_actors::commands::{Disengage, Engage};
+use tranche_actors::domain::kill::KillMode;
+use tranche_actors::domain::limits::LimitScope;
+use tranche_actors::domain::venue::VenueStatus;
+use tranche_actors::gate::Verdict;
+use tranche_actors::health::Phase;
+use tranche_actors::ports::store::Store;
+
+use super::{Process, leased};
+use crate::support::orders::{account, caller, id, parent, resting_parent, symbol};
+use crate::support::rig::{engage, millis, run, seconds};
+
+#[test]
+fn the_halt_of_a_part_that_was_released_while_a_frozen_owner_was_waited_for_cancels_nothing_of_it() {
+    for is_released in [true, false] {
+        run(|mut rig| async move {
+            leased(&mut rig);
+            rig.store.open().await.unwrap();
+            let first = Process::start(&rig, "first").await;
+            first.store.share();
+            first.during(rig.until("the first one trades", || rig.verdict(&first.running) == Verdict::Open)).await;
+            let [(second, of_second), (third, of_third)] = [rig.beside("second"), rig.beside("third")];
+            of_second.share();
+            of_third.share();
+            let are_ready = || [&second, &third].iter().all(|one| one.house.health.phase() == Phase::Ready);
+            first.during(rig.until("the others stand by", are_ready)).await;
+            first.during(first.running.submit(resting_parent("open", 30, 3, 600))).await;
+            first.during(sleep(seconds(2))).await;
+            let scope = LimitScope::Account(account());
+            let wish = Engage { scope: scope.clone(), settle: Some(seconds(6)), ..engage(KillMode::Cancel) };
+            let (answer, ()) = futures_util::join!(second.house.kill_switch.engage(wish), async {
+                sleep(seconds(3)).await;
+                if is_released {
+                    let release = Disengage { operator: "ops".into(), notes: None, scope, by: caller().into() };
+                    third.house.switches.disengage.send(release).await.unwrap().unwrap();
+                }
+            });
+            let answer = answer.unwrap();
+            assert_eq!(answer.instances.iter().find(|one| one.id == "first").unwrap().outcome, "lapsed", "{answer:?}");
+            let order = rig.venue.in_book(&rig.slices(&id("open"))[0].id).unwrap();
+            let came = (answer.cancel_requested, order.status);
+            let expected = if is_released { (0, VenueStatus::Accepted) } else { (1, VenueStatus::Canceled) };
+            assert_eq!(came, expected, "{answer:?}");
+        });
+    }
+}
+
+#[test]
+fn whoever_takes_an_account_over_closes_what_its_owner_began_to_close() {
+    for after in [0, 200, 450, 700, 1_500] {
+        run(|mut rig| async move {
+            leased(&mut rig);
+            rig.store.open().await.unwrap();
+            let first = Process::start(&rig, "first").await;
+            first.store.share();
+            first.during(rig.until("the first one trades", || rig.verdict(&first.running) == Verdict::Open)).await;
+            let (second, store) = rig.beside("second");
+            store.share();
+            first.during(rig.until("the second one stands by", || second.house.health.phase() == Phase::Ready)).await;
+            first.during(first.running.submit(parent("entry", 10, 1, 1))).await;
+            first.during(rig.until("it is held", || !rig.venue.holds(&symbol()).is_zero())).await;
+            rig.venue.set_latency(millis(300));
+            let (engaged, ()) = first
+                .during(async { futures_util::join!(second.engage(KillMode::Flatten), sleep(millis(after))) })
+                .await;
+            let answer = engaged.unwrap();
+            assert_eq!(answer.flatten_orders.len(), 1, "{answer:?}");
+            drop(first);
+            let is_flat = || second.house.accounts.first().health.flattening().is_some_and(|progress| progress.flat);
+            rig.until("it is flat", is_flat).await;
+            assert!(rig.venue.holds(&symbol()).is_zero());
+            let closing = |sent: &&tranche_simulation::venue::Submission| sent.id.as_str().starts_with("flatten.");
+            assert_eq!(rig.venue.submissions().iter().filter(closing).count(), 1, "after {after} ms");
+        });
+    }
+}
