@@ -1,11 +1,13 @@
 //! Stopping a part stops it: nothing of it leaves once that is asked for, and after the answer nothing of it comes to life but
-//! what the answer lists.
+//! what the answer lists. That is all that was in doubt from before the question until after the answer.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tranche_actors::domain::ids::is_flatten;
 use tranche_actors::domain::limits::LimitScope;
 use tranche_actors::domain::names::OrderId;
+use tranche_actors::domain::order::Order;
+use tranche_actors::domain::status::OrderStatus;
 
 use super::counting::{counts, strategy};
 use super::{Invariant, Scene};
@@ -21,6 +23,8 @@ struct Part {
     listed: Option<BTreeSet<OrderId>>,
     /// Releases that were asked for and not answered: each may be carried out at any time.
     releasing: u32,
+    /// What was of unknown outcome when an engagement was asked for, by its number.
+    in_doubt: BTreeMap<u64, BTreeSet<OrderId>>,
 }
 
 #[derive(Default)]
@@ -32,7 +36,13 @@ impl Parts {
             return None;
         }
         if !self.0.iter().any(|part| part.scope == *scope) {
-            self.0.push(Part { scope: scope.clone(), stopped: false, listed: None, releasing: 0 });
+            self.0.push(Part {
+                scope: scope.clone(),
+                stopped: false,
+                listed: None,
+                releasing: 0,
+                in_doubt: BTreeMap::new(),
+            });
         }
         self.0.iter_mut().find(|part| part.scope == *scope)
     }
@@ -50,15 +60,17 @@ impl Parts {
         for part in &mut self.0 {
             // What was only asked is lost with its process, as is what the answer said was not durable.
             (part.stopped, part.releasing) = (false, 0);
+            part.in_doubt.clear();
             part.listed = part.listed.take().filter(|_| halts.in_force.iter().any(|halt| halt.scope == part.scope));
         }
     }
 
-    fn note(&mut self, step: &Step<'_>) {
+    fn note(&mut self, step: &Step<'_>, scene: &Scene<'_>) -> Result<(), String> {
         match step {
-            Step::Asked(_, Request::Engage(engage)) => {
+            Step::Asked(number, Request::Engage(engage)) => {
                 if let Some(part) = self.of(&engage.scope) {
                     part.stopped = part.releasing == 0;
+                    part.in_doubt.insert(*number, doubtful(&engage.scope, scene).collect());
                 }
             }
             Step::Asked(_, Request::Disengage(release)) => {
@@ -71,14 +83,33 @@ impl Parts {
                     part.releasing = part.releasing.saturating_sub(1);
                 }
             }
-            Step::Replied(_, _, Reply::Engaged(answer)) => {
-                if let Some(part) = self.of(&answer.scope).filter(|part| part.releasing == 0) {
+            Step::Replied(number, _, Reply::Engaged(answer)) => {
+                let Some(part) = self.of(&answer.scope) else { return Ok(()) };
+                let before = part.in_doubt.remove(number).unwrap_or_default();
+                if part.releasing == 0 {
                     part.listed = Some(answer.unknown.iter().cloned().collect());
+                }
+                let is_missed = |id: &OrderId| before.contains(id) && !answer.unknown.contains(id);
+                if let Some(id) = doubtful(&answer.scope, scene).find(is_missed).filter(|_| answer.covers == "all") {
+                    return Err(format!(
+                        "{id} is in doubt, and the answer that {} is stopped doesn't list it",
+                        answer.scope
+                    ));
                 }
             }
             _ => {}
         }
+        Ok(())
     }
+}
+
+/// What of a part was sent, and nobody knows what came of it.
+fn doubtful(scope: &LimitScope, scene: &Scene<'_>) -> impl Iterator<Item = OrderId> {
+    let is_of = |order: &&Order| {
+        order.status == OrderStatus::SubmittedUnconfirmed
+            && counts(scope, strategy(order, scene.ledger), &order.instruction.symbol)
+    };
+    scene.ledger.orders().filter(is_of).map(|order| order.id.clone()).collect::<Vec<_>>().into_iter()
 }
 
 impl Invariant for Parts {
@@ -112,7 +143,7 @@ impl Invariant for Parts {
                     ));
                 }
             }
-            _ => self.note(step),
+            _ => return self.note(step, scene),
         }
         Ok(())
     }
