@@ -98,33 +98,29 @@ impl Reach {
             Ok(tally) => Ok(tally),
             Err(Unanswered) => {
                 let CancelEverything { scope, within, .. } = everything.clone();
-                let (cancelled, marked) =
+                let (cancelled, ()) =
                     futures_util::join!(self.cancel_from_here(&scope, within), self.mark_from_here(everything));
                 cancelled
-                    .map(|tally| tally.and(CancelTally { failed: marked.err().unwrap_or(0), ..CancelTally::default() }))
             }
         }
     }
 
-    /// Marks what may be open, while there is time for that. The error is how many orders have no mark.
-    async fn mark_from_here(&self, everything: CancelEverything) -> Result<(), u32> {
-        let deadline = tokio::time::Instant::now() + everything.within;
-        let known = u32::try_from(everything.also.len()).unwrap_or(u32::MAX);
-        loop {
-            let ids = everything.ids(&*self.world.store, &self.account).await;
-            let marked = match ids {
-                Some(ids) if ids.is_empty() => return Ok(()),
-                Some(ids) => mark(&self.world, self.account.clone(), Write::MarkCancels { ids }).await.is_ok(),
-                None => false,
-            };
-            if marked {
-                return Ok(());
+    /// Marks what may be open, while there is time for that. What has no mark by then gets it from the recovery of the account,
+    /// which carries out what is engaged.
+    async fn mark_from_here(&self, everything: CancelEverything) {
+        let marked = async {
+            loop {
+                if let Some(ids) = everything.ids(&*self.world.store, &self.account).await
+                    && (ids.is_empty()
+                        || mark(&self.world, self.account.clone(), Write::MarkCancels { ids }).await.is_ok())
+                {
+                    return;
+                }
+                tokio::time::sleep(MARK_AGAIN).await;
             }
-            if tokio::time::Instant::now() > deadline {
-                tracing::error!(account = %self.account, "what may be open could not be marked as to be cancelled");
-                return Err(known.max(1));
-            }
-            tokio::time::sleep(MARK_AGAIN).await;
+        };
+        if tokio::time::timeout(everything.within, marked).await.is_err() {
+            tracing::error!(account = %self.account, "what may be open could not be marked as to be cancelled in time");
         }
     }
 
