@@ -285,7 +285,8 @@ pub struct Engage {
     pub key: Option<(IdempotencyKey, String)>,
 }
 
-/// What engaging came to. After this, no byte of an order is written but of those listed in `unknown`.
+/// What engaging came to. After this, no byte of an order is written but of those listed in `unknown` and, in mode `flatten`,
+/// of those that close what is held.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct EngageAnswer {
     /// What is stopped by it.

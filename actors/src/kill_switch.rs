@@ -199,7 +199,7 @@ impl Handler<Disengage> for KillSwitch {
     }
 }
 
-/// Cancels again what an engagement in mode `cancel` has to cancel, as after a start.
+/// Cancels again what an engagement that cancels has to cancel, as after a start.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) struct ResumeCancels;

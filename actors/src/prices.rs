@@ -120,8 +120,8 @@ impl Prices {
         symbols.iter().filter_map(volume).collect()
     }
 
-    /// What the broker says that may be bought for, now. Of those who ask while another one's
-    /// answer is awaited the first asks for all.
+    /// What the broker says that may be bought for, now. Of those who ask while another one's answer is awaited, the first
+    /// asks for all.
     pub(crate) async fn buying_power(&self) -> ToldPower {
         let wanted = self.world.clock.boottime();
         let mut last = self.power.lock().await;

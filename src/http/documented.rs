@@ -239,8 +239,9 @@ pub(super) struct LimitDoc {
     scope: Option<Value>,
     #[schema(schema_with = words::control)]
     control: String,
-    /// Positions are kept by account: of a strategy `max_position` and `max_gross_exposure` say what its orders may bring the
-    /// account's positions to. In the control's own unit: units of the instrument, the quote currency, percent, orders, or seconds. None takes the limit away.
+    /// In the control's own unit: units of the instrument, the quote currency, percent, orders, or seconds. None takes the
+    /// limit away. Positions are kept by account: of a strategy `max_position` and `max_gross_exposure` bound what its orders
+    /// may bring the account's positions to.
     #[schema(schema_with = words::decimal)]
     value: Option<String>,
 }

@@ -65,7 +65,7 @@ codes! {
     NotEngaged = "kill_switch_not_engaged", CONFLICT, "The kill switch is not engaged";
     SecondOperatorNeeded = "second_operator_needed", CONFLICT, "A second operator has to say so too";
     NotTripped = "circuit_breaker_not_tripped", CONFLICT, "The circuit breaker is not tripped";
-    SymbolQuarantined = "symbol_quarantined", CONFLICT, "The symbol takes no new orders";
+    SymbolQuarantined = "symbol_quarantined", CONFLICT, "The symbol takes only orders that reduce its position";
     BodyTooLarge = "body_too_large", PAYLOAD_TOO_LARGE, "The body is too large";
     UnsupportedMediaType = "unsupported_media_type", UNSUPPORTED_MEDIA_TYPE, "The body is not of the type expected";
     ValidationFailed = "validation_failed", UNPROCESSABLE_ENTITY, "The request breaks rules";

@@ -84,7 +84,7 @@ impl OrphanView {
     }
 }
 
-/// A symbol that takes no new orders.
+/// A symbol that takes only orders that reduce its position.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Quarantine)]
 pub(super) struct QuarantineView {

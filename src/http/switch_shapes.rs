@@ -128,7 +128,8 @@ impl StoppedPart {
     }
 }
 
-/// What engaging came to. No byte of an order is written after it but of those listed in `unknown`.
+/// What engaging came to. No byte of an order is written after it but of those listed in `unknown` and, in mode `flatten`, of
+/// those that close what is held.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Engaged)]
 pub(super) struct EngagedView {

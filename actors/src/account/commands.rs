@@ -303,7 +303,8 @@ impl Handler<NoteCompared> for Account {
     }
 }
 
-/// What he was answered is kept in the entry, and so a repetition finds it there.
+/// What he was answered is kept in the entry, and so a repetition finds it there. The request around it names no action, or
+/// there would be two entries.
 fn compared(account: &AccountName, NoteCompared { by, answer }: NoteCompared) -> Write {
     let (subject, action) = (account.to_string(), AuditAction::CompareBooks);
     let request = Request { by, operator: None, action: None, subject };

@@ -139,7 +139,8 @@ impl KillSwitchHandle {
     /// Idempotent on (caller, key): a repetition returns the first answer.
     ///
     /// # Errors
-    /// [`CommandError::Invalid`] where it would stop nothing, or can't do what was asked; [`CommandError::AlreadyEngaged`] where it is so already, once nothing of ours is in flight any more;
+    /// [`CommandError::Invalid`] where it would stop nothing, or can't do what was asked;
+    /// [`CommandError::AlreadyEngaged`] where it is so already, once nothing of ours is in flight any more;
     /// [`CommandError::OutcomeUnknown`] when the actor is down: the gate is shut all the same, and the engagement is
     /// carried out as soon as it is back.
     pub async fn engage(&self, engage: Engage) -> Result<EngageAnswer, CommandError> {

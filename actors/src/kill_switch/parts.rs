@@ -203,7 +203,7 @@ impl KillSwitch {
         }
     }
 
-    /// Asks again for the cancels of every part that is stopped in mode `cancel`, as after a start.
+    /// Asks again for the cancels of every part that is stopped in a mode that cancels, as after a start.
     pub(super) fn resume_cancels_of_parts(&mut self, ctx: &mut Context<Self>) {
         for halt in self.stopped().in_force.into_iter().filter(|halt| halt.mode.cancels()) {
             let everything =
