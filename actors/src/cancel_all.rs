@@ -10,6 +10,7 @@ use futures_util::stream::FuturesUnordered;
 
 use crate::account::mark;
 use crate::budget::{Budget, Lane};
+use crate::domain::ids::is_flatten;
 use crate::domain::ledger::Write;
 use crate::domain::limits::LimitScope;
 use crate::domain::names::{AccountName, BrokerOrderId, OrderId, Symbol};
@@ -53,7 +54,8 @@ impl CancelEverything {
                 && part.has(&order.id, &order.instruction.symbol)
         };
         let live = open.into_iter().filter(live).map(|order| order.id);
-        Some(self.also.iter().cloned().chain(live).collect())
+        // What closes positions is ended by who closes them.
+        Some(self.also.iter().cloned().chain(live).filter(|id| !is_flatten(id)).collect())
     }
 }
 
@@ -309,7 +311,9 @@ pub(crate) async fn cancel_listed(
     let deadline = tokio::time::Instant::now() + within;
     let open = match tokio::time::timeout_at(deadline, venue.open_orders()).await {
         Ok(Ok(mut open)) => {
-            open.retain(|order| part.has(&order.client_order_id, &order.instruction.symbol));
+            open.retain(|order| {
+                part.has(&order.client_order_id, &order.instruction.symbol) && !is_flatten(&order.client_order_id)
+            });
             open
         }
         Ok(Err(_)) | Err(_) => {

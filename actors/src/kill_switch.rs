@@ -69,6 +69,10 @@ pub(crate) struct KillSwitch {
     epoch: u64,
     /// How many engagements are still stopping sends or cancelling.
     carrying_out: u32,
+    /// As many engagements of parts. All else trades on meanwhile.
+    carrying_out_parts: u32,
+    /// How many releases of parts are being carried out.
+    releasing_parts: u32,
     /// How many engagements are not durable yet.
     saving: u32,
     /// How many releases are being carried out.
@@ -123,6 +127,8 @@ impl KillSwitch {
             unsaved: Vec::new(),
             epoch: 0,
             carrying_out: 0,
+            carrying_out_parts: 0,
+            releasing_parts: 0,
             saving: 0,
             releasing: 0,
             reading: false,
@@ -181,7 +187,11 @@ impl Handler<Disengage> for KillSwitch {
         match release.scope {
             LimitScope::Global => {}
             LimitScope::Account(_) | LimitScope::Strategy(_) | LimitScope::Symbol(_) => {
-                return self.release_part(release, patience);
+                self.releasing_parts += 1;
+                return Box::pin(self.release_part(release, patience).map(|released, act, _| {
+                    act.releasing_parts -= 1;
+                    released
+                }));
             }
         }
         self.releasing += 1;
@@ -232,6 +242,11 @@ impl KillSwitch {
     /// Whether others write the switch too, so that looks say what it is.
     fn is_watched(&self) -> bool {
         self.world.switchboard.is_some() || self.world.store.is_shared()
+    }
+
+    /// Whether an engagement still stops sends or cancels: a release waits for it.
+    const fn is_carrying_out(&self) -> bool {
+        self.carrying_out + self.carrying_out_parts > 0
     }
 
     /// What was held before the actor died is in force, although it was not read again yet.

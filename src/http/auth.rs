@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use thiserror::Error;
 
-pub(super) use admitting::{Asker, admit, needs};
+pub(super) use admitting::{Asker, admit, is_enough, needs};
 pub(super) use pace::Pace;
 pub(super) use ring::KeyRing;
 

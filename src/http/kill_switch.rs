@@ -12,8 +12,9 @@ use tranche_actors::domain::flatten::Flattening;
 use tranche_actors::domain::kill::{KillMode, KillState};
 use tranche_actors::domain::ledger::KILL_SWITCH;
 use tranche_actors::domain::limits::LimitScope;
-use tranche_actors::domain::names::IdempotencyKey;
+use tranche_actors::domain::names::{IdempotencyKey, Role};
 
+use super::auth::is_enough;
 use super::canonical::Canonical;
 use super::documented::{DisengageDoc, EngageDoc, ProblemDoc};
 use super::fields::{Choice, Fields};
@@ -34,7 +35,7 @@ const MAX_SETTLE_MS: u32 = 30_000;
 const MODES: Choice<KillMode> = Choice { all: KillMode::ALL, word: KillMode::as_str, designed: &[] };
 
 /// Stops trading. After the answer no byte of an order is written but of those listed in `unknown` and, in mode `flatten`, of
-/// those that close what is held, whose ids begin with `flatten.`
+/// those that close what is held, whose ids begin with `flatten.`; that mode takes the role `operator`.
 #[utoipa::path(
     post, path = "/api/v1/kill-switch/engage", tag = "controls", operation_id = "engage_kill_switch",
     params(("Idempotency-Key" = Option<String>, Header, description = "1 to 128 visible ASCII characters without '|', quoted or bare")),
@@ -54,6 +55,10 @@ pub(super) async fn engage(
     let fields = Fields::of_body(&bytes)?;
     let key = body::idempotency_key(&request)?;
     let command = engagement(fields, by, key).map_err(Problem::invalid)?;
+    if command.mode.flattens() {
+        // Its orders ask no limit: who may stop everything may not thereby sell everything.
+        is_enough(&request, Role::Operator)?;
+    }
     let engaged = gateway.state.kill_switch.engage(command).await;
     let answer = engaged.map_err(|error| gateway.refusal(error))?;
     Ok(Json(EngagedView::of(answer)))

@@ -33,6 +33,8 @@ mod looking;
 pub(super) const TICK: Duration = Duration::from_millis(100);
 /// How often the broker is asked while something is left, and where its rate is limited.
 const LOOK: Duration = Duration::from_millis(500);
+/// How old the broker's word on a position may be that an order is sent by.
+const FRESH: Duration = Duration::from_secs(5);
 const LIMITED_LOOK: Duration = Duration::from_secs(2);
 /// How often once nothing is: what turned up late is closed too.
 const FLAT_LOOK: Duration = Duration::from_secs(5);
@@ -179,10 +181,13 @@ impl Broker {
         self.cancel_unknown_to_us(wanted, &seen, ctx);
         let flat = seen.is_flat();
         let seen_at = Some(seen.at);
+        let is_fresh = now <= seen.asked + FRESH;
         let (mut left, mut sends) = (Vec::new(), Vec::new());
         for (symbol, next) in seen.symbols {
             self.closing.numbers.insert(symbol.clone(), next.number);
             let awaits = match self.decide(&symbol, &next, now) {
+                // Somebody else may have closed it since.
+                Step::Send(..) if !is_fresh => Awaits::Retry,
                 Step::Awaits(awaits) => awaits,
                 Step::End(order) => {
                     sends.push(Write::End {
@@ -207,7 +212,7 @@ impl Broker {
         }
         let engagement = wanted.engagement.clone();
         self.closing.health.set_flattening(Some(Progress { engagement, left, flat, seen_at, because: None }));
-        self.claim_closing(wanted.engagement.clone(), sends, now, ctx);
+        self.claim_closing(wanted.engagement.clone(), sends, seen.asked, ctx);
     }
 
     /// What becomes of a symbol now, with what only this actor knows.

@@ -85,10 +85,10 @@ impl KillSwitch {
         self.latch.remember(&engage, None);
         metrics::counter!("tranche_kill_switch_engagements_total").increment(1);
         tracing::warn!(scope = %halt.scope, operator = %engage.operator, reason = %engage.reason, mode = %engage.mode, "a part is stopped");
-        self.carrying_out += 1;
+        self.carrying_out_parts += 1;
         let carried_out = carry_out_part(self.duties(), halt, settle, durable);
         Box::pin(carried_out.into_actor(self).map(move |answer, act, _| {
-            act.carrying_out -= 1;
+            act.carrying_out_parts -= 1;
             act.latch.remember(&engage, Some(answer.clone()));
             Ok(answer)
         }))
@@ -102,15 +102,22 @@ impl KillSwitch {
         halt: Halt,
         settle: Duration,
     ) -> ResponseActFuture<Self, Result<EngageAnswer, CommandError>> {
-        self.carrying_out += 1;
-        let (duties, store) = (self.duties(), self.world.store.clone());
+        self.carrying_out_parts += 1;
+        let duties = self.duties();
         let (scope, engagement) = (halt.scope.clone(), halt.engagement_id.clone());
         let stopped = async move {
             stop_everywhere(duties, &scope, engagement, settle).await;
-            if store.is_shared() { store.switches().await.ok().map(|read| read.halts) } else { None }
         };
-        Box::pin(stopped.into_actor(self).then(move |read, act, ctx| {
-            act.carrying_out -= 1;
+        let stopped = stopped.into_actor(self).then(|(), act, _| {
+            act.carrying_out_parts -= 1;
+            act.until_parts_are_let_go()
+        });
+        let read = stopped.then(|(), act, _| {
+            let store = act.world.store.clone();
+            async move { if store.is_shared() { store.switches().await.ok().map(|read| read.halts) } else { None } }
+                .into_actor(act)
+        });
+        Box::pin(read.then(move |read, act, ctx| {
             if let Some(read) = read {
                 act.take_parts(&read, ctx);
             }
@@ -124,6 +131,16 @@ impl KillSwitch {
             }
             act.engage_part(engage, ctx)
         }))
+    }
+
+    /// Ends once no release of a part is on its way: what it lets go is not in force, whatever is known of it now. The gates
+    /// hold the part back meanwhile.
+    fn until_parts_are_let_go(&self) -> ResponseActFuture<Self, ()> {
+        if self.releasing_parts == 0 {
+            return Box::pin(async {}.into_actor(self));
+        }
+        let waited = tokio::time::sleep(Duration::from_millis(20)).into_actor(self);
+        Box::pin(waited.then(|(), act, _| act.until_parts_are_let_go()))
     }
 
     /// Makes the engagement of a part durable, ahead of every waiting batch, and tries for as long as that takes: a release
@@ -172,14 +189,18 @@ impl KillSwitch {
 
     /// What a look at the database showed that began after all that was written here.
     pub(super) fn see_parts(&mut self, read: &Halts, ctx: &mut Context<Self>) {
+        // Until the first good look: what this actor's predecessor held, which may not be durable yet.
+        let mut held = if self.state.is_none() { self.health.halts() } else { Vec::new() };
         if read.revision >= self.halts.revision {
-            return self.take_parts(read, ctx);
+            self.take_parts(read, ctx);
+        } else {
+            // The database went back, to before what is in force.
+            held.extend(self.halts.in_force.iter().cloned());
+            self.halts = read.clone();
         }
-        // The database went back, to before what is in force.
-        let lost = self.halts.in_force.iter().filter(|halt| !read.have(halt)).cloned().collect::<Vec<_>>();
-        self.halts = read.clone();
-        for halt in lost {
-            self.alert("the database has forgotten that a part is stopped");
+        let stopped = self.stopped();
+        for halt in held.into_iter().filter(|halt| !stopped.have(halt)) {
+            self.alert("the database has forgotten that a part is stopped, or was never told");
             let entry = of_part(entry_again(&halt, self.world.clock.now()), &halt);
             drop(self.save_part(halt, entry, None, ctx));
         }
@@ -197,9 +218,9 @@ impl KillSwitch {
         self.show_parts();
         for halt in new {
             tracing::warn!(scope = %halt.scope, operator = %halt.engaged_by, "a part is stopped");
-            self.carrying_out += 1;
+            self.carrying_out_parts += 1;
             let complied = comply_part(self.duties(), halt, self.tuning.kill_settle);
-            ctx.spawn(complied.into_actor(self).map(|(), act, _| act.carrying_out -= 1));
+            ctx.spawn(complied.into_actor(self).map(|(), act, _| act.carrying_out_parts -= 1));
         }
     }
 
@@ -209,10 +230,10 @@ impl KillSwitch {
             let everything =
                 CancelEverything { scope: halt.scope.clone(), within: self.tuning.kill_settle, also: Vec::new() };
             let accounts = self.lines.accounts.clone();
-            self.carrying_out += 1;
+            self.carrying_out_parts += 1;
             let asked = async move { accounts.cancel(everything).await };
             ctx.spawn(asked.into_actor(self).map(move |asked, act, _| {
-                act.carrying_out -= 1;
+                act.carrying_out_parts -= 1;
                 if asked.is_err() {
                     tracing::error!(scope = %halt.scope, "the cancels of a stopped part could not be asked for again");
                 }
@@ -227,8 +248,8 @@ impl KillSwitch {
         release: Disengage,
         patience: Duration,
     ) -> ResponseActFuture<Self, Result<Released, CommandError>> {
-        if self.carrying_out > 0 || self.unsaved.iter().any(|halt| halt.scope == release.scope) {
-            if self.carrying_out == 0 && self.world.clock.boottime() > patience {
+        if self.is_carrying_out() || self.unsaved.iter().any(|halt| halt.scope == release.scope) {
+            if !self.is_carrying_out() && self.world.clock.boottime() > patience {
                 return Box::pin(async { Err(CommandError::StoreUnavailable) }.into_actor(self));
             }
             let waited = tokio::time::sleep(Duration::from_millis(20)).into_actor(self);

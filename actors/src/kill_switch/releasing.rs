@@ -63,8 +63,8 @@ impl KillSwitch {
     ) -> ResponseActFuture<Self, Result<Answer, CommandError>> {
         // What still cuts off and cancels must not meet orders that are sent after the release, and what is still being
         // saved must not be written after it.
-        if self.carrying_out > 0 || self.saving > 0 {
-            if self.carrying_out == 0 && self.world.clock.boottime() > patience {
+        if self.is_carrying_out() || self.saving > 0 {
+            if !self.is_carrying_out() && self.world.clock.boottime() > patience {
                 return Box::pin(async { Err(CommandError::StoreUnavailable) }.into_actor(self));
             }
             let waited = tokio::time::sleep(Duration::from_millis(20)).into_actor(self);
@@ -266,7 +266,7 @@ impl KillSwitch {
 
     /// Ends once no engagement stops sends or cancels any more, or another one came.
     fn once_carried_out(&self, epoch: u64) -> ResponseActFuture<Self, ()> {
-        if self.carrying_out == 0 || self.epoch != epoch {
+        if !self.is_carrying_out() || self.epoch != epoch {
             return Box::pin(async {}.into_actor(self));
         }
         let waited = tokio::time::sleep(Duration::from_millis(20)).into_actor(self);

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::KillSwitch;
 use crate::commands::{CommandError, Disengage};
 use crate::domain::audit::{AuditAction, Request};
-use crate::domain::kill::KillState;
+use crate::domain::kill::{KillMode, KillState};
 use crate::domain::ledger::{KILL_SWITCH, SwitchEntry, Write};
 use crate::domain::names::Caller;
 use crate::persistence::{Lane, Persist, PersistError};
@@ -28,12 +28,14 @@ impl KillSwitch {
             return Box::pin(async { Ok(()) }.into_actor(self));
         }
         let engagement = self.state.as_ref().and_then(|state| state.engagement_id.clone());
+        // What was said of a milder one is not said of this.
+        let mode = self.state.as_ref().and_then(|state| state.mode).map(KillMode::as_str);
         let (store, persist, now) = (self.world.store.clone(), self.lines.persist.clone(), self.world.clock.now());
         let (by, operator, notes) = (release.by.clone(), release.operator.clone(), release.notes.clone());
         let asked = async move {
             let history = store.switch_history(KILL_SWITCH, LOOK).await;
             let history = history.map_err(|_| CommandError::StoreUnavailable)?;
-            if history.iter().any(|entry| is_first_word(entry, engagement.as_deref(), &by.caller, now)) {
+            if history.iter().any(|entry| is_first_word(entry, (engagement.as_deref(), mode), &by.caller, now)) {
                 return Ok(());
             }
             let entry = SwitchEntry {
@@ -41,7 +43,7 @@ impl KillSwitch {
                 timestamp: now,
                 operator: operator.clone(),
                 reason: notes,
-                details: Some(json!({"caller": by.caller, "engagement_id": engagement})),
+                details: Some(json!({"caller": by.caller, "engagement_id": engagement, "mode": mode})),
             };
             let action = Some(AuditAction::AskToDisengage);
             let (operator, subject) = (Some(operator), KILL_SWITCH.to_owned());
@@ -59,10 +61,16 @@ impl KillSwitch {
 }
 
 /// Whether somebody else wanted this engagement to end, a little earlier.
-fn is_first_word(entry: &SwitchEntry, engagement: Option<&str>, by: &Caller, now: DateTime<Utc>) -> bool {
+fn is_first_word(
+    entry: &SwitchEntry,
+    (engagement, mode): (Option<&str>, Option<&str>),
+    by: &Caller,
+    now: DateTime<Utc>,
+) -> bool {
     let said = |name: &str| entry.details.as_ref().and_then(|details| details.get(name)).and_then(Value::as_str);
     entry.event == ASKED
         && said("engagement_id") == engagement
+        && said("mode") == mode
         && said("caller").is_some_and(|caller| caller != by.as_str())
         && (now - COUNTS..=now).contains(&entry.timestamp)
 }

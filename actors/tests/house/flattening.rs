@@ -399,3 +399,37 @@ fn a_release_says_which_parents_go_on() {
         assert!((rig.clock.now() - before).num_seconds() < 61);
     });
 }
+
+#[test]
+fn what_closes_a_position_is_not_cancelled_with_the_rest_when_the_account_is_recovered() {
+    run(|rig| async move {
+        let running = rig.open().await;
+        hold(&rig, &running, 10).await;
+        rig.venue.plan([Fate::RequestLost]);
+        let answer = running.engage(KillMode::Flatten).await.unwrap();
+        sleep(seconds(2)).await;
+        assert!(!rig.order(&nth(&answer, 1)).status.is_terminal());
+        rig.venue.end_streams();
+        sleep(seconds(10)).await;
+        let lost = rig.order(&nth(&answer, 1));
+        assert!(lost.cancel_requested_at.is_none(), "{lost:?}");
+        rig.until("it is flat", || is_flat(&running)).await;
+        assert_eq!(rig.order(&nth(&answer, 1)).status, OrderStatus::Filled, "the same order was sent again");
+    });
+}
+
+#[test]
+fn no_order_leaves_by_a_position_that_was_read_long_before() {
+    run(|rig| async move {
+        let running = rig.open().await;
+        hold(&rig, &running, 10).await;
+        // The broker is asked for what is held, and the answer takes so long that it may have changed since.
+        rig.venue.calls.delay("positions", seconds(8));
+        let answer = running.engage(KillMode::Flatten).await.unwrap();
+        sleep(seconds(60)).await;
+        assert!(closing(&rig).is_empty(), "{:?}", closing(&rig));
+        rig.venue.calls.delay("positions", millis(10));
+        rig.until("it is flat", || is_flat(&running)).await;
+        assert_eq!(closing(&rig).len(), 1, "{answer:?}");
+    });
+}

@@ -222,3 +222,64 @@ fn two_parts_that_are_stopped_at_once_on_two_instances_both_stay_stopped() {
         assert_eq!(rig.store.look(|ledger| ledger.switches().halts.in_force.len()), 2);
     });
 }
+
+#[test]
+fn who_stops_a_part_while_it_is_being_let_go_finds_it_stopped() {
+    let scope = strategy("seam");
+    run(|rig| async move {
+        let running = rig.open().await;
+        stop(&running, &scope, KillMode::Halt).await.unwrap();
+        rig.store.calls.delay("commit", millis(400));
+        let (released, stopped) = futures_util::join!(release(&running, &scope), async {
+            sleep(millis(100)).await;
+            stop(&running, &scope, KillMode::Halt).await
+        });
+        released.unwrap();
+        stopped.unwrap();
+        sleep(seconds(5)).await;
+        let refused = submit_single(&running, single("late", 1)).await;
+        assert!(matches!(refused, Err(CommandError::Gate(ShutReason::KillSwitchEngaged))), "{refused:?}");
+        assert_eq!(rig.store.look(|ledger| ledger.switches().halts.in_force.len()), 1);
+    });
+}
+
+#[test]
+fn all_else_trades_on_while_another_instance_is_waited_for() {
+    let scope = strategy("seam");
+    run(|rig| async move {
+        rig.store.share();
+        let running = rig.open().await;
+        // It was there a moment ago, and says nothing.
+        let gone = InstanceCard { id: "gone".to_owned(), address: None, version: "1".to_owned(), started_at: EPOCH };
+        rig.store.heartbeat(&gone).await.unwrap();
+        sleep(seconds(1)).await;
+        let (answer, ()) = futures_util::join!(stop(&running, &scope, KillMode::Halt), async {
+            for _ in 0..20 {
+                sleep(millis(100)).await;
+                assert_eq!(rig.verdict(&running), Verdict::Open);
+            }
+            submit_single(&running, elsewhere_single(single("fine", 1))).await.unwrap();
+        });
+        assert_eq!(answer.unwrap().instances.len(), 2);
+    });
+}
+
+#[test]
+fn a_stopped_part_that_is_not_durable_yet_outlives_the_death_of_the_actor() {
+    let scope = strategy("seam");
+    run(|rig| async move {
+        let running = rig.open().await;
+        rig.store.fail_commits(true);
+        let answer = stop(&running, &scope, KillMode::Halt).await.unwrap();
+        assert_eq!(answer.not_durable, ["database"]);
+        rig.clock.panic_next();
+        stop(&running, &LimitScope::Symbol(Symbol::parse("OTHER").unwrap()), KillMode::Halt).await.unwrap_err();
+        sleep(seconds(3)).await;
+        rig.store.fail_commits(false);
+        let is_stored = || rig.store.look(|ledger| ledger.switches().halts.of(&scope).is_some());
+        rig.until("it is durable", is_stored).await;
+        sleep(seconds(3)).await;
+        let refused = submit_single(&running, single("late", 1)).await;
+        assert!(matches!(refused, Err(CommandError::Gate(ShutReason::KillSwitchEngaged))), "{refused:?}");
+    });
+}

@@ -53,7 +53,9 @@ fn a_word_counts_no_longer_and_for_no_other_engagement() {
         release(&running, "ann").await.unwrap();
         running.engage(KillMode::Halt).await.unwrap();
         assert!(waits(&release(&running, "bob").await), "that was another engagement");
-        release(&running, "carl").await.unwrap();
+        running.engage(KillMode::Cancel).await.unwrap();
+        assert!(waits(&release(&running, "carl").await), "that was said of something milder");
+        release(&running, "bob").await.unwrap();
         assert!(matches!(release(&running, "ann").await, Err(CommandError::NotEngaged)));
     });
 }

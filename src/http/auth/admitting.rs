@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use actix_web::HttpMessage;
 use actix_web::body::BoxBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderMap, HeaderValue};
 use actix_web::middleware::Next;
+use actix_web::{HttpMessage, HttpRequest};
 use tokio::time::timeout;
 use tranche_actors::domain::keys::{ApiKey, KeyId};
 use tranche_actors::domain::names::{Caller, Role};
@@ -72,16 +72,22 @@ pub(in crate::http) async fn needs(
     request: ServiceRequest,
     next: Next<BoxBody>,
 ) -> actix_web::Result<ServiceResponse<BoxBody>> {
-    let has = request.extensions().get::<Asker>().map(|asker| asker.role);
-    match has {
-        Some(has) if has >= role => next.call(request).await,
-        Some(has) => {
-            let detail = format!("this takes a key of the role {role}, and yours is of the role {has}");
-            let problem = Problem::new(Code::Forbidden, detail).with("role", has.as_str()).with("needs", role.as_str());
-            Ok(request.error_response(problem))
-        }
-        None => Ok(request.error_response(Problem::new(Code::Internal, "nobody was let in"))),
+    let is_enough = is_enough(request.request(), role);
+    match is_enough {
+        Ok(()) => next.call(request).await,
+        Err(problem) => Ok(request.error_response(problem)),
     }
+}
+
+/// Whether the caller of a request has this role, or a higher one.
+pub(in crate::http) fn is_enough(request: &HttpRequest, role: Role) -> Result<(), Problem> {
+    let has = request.extensions().get::<Asker>().map(|asker| asker.role);
+    let has = has.ok_or_else(|| Problem::new(Code::Internal, "nobody was let in"))?;
+    if has >= role {
+        return Ok(());
+    }
+    let detail = format!("this takes a key of the role {role}, and yours is of the role {has}");
+    Err(Problem::new(Code::Forbidden, detail).with("role", has.as_str()).with("needs", role.as_str()))
 }
 
 /// What needs no key: probes, and the pages that say how to use one.

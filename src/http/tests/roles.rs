@@ -96,3 +96,24 @@ async fn every_endpoint_lets_in_who_may_and_nobody_else() {
         }
     }
 }
+
+#[actix_web::test]
+async fn who_may_stop_everything_may_not_thereby_close_everything() {
+    let mut fixture = Fixture::ready();
+    fixture.state.access = Access::Keyed(None);
+    let keys = Role::ALL.iter().map(|role| (*role, fixture.notes.give_key(role.as_str(), *role))).collect::<Vec<_>>();
+    let app = serve!(fixture);
+    for (role, key) in keys.iter().filter(|(role, _)| *role >= Role::Trader) {
+        for mode in ["halt", "cancel", "flatten"] {
+            let body = format!(r#"{{"operator":"ann","reason":"a drill","mode":"{mode}"}}"#);
+            let asked = ask(Method::POST, "/api/v1/kill-switch/engage").bytes(body.into_bytes());
+            let answer = asked.header("authorization", &format!("Bearer {key}")).of(&app).await;
+            if mode == "flatten" && *role < Role::Operator {
+                assert_eq!((answer.status, answer.code()), (StatusCode::FORBIDDEN, "forbidden"), "{role}");
+                assert_eq!(answer.body["needs"], "operator");
+            } else {
+                assert_ne!(answer.status, StatusCode::FORBIDDEN, "{mode} as {role}");
+            }
+        }
+    }
+}

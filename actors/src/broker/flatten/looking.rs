@@ -55,6 +55,8 @@ impl Next {
 pub(super) struct Seen {
     /// When the broker was asked for its positions.
     pub(super) at: DateTime<Utc>,
+    /// The same, by the clock that counts suspended time.
+    pub(super) asked: Duration,
     ours: BTreeSet<OrderId>,
     /// Whether an order of ours may be live.
     is_busy: bool,
@@ -82,25 +84,39 @@ pub(super) async fn look(
     numbers: BTreeMap<Symbol, u32>,
 ) -> Result<Seen, String> {
     let account = &tuning.account;
+    // Which positions it may be about. What takes long comes first: what an order is sent by must be fresh.
+    let mut lasts = BTreeMap::new();
+    for position in in_time(&tuning, world.venue.positions()).await?.into_iter().filter(|held| !held.qty.is_zero()) {
+        let number = numbers.get(&position.symbol).copied();
+        let last = last(&world, account, &wanted, &position.symbol, number).await?;
+        lasts.insert(position.symbol, last);
+    }
     let unread = |error: crate::ports::store::StoreError| format!("the ledger can't be read: {error}");
     let ours = world.store.open_orders(account).await.map_err(unread)?;
     let open = in_time(&tuning, world.venue.open_orders()).await?;
-    let at = world.clock.now();
+    let (at, asked) = (world.clock.now(), world.clock.boottime());
     let held = in_time(&tuning, world.venue.positions()).await?;
     let booked = world.store.positions(account).await.map_err(unread)?;
     let booked = booked.into_iter().map(|held| (held.symbol, held.position.qty)).collect::<BTreeMap<_, _>>();
     let mut symbols = Vec::new();
     for position in held.into_iter().filter(|position| !position.qty.is_zero()) {
         let symbol = position.symbol;
-        let (number, last) = last(&world, account, &wanted, &symbol, numbers.get(&symbol).copied()).await?;
-        let of = Of { account, wanted: &wanted, symbol: &symbol, held: position.qty, number, last: last.as_ref() };
-        let (order, step) = of.step(&ours, &open, world.clock.now());
         let booked = booked.get(&symbol).copied().unwrap_or_default();
+        let Some((number, last)) = lasts.remove(&symbol) else {
+            // It came up while the others were read: the next look knows its orders.
+            let number = numbers.get(&symbol).copied().unwrap_or_default();
+            let order = ids::flatten(&wanted.engagement, account, &symbol, number + 1);
+            let step = Step::Awaits(Awaits::Retry);
+            symbols.push((symbol, Next { held: position.qty, booked, number, order, step }));
+            continue;
+        };
+        let of = Of { account, wanted: &wanted, symbol: &symbol, held: position.qty, number, last: last.as_ref() };
+        let (order, step) = of.step(&ours, &open, at);
         symbols.push((symbol, Next { held: position.qty, booked, number, order, step }));
     }
     let is_live = |order: &Order| matches!(order.status.share(), Share::Working | Share::Unknown);
     let is_busy = ours.iter().any(is_live);
-    Ok(Seen { at, ours: ours.into_iter().map(|order| order.id).collect(), is_busy, open, symbols })
+    Ok(Seen { at, asked, ours: ours.into_iter().map(|order| order.id).collect(), is_busy, open, symbols })
 }
 
 async fn in_time<T>(tuning: &Tuning, asked: impl Future<Output = Result<T, VenueError>>) -> Result<T, String> {
