@@ -322,7 +322,9 @@ pub(crate) type Answer = (u16, Value);
 impl Api {
     pub(crate) fn new(address: &str) -> Self {
         tranche::tls::install();
-        let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(60)).build().unwrap();
+        // A server closes a connection that was idle for 5 s, and what is sent on it at that moment is lost.
+        let client = reqwest::Client::builder().no_proxy().pool_idle_timeout(Duration::from_secs(2));
+        let client = client.timeout(Duration::from_secs(60)).build().unwrap();
         Self { base: format!("http://{address}"), client }
     }
 
