@@ -27,13 +27,20 @@ fn refused(command: &mut Command, code: i32) -> String {
 
 #[tokio::test]
 async fn a_first_signal_drains_and_ends_with_success() {
-    let house = House::new(&[("broker.paper.latency_ms", "1500"), ("execution.submit_wait_ms", "0")]);
+    // Long enough that a busy machine asks while it drains.
+    let house = House::new(&[
+        ("broker.paper.latency_ms", "5000"),
+        ("broker.timeout_ms", "20000"),
+        ("actors.drain_ms", "30000"),
+        ("execution.submit_wait_ms", "0"),
+    ]);
     let mut server = house.serve().await;
     let api = server.api.clone();
     let (status, order) = api.post("/api/v1/orders", &single("flying")).await;
     assert_eq!(status, 201, "{order}");
     eventually("the order is at the broker", SOON, async || (house.book().orders.len() == 1).then_some(())).await;
     server.signal(Signal::TERM);
+    server.line("draining", SOON);
     eventually("new work is refused", SOON, async || {
         let (status, answer) = api.post("/api/v1/orders", &single("late")).await;
         (status == 503 && answer["code"] == "draining").then_some(())
