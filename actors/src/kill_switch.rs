@@ -23,7 +23,9 @@ use crate::tuning::Tuning;
 use crate::watch::Sentinel;
 
 use engaging::{Duties, Stop, carry_out, stop_everywhere};
+use once::held_as;
 use repeating::{Looked, Standing};
+use saving::Saving;
 
 pub(crate) use latch::Latch;
 pub(crate) use polling::SwitchesSeen;
@@ -33,6 +35,7 @@ pub use latch::KillSwitchHandle;
 mod board;
 mod engaging;
 mod latch;
+mod once;
 mod parts;
 mod polling;
 mod releasing;
@@ -165,17 +168,13 @@ impl Handler<Engage> for KillSwitch {
 
     fn handle(&mut self, engage: Engage, ctx: &mut Self::Context) -> Self::Result {
         match engage.scope {
-            LimitScope::Global => {}
-            LimitScope::Account(_) | LimitScope::Strategy(_) | LimitScope::Symbol(_) => {
-                return self.engage_part(engage, ctx);
-            }
+            LimitScope::Global => self.latch.pen.shut(ShutReason::KillSwitchEngaged),
+            LimitScope::Account(_) | LimitScope::Strategy(_) | LimitScope::Symbol(_) => {}
         }
-        self.latch.pen.shut(ShutReason::KillSwitchEngaged);
-        let known = self.known();
-        if known.is_engaged() && self.is_watched() {
-            return self.after_a_look(engage, known);
+        match engage.closes_once().cloned() {
+            Some(key) => self.unless_it_was_carried_out(engage, key),
+            None => self.take_up(engage, ctx),
         }
-        self.decide(engage, None, ctx)
     }
 }
 
@@ -254,6 +253,25 @@ impl KillSwitch {
         self.state.clone().or_else(|| self.remembered()).unwrap_or_default()
     }
 
+    /// Carries out a wish to stop that is no repetition.
+    fn take_up(
+        &mut self,
+        engage: Engage,
+        ctx: &mut Context<Self>,
+    ) -> ResponseActFuture<Self, Result<EngageAnswer, CommandError>> {
+        match engage.scope {
+            LimitScope::Global => {}
+            LimitScope::Account(_) | LimitScope::Strategy(_) | LimitScope::Symbol(_) => {
+                return self.engage_part(engage, ctx);
+            }
+        }
+        let known = self.known();
+        if known.is_engaged() && self.is_watched() {
+            return self.after_a_look(engage, known);
+        }
+        self.decide(engage, None, ctx)
+    }
+
     /// Decides what a wish to stop comes to, and carries that out.
     fn decide(
         &mut self,
@@ -285,18 +303,27 @@ impl KillSwitch {
             Engaged::New(state) => (state, "ENGAGED"),
             Engaged::Escalated(state) => (state, "ESCALATED"),
         };
+        let mode = state.mode.unwrap_or(engage.mode);
+        let state = KillState { mode: Some(held_as(&engage, mode)), ..state };
         self.epoch += 1;
         self.hold(state.clone());
-        self.latch.take_note(state.mode);
+        self.latch.take_note(&LimitScope::Global, state.mode);
         self.latch.remember(&engage, None);
         metrics::counter!("tranche_kill_switch_engagements_total").increment(1);
         tracing::warn!(operator = %engage.operator, reason = %engage.reason, mode = %engage.mode, "the kill switch is engaged");
         let entry = entry(event, now, &engage);
         self.borrowed = false;
         // A stricter wish outlives a release that is on its way elsewhere.
-        let durable = self.save(state.clone(), entry.clone(), event == "ESCALATED", Some(request_of(&engage)), ctx);
+        let saving = Saving {
+            mode: Some(mode),
+            insists: event == "ESCALATED",
+            request: Some(request_of(&engage)),
+            wish: engage.closes_once().is_some().then(|| engage.clone()),
+            ..Saving::of(state.clone(), entry.clone())
+        };
+        let durable = self.save(saving, ctx);
         self.carrying_out += 1;
-        let carried_out = carry_out(self.duties(), Stop { state, entry, over }, settle, durable);
+        let carried_out = carry_out(self.duties(), Stop { state, mode, entry, over }, settle, durable);
         Box::pin(carried_out.into_actor(self).map(move |carried_out, act, _| {
             act.carrying_out -= 1;
             act.touched = act.world.clock.boottime();
@@ -324,16 +351,12 @@ impl KillSwitch {
     ) -> ResponseActFuture<Self, Result<EngageAnswer, CommandError>> {
         // It overtakes a release that is on its way.
         self.epoch += 1;
-        self.latch.take_note(known.mode);
+        self.latch.take_note(&LimitScope::Global, known.mode);
         self.carrying_out += 1;
         let patience = self.world.clock.boottime() + self.tuning.commit_timeout;
-        let stopped = stop_everywhere(
-            self.duties(),
-            &LimitScope::Global,
-            known.engagement_id.clone().unwrap_or_default(),
-            settle,
-        )
-        .into_actor(self);
+        let (duties, engagement) = (self.duties(), known.engagement_id.clone().unwrap_or_default());
+        let stopped =
+            async move { stop_everywhere(&duties, &LimitScope::Global, &engagement, settle).await }.into_actor(self);
         let written = stopped.then(move |(), act, _| {
             act.carrying_out -= 1;
             act.until_written(patience)
@@ -396,7 +419,7 @@ impl KillSwitch {
 
 fn request_of(engage: &Engage) -> Request {
     Request {
-        by: engage.by.clone(),
+        by: once::by(engage),
         operator: Some(engage.operator.clone()),
         action: Some(AuditAction::EngageKillSwitch),
         subject: KILL_SWITCH.to_owned(),

@@ -35,7 +35,8 @@ const MAX_SETTLE_MS: u32 = 30_000;
 const MODES: Choice<KillMode> = Choice { all: KillMode::ALL, word: KillMode::as_str, designed: &[] };
 
 /// Stops trading. After the answer no byte of an order is written but of those listed in `unknown` and, in mode `flatten`, of
-/// those that close what is held, whose ids begin with `flatten.`; that mode takes the role `operator`.
+/// those that close what is held, whose ids begin with `flatten.`; that mode takes the role `operator`. Repeated with its key
+/// after a restart, or at another instance, it closes nothing anew: the answer shows the switch as it is now.
 #[utoipa::path(
     post, path = "/api/v1/kill-switch/engage", tag = "controls", operation_id = "engage_kill_switch",
     params(("Idempotency-Key" = Option<String>, Header, description = "1 to 128 visible ASCII characters without '|', quoted or bare")),

@@ -40,6 +40,8 @@ pub(super) struct Duties {
 /// An engagement that is to be carried out.
 pub(super) struct Stop {
     pub(super) state: KillState,
+    /// How strict it is to be: what closes positions is held milder until it is durable.
+    pub(super) mode: KillMode,
     pub(super) entry: SwitchEntry,
     /// The one that it takes the place of.
     pub(super) over: Option<KillState>,
@@ -57,10 +59,10 @@ async fn stop_sends(accounts: Everywhere, scope: &LimitScope, settle: Duration) 
 }
 
 /// The same for an engagement that is in force already, here and on every other instance.
-pub(super) async fn stop_everywhere(duties: Duties, scope: &LimitScope, engagement: String, settle: Duration) {
+pub(super) async fn stop_everywhere(duties: &Duties, scope: &LimitScope, engagement: &str, settle: Duration) {
     let here = stop_sends(duties.lines.accounts.clone(), scope, settle);
     let settle = settle.max(duties.settle);
-    futures_util::join!(here, elsewhere(&duties, &engagement, settle));
+    futures_util::join!(here, elsewhere(duties, engagement, settle));
 }
 
 /// What an instance does for an engagement that it did not make itself.
@@ -106,6 +108,9 @@ async fn confirm(duties: &Duties, engagement: &str, cut: &[OrderId], settle: Dur
 
 /// Those orders that are of a part, and those of which that can't be read.
 async fn of_part(duties: &Duties, scope: &LimitScope, ids: BTreeSet<OrderId>) -> BTreeSet<OrderId> {
+    if *scope == LimitScope::Global {
+        return ids;
+    }
     let store = &duties.world.store;
     let mut left = BTreeSet::new();
     for id in ids {
@@ -129,17 +134,49 @@ async fn of_part(duties: &Duties, scope: &LimitScope, ids: BTreeSet<OrderId>) ->
     left
 }
 
+/// What a repetition is answered where the first answer is not known: how things stand now. What is in force holds as it was
+/// promised.
+pub(super) async fn as_it_is(
+    duties: Duties,
+    scope: LimitScope,
+    state: KillState,
+    engagement_id: String,
+    settle: Duration,
+) -> EngageAnswer {
+    let accounts = duties.lines.accounts.clone();
+    let mut unknown = Unknown { ids: BTreeSet::new(), all: true };
+    if state.is_engaged() {
+        unknown.ids.extend(accounts.in_flight(&scope));
+        stop_everywhere(&duties, &scope, state.engagement_id.as_deref().unwrap_or_default(), settle).await;
+    }
+    unknown.ids.extend(accounts.doubtful());
+    unknown.read(&duties.world).await;
+    EngageAnswer {
+        unknown: of_part(&duties, &scope, unknown.ids).await.into_iter().collect(),
+        scope,
+        state,
+        engagement_id,
+        cancel_requested: 0,
+        cancel_confirmed: 0,
+        cancel_failed: 0,
+        flatten_orders: Vec::new(),
+        instances: vec![InstanceOutcome { id: duties.instance, outcome: "confirmed" }],
+        not_durable: Vec::new(),
+        covers: if unknown.all { "all" } else { "this_instance" },
+    }
+}
+
 /// Steps 2 to 6 of engaging a part, its orders being held back.
 pub(super) async fn carry_out_part(
     duties: Duties,
-    halt: Halt,
+    (halt, mode): (Halt, KillMode),
     settle: Duration,
-    durable: oneshot::Receiver<()>,
+    durable: oneshot::Receiver<Halt>,
 ) -> EngageAnswer {
-    let cancels = halt.mode.cancels();
+    let cancels = mode.cancels();
     let shared = async {
-        let is_durable = matches!(timeout(DURABLE, durable).await, Ok(Ok(())));
-        (is_durable, elsewhere(&duties, &halt.engagement_id, settle.max(duties.settle)).await)
+        let durable = timeout(DURABLE, durable).await.ok().and_then(Result::ok);
+        (durable, elsewhere(&duties, &halt.engagement_id, settle.max(duties.settle)).await)
     };
     let here = async {
         let cut = stop_sends(duties.lines.accounts.clone(), &halt.scope, settle).await;
@@ -152,13 +189,17 @@ pub(super) async fn carry_out_part(
             if cancels { cancel(&duties, halt.scope.clone(), &ids, settle).await } else { CancelTally::default() };
         (unknown, tally)
     };
-    let flattened = first_orders(&duties, halt.mode, &halt.scope, settle);
-    let ((is_durable, others), (mut unknown, mut tally), flattened) = futures_util::join!(shared, here, flattened);
+    let flattened = first_orders(&duties, mode, &halt.scope, settle);
+    let ((durable, others), (mut unknown, mut tally), flattened) = futures_util::join!(shared, here, flattened);
+    let is_durable = durable.is_some();
     if cancels {
         let in_force = async || is_part_in_force(&duties, &halt, is_durable).await;
         tally = tally.and(cancel_for_lapsed(&duties, &halt.scope, &others, settle, in_force).await);
     }
-    let flatten_orders = flattened.of(&halt.engagement_id);
+    let halt = durable.unwrap_or(halt);
+    // What is not durable yet may become as strict as it is to be.
+    let flatten_orders =
+        if !is_durable || halt.mode.flattens() { flattened.of(&halt.engagement_id) } else { Vec::new() };
     if duties.world.store.is_shared() {
         let mut later = Unknown { ids: others.cut.into_iter().collect(), all: others.all };
         later.read(&duties.world).await;
@@ -201,15 +242,16 @@ pub(super) async fn carry_out(
         unknown.ids.extend(cut.iter().cloned());
         unknown.read(&duties.world).await;
         let ids = unknown.ids.iter().cloned().collect::<Vec<_>>();
-        let cancels = stop.state.mode.is_some_and(KillMode::cancels);
-        let tally =
-            if cancels { cancel(&duties, LimitScope::Global, &ids, settle).await } else { CancelTally::default() };
+        let tally = if stop.mode.cancels() {
+            cancel(&duties, LimitScope::Global, &ids, settle).await
+        } else {
+            CancelTally::default()
+        };
         (unknown, tally, cut)
     };
-    let mode = stop.state.mode.unwrap_or(KillMode::Halt);
-    let flattened = first_orders(&duties, mode, &LimitScope::Global, settle);
+    let flattened = first_orders(&duties, stop.mode, &LimitScope::Global, settle);
     let ((durable, others), (mut unknown, mut tally, cut), flattened) = futures_util::join!(shared, here, flattened);
-    if mode.cancels() {
+    if stop.mode.cancels() {
         let in_force = async || is_in_force(&duties, &durable).await;
         tally = tally.and(cancel_for_lapsed(&duties, &LimitScope::Global, &others, settle, in_force).await);
     }
@@ -229,7 +271,10 @@ pub(super) async fn carry_out(
     }
     let mut instances = vec![InstanceOutcome { id: duties.instance, outcome: "confirmed" }];
     instances.extend(others.instances);
-    let flatten_orders = flattened.of(durable.state.engagement_id.as_deref().unwrap_or_default());
+    // What is not durable yet may become as strict as it is to be.
+    let closes = durable.missing.contains(&"database") || durable.state.mode.is_some_and(KillMode::flattens);
+    let engagement = durable.state.engagement_id.as_deref().unwrap_or_default();
+    let flatten_orders = if closes { flattened.of(engagement) } else { Vec::new() };
     Ok(EngageAnswer {
         scope: LimitScope::Global,
         engagement_id: durable.state.engagement_id.clone().unwrap_or_default(),

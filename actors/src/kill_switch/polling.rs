@@ -6,10 +6,12 @@ use actix::{ActorFutureExt, AsyncContext, Context, Message, WrapFuture};
 
 use super::KillSwitch;
 use super::engaging::comply;
+use super::saving::Saving;
 use crate::commands::Engage;
 use crate::domain::breaker::{BreakerState, BreakerWord};
 use crate::domain::kill::KillState;
 use crate::domain::ledger::{FirstStart, KILL_SWITCH, Write};
+use crate::domain::limits::LimitScope;
 use crate::domain::switchboard::kill::{self, KillVerdict};
 use crate::domain::switchboard::{Told, breaker};
 use crate::gate::ShutReason;
@@ -17,7 +19,6 @@ use crate::health::{Part, PartStatus};
 use crate::persistence::{Lane, Persist};
 use crate::ports::store::{StoreError, Switches};
 use crate::ports::switchboard::{BoardError, BoardReading, HistoryStep, SwitchKey, Transition};
-use crate::sync::lock;
 
 /// What one look at the switches brought; for the breaker too, which answers whether it heeds it.
 #[derive(Clone, Debug, Message)]
@@ -292,7 +293,7 @@ impl KillSwitch {
                     let entry = act.entry_of(&state);
                     act.borrowed = false;
                     act.join(state.clone(), ctx);
-                    drop(act.save(state, entry, false, None, ctx));
+                    drop(act.save(Saving::of(state, entry), ctx));
                 }
             }
         }));
@@ -319,7 +320,7 @@ impl KillSwitch {
     pub(super) fn join(&mut self, state: KillState, ctx: &mut Context<Self>) {
         self.epoch += 1;
         self.hold(state.clone());
-        self.latch.take_note(state.mode);
+        self.latch.take_note(&LimitScope::Global, state.mode);
         self.carrying_out += 1;
         let complied = comply(self.duties(), state, self.tuning.kill_settle);
         ctx.spawn(complied.into_actor(self).map(|(), act, _| act.carrying_out -= 1));
@@ -393,9 +394,7 @@ impl KillSwitch {
                 ctx.notify(super::ResumeCancels);
             }
         }
-        let asked = lock(&self.latch.asked).clone();
-        let of_parts = lock(&self.latch.asked_of_parts).clone();
-        for asked in asked.into_iter().chain(of_parts) {
+        for asked in self.latch.asked() {
             let engaging = <Self as actix::Handler<Engage>>::handle(self, asked, ctx);
             ctx.spawn(engaging.map(|answer, _, _| {
                 if let Err(error) = answer {

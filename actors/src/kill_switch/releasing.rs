@@ -16,7 +16,6 @@ use crate::domain::resuming::Resumes;
 use crate::domain::switchboard::kill;
 use crate::persistence::{Lane, Persist, PersistError, audit};
 use crate::ports::switchboard::BoardError;
-use crate::sync::lock;
 
 /// How long our books are asked what goes on.
 const READ: Duration = Duration::from_millis(500);
@@ -159,7 +158,7 @@ impl KillSwitch {
         self.touched = self.world.clock.boottime();
         match released {
             // Released only once that is durable; until then everything stays as it is.
-            Released::Durable(state) if self.epoch == epoch && lock(&self.latch.asked).is_none() => {
+            Released::Durable(state) if self.epoch == epoch && !self.latch.is_asked() => {
                 self.release(state.clone());
                 Ok(state)
             }
@@ -252,7 +251,7 @@ impl KillSwitch {
             act.touched = act.world.clock.boottime();
             // What fails is tried again at the next look; what another instance wrote is seen there.
             let is_written = matches!(saved, Ok(Ok(results)) if !results.iter().any(Result::is_err));
-            match (is_written, act.epoch == epoch && lock(&act.latch.asked).is_none()) {
+            match (is_written, act.epoch == epoch && !act.latch.is_asked()) {
                 (true, true) => {
                     tracing::warn!(operator = ?state.disengaged_by, "another program disengages the kill switch");
                     act.borrowed = false;

@@ -1,9 +1,11 @@
 //! Stopping a part, and closing what is held, where the account is another instance's, or is taken over meanwhile.
 
+use rust_decimal::Decimal;
 use tokio::time::sleep;
 use tranche_actors::commands::{Disengage, Engage};
 use tranche_actors::domain::kill::KillMode;
 use tranche_actors::domain::limits::LimitScope;
+use tranche_actors::domain::names::IdempotencyKey;
 use tranche_actors::domain::venue::VenueStatus;
 use tranche_actors::gate::Verdict;
 use tranche_actors::health::Phase;
@@ -76,4 +78,43 @@ fn whoever_takes_an_account_over_closes_what_its_owner_began_to_close() {
             assert_eq!(rig.venue.submissions().iter().filter(closing).count(), 1, "after {after} ms");
         });
     }
+}
+
+#[test]
+fn a_key_that_has_closed_positions_closes_none_at_another_instance_and_a_fresh_one_does() {
+    run(|mut rig| async move {
+        leased(&mut rig);
+        rig.store.open().await.unwrap();
+        let first = Process::start(&rig, "first").await;
+        first.store.share();
+        first.during(rig.until("the first one trades", || rig.verdict(&first.running) == Verdict::Open)).await;
+        let (second, store) = rig.beside("second");
+        store.share();
+        first.during(rig.until("the second one stands by", || second.house.health.phase() == Phase::Ready)).await;
+        first
+            .during(async {
+                let keyed = |key: &str| Engage {
+                    key: Some((IdempotencyKey::parse(key).unwrap(), "hash".to_owned())),
+                    ..engage(KillMode::Flatten)
+                };
+                let is_flat =
+                    || first.running.house.accounts.first().health.flattening().is_some_and(|progress| progress.flat);
+                first.running.submit(parent("entry", 10, 1, 1)).await;
+                rig.until("it is held", || !rig.venue.holds(&symbol()).is_zero()).await;
+                let answer = first.running.house.kill_switch.engage(keyed("close-1")).await.unwrap();
+                rig.until("it is flat", is_flat).await;
+                first.running.disengage().await.unwrap();
+                first.running.submit(parent("again", 7, 1, 1)).await;
+                rig.until("it is held again", || !rig.venue.holds(&symbol()).is_zero()).await;
+                let again = second.house.kill_switch.engage(keyed("close-1")).await.unwrap();
+                assert_eq!((&again.engagement_id, again.state.is_engaged()), (&answer.engagement_id, false));
+                sleep(seconds(30)).await;
+                assert_eq!(rig.venue.holds(&symbol()), Decimal::from(7));
+                assert_eq!(rig.verdict(&first.running), Verdict::Open);
+                second.house.kill_switch.engage(keyed("close-2")).await.unwrap();
+                rig.until("it is flat again", is_flat).await;
+                assert!(rig.venue.holds(&symbol()).is_zero());
+            })
+            .await;
+    });
 }
