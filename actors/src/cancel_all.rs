@@ -136,7 +136,7 @@ impl Reach {
     async fn held(&self, within: Duration) -> Vec<(AccountName, Symbol)> {
         let of = |symbol| (self.account.clone(), symbol);
         if let Ok(Ok(held)) = tokio::time::timeout(within, self.world.venue.positions()).await {
-            return held.into_iter().filter(|held| !held.qty.is_zero()).map(|held| of(held.symbol)).collect();
+            return held.positions.into_iter().filter(|held| !held.qty.is_zero()).map(|held| of(held.symbol)).collect();
         }
         match tokio::time::timeout(LOOK, self.world.store.positions(&self.account)).await {
             Ok(Ok(held)) => {

@@ -5,7 +5,9 @@ use chrono_tz::America::New_York;
 use rust_decimal::Decimal;
 use serde::Deserialize;
 use tranche_actors::domain::names::Symbol;
-use tranche_actors::domain::venue::{VenueAccount, VenueClock, VenuePosition, VenueSession};
+use tranche_actors::domain::venue::{
+    Unclosable, VenueAccount, VenueClock, VenueHoldings, VenuePosition, VenueSession,
+};
 use tranche_actors::ports::VenueError;
 
 use super::{AlpacaVenue, decimal, malformed, wire};
@@ -13,6 +15,7 @@ use super::{AlpacaVenue, decimal, malformed, wire};
 #[derive(Debug, Deserialize)]
 struct WirePosition {
     symbol: String,
+    asset_class: Option<String>,
     side: Option<String>,
     #[serde(deserialize_with = "decimal::required")]
     qty: Decimal,
@@ -48,6 +51,12 @@ struct WireDay {
 }
 
 impl WirePosition {
+    /// Crypto and options are sent by rules of their own, which are not spoken here: crypto takes no `day` orders, and calls a
+    /// pair otherwise where it is held.
+    fn is_stock(&self) -> bool {
+        self.asset_class.as_deref().is_none_or(|class| class == "us_equity")
+    }
+
     /// Some answers give a short position without its sign.
     fn signed(&self) -> Decimal {
         if self.side.as_deref() == Some("short") { -self.qty.abs() } else { self.qty }
@@ -66,19 +75,21 @@ impl WireDay {
 }
 
 impl AlpacaVenue {
-    /// What can't be a symbol of ours is passed over, with a word in the log: we never trade it.
-    pub(super) async fn read_positions(&self) -> Result<Vec<VenuePosition>, VenueError> {
+    /// What can't be a symbol of ours, and what is no stock, we never trade: no order of ours can close it.
+    pub(super) async fn read_positions(&self) -> Result<VenueHoldings, VenueError> {
         let answer = self.read_surely(self.trading.at(&["v2", "positions"])).await?;
         let rows = serde_json::from_str::<Vec<WirePosition>>(&answer.body);
         let rows = rows.map_err(|_| malformed(&answer, &"the positions can't be read"))?;
-        let held = rows.into_iter().filter_map(|row| match Symbol::parse(&row.symbol) {
-            Ok(symbol) => Some(VenuePosition { symbol, qty: row.signed() }),
-            Err(_) => {
-                tracing::warn!(symbol = row.symbol, "a position in what can't be a symbol of ours");
-                None
+        let mut held = VenueHoldings::default();
+        for row in rows {
+            let qty = row.signed();
+            match Symbol::parse(&row.symbol) {
+                Ok(symbol) if row.is_stock() => held.positions.push(VenuePosition { symbol, qty }),
+                Ok(_) | Err(_) if qty.is_zero() => {}
+                Ok(_) | Err(_) => held.unclosable.push(Unclosable { name: row.symbol, qty }),
             }
-        });
-        Ok(held.collect())
+        }
+        Ok(held)
     }
 
     pub(super) async fn read_account(&self) -> Result<VenueAccount, VenueError> {
