@@ -11,8 +11,8 @@ use parking_lot::Mutex;
 use rust_decimal::Decimal;
 use tranche_actors::domain::names::{BrokerOrderId, OrderId, Symbol};
 use tranche_actors::domain::venue::{
-    Allowance, DailyBar, Execution, NewOrder, Quote, Unclosable, VenueAccount, VenueClock, VenueEvent, VenueHoldings, VenueOrder, VenuePosition,
-    VenueSession,
+    Allowance, DailyBar, Execution, NewOrder, Quote, Unclosable, VenueAccount, VenueClock, VenueEvent, VenueHoldings,
+    VenueOrder, VenuePosition, VenueSession,
 };
 use tranche_actors::market::book::{BookOrder, BookState, Change};
 use tranche_actors::market::engine::{Accepted, Engine, Rules};

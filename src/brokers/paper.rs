@@ -18,8 +18,8 @@ use tokio::task::{JoinError, JoinHandle};
 use tranche_actors::domain::fault::FieldError;
 use tranche_actors::domain::names::{BrokerOrderId, OrderId, Symbol};
 use tranche_actors::domain::venue::{
-    Allowance, DailyBar, Execution, NewOrder, Quote, VenueAccount, VenueClock, VenueEvent, VenueHoldings, VenueOrder, VenuePosition,
-    VenueSession,
+    Allowance, DailyBar, Execution, NewOrder, Quote, VenueAccount, VenueClock, VenueEvent, VenueHoldings, VenueOrder,
+    VenuePosition, VenueSession,
 };
 use tranche_actors::market::book::BookOrder;
 use tranche_actors::market::engine::{Engine, Rules};

@@ -220,8 +220,7 @@ impl FlatteningView {
             client_order_id: left.order.to_string(),
             awaits: left.awaits.as_str(),
         };
-        let unclosable =
-            |held: &Unclosable| UnclosableView { name: held.name.clone(), qty: canonical(held.qty) };
+        let unclosable = |held: &Unclosable| UnclosableView { name: held.name.clone(), qty: canonical(held.qty) };
         Self {
             account: account.to_string(),
             engagement_id: engagement.to_owned(),

@@ -218,7 +218,14 @@ impl Broker {
         }
         self.tell_unclosable(&seen.unclosable);
         let (engagement, unclosable) = (wanted.engagement.clone(), seen.unclosable);
-        self.closing.health.set_flattening(Some(Progress { engagement, left, unclosable, flat, seen_at, because: None }));
+        self.closing.health.set_flattening(Some(Progress {
+            engagement,
+            left,
+            unclosable,
+            flat,
+            seen_at,
+            because: None,
+        }));
         self.claim_closing(wanted.engagement.clone(), sends, seen.asked, ctx);
     }
 

@@ -121,7 +121,14 @@ impl Progress {
     #[must_use]
     pub fn unseen(engagement: &str) -> Self {
         let (engagement, left, unclosable, seen_at) = (engagement.to_owned(), Vec::new(), Vec::new(), None);
-        Self { engagement, left, unclosable, flat: false, seen_at, because: Some("the broker was not asked yet".to_owned()) }
+        Self {
+            engagement,
+            left,
+            unclosable,
+            flat: false,
+            seen_at,
+            because: Some("the broker was not asked yet".to_owned()),
+        }
     }
 }
 

@@ -150,7 +150,7 @@ pub(super) async fn as_it_is(
         stop_everywhere(&duties, &scope, state.engagement_id.as_deref().unwrap_or_default(), settle).await;
     }
     unknown.ids.extend(accounts.doubtful());
-    unknown.read(&duties.world).await;
+    unknown.read(&duties.world, Vec::new()).await;
     EngageAnswer {
         unknown: of_part(&duties, &scope, unknown.ids).await.into_iter().collect(),
         scope,
@@ -182,7 +182,7 @@ pub(super) async fn carry_out_part(
         let cut = stop_sends(duties.lines.accounts.clone(), &halt.scope, settle).await;
         let mut unknown = Unknown { ids: duties.lines.accounts.doubtful().into_iter().collect(), all: true };
         unknown.ids.extend(cut.iter().cloned());
-        unknown.read(&duties.world).await;
+        unknown.read(&duties.world, Vec::new()).await;
         unknown.ids = of_part(&duties, &halt.scope, unknown.ids).await;
         let ids = unknown.ids.iter().cloned().collect::<Vec<_>>();
         let tally =
@@ -201,8 +201,8 @@ pub(super) async fn carry_out_part(
     let flatten_orders =
         if !is_durable || halt.mode.flattens() { flattened.of(&halt.engagement_id) } else { Vec::new() };
     if duties.world.store.is_shared() {
-        let mut later = Unknown { ids: others.cut.into_iter().collect(), all: others.all };
-        later.read(&duties.world).await;
+        let mut later = Unknown { ids: BTreeSet::new(), all: others.all };
+        later.read(&duties.world, others.cut).await;
         unknown.ids.extend(of_part(&duties, &halt.scope, later.ids).await);
         unknown.all &= later.all;
     }
@@ -240,7 +240,7 @@ pub(super) async fn carry_out(
         let cut = stop_sends(duties.lines.accounts.clone(), &LimitScope::Global, settle).await;
         let mut unknown = Unknown { ids: duties.lines.accounts.doubtful().into_iter().collect(), all: true };
         unknown.ids.extend(cut.iter().cloned());
-        unknown.read(&duties.world).await;
+        unknown.read(&duties.world, Vec::new()).await;
         let ids = unknown.ids.iter().cloned().collect::<Vec<_>>();
         let tally = if stop.mode.cancels() {
             cancel(&duties, LimitScope::Global, &ids, settle).await
@@ -256,12 +256,11 @@ pub(super) async fn carry_out(
         tally = tally.and(cancel_for_lapsed(&duties, &LimitScope::Global, &others, settle, in_force).await);
     }
     if duties.world.store.is_shared() {
-        unknown.ids.extend(others.cut);
         unknown.all &= others.all;
         // Who engages it once more elsewhere waits for the word of this instance too.
         let engagement = durable.state.engagement_id.as_deref().unwrap_or_default();
         let confirmed = timeout(GRACE, duties.world.store.confirm(engagement, &duties.instance, &cut));
-        let ((), confirmed) = futures_util::join!(unknown.read(&duties.world), confirmed);
+        let ((), confirmed) = futures_util::join!(unknown.read(&duties.world, others.cut), confirmed);
         if !matches!(confirmed, Ok(Ok(()))) {
             tracing::warn!("the engagement made here is not confirmed in the database");
         }
@@ -316,10 +315,16 @@ struct Unknown {
 }
 
 impl Unknown {
-    async fn read(&mut self, world: &World) {
+    /// Reads what the database knows, after others have confirmed: what they cut off was claimed there, and is known there
+    /// once its outcome is. They keep their first word for as long as an engagement is in force, however much stricter it
+    /// becomes, so that alone says nothing of now.
+    async fn read(&mut self, world: &World, cut: Vec<OrderId>) {
         match timeout(DURABLE, world.store.unknown_orders()).await {
             Ok(Ok(ids)) => self.ids.extend(ids),
-            Ok(Err(_)) | Err(_) => self.all = false,
+            Ok(Err(_)) | Err(_) => {
+                self.all = false;
+                self.ids.extend(cut);
+            }
         }
     }
 }

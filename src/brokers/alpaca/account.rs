@@ -5,9 +5,7 @@ use chrono_tz::America::New_York;
 use rust_decimal::Decimal;
 use serde::Deserialize;
 use tranche_actors::domain::names::Symbol;
-use tranche_actors::domain::venue::{
-    Unclosable, VenueAccount, VenueClock, VenueHoldings, VenuePosition, VenueSession,
-};
+use tranche_actors::domain::venue::{Unclosable, VenueAccount, VenueClock, VenueHoldings, VenuePosition, VenueSession};
 use tranche_actors::ports::VenueError;
 
 use super::{AlpacaVenue, decimal, malformed, wire};

@@ -6,13 +6,14 @@ use tranche_actors::commands::{Disengage, Engage};
 use tranche_actors::domain::kill::KillMode;
 use tranche_actors::domain::limits::LimitScope;
 use tranche_actors::domain::names::IdempotencyKey;
+use tranche_actors::domain::status::OrderStatus;
 use tranche_actors::domain::venue::VenueStatus;
 use tranche_actors::gate::Verdict;
 use tranche_actors::health::Phase;
 use tranche_actors::ports::store::Store;
 
 use super::{Process, leased};
-use crate::support::orders::{account, caller, id, parent, resting_parent, symbol};
+use crate::support::orders::{account, caller, id, parent, resting_parent, resting_single, symbol};
 use crate::support::rig::{engage, millis, run, seconds};
 
 #[test]
@@ -117,4 +118,36 @@ fn a_key_that_has_closed_positions_closes_none_at_another_instance_and_a_fresh_o
             })
             .await;
     });
+}
+
+#[test]
+fn whoever_makes_an_engagement_stricter_is_told_of_what_is_unknown_now_and_not_of_what_was_cut_off_before() {
+    for scope in [LimitScope::Global, LimitScope::Account(account())] {
+        run(|mut rig| async move {
+            leased(&mut rig);
+            rig.store.open().await.unwrap();
+            let first = Process::start(&rig, "first").await;
+            first.store.share();
+            first.during(rig.until("the first one trades", || rig.verdict(&first.running) == Verdict::Open)).await;
+            let (second, store) = rig.beside("second");
+            store.share();
+            first.during(rig.until("the second one stands by", || second.house.health.phase() == Phase::Ready)).await;
+            first
+                .during(async {
+                    rig.venue.set_latency(seconds(3));
+                    first.running.send(resting_single("cut", 5)).await;
+                    sleep(seconds(1)).await;
+                    let wish = |mode| Engage { scope: scope.clone(), settle: Some(millis(100)), ..engage(mode) };
+                    let halted = second.house.kill_switch.engage(wish(KillMode::Halt)).await.unwrap();
+                    assert_eq!(halted.unknown, [id("cut")], "{halted:?}");
+                    rig.venue.set_latency(millis(1));
+                    rig.until("it is found", || rig.order(&id("cut")).status == OrderStatus::Accepted).await;
+                    let cancelled = second.house.kill_switch.engage(wish(KillMode::Cancel)).await.unwrap();
+                    assert!(cancelled.unknown.is_empty(), "{cancelled:?}");
+                    assert_eq!(cancelled.engagement_id, halted.engagement_id);
+                    rig.until("it is cancelled", || rig.order(&id("cut")).status == OrderStatus::Canceled).await;
+                })
+                .await;
+        });
+    }
 }
