@@ -66,6 +66,8 @@ pub(crate) struct KillSwitch {
     state: Option<KillState>,
     /// The parts that are stopped, as the database was last known to say.
     halts: Halts,
+    /// What the last look at the database brought of them.
+    parts: parts::Seen,
     /// Those that are not durable yet.
     unsaved: Vec<Halt>,
     /// Grows with every engagement, so that a disengage in progress notices that it was overtaken.
@@ -127,6 +129,7 @@ impl KillSwitch {
             lines,
             state: None,
             halts: Halts::default(),
+            parts: parts::Seen::NotYet,
             unsaved: Vec::new(),
             epoch: 0,
             carrying_out: 0,

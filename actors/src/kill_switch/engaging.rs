@@ -13,7 +13,7 @@ use crate::commands::{EngageAnswer, InstanceOutcome};
 use crate::domain::halts::Halt;
 use crate::domain::ids;
 use crate::domain::kill::{KillMode, KillState};
-use crate::domain::ledger::SwitchEntry;
+use crate::domain::ledger::{HALTS, SwitchEntry};
 use crate::domain::limits::{LimitScope, Subject};
 use crate::domain::names::{AccountName, OrderId, Symbol};
 use crate::ports::World;
@@ -458,8 +458,10 @@ async fn is_part_in_force(duties: &Duties, halt: &Halt, is_durable: bool) -> boo
         return true;
     }
     match timeout(DURABLE, duties.world.store.switches()).await {
-        Ok(Ok(read)) => read.halts.in_force.iter().any(|held| held.engagement_id == halt.engagement_id),
-        Ok(Err(_)) | Err(_) => true,
+        Ok(Ok(read)) if read.can_be_read(HALTS) => {
+            read.halts.in_force.iter().any(|held| held.engagement_id == halt.engagement_id)
+        }
+        Ok(Ok(_) | Err(_)) | Err(_) => true,
     }
 }
 

@@ -17,12 +17,24 @@ use crate::domain::audit::{AuditAction, Request};
 use crate::domain::flatten::Flattening;
 use crate::domain::halts::{Halt, Halted, Halts};
 use crate::domain::kill::{EngageOrder, KillMode, KillState};
-use crate::domain::ledger::{KILL_SWITCH, Refusal, SwitchEntry, Write};
+use crate::domain::ledger::{HALTS, KILL_SWITCH, Refusal, SwitchEntry, Write};
 use crate::domain::limits::Subject;
 use crate::persistence::{Lane, Persist, PersistError};
+use crate::ports::store::Store;
 
 /// How soon the store is asked again that did not take an engagement.
 const AGAIN: Duration = Duration::from_millis(500);
+
+/// What a look at the database brought of the stopped parts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// There was none yet.
+    NotYet,
+    /// Their row makes no sense.
+    Garbled,
+    /// They were read.
+    Read,
+}
 
 /// What releasing a part came to.
 enum LetGo {
@@ -117,8 +129,7 @@ impl KillSwitch {
         });
         let read = stopped.then(|(), act, _| {
             let store = act.world.store.clone();
-            async move { if store.is_shared() { store.switches().await.ok().map(|read| read.halts) } else { None } }
-                .into_actor(act)
+            async move { if store.is_shared() { parts_in(&*store).await } else { None } }.into_actor(act)
         });
         Box::pin(read.then(move |read, act, ctx| {
             if let Some(read) = read {
@@ -160,10 +171,21 @@ impl KillSwitch {
         self.unsaved.push(halt.clone());
         self.show_parts();
         let (persist, store, mut base) = (self.lines.persist.clone(), self.world.store.clone(), self.halts.clone());
-        let held = halt.clone();
+        let (held, mut is_known) = (halt.clone(), self.parts == Seen::Read);
         let saving = async move {
             let mut wanted = Halt { mode, ..held.clone() };
             loop {
+                // What is stopped besides must not be written over.
+                if !std::mem::replace(&mut is_known, true) {
+                    match parts_in(&*store).await {
+                        Some(read) => base = read,
+                        None => {
+                            is_known = false;
+                            tokio::time::sleep(AGAIN).await;
+                            continue;
+                        }
+                    }
+                }
                 // Another instance may have written it, but not that this request is carried out with it.
                 let is_named = request.as_ref().is_some_and(|request| request.named().is_some());
                 let found = base.of(&wanted.scope).filter(|_| base.have(&wanted)).cloned();
@@ -192,9 +214,9 @@ impl KillSwitch {
                     Ok(Ok(results)) => request = request.filter(|_| !results.iter().any(is_refused_by_store)),
                     Ok(Err(_)) | Err(_) => tokio::time::sleep(AGAIN).await,
                 }
-                match store.switches().await {
-                    Ok(read) => base = read.halts,
-                    Err(_) => tokio::time::sleep(AGAIN).await,
+                match parts_in(&*store).await {
+                    Some(read) => base = read,
+                    None => tokio::time::sleep(AGAIN).await,
                 }
             }
         };
@@ -268,6 +290,22 @@ impl KillSwitch {
         }
     }
 
+    /// Puts what is known here of the stopped parts in the place of a row that makes no sense: whoever lets everything go gives
+    /// the word for that.
+    pub(super) fn parts_anew(&self, entry: &SwitchEntry) -> Option<Write> {
+        let halts = Halts { revision: self.halts.revision.saturating_add(1), ..self.halts.clone() };
+        let entry = SwitchEntry { event: "PARTS_WRITTEN_ANEW".to_owned(), details: None, ..entry.clone() };
+        (self.parts == Seen::Garbled).then(|| Write::Halts { halts: Box::new(halts), entry })
+    }
+
+    /// That was written.
+    pub(super) const fn parts_are_written(&mut self) {
+        if matches!(self.parts, Seen::Garbled) {
+            self.parts = Seen::Read;
+            self.halts.revision = self.halts.revision.saturating_add(1);
+        }
+    }
+
     /// Lets a part go. What still cuts off and cancels, or is being saved, is waited for. The answer is the switch of
     /// everything, which stays as it is.
     pub(super) fn release_part(
@@ -282,7 +320,7 @@ impl KillSwitch {
             let waited = tokio::time::sleep(Duration::from_millis(20)).into_actor(self);
             return Box::pin(waited.then(move |(), act, _| act.release_part(release, patience)));
         }
-        if self.state.is_none() {
+        if self.state.is_none() || self.parts != Seen::Read {
             // Nobody knows yet what is stopped.
             return Box::pin(async { Err(CommandError::StoreUnavailable) }.into_actor(self));
         }
@@ -352,9 +390,9 @@ impl KillSwitch {
                 match persist.ask(Persist { writes: vec![write], lane: Lane::Switches }).await {
                     Ok(Ok(results)) if !results.iter().any(Result::is_err) => return LetGo::Durable(next),
                     Ok(Ok(results)) if results.contains(&Err(Refusal::KeyReused)) => return LetGo::KeyReused,
-                    Ok(Ok(_)) => match store.switches().await {
-                        Ok(read) => base = read.halts,
-                        Err(_) => return LetGo::NotWritten,
+                    Ok(Ok(_)) => match parts_in(&*store).await {
+                        Some(read) => base = read,
+                        None => return LetGo::NotWritten,
                     },
                     Ok(Err(PersistError::Unavailable)) => return LetGo::NotWritten,
                     Ok(Err(PersistError::Unknown)) | Err(_) => return LetGo::Unknown,
@@ -363,6 +401,11 @@ impl KillSwitch {
             LetGo::Overtaken(base)
         }
     }
+}
+
+/// Which parts are stopped by the database; nothing where that can't be read.
+async fn parts_in(store: &dyn Store) -> Option<Halts> {
+    store.switches().await.ok().filter(|read| read.can_be_read(HALTS)).map(|read| read.halts)
 }
 
 /// What the audit calls it.

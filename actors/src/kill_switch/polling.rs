@@ -6,11 +6,12 @@ use actix::{ActorFutureExt, AsyncContext, Context, Message, WrapFuture};
 
 use super::KillSwitch;
 use super::engaging::comply;
+use super::parts::Seen;
 use super::saving::Saving;
 use crate::commands::Engage;
 use crate::domain::breaker::{BreakerState, BreakerWord};
 use crate::domain::kill::KillState;
-use crate::domain::ledger::{FirstStart, KILL_SWITCH, Write};
+use crate::domain::ledger::{FIRST_START, FirstStart, HALTS, KILL_SWITCH, Write};
 use crate::domain::limits::LimitScope;
 use crate::domain::switchboard::kill::{self, KillVerdict};
 use crate::domain::switchboard::{Told, breaker};
@@ -39,7 +40,8 @@ impl KillSwitch {
         let began = self.world.clock.boottime();
         let (board, store) = (self.world.switchboard.clone(), self.world.store.clone());
         let is_shared = store.is_shared();
-        if board.is_none() && !is_shared && self.state.is_some() {
+        let is_read = self.state.is_some() && self.parts == Seen::Read;
+        if board.is_none() && !is_shared && is_read {
             self.latch.pen.renew(began + self.tuning.gate_open);
             return;
         }
@@ -49,7 +51,7 @@ impl KillSwitch {
         if std::mem::replace(&mut self.reading, true) {
             return self.peek(ctx);
         }
-        let asks_store = is_shared || self.state.is_none();
+        let asks_store = is_shared || !is_read;
         let look = async move {
             match board {
                 Some(board) => Some(board.read().await),
@@ -123,17 +125,21 @@ impl KillSwitch {
             Some(Err(error @ StoreError::Corrupt { .. })) => doubt = Some(error.to_string()),
             Some(Err(error)) => self.fail(format!("the database can't be read: {error}")),
             Some(Ok(switches)) => {
-                if switches.first_start.is_some() {
+                if switches.first_start.is_some() || !switches.can_be_read(FIRST_START) {
                     // Somebody else may have ended it: what is missing later is missing.
                     self.first_start = Some(false);
                 } else {
                     self.first_start.get_or_insert(true);
                 }
-                if seen.began > self.touched {
+                doubt = switches.kill_doubt();
+                if !switches.can_be_read(HALTS) {
+                    self.parts = Seen::Garbled;
+                } else if seen.began > self.touched {
+                    self.parts = Seen::Read;
                     self.see_parts(&switches.halts, ctx);
                 }
                 match &switches.kill {
-                    None => doubt = Some("the kill switch is missing from the database".to_owned()),
+                    None => {}
                     Some(read) if self.state.is_none() => self.learn(read.clone(), ctx),
                     Some(read) if is_settled && self.saving == 0 => self.follow(read, ctx),
                     Some(_) => {}

@@ -6,6 +6,7 @@ use actix::{ActorFutureExt, AsyncContext, Context, ResponseActFuture, WrapFuture
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
+use super::parts::Seen;
 use super::{KillSwitch, TRIES, board};
 use crate::commands::{CommandError, Disengage, Released as Answer};
 use crate::domain::audit::{AuditAction, Request};
@@ -61,8 +62,8 @@ impl KillSwitch {
         patience: Duration,
     ) -> ResponseActFuture<Self, Result<Answer, CommandError>> {
         // What still cuts off and cancels must not meet orders that are sent after the release, and what is still being
-        // saved must not be written after it.
-        if self.is_carrying_out() || self.saving > 0 {
+        // saved must not be written after it. Nor is it known yet what stays stopped, before that was read once.
+        if self.is_carrying_out() || self.saving > 0 || self.parts == Seen::NotYet {
             if !self.is_carrying_out() && self.world.clock.boottime() > patience {
                 return Box::pin(async { Err(CommandError::StoreUnavailable) }.into_actor(self));
             }
@@ -159,6 +160,7 @@ impl KillSwitch {
         match released {
             // Released only once that is durable; until then everything stays as it is.
             Released::Durable(state) if self.epoch == epoch && !self.latch.is_asked() => {
+                self.parts_are_written();
                 self.release(state.clone());
                 Ok(state)
             }
@@ -193,6 +195,7 @@ impl KillSwitch {
     ) -> impl Future<Output = Released> + use<> {
         let (shared, persist) = (self.world.switchboard.clone(), self.lines.persist.clone());
         let store = self.world.store.clone();
+        let parts = self.parts_anew(&entry);
         async move {
             if let Some(shared) = &shared {
                 match board::release(&**shared, held.as_ref(), &state, &entry).await {
@@ -206,8 +209,9 @@ impl KillSwitch {
             let mut next = state;
             for _ in 0..TRIES {
                 let write = Write::Kill { state: Box::new(next.clone()), entry: entry.clone() };
-                let write = write.requested(Some(request.clone()));
-                match persist.ask(Persist { writes: vec![write], lane: Lane::Switches }).await {
+                let mut writes = vec![write.requested(Some(request.clone()))];
+                writes.extend(parts.clone());
+                match persist.ask(Persist { writes, lane: Lane::Switches }).await {
                     Ok(Ok(results)) if !results.iter().any(Result::is_err) => {
                         return Released::Durable(next);
                     }
