@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::Message;
+use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 
@@ -23,16 +24,20 @@ use crate::health::{AccountHealth, Standing};
 use crate::line::{Line, Unanswered};
 use crate::ports::store::{AnyOrder, Store};
 use crate::ports::{CancelError, Venue, World};
+use crate::sync::{Mutex, lock};
 
 /// How soon marks are written again that were not taken.
 const MARK_AGAIN: Duration = Duration::from_millis(100);
+
+/// How much the clocks of instances may differ.
+const CLOCKS_DIFFER: TimeDelta = TimeDelta::seconds(1);
 
 /// How long the store is asked what the books know.
 const LOOK: Duration = Duration::from_millis(500);
 
 /// Cancels everything that is open, or all of a part, from the venue's own list, so that it works without the store; what is
 /// ours gets the mark too, and is retried until confirmed. Which orders are of a strategy our books alone know.
-#[derive(Clone, Debug, Message)]
+#[derive(Clone, Debug, PartialEq, Eq, Message)]
 #[rtype(result = "CancelTally")]
 pub(crate) struct CancelEverything {
     /// Which part, and mostly all.
@@ -41,16 +46,20 @@ pub(crate) struct CancelEverything {
     pub(crate) within: Duration,
     /// Orders of unknown outcome: they get the mark, and are cancelled when they are found.
     pub(crate) also: Vec<OrderId>,
+    /// When it was asked for. What was claimed later is none of it: the marks may be written long after.
+    pub(crate) at: DateTime<Utc>,
 }
 
 impl CancelEverything {
     /// Everything that gets the mark: what is of unknown outcome, and what is open by our books, also where the venue can't be
     /// asked now. Nothing where the books can't be read.
-    pub(crate) async fn ids(&self, store: &dyn Store, account: &AccountName) -> Option<Vec<OrderId>> {
+    pub(crate) async fn to_mark(&self, store: &dyn Store, account: &AccountName) -> Option<Vec<OrderId>> {
         let part = Part::of(&self.scope, store, account).await?;
         let open = store.open_orders(account).await.ok()?;
+        let until = self.at + CLOCKS_DIFFER;
         let live = |order: &Order| {
             matches!(order.status.share(), Share::Working | Share::Unknown)
+                && order.claimed_at.is_none_or(|claimed| claimed <= until)
                 && part.has(&order.id, &order.instruction.symbol)
         };
         let live = open.into_iter().filter(live).map(|order| order.id);
@@ -95,35 +104,35 @@ impl Reach {
     /// Has everything cancelled by the account's own actor, which marks it too. Where none works for the account, since the
     /// store is away or it is being rebuilt, the venue is asked from here: a cancel needs neither store nor owner. The marks
     /// are written from here too: what shows up later has to be cancelled by whoever works for the account then.
-    async fn cancel(&self, everything: CancelEverything) -> Result<CancelTally, Unanswered> {
+    async fn cancel(&self, everything: CancelEverything, owed: &Owed) -> Result<CancelTally, Unanswered> {
         match self.cancel.ask(everything.clone()).await {
             Ok(tally) => Ok(tally),
             Err(Unanswered) => {
                 let CancelEverything { scope, within, .. } = everything.clone();
-                let (cancelled, ()) =
-                    futures_util::join!(self.cancel_from_here(&scope, within), self.mark_from_here(everything));
+                let (cancelled, is_marked) =
+                    futures_util::join!(self.cancel_from_here(&scope, within), self.mark_in_time(&everything));
+                if !is_marked {
+                    tracing::error!(account = %self.account, "what may be open could not be marked as to be cancelled in time");
+                    owed.add(self.account.clone(), everything);
+                }
                 cancelled
             }
         }
     }
 
-    /// Marks what may be open, while there is time for that. What has no mark by then gets it from the recovery of the account,
-    /// which carries out what is engaged.
-    async fn mark_from_here(&self, everything: CancelEverything) {
+    /// Marks what may be open, while there is time for that. Whether it could.
+    async fn mark_in_time(&self, everything: &CancelEverything) -> bool {
         let marked = async {
-            loop {
-                if let Some(ids) = everything.ids(&*self.world.store, &self.account).await
-                    && (ids.is_empty()
-                        || mark(&self.world, self.account.clone(), Write::MarkCancels { ids }).await.is_ok())
-                {
-                    return;
-                }
+            while !self.mark_from_here(everything).await {
                 tokio::time::sleep(MARK_AGAIN).await;
             }
         };
-        if tokio::time::timeout(everything.within, marked).await.is_err() {
-            tracing::error!(account = %self.account, "what may be open could not be marked as to be cancelled in time");
-        }
+        tokio::time::timeout(everything.within, marked).await.is_ok()
+    }
+
+    async fn mark_from_here(&self, everything: &CancelEverything) -> bool {
+        let Some(ids) = everything.to_mark(&*self.world.store, &self.account).await else { return false };
+        ids.is_empty() || mark(&self.world, self.account.clone(), Write::MarkCancels { ids }).await.is_ok()
     }
 
     async fn cancel_from_here(&self, scope: &LimitScope, within: Duration) -> Result<CancelTally, Unanswered> {
@@ -155,23 +164,52 @@ impl Reach {
     }
 }
 
+/// Marks that the store could not take in time: they are owed until it has, also where what asked for them is over by then.
+#[derive(Clone, Default)]
+struct Owed(Arc<Mutex<Vec<(AccountName, CancelEverything)>>>);
+
+impl Owed {
+    fn add(&self, account: AccountName, everything: CancelEverything) {
+        let mut owed = lock(&self.0);
+        // Of the same scope once, with all that was unknown at any time.
+        let alike =
+            |(of, held): &&mut (AccountName, CancelEverything)| *of == account && held.scope == everything.scope;
+        match owed.iter_mut().find(alike) {
+            Some((_, held)) => {
+                let also = held.also.iter().chain(&everything.also).cloned().collect::<BTreeSet<_>>();
+                held.also = also.into_iter().collect();
+                held.at = held.at.max(everything.at);
+            }
+            None => owed.push((account, everything)),
+        }
+    }
+
+    fn paid(&self, account: &AccountName, everything: &CancelEverything) {
+        // What was added meanwhile stays.
+        lock(&self.0).retain(|(of, held)| of != account || held != everything);
+    }
+}
+
 /// How the switches reach every account of this process.
 #[derive(Clone)]
-pub(crate) struct Everywhere(Arc<[Reach]>);
+pub(crate) struct Everywhere {
+    accounts: Arc<[Reach]>,
+    owed: Owed,
+}
 
 impl std::fmt::Debug for Everywhere {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(self.0.iter().map(|reach| &reach.account)).finish()
+        f.debug_list().entries(self.accounts.iter().map(|reach| &reach.account)).finish()
     }
 }
 
 impl Everywhere {
     pub(crate) fn new(accounts: impl IntoIterator<Item = Reach>) -> Self {
-        Self(accounts.into_iter().collect())
+        Self { accounts: accounts.into_iter().collect(), owed: Owed::default() }
     }
 
     fn of(&self, scope: &LimitScope) -> impl Iterator<Item = &Reach> {
-        self.0.iter().filter(move |account| account.has(scope))
+        self.accounts.iter().filter(move |account| account.has(scope))
     }
 
     /// The orders of a part in flight. Shut the gate *before* this.
@@ -186,7 +224,7 @@ impl Everywhere {
 
     /// The orders of unknown outcome.
     pub(crate) fn doubtful(&self) -> Vec<OrderId> {
-        self.0.iter().flat_map(|account| account.doubtful.ids()).collect()
+        self.accounts.iter().flat_map(|account| account.doubtful.ids()).collect()
     }
 
     /// Cancels everything at once in every account that is not known to be another instance's, and counts it together. What
@@ -197,12 +235,30 @@ impl Everywhere {
     pub(crate) async fn cancel(&self, everything: CancelEverything) -> Result<CancelTally, Unanswered> {
         let ours =
             self.of(&everything.scope).filter(|account| !matches!(account.health.standing(), Standing::Standby { .. }));
-        let asked = ours.map(|account| account.cancel(everything.clone()));
+        let asked = ours.map(|account| account.cancel(everything.clone(), &self.owed));
         let answers = futures_util::future::join_all(asked).await;
         if !answers.is_empty() && answers.iter().all(Result::is_err) {
             return Err(Unanswered);
         }
         Ok(answers.into_iter().map(counted).fold(CancelTally::default(), CancelTally::and))
+    }
+
+    /// Whether the store has still to take marks that were asked for.
+    pub(crate) fn owes(&self) -> bool {
+        !lock(&self.owed.0).is_empty()
+    }
+
+    /// Writes those marks, as far as the store takes them now.
+    pub(crate) async fn pay(&self) {
+        let owed = lock(&self.owed.0).clone();
+        for (account, everything) in owed {
+            let reach = self.accounts.iter().find(|reach| reach.account == account);
+            if let Some(reach) = reach
+                && reach.mark_from_here(&everything).await
+            {
+                self.owed.paid(&account, &everything);
+            }
+        }
     }
 
     /// What is held in the accounts of a scope: by the broker's word, where that comes in time, and else by our books.
@@ -213,7 +269,7 @@ impl Everywhere {
 
     /// Whether an account is configured here, or somebody on the same store has taken it at some time.
     pub(crate) async fn is_known(&self, account: &AccountName) -> bool {
-        let Some(first) = self.0.first().filter(|_| !self.has(account)) else { return true };
+        let Some(first) = self.accounts.first().filter(|_| !self.has(account)) else { return true };
         match tokio::time::timeout(LOOK, first.world.store.stack()).await {
             Ok(Ok(stack)) => stack.accounts.iter().any(|seen| seen.account == *account),
             Ok(Err(_)) | Err(_) => false,
@@ -247,7 +303,7 @@ impl Everywhere {
 
     /// Whether it is an account of this process.
     pub(crate) fn has(&self, account: &AccountName) -> bool {
-        self.0.iter().any(|reach| reach.account == *account)
+        self.accounts.iter().any(|reach| reach.account == *account)
     }
 }
 

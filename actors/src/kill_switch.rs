@@ -43,6 +43,8 @@ mod repeating;
 mod saving;
 mod seconding;
 
+/// How often the store is asked again to take the marks of cancels that it could not take.
+const PAY: Duration = Duration::from_millis(500);
 /// How often somebody else may be faster than a release.
 const TRIES: usize = 8;
 
@@ -86,6 +88,8 @@ pub(crate) struct KillSwitch {
     reading: bool,
     /// A look at the board alone is.
     peeking: bool,
+    /// Marks that are owed are being written.
+    paying: bool,
     /// The board is being told of the engagement, or its first keys are created.
     asserting: bool,
     /// When the switch was last changed from here: what a look that began before says of it is old.
@@ -139,6 +143,7 @@ impl KillSwitch {
             releasing: 0,
             reading: false,
             peeking: false,
+            paying: false,
             asserting: false,
             touched: Duration::ZERO,
             stopped: Duration::ZERO,
@@ -163,6 +168,7 @@ impl Actor for KillSwitch {
     fn started(&mut self, ctx: &mut Self::Context) {
         self.poll(ctx);
         ctx.run_interval(self.tuning.gate_poll, Self::poll);
+        ctx.run_interval(PAY, Self::pay);
     }
 }
 
@@ -227,8 +233,7 @@ impl Handler<ResumeCancels> for KillSwitch {
             return Box::pin(async {}.into_actor(self));
         }
         self.carrying_out += 1;
-        let everything =
-            CancelEverything { scope: LimitScope::Global, within: self.tuning.kill_settle, also: Vec::new() };
+        let everything = self.everything(LimitScope::Global);
         let accounts = self.lines.accounts.clone();
         let asked = async move { accounts.cancel(everything).await };
         Box::pin(asked.into_actor(self).map(|asked, act, _| {
@@ -249,6 +254,20 @@ impl KillSwitch {
     /// Whether an engagement still stops sends or cancels: a release waits for it.
     const fn is_carrying_out(&self) -> bool {
         self.carrying_out + self.carrying_out_parts > 0
+    }
+
+    /// All that is open of a part now.
+    fn everything(&self, scope: LimitScope) -> CancelEverything {
+        CancelEverything { scope, within: self.tuning.kill_settle, also: Vec::new(), at: self.world.clock.now() }
+    }
+
+    /// Writes the marks of cancels that the store could not take in time. A release waits for them.
+    fn pay(&mut self, ctx: &mut Context<Self>) {
+        if !self.lines.accounts.owes() || std::mem::replace(&mut self.paying, true) {
+            return;
+        }
+        let accounts = self.lines.accounts.clone();
+        ctx.spawn(async move { accounts.pay().await }.into_actor(self).map(|(), act, _| act.paying = false));
     }
 
     /// What was held before the actor died is in force, although it was not read again yet.

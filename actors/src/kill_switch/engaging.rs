@@ -493,7 +493,8 @@ async fn cancel_for_lapsed(
 }
 
 async fn cancel(duties: &Duties, scope: LimitScope, unknown: &[OrderId], settle: Duration) -> CancelTally {
-    let everything = CancelEverything { scope, within: settle, also: unknown.to_vec() };
+    let at = duties.world.clock.now();
+    let everything = CancelEverything { scope, within: settle, also: unknown.to_vec(), at };
     match timeout(settle + GRACE, duties.lines.accounts.cancel(everything)).await {
         Ok(Ok(tally)) => tally,
         // Nobody said what was open: that is a failure to cancel it, and the marks are retried.

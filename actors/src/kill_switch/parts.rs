@@ -11,7 +11,6 @@ use super::engaging::{carry_out_part, comply_part, stop_everywhere};
 use super::once::{self, Whose, held_as, unnamed, whose};
 use super::saving::is_refused_by_store;
 use super::{KillSwitch, TRIES, entry, request_of};
-use crate::cancel_all::CancelEverything;
 use crate::commands::{CommandError, Disengage, Engage, EngageAnswer, Released};
 use crate::domain::audit::{AuditAction, Request};
 use crate::domain::flatten::Flattening;
@@ -276,8 +275,7 @@ impl KillSwitch {
     /// Asks again for the cancels of every part that is stopped in a mode that cancels, as after a start.
     pub(super) fn resume_cancels_of_parts(&mut self, ctx: &mut Context<Self>) {
         for halt in self.stopped().in_force.into_iter().filter(|halt| halt.mode.cancels()) {
-            let everything =
-                CancelEverything { scope: halt.scope.clone(), within: self.tuning.kill_settle, also: Vec::new() };
+            let everything = self.everything(halt.scope.clone());
             let accounts = self.lines.accounts.clone();
             self.carrying_out_parts += 1;
             let asked = async move { accounts.cancel(everything).await };
@@ -313,7 +311,8 @@ impl KillSwitch {
         release: Disengage,
         patience: Duration,
     ) -> ResponseActFuture<Self, Result<Released, CommandError>> {
-        if self.is_carrying_out() || self.unsaved.iter().any(|halt| halt.scope == release.scope) {
+        let is_owed = self.lines.accounts.owes();
+        if self.is_carrying_out() || is_owed || self.unsaved.iter().any(|halt| halt.scope == release.scope) {
             if !self.is_carrying_out() && self.world.clock.boottime() > patience {
                 return Box::pin(async { Err(CommandError::StoreUnavailable) }.into_actor(self));
             }

@@ -62,8 +62,9 @@ impl KillSwitch {
         patience: Duration,
     ) -> ResponseActFuture<Self, Result<Answer, CommandError>> {
         // What still cuts off and cancels must not meet orders that are sent after the release, and what is still being
-        // saved must not be written after it. Nor is it known yet what stays stopped, before that was read once.
-        if self.is_carrying_out() || self.saving > 0 || self.parts == Seen::NotYet {
+        // saved must not be written after it, nor the marks of its cancels. And what stays stopped has to be read once.
+        let is_written = self.saving == 0 && !self.lines.accounts.owes();
+        if self.is_carrying_out() || !is_written || self.parts == Seen::NotYet {
             if !self.is_carrying_out() && self.world.clock.boottime() > patience {
                 return Box::pin(async { Err(CommandError::StoreUnavailable) }.into_actor(self));
             }
