@@ -103,10 +103,11 @@ pub(crate) async fn the_halt_of_an_account_closes_that_account_alone(place: &dyn
         mode: KillMode::Flatten,
     };
     let mut halts = Halts::default();
-    let engaged = |halts: &Halts, name: &AccountName| match halts.engage(&LimitScope::Account(name.clone()), &order, start()) {
-        Halted::New(halt) => halt,
-        Halted::Escalated(_) | Halted::Already(_) => panic!("it is not stopped yet"),
-    };
+    let engaged =
+        |halts: &Halts, name: &AccountName| match halts.engage(&LimitScope::Account(name.clone()), &order, start()) {
+            Halted::New(halt) => halt,
+            Halted::Escalated(_) | Halted::Already(_) => panic!("it is not stopped yet"),
+        };
     let other = engaged(&halts, &AccountName::parse("other").unwrap());
     halts = halts.with(&other);
     turn(&desk, Write::Halts { halts: Box::new(halts.clone()), entry: entry("ENGAGED") }).await;
