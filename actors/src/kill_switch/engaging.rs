@@ -373,9 +373,11 @@ fn durability(
     told: Option<board::OnBoard>,
 ) -> Durable {
     let mut durable = Durable { state: stop.state.clone(), missing: Vec::new(), other: None };
+    // Of two who were slow with the database, whoever was first on the board has engaged it: the database follows.
+    let is_first = matches!(told, Some(board::OnBoard::Stands));
     match saved {
         Some(Ok(Saved::Durable(state))) => durable.state = state,
-        Some(Ok(Saved::Yields(other))) if other.is_engaged() => durable.other = Some(other),
+        Some(Ok(Saved::Yields(other))) if other.is_engaged() && !is_first => durable.other = Some(other),
         Some(Ok(Saved::Yields(_) | Saved::Dropped) | Err(_)) | None => durable.missing.push("database"),
     }
     match told {
