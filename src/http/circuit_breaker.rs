@@ -6,7 +6,7 @@ use tranche_actors::commands::{Reset, Trip};
 use tranche_actors::domain::breaker::{BreakerState, MIN_RESET_REASON};
 use tranche_actors::domain::ledger::{CIRCUIT_BREAKER, KILL_SWITCH};
 
-use super::documented::{ProblemDoc, ResetDoc, TripDoc};
+use super::documented::{ProblemDoc, RepeatableDoc, ResetDoc, TripDoc};
 use super::fields::Fields;
 use super::kill_switch::{MAX_DETAILS, MAX_OPERATOR, entries};
 use super::once::{self, Came};
@@ -35,7 +35,7 @@ pub(super) async fn status(gateway: Gateway) -> Json<BreakerView> {
 /// Trips the circuit breaker. One that is tripped stays as it is.
 #[utoipa::path(
     post, path = "/api/v1/circuit-breaker/trip", tag = "controls", operation_id = "trip_circuit_breaker",
-    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 128 visible ASCII characters without '|', quoted or bare")),
+    params(RepeatableDoc),
     request_body = TripDoc,
     responses(
         (status = 200, body = BreakerView, description = "Tripped"),
@@ -70,7 +70,7 @@ pub(super) async fn trip(request: HttpRequest, payload: Payload, gateway: Gatewa
 /// Resets the circuit breaker: entries stay blocked until its quiet period has ended.
 #[utoipa::path(
     post, path = "/api/v1/circuit-breaker/reset", tag = "controls", operation_id = "reset_circuit_breaker",
-    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 128 visible ASCII characters without '|', quoted or bare")),
+    params(RepeatableDoc),
     request_body = ResetDoc,
     responses(
         (status = 200, body = BreakerView, description = "Reset"),

@@ -4,9 +4,19 @@
 //! against the fields that are read.
 
 use serde_json::Value;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use super::words;
+
+/// The key of a request that may be repeated.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "it stands for the documentation")]
+pub(super) struct RepeatableDoc {
+    /// 1 to 128 visible ASCII characters without '|', quoted or bare
+    #[param(rename = "Idempotency-Key")]
+    key: Option<String>,
+}
 
 /// A parent: a large order and how it is worked.
 #[derive(ToSchema)]

@@ -16,7 +16,7 @@ use tranche_actors::domain::names::{IdempotencyKey, Role};
 
 use super::auth::is_enough;
 use super::canonical::Canonical;
-use super::documented::{DisengageDoc, EngageDoc, ProblemDoc};
+use super::documented::{DisengageDoc, EngageDoc, ProblemDoc, RepeatableDoc};
 use super::fields::{Choice, Fields};
 use super::once::{self, Came};
 use super::problem::Problem;
@@ -39,7 +39,7 @@ const MODES: Choice<KillMode> = Choice { all: KillMode::ALL, word: KillMode::as_
 /// after a restart, or at another instance, it closes nothing anew: the answer shows the switch as it is now.
 #[utoipa::path(
     post, path = "/api/v1/kill-switch/engage", tag = "controls", operation_id = "engage_kill_switch",
-    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 128 visible ASCII characters without '|', quoted or bare")),
+    params(RepeatableDoc),
     request_body = EngageDoc,
     responses(
         (status = 200, body = EngagedView, description = "Stopped"),
@@ -111,7 +111,7 @@ pub(super) fn scope(fields: &mut Fields<'_>) -> LimitScope {
 /// Releases the kill switch. Answers once this gateway's gate has taken the new state.
 #[utoipa::path(
     post, path = "/api/v1/kill-switch/disengage", tag = "controls", operation_id = "disengage_kill_switch",
-    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 128 visible ASCII characters without '|', quoted or bare")),
+    params(RepeatableDoc),
     request_body = DisengageDoc,
     responses(
         (status = 200, body = ReleasedView, description = "Released, and what goes on"),

@@ -10,7 +10,7 @@ use tranche_actors::domain::limits::{Changer, Control, Limit, LimitBook, LimitCh
 use tranche_actors::domain::money::canonical;
 use utoipa::ToSchema;
 
-use super::documented::{LimitDoc, OverrideDoc, ProblemDoc};
+use super::documented::{LimitDoc, OverrideDoc, ProblemDoc, RepeatableDoc};
 use super::fields::{Choice, Fields, Said};
 use super::kill_switch::{MAX_OPERATOR, scope};
 use super::once::{self, Came};
@@ -109,7 +109,7 @@ pub(super) async fn get(gateway: Gateway) -> Result<Json<LimitsView>, Problem> {
 /// Sets a limit, or takes it away where `value` is null. It holds for the very next order, on every instance.
 #[utoipa::path(
     put, path = "/api/v1/limits", tag = "controls", operation_id = "set_limit",
-    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 128 visible ASCII characters without '|', quoted or bare")),
+    params(RepeatableDoc),
     request_body = LimitDoc,
     responses(
         (status = 200, body = LimitsView, description = "The limits as they are now"),
@@ -147,7 +147,7 @@ pub(super) async fn put(request: HttpRequest, payload: Payload, gateway: Gateway
 /// Lets another value hold instead of a limit, or of none, until a time; then the limit itself holds again.
 #[utoipa::path(
     post, path = "/api/v1/limits/overrides", tag = "controls", operation_id = "override_limit",
-    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 128 visible ASCII characters without '|', quoted or bare")),
+    params(RepeatableDoc),
     request_body = OverrideDoc,
     responses(
         (status = 200, body = LimitsView, description = "The limits as they are now"),

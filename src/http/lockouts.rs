@@ -9,7 +9,7 @@ use tranche_actors::domain::limits::{Changer, LimitBook, LimitChange, LockKey, L
 use tranche_actors::domain::names::Symbol;
 use utoipa::ToSchema;
 
-use super::documented::{LockDoc, ProblemDoc};
+use super::documented::{LockDoc, ProblemDoc, RepeatableDoc};
 use super::fields::{Choice, Fields};
 use super::kill_switch::MAX_OPERATOR;
 use super::problem::{Code, Problem};
@@ -80,7 +80,7 @@ pub(super) fn held(book: &LimitBook, now: DateTime<Utc>) -> Items<LockView> {
 /// Locks an account, or a symbol of it: it may reduce, and open nothing. Of two by one rule the longer holds.
 #[utoipa::path(
     post, path = "/api/v1/lockouts", tag = "controls", operation_id = "lock",
-    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 128 visible ASCII characters without '|', quoted or bare")),
+    params(RepeatableDoc),
     request_body = LockDoc,
     responses(
         (status = 200, body = LockView, description = "The lockout as it holds"),
@@ -126,7 +126,7 @@ pub(super) async fn post(request: HttpRequest, payload: Payload, gateway: Gatewa
     params(
         ("id" = String, Path, description = "As the list of lockouts has it"),
         ("operator" = String, Query, description = "Who, in at most 64 characters"),
-        ("Idempotency-Key" = Option<String>, Header, description = "1 to 128 visible ASCII characters without '|', quoted or bare"),
+        RepeatableDoc,
     ),
     responses(
         (status = 200, body = Items<LockView>, description = "What is locked still"),

@@ -10,7 +10,7 @@ use tranche_actors::domain::portfolio::{CapitalEntry, CapitalMove, DayResult, Di
 use tranche_actors::domain::position::{Open, unrealised};
 use utoipa::ToSchema;
 
-use super::documented::{CapitalDoc, ProblemDoc};
+use super::documented::{CapitalDoc, ProblemDoc, RepeatableDoc};
 use super::fields::{Choice, Fields};
 use super::forward::Bearer;
 use super::kill_switch::MAX_OPERATOR;
@@ -200,7 +200,7 @@ pub(super) async fn list(request: HttpRequest, gateway: Gateway) -> Result<Json<
     request_body = CapitalDoc,
     params(
         ("account" = Option<String>, Query, description = "`default` if absent"),
-        ("Idempotency-Key" = Option<String>, Header, description = "1 to 128 visible ASCII characters without '|', quoted or bare"),
+        RepeatableDoc,
     ),
     responses(
         (status = 200, body = PortfolioView, description = "What the account is worth after it"),
