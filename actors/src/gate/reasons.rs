@@ -72,7 +72,7 @@ impl ShutReason {
 
     /// Whether an order passes all the same that closes a position for the kill switch. A person has said that it should go,
     /// and nothing that stops trading stands against that; what makes it impossible or unsafe does.
-    const fn lets_flatten_pass(self) -> bool {
+    pub(super) const fn lets_flatten_pass(self) -> bool {
         match self {
             Self::KillSwitchEngaged
             | Self::KillSwitchUnknown

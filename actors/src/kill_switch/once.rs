@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::KillSwitch;
 use super::engaging::as_it_is;
+use super::parts::Seen;
 use crate::commands::{CommandError, Engage, EngageAnswer};
 use crate::domain::audit::{By, Request};
 use crate::domain::halts::Halt;
@@ -122,6 +123,10 @@ impl KillSwitch {
         engage: &Engage,
         first: &FirstAnswer,
     ) -> ResponseActFuture<Self, Result<EngageAnswer, CommandError>> {
+        if self.state.is_none() || self.parts == Seen::NotYet {
+            // How they stand was not read yet.
+            return Box::pin(async { Err(CommandError::StoreUnavailable) }.into_actor(self));
+        }
         let scope = engage.scope.clone();
         let state = match scope {
             LimitScope::Global => self.known(),

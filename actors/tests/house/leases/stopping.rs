@@ -11,6 +11,7 @@ use tranche_actors::domain::venue::VenueStatus;
 use tranche_actors::gate::Verdict;
 use tranche_actors::health::Phase;
 use tranche_actors::ports::store::Store;
+use tranche_simulation::venue::Fate;
 
 use super::{Process, leased};
 use crate::support::orders::{account, caller, id, parent, resting_parent, resting_single, symbol};
@@ -134,13 +135,12 @@ fn whoever_makes_an_engagement_stricter_is_told_of_what_is_unknown_now_and_not_o
             first.during(rig.until("the second one stands by", || second.house.health.phase() == Phase::Ready)).await;
             first
                 .during(async {
-                    rig.venue.set_latency(seconds(3));
+                    rig.venue.plan([Fate::ArrivesAfter(seconds(10))]);
                     first.running.send(resting_single("cut", 5)).await;
                     sleep(seconds(1)).await;
                     let wish = |mode| Engage { scope: scope.clone(), settle: Some(millis(100)), ..engage(mode) };
                     let halted = second.house.kill_switch.engage(wish(KillMode::Halt)).await.unwrap();
                     assert_eq!(halted.unknown, [id("cut")], "{halted:?}");
-                    rig.venue.set_latency(millis(1));
                     rig.until("it is found", || rig.order(&id("cut")).status == OrderStatus::Accepted).await;
                     let cancelled = second.house.kill_switch.engage(wish(KillMode::Cancel)).await.unwrap();
                     assert!(cancelled.unknown.is_empty(), "{cancelled:?}");
