@@ -9,11 +9,9 @@ use tranche_actors::domain::names::IdempotencyKey;
 use tranche_actors::domain::status::OrderStatus;
 use tranche_actors::domain::venue::VenueStatus;
 use tranche_actors::gate::Verdict;
-use tranche_actors::health::Phase;
-use tranche_actors::ports::store::Store;
 use tranche_simulation::venue::Fate;
 
-use super::{Process, leased};
+use super::sharing;
 use crate::support::orders::{account, caller, id, parent, resting_parent, resting_single, symbol};
 use crate::support::rig::{engage, millis, run, seconds};
 
@@ -21,16 +19,7 @@ use crate::support::rig::{engage, millis, run, seconds};
 fn the_halt_of_a_part_that_was_released_while_a_frozen_owner_was_waited_for_cancels_nothing_of_it() {
     for is_released in [true, false] {
         run(|mut rig| async move {
-            leased(&mut rig);
-            rig.store.open().await.unwrap();
-            let first = Process::start(&rig, "first").await;
-            first.store.share();
-            first.during(rig.until("the first one trades", || rig.verdict(&first.running) == Verdict::Open)).await;
-            let [(second, of_second), (third, of_third)] = [rig.beside("second"), rig.beside("third")];
-            of_second.share();
-            of_third.share();
-            let are_ready = || [&second, &third].iter().all(|one| one.house.health.phase() == Phase::Ready);
-            first.during(rig.until("the others stand by", are_ready)).await;
+            let (first, [second, third]) = sharing(&mut rig, ["second", "third"]).await;
             first.during(first.running.submit(resting_parent("open", 30, 3, 600))).await;
             first.during(sleep(seconds(2))).await;
             let scope = LimitScope::Account(account());
@@ -56,14 +45,7 @@ fn the_halt_of_a_part_that_was_released_while_a_frozen_owner_was_waited_for_canc
 fn whoever_takes_an_account_over_closes_what_its_owner_began_to_close() {
     for after in [0, 200, 450, 700, 1_500] {
         run(|mut rig| async move {
-            leased(&mut rig);
-            rig.store.open().await.unwrap();
-            let first = Process::start(&rig, "first").await;
-            first.store.share();
-            first.during(rig.until("the first one trades", || rig.verdict(&first.running) == Verdict::Open)).await;
-            let (second, store) = rig.beside("second");
-            store.share();
-            first.during(rig.until("the second one stands by", || second.house.health.phase() == Phase::Ready)).await;
+            let (first, [second]) = sharing(&mut rig, ["second"]).await;
             first.during(first.running.submit(parent("entry", 10, 1, 1))).await;
             first.during(rig.until("it is held", || !rig.venue.holds(&symbol()).is_zero())).await;
             rig.venue.set_latency(millis(300));
@@ -85,14 +67,7 @@ fn whoever_takes_an_account_over_closes_what_its_owner_began_to_close() {
 #[test]
 fn a_key_that_has_closed_positions_closes_none_at_another_instance_and_a_fresh_one_does() {
     run(|mut rig| async move {
-        leased(&mut rig);
-        rig.store.open().await.unwrap();
-        let first = Process::start(&rig, "first").await;
-        first.store.share();
-        first.during(rig.until("the first one trades", || rig.verdict(&first.running) == Verdict::Open)).await;
-        let (second, store) = rig.beside("second");
-        store.share();
-        first.during(rig.until("the second one stands by", || second.house.health.phase() == Phase::Ready)).await;
+        let (first, [second]) = sharing(&mut rig, ["second"]).await;
         first
             .during(async {
                 let keyed = |key: &str| Engage {
@@ -125,14 +100,7 @@ fn a_key_that_has_closed_positions_closes_none_at_another_instance_and_a_fresh_o
 fn whoever_makes_an_engagement_stricter_is_told_of_what_is_unknown_now_and_not_of_what_was_cut_off_before() {
     for scope in [LimitScope::Global, LimitScope::Account(account())] {
         run(|mut rig| async move {
-            leased(&mut rig);
-            rig.store.open().await.unwrap();
-            let first = Process::start(&rig, "first").await;
-            first.store.share();
-            first.during(rig.until("the first one trades", || rig.verdict(&first.running) == Verdict::Open)).await;
-            let (second, store) = rig.beside("second");
-            store.share();
-            first.during(rig.until("the second one stands by", || second.house.health.phase() == Phase::Ready)).await;
+            let (first, [second]) = sharing(&mut rig, ["second"]).await;
             first
                 .during(async {
                     rig.venue.plan([Fate::ArrivesAfter(seconds(10))]);
