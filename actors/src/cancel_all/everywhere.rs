@@ -40,12 +40,15 @@ impl Reach {
         match self.cancel.ask(everything.clone()).await {
             Ok(tally) => Ok(tally),
             Err(Unanswered) => {
+                // They are owed from here on, whatever becomes of whoever asks.
+                owed.add(self.account.clone(), everything.clone());
                 let CancelEverything { scope, within, .. } = everything.clone();
                 let (cancelled, is_marked) =
                     futures_util::join!(self.cancel_from_here(&scope, within), self.mark_in_time(&everything));
-                if !is_marked {
+                if is_marked {
+                    owed.paid(&self.account, &everything);
+                } else {
                     tracing::error!(account = %self.account, "what may be open could not be marked as to be cancelled in time");
-                    owed.add(self.account.clone(), everything);
                 }
                 cancelled
             }
