@@ -11,7 +11,7 @@ use super::saving::Saving;
 use crate::commands::Engage;
 use crate::domain::breaker::{BreakerState, BreakerWord};
 use crate::domain::kill::KillState;
-use crate::domain::ledger::{FIRST_START, FirstStart, HALTS, KILL_SWITCH, Write};
+use crate::domain::ledger::{CIRCUIT_BREAKER, FIRST_START, FirstStart, HALTS, KILL_SWITCH, Write};
 use crate::domain::limits::LimitScope;
 use crate::domain::switchboard::kill::{self, KillVerdict};
 use crate::domain::switchboard::{Told, breaker};
@@ -40,7 +40,8 @@ impl KillSwitch {
         let began = self.world.clock.boottime();
         let (board, store) = (self.world.switchboard.clone(), self.world.store.clone());
         let is_shared = store.is_shared();
-        let is_read = self.state.is_some() && self.parts == Seen::Read;
+        // The breaker is told what a look brought, and in doubt it needs another one.
+        let is_read = self.state.is_some() && self.parts == Seen::Read && self.health.doubt(CIRCUIT_BREAKER).is_none();
         if board.is_none() && !is_shared && is_read {
             self.latch.pen.renew(began + self.tuning.gate_open);
             return;

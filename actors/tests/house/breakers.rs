@@ -63,7 +63,7 @@ fn an_answer_that_never_comes_is_a_broker_error() {
         run(|mut rig| async move {
             rig.tuning.error_rule.enabled = true;
             let running = rig.open().await;
-            rig.venue.plan([fate; 5]);
+            rig.venue.plan([fate; 7]);
             running.submit(parent("silent", 70, 7, 5)).await;
             let reason = || running.house.health.breaker().and_then(|state| state.trip_reason);
             rig.until("it trips", || reason().as_deref() == Some("BROKER_ERRORS")).await;

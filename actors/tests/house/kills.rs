@@ -97,8 +97,8 @@ fn a_mark_that_the_store_could_not_take_in_time_is_written_before_anything_is_le
             sleep(seconds(1)).await;
         })
         .await;
-        // Nobody works for the account before its books were compared with the broker's.
-        rig.venue.calls.fail("open_orders", true);
+        // Nobody works for the account before somebody has it.
+        rig.store.calls.fail("acquire", true);
         let running = rig.start();
         sleep(seconds(1)).await;
         for _ in 0..25 {
@@ -111,7 +111,7 @@ fn a_mark_that_the_store_could_not_take_in_time_is_written_before_anything_is_le
             assert!(matches!(error, CommandError::StoreUnavailable), "{error}");
         }
         assert!(rig.store.is_through());
-        rig.venue.calls.fail("open_orders", false);
+        rig.store.calls.fail("acquire", false);
         rig.until("it trades", || rig.verdict(&running) == Verdict::Open).await;
         running.send(resting_single("fine", 5)).await;
         sleep(seconds(120)).await;

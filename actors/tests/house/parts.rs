@@ -99,6 +99,7 @@ fn a_part_stays_stopped_where_everything_is_stopped_before_it_could_be_read_and_
         .await;
         rig.store.calls.fail("switches", true);
         let running = rig.start();
+        sleep(seconds(1)).await;
         running.engage(KillMode::Halt).await.unwrap();
         assert!(matches!(running.disengage().await, Err(CommandError::StoreUnavailable)), "who knows what is stopped?");
         rig.store.calls.fail("switches", false);
