@@ -70,7 +70,11 @@ pub(super) async fn whose(
     let Some(((caller, key), once)) = request.and_then(Request::named) else { return Some(Whose::Other) };
     let first = store.first_answer(&caller, &key).await.ok()?;
     let is_ours = |first: &FirstAnswer| first.hash == once.hash && named(first, scope).as_deref() == Some(engagement);
-    Some(if first.as_ref().is_some_and(is_ours) { Whose::Ours } else { Whose::Other })
+    if first.as_ref().is_some_and(is_ours) {
+        return Some(Whose::Ours);
+    }
+    tracing::warn!(%caller, %key, "the key was used before: trading is stopped, and nothing is closed for it");
+    Some(Whose::Other)
 }
 
 /// The engagement of a scope that was in force when the request was carried out.
