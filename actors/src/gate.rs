@@ -302,6 +302,8 @@ fn nanos(duration: Duration) -> u64 {
 
 #[cfg(all(test, not(feature = "loom")))]
 mod tests {
+    use tokio::sync::oneshot;
+
     use super::*;
     use crate::domain::limits::LimitScope;
     use crate::domain::names::{StrategyId, Symbol};
