@@ -244,7 +244,7 @@ impl Store for Notes {
 }
 
 /// An order at the broker that is not ours.
-fn orphan(id: &str) -> Cause {
+pub(super) fn orphan(id: &str) -> Cause {
     Cause {
         id: CauseId::parse(id).unwrap(),
         kind: CauseKind::Orphan,

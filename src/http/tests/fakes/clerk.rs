@@ -20,6 +20,7 @@ use tranche_actors::domain::resuming::Resumes;
 use tranche_actors::domain::trading_day::DayEnd;
 use tranche_actors::ports::store::AnyOrder;
 
+use super::books::orphan;
 use super::{Notes, asked, engaged, now, rules, worth};
 use crate::http::StopTrading;
 
