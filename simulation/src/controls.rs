@@ -56,6 +56,9 @@ pub fn drawn(chance: &Seeded, requests: &[(Duration, Request)], span_ms: u64) ->
     if chance.below(3) == 0 {
         close(chance, span_ms, &mut controls);
     }
+    if chance.below(3) == 0 {
+        except(chance, chance.below(span_ms), &mut controls);
+    }
     controls.sort_by_key(|control| control.at);
     controls
 }
@@ -86,6 +89,24 @@ fn limit(chance: &Seeded, at: u64, narrow: bool, controls: &mut Vec<Control>) {
             }
         }
     }
+}
+
+/// A narrow limit lets more pass for a while, and then holds as before.
+fn except(chance: &Seeded, at: u64, controls: &mut Vec<Control>) {
+    let control = match chance.below(3) {
+        0 => Controlled::MaxOrderQty,
+        1 => Controlled::MaxPosition,
+        _ => Controlled::MaxOpenOrders,
+    };
+    let key = LimitKey { scope: scope_of(chance), control };
+    let over = at + 2_000 + chance.below(10_000);
+    let (narrow, wide) = (value_of(control, true, chance), value_of(control, false, chance));
+    let until = EPOCH + TimeDelta::milliseconds(i64::try_from(over).unwrap_or(0));
+    let instead = LimitChange::Override { key: key.clone(), value: wide, until, reason: "a simulation".to_owned() };
+    controls.push(Control::at(at, changed(LimitChange::Set(key.clone(), narrow))));
+    controls.push(Control::at(at + 100, changed(instead)));
+    let later = over + 20_000 + chance.below(20_000);
+    controls.push(Control::at(later, changed(LimitChange::Set(key, wide))));
 }
 
 fn controlled(chance: &Seeded) -> Controlled {

@@ -57,10 +57,8 @@ impl Invariant for Flattening {
                     return self.may_leave(order, scene);
                 }
             }
-            Step::Answered(id, answer) => {
-                if answer.as_ref().err().is_none_or(is_certain) {
-                    self.on_its_way.remove(*id);
-                }
+            Step::Answered(id, answer) if answer.as_ref().err().is_none_or(is_certain) => {
+                self.on_its_way.remove(*id);
             }
             _ => {}
         }
