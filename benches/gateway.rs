@@ -45,6 +45,7 @@ use server::Server;
 /// The whole run ends after this, whatever hangs.
 const PATIENCE: Duration = Duration::from_mins(20);
 const RUNS: u32 = 3;
+const PARTS: [&str; 7] = ["start", "submit", "tail", "postgres", "engage", "lateness", "day"];
 /// Concurrent clients of the submissions.
 const CLIENTS: [usize; 2] = [16, 64];
 const LOAD_TIME: Duration = Duration::from_secs(3);
@@ -53,8 +54,12 @@ const PROBES: u32 = 300;
 const SETTINGS: [&str; 2] = ["broker.paper.latency_ms=0", "broker.paper.cash=1000000000000"];
 
 fn main() {
-    let parts = std::env::args().skip(1).filter(|part| !part.starts_with('-'));
-    let parts = parts.collect::<Vec<_>>();
+    // Cargo adds a flag of its own.
+    let parts = std::env::args().skip(1).filter(|part| part != "--bench").collect::<Vec<_>>();
+    if let Some(unknown) = parts.iter().find(|part| !PARTS.contains(&part.as_str())) {
+        eprintln!("bench: there is no part {unknown}; the parts are {}", PARTS.join(", "));
+        std::process::exit(2);
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     // Whichever way it ends, what was begun is dropped, and with it go the servers and their folders.
     let ended = runtime.block_on(async {

@@ -13,6 +13,7 @@ use chrono::{DateTime, Utc};
 use crate::budget::{Budget, Lane};
 use crate::circuit_breaker::BrokerAnswered;
 use crate::clock_guard::ClockGuard;
+use crate::crowd::{Attend, Crowd, Crowded};
 use crate::domain::calendar::{Hours, MarketCalendar, Slot};
 use crate::domain::clock::TOLERANCE;
 use crate::domain::limits::Wish;
@@ -155,6 +156,8 @@ pub(crate) struct Broker {
     claiming: bool,
     /// Claimed, and what came of it is not durable yet.
     sending: BTreeSet<OrderId>,
+    /// The sends, and what is told and written of each.
+    crowd: Crowd<Self>,
     draining: bool,
     retry: Option<SpawnHandle>,
     unknowns: BTreeMap<OrderId, Unknown>,
@@ -195,6 +198,7 @@ impl Broker {
             gathering: false,
             claiming: false,
             sending: BTreeSet::new(),
+            crowd: Crowd::new(),
             draining: false,
             retry: None,
             unknowns: BTreeMap::new(),
@@ -212,9 +216,16 @@ impl Actor for Broker {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(self.tuning.max_queue.max(16));
+        ctx.spawn(Attend);
         ctx.run_interval(Duration::from_secs(1), Self::scan_marks);
-        ctx.run_interval(unknowns::TICK, Self::look_up_due);
+        ctx.run_interval(unknowns::TICK, |act, _| act.look_up_due());
         ctx.run_interval(flatten::TICK, Self::flatten);
+    }
+}
+
+impl Crowded for Broker {
+    fn crowd(&mut self) -> &mut Crowd<Self> {
+        &mut self.crowd
     }
 }
 

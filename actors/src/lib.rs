@@ -19,6 +19,7 @@ mod broker;
 mod cancel_all;
 mod circuit_breaker;
 mod clock_guard;
+mod crowd;
 mod doubt;
 mod line;
 mod persistence;

@@ -13,7 +13,7 @@ use actix::{
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::domain::ledger::Applied;
-use crate::domain::limits::{Control, Exposure, LimitBook, Pace, Power, Wish};
+use crate::domain::limits::{Control, LimitBook, Pace, Room, Wish};
 use crate::domain::names::{AccountName, OrderId, Symbol};
 use crate::domain::order::Order;
 use crate::domain::position::Position;
@@ -78,15 +78,14 @@ struct Taken {
     wish: Wish,
 }
 
-/// Owns an account's exposure. `exposure` holds every order that may still trade; what is only reserved is released by the
+/// Owns an account's exposure. `room` holds every order that may still trade; what is only reserved is released by the
 /// broker, everything else by what is committed.
 pub(crate) struct RiskDesk {
     world: World,
     account: AccountName,
     prices: Prices,
-    exposure: Exposure,
+    room: Room,
     pace: Pace,
-    power: Power,
     /// Prices and the buying power are being asked for, and nobody waits for them.
     refreshing: bool,
     book: LimitBook,
@@ -103,9 +102,8 @@ impl RiskDesk {
             world,
             account,
             prices,
-            exposure: Exposure::default(),
+            room: Room::default(),
             pace: Pace::default(),
-            power: Power::default(),
             refreshing: false,
             book: LimitBook::default(),
             taken: VecDeque::new(),
@@ -117,12 +115,11 @@ impl RiskDesk {
 
     fn book_in(&mut self, booked: &Booked) {
         for (symbol, position) in &booked.positions {
-            self.exposure.hold(symbol, position);
+            self.room.hold(symbol, position);
         }
         let boottime = self.world.clock.boottime();
         for order in &booked.orders {
-            self.exposure.note(order, None);
-            self.power.note(order, boottime);
+            self.room.note(order, boottime);
         }
     }
 
@@ -185,8 +182,7 @@ impl Handler<Release> for RiskDesk {
 
     fn handle(&mut self, Release(orders): Release, _: &mut Self::Context) {
         for (symbol, id) in orders {
-            self.exposure.release(&symbol, &id);
-            self.power.release(&id);
+            self.room.release(&symbol, &id);
         }
     }
 }
@@ -211,7 +207,7 @@ impl Handler<Load> for RiskDesk {
         Box::pin(read.into_actor(self).map(|read, act, ctx| {
             let meanwhile = act.meanwhile.take().unwrap_or_default();
             let read = read?;
-            act.exposure = read.exposure;
+            act.room.load(read.exposure);
             // Applied once more: what was read may be older than some of it, and a later state always comes last.
             for booked in &meanwhile {
                 act.book_in(booked);

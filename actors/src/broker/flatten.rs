@@ -261,7 +261,7 @@ impl Broker {
         self.sending.extend(ids.iter().cloned());
         let line = self.lines.persist.clone();
         let asked = async move { line.ask(Persist { writes, lane: Writes::Claims }).await };
-        ctx.spawn(asked.into_actor(self).map(move |asked, act, ctx| {
+        ctx.spawn(asked.into_actor(self).map(move |asked, act, _| {
             act.closing.busy = false;
             act.sending.retain(|id| !ids.contains(id));
             // What is not written for certain is found at the next look, as everything else.
@@ -269,7 +269,7 @@ impl Broker {
             for result in results {
                 match result.map(|applied| applied.orders.into_iter().next()) {
                     Ok(Some(order)) if order.status == OrderStatus::Submitting => {
-                        act.send_closing(&engagement, order, began, ctx);
+                        act.send_closing(&engagement, order, began);
                     }
                     Ok(Some(_) | None) => {}
                     Err(refusal) => tracing::warn!(%refusal, "an order that closes a position was not claimed"),
@@ -278,14 +278,14 @@ impl Broker {
         }));
     }
 
-    fn send_closing(&mut self, engagement: &str, order: Order, began: Duration, ctx: &mut Context<Self>) {
+    fn send_closing(&mut self, engagement: &str, order: Order, began: Duration) {
         let (id, symbol, qty) = (&order.id, &order.instruction.symbol, order.qty);
         tracing::warn!(client_order_id = %id, %symbol, side = %order.instruction.side, qty = %qty.get(), "a position is being closed");
         self.unknowns.remove(&order.id);
         let pass = Pass { engagement: engagement.to_owned(), order: order.id.clone() };
         let limits = self.limits(began).passing_on(pass);
         let in_flight = self.closing.in_flight.clone();
-        self.put_on_its_way(looking::due(&order), order, in_flight, limits, ctx);
+        self.put_on_its_way(looking::due(&order), order, in_flight, limits);
     }
 
     /// Cancels what the broker lists, was open when trading was stopped, and our books don't know: nothing else asks for it

@@ -150,18 +150,11 @@ impl Broker {
         let late = self.world.clock.now() - due.due;
         metrics::histogram!("tranche_slice_lateness_seconds").record(late.to_std().unwrap_or_default());
         self.unknowns.remove(&due.id);
-        self.put_on_its_way(due, order, self.in_flight.clone(), self.limits(began), ctx);
+        self.put_on_its_way(due, order, self.in_flight.clone(), self.limits(began));
     }
 
     /// Sends a claimed order, and writes down what came of it.
-    pub(super) fn put_on_its_way(
-        &mut self,
-        due: Due,
-        order: Order,
-        in_flight: InFlight,
-        limits: Limits,
-        ctx: &mut Context<Self>,
-    ) {
+    pub(super) fn put_on_its_way(&mut self, due: Due, order: Order, in_flight: InFlight, limits: Limits) {
         self.sending.insert(due.id.clone());
         let send = send(
             self.world.clone(),
@@ -170,7 +163,7 @@ impl Broker {
             (order.clone(), Whose { strategy: due.wish.strategy.clone(), symbol: due.wish.symbol.clone() }),
             limits,
         );
-        ctx.spawn(send.into_actor(self).map(move |sent, act, ctx| act.record(due, order, sent, ctx)));
+        self.crowd.join(send, move |sent, act, ctx| act.record(due, order, sent, ctx));
     }
 
     pub(super) fn limits(&self, began: Duration) -> Limits {
@@ -188,7 +181,7 @@ impl Broker {
     fn record(&mut self, due: Due, order: Order, sent: Sent, ctx: &mut Context<Self>) {
         let (id, attempt) = (order.id.clone(), order.attempt);
         sent.tell(&order);
-        self.note_answer(&sent, ctx);
+        self.note_answer(&sent);
         let is_answered = matches!(sent, Sent::Answered(_) | Sent::Failed(SubmitError::Rejected(_)));
         let never_left = |reason: &'static str, detail: String, tries| Write::NeverLeft {
             id: id.clone(),
@@ -222,7 +215,7 @@ impl Broker {
         };
         let line = self.lines.persist.clone();
         let recorded = async move { persist_surely(&line, vec![write]).await };
-        ctx.spawn(recorded.into_actor(self).map(move |mut results, act, ctx| {
+        self.crowd.join(recorded, move |mut results, act, ctx| {
             act.sending.remove(&due.id);
             match results.pop() {
                 Some(Ok(applied)) => {
@@ -243,7 +236,7 @@ impl Broker {
                 None => tracing::error!(client_order_id = %due.id, "the outcome of a send has no result"),
             }
             act.pump(ctx);
-        }));
+        });
     }
 
     /// After the outcome is durable: back into the queue, on to the look-ups, or done.
@@ -293,7 +286,7 @@ impl Broker {
         full - Duration::from_millis(self.world.entropy.bits() % fifth)
     }
 
-    fn note_answer(&self, sent: &Sent, ctx: &mut Context<Self>) {
+    fn note_answer(&mut self, sent: &Sent) {
         let is_error = match sent {
             Sent::HeldBack(_) | Sent::CutOff => return,
             Sent::Answered(_) => false,
@@ -305,11 +298,11 @@ impl Broker {
         };
         let line = self.lines.answered.clone();
         let told = async move { line.ask(BrokerAnswered { is_error }).await };
-        ctx.spawn(told.into_actor(self).map(|told, _, _| {
+        self.crowd.join(told, |told, _, _| {
             if told.is_err() {
                 tracing::debug!("the breaker is being rebuilt and missed an answer of the broker");
             }
-        }));
+        });
     }
 }
 

@@ -74,7 +74,7 @@ impl Handler<Adopt> for Broker {
                 }
             }
         }
-        self.look_up_due(ctx);
+        self.look_up_due();
     }
 }
 
@@ -145,7 +145,7 @@ impl Broker {
     }
 
     /// Starts the look-ups that are due, within the rate budget.
-    pub(super) fn look_up_due(&mut self, ctx: &mut Context<Self>) {
+    pub(super) fn look_up_due(&mut self) {
         let now = self.world.clock.boottime();
         let mut due = self
             .unknowns
@@ -168,15 +168,15 @@ impl Broker {
                 let late = || VenueError::Unavailable { detail: "no answer in time".to_owned() };
                 tokio::time::timeout(timeout, venue.find(&asked)).await.unwrap_or_else(|_| Err(late()))
             };
-            ctx.spawn(look_up.into_actor(self).map(move |found, act, ctx| match found {
-                Ok(Some(order)) => act.found(&id, order, ctx),
+            self.crowd.join(look_up, move |found, act, ctx| match found {
+                Ok(Some(order)) => act.found(&id, order),
                 Ok(None) => act.missed(&id, ctx),
                 Err(error) => {
                     tracing::debug!(client_order_id = %id, %error, "a look-up failed");
                     act.note_refusal(&error, ctx);
                     act.ask_later(&id);
                 }
-            }));
+            });
         }
     }
 
@@ -189,11 +189,11 @@ impl Broker {
         }
     }
 
-    fn found(&mut self, id: &OrderId, venue: VenueOrder, ctx: &mut Context<Self>) {
+    fn found(&mut self, id: &OrderId, venue: VenueOrder) {
         let write = Write::Report(Box::new(Report { order: venue, executions: Vec::new(), corrects: false }));
         let (line, id) = (self.lines.persist.clone(), id.clone());
         let recorded = async move { persist_surely(&line, vec![write]).await.pop() };
-        ctx.spawn(recorded.into_actor(self).map(move |result, act, ctx| match result {
+        self.crowd.join(recorded, move |result, act, ctx| match result {
             Some(Ok(applied)) => {
                 act.settled(&applied.orders);
                 if let Some(order) = applied.order(&id) {
@@ -212,7 +212,7 @@ impl Broker {
                 }
             }
             None => act.ask_later(&id),
-        }));
+        });
     }
 
     /// Takes orders whose outcome is known now off the list.

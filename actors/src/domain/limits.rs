@@ -19,13 +19,16 @@ pub use exposure::{Exposure, Reach, Wish};
 pub use lockouts::{LockKey, LockKind, LockRule, Lockout};
 pub use pace::Pace;
 pub use power::Power;
+pub use room::Room;
 
 mod changing;
 mod checking;
 mod exposure;
+mod legs;
 mod lockouts;
 mod pace;
 mod power;
+mod room;
 
 words!(
     /// What can be limited; the word is the reason code of what it stops.

@@ -159,8 +159,7 @@ impl RiskDesk {
             let verdicts = act.grant(&wishes, &gathered);
             if !look.power && verdicts.iter().any(|verdict| !matches!(verdict, Verdict::Goes { .. })) {
                 for wish in &wishes {
-                    act.exposure.release(&wish.symbol, &wish.id);
-                    act.power.release(&wish.id);
+                    act.room.release(&wish.symbol, &wish.id);
                 }
                 act.pace.truncate(before);
                 return act.reserve(wishes, Look::WITH_POWER);
@@ -178,11 +177,8 @@ impl RiskDesk {
             let known = self.known(gathered, wish);
             let (verdict, worth) = (known.check(wish, Check::Due), known.worth(wish));
             if let Verdict::Goes { reduces } = verdict {
-                self.exposure.reserve(wish);
+                self.room.reserve(wish, worth.filter(|_| !reduces));
                 self.pace.note(wish, self.world.clock.boottime());
-                if let Some(worth) = worth.filter(|_| !reduces) {
-                    self.power.bind(&wish.id, worth);
-                }
             }
             verdicts.push(verdict);
         }
@@ -200,7 +196,7 @@ impl RiskDesk {
         Box::pin(read.into_actor(self).then(move |read, act, ctx| {
             let changed = read.map(|book| act.take_book(book));
             let needs = act.needs(&wishes);
-            let is_due = act.power.is_due(act.world.clock.boottime());
+            let is_due = act.room.power().is_due(act.world.clock.boottime());
             let asks_power = look.power || (needs.buying_power && is_due);
             act.refresh(&needs.hints, is_due && !asks_power, ctx);
             let (prices, clock) = (act.prices.clone(), act.world.clock.clone());
@@ -216,7 +212,7 @@ impl RiskDesk {
             };
             gathered.into_actor(act).map(|(wishes, gathered, power), act, _| {
                 if let Some((amount, asked)) = power {
-                    act.power.tell(amount, asked);
+                    act.room.tell(amount, asked);
                 }
                 (wishes, gathered)
             })
@@ -238,7 +234,7 @@ impl RiskDesk {
         ctx.spawn(asked.into_actor(self).map(|power, act, _| {
             act.refreshing = false;
             if let Some((amount, asked)) = power {
-                act.power.tell(amount, asked);
+                act.room.tell(amount, asked);
             }
         }));
     }
@@ -261,13 +257,12 @@ impl RiskDesk {
         Known {
             account: &self.account,
             book: &self.book,
-            exposure: &self.exposure,
+            room: &self.room,
             pace: &self.pace,
             quotes: &gathered.quotes,
             volume: gathered.volumes.get(&wish.symbol).copied(),
-            buying_power: self.power.left_for_sure(self.world.clock.boottime()),
-            buying_power_of_late: self.power.left(self.world.clock.boottime()),
-            power: &self.power,
+            buying_power: self.room.power().left_for_sure(self.world.clock.boottime()),
+            buying_power_of_late: self.room.power().left(self.world.clock.boottime()),
             now: gathered.now,
         }
     }
@@ -275,7 +270,7 @@ impl RiskDesk {
     /// A slice that is brought without its parent is of the strategy that the desk knows it by.
     fn named(&self, mut wishes: Vec<Wish>) -> Vec<Wish> {
         for wish in &mut wishes {
-            if let Some(strategy) = self.exposure.strategy(&wish.symbol, &wish.chain) {
+            if let Some(strategy) = self.room.exposure().strategy(&wish.symbol, &wish.chain) {
                 wish.strategy = strategy.clone();
             }
         }

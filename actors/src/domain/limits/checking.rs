@@ -7,7 +7,7 @@ use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
 
 use super::exposure::{Exposure, Reach, Wish};
-use super::{Control, LimitBook, LimitScope, Pace, Power, StopCode, Subject};
+use super::{Control, LimitBook, LimitScope, Pace, Room, StopCode, Subject};
 use crate::domain::money::canonical;
 use crate::domain::names::{AccountName, Symbol};
 use crate::domain::terms::{Side, Terms};
@@ -75,8 +75,8 @@ pub struct Known<'a> {
     pub account: &'a AccountName,
     /// The limits.
     pub book: &'a LimitBook,
-    /// What is held, and what is open.
-    pub exposure: &'a Exposure,
+    /// What is held, what is open, and what may be bought for.
+    pub room: &'a Room,
     /// The orders of the last minute.
     pub pace: &'a Pace,
     /// Reference prices.
@@ -87,8 +87,6 @@ pub struct Known<'a> {
     pub buying_power: Option<Decimal>,
     /// The same by a figure that need not be fresh.
     pub buying_power_of_late: Option<Decimal>,
-    /// The orders that are taken off it already.
-    pub power: &'a Power,
     /// The time.
     pub now: DateTime<Utc>,
 }
@@ -123,14 +121,13 @@ impl Needs {
         if limit(Control::BuyingPower).is_some() {
             self.buying_power = true;
             self.prices.extend(unpriced);
-            let away = known.exposure.on_their_way(&wish.chain).filter(|(_, id, _)| !known.power.counts(id));
-            self.prices.extend(away.map(|(symbol, ..)| symbol.clone()));
+            self.prices.extend(known.room.uncounted(&wish.chain).map(|(symbol, _)| symbol.clone()));
         } else {
             self.hints.extend(unpriced);
         }
         if limit(Control::MaxGrossExposure).is_some() {
             self.prices.insert(wish.symbol.clone());
-            self.prices.extend(known.exposure.symbols().into_iter().cloned());
+            self.prices.extend(known.exposure().symbols().into_iter().cloned());
         }
     }
 }
@@ -138,11 +135,11 @@ impl Needs {
 /// Why a check doesn't let an order go.
 type Stop = (Control, String);
 
-impl Known<'_> {
+impl<'a> Known<'a> {
     /// Whether an order may leave.
     #[must_use]
     pub fn check(&self, wish: &Wish, check: Check) -> Verdict {
-        let reduces = self.exposure.is_reduced_by(wish);
+        let reduces = self.exposure().is_reduced_by(wish);
         let lock = self.book.lock(self.account, &wish.symbol, self.now);
         if let Some((key, lockout)) = lock.filter(|_| !reduces) {
             let until = lockout.until.map_or_else(|| "it is lifted".to_owned(), |until| until.to_rfc3339());
@@ -169,11 +166,15 @@ impl Known<'_> {
         }
     }
 
+    const fn exposure(&self) -> &'a Exposure {
+        self.room.exposure()
+    }
+
     fn limit(&self, control: Control, wish: &Wish) -> Option<Decimal> {
         self.book.tightest(control, self.subject(wish), self.now)
     }
 
-    const fn subject<'a>(&'a self, wish: &'a Wish) -> Subject<'a> {
+    const fn subject<'s>(&'s self, wish: &'s Wish) -> Subject<'s> {
         Subject { account: self.account, strategy: &wish.strategy, symbol: &wish.symbol }
     }
 
@@ -208,8 +209,8 @@ impl Known<'_> {
         if self.limit(Control::StalePrice, wish).is_some() {
             self.price(&wish.symbol, wish)?;
         }
-        let size = self.exposure.size(wish);
-        let reach = self.exposure.beside(&wish.symbol, &wish.chain).and(wish.side, size);
+        let size = self.exposure().size(wish);
+        let reach = self.exposure().beside(&wish.symbol, &wish.chain).and(wish.side, size);
         if let Some(most) = self.limit(Control::MaxPosition, wish) {
             within(
                 Control::MaxPosition,
@@ -236,10 +237,10 @@ impl Known<'_> {
             let mut gross = reach.furthest() * self.price(&wish.symbol, wish)?;
             let others = match scope {
                 LimitScope::Symbol(_) => BTreeSet::new(),
-                LimitScope::Global | LimitScope::Account(_) | LimitScope::Strategy(_) => self.exposure.symbols(),
+                LimitScope::Global | LimitScope::Account(_) | LimitScope::Strategy(_) => self.exposure().symbols(),
             };
             for symbol in others.into_iter().filter(|symbol| **symbol != wish.symbol) {
-                let reach = self.exposure.beside(symbol, &wish.chain);
+                let reach = self.exposure().beside(symbol, &wish.chain);
                 gross += reach.furthest() * self.price(symbol, wish)?;
             }
             within(Control::MaxGrossExposure, gross, most, "in all positions, all that is open traded")?;
@@ -283,11 +284,10 @@ impl Known<'_> {
         };
         let told = if sure { self.buying_power } else { self.buying_power_of_late };
         let mut left = told.ok_or_else(unknown)?;
-        let uncounted = self.exposure.on_their_way(&wish.chain).filter(|(_, id, _)| !self.power.counts(id));
-        for (symbol, _, leg) in uncounted {
+        for (symbol, leg) in self.room.uncounted(&wish.chain) {
             left -= leg.leaves * worst(leg.terms, leg.side, symbol)?;
         }
-        for leg in self.exposure.at_venue(&wish.symbol, &wish.chain) {
+        for leg in self.exposure().at_venue(&wish.symbol, &wish.chain) {
             left += leg.leaves * worst(leg.terms, leg.side, &wish.symbol)?;
         }
         // Of a replacement by less than what has traded nothing is left.
@@ -311,7 +311,7 @@ impl Known<'_> {
             counted(Control::MaxMessageRate, self.pace.count(&scope), most, "orders within a minute", &scope)?;
         }
         for (scope, most) in self.book.holding(Control::MaxOpenOrders, subject, self.now) {
-            let open = self.exposure.open(&scope, &wish.chain);
+            let open = self.exposure().open(&scope, &wish.chain);
             counted(Control::MaxOpenOrders, open, most, "open orders", &scope)?;
         }
         Ok(())

@@ -1,6 +1,5 @@
 //! What an account holds, and what it may come to hold: positions, open orders, and room that is reserved.
 
-use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use rust_decimal::Decimal;
@@ -11,6 +10,7 @@ use crate::domain::position::Position;
 use crate::domain::status::Share;
 use crate::domain::terms::{Side, Terms};
 
+use super::legs::{Leg, Legs, Standing};
 use super::{LimitScope, Subject};
 
 /// An order that somebody wants to send, or a parent as a whole.
@@ -57,35 +57,11 @@ impl Wish {
     }
 }
 
-/// An order that may trade.
-#[derive(Clone, Debug)]
-pub(super) struct Leg {
-    chain: OrderId,
-    pub(super) strategy: StrategyId,
-    pub(super) side: Side,
-    pub(super) leaves: Decimal,
-    pub(super) terms: Terms,
-    standing: Standing,
-}
-
-/// How far an order has come, as far as it takes up room.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Standing {
-    /// Not claimed yet: room that is merely reserved.
-    Reserved,
-    /// Claimed, and perhaps at the venue.
-    Claimed,
-    /// At the venue.
-    Working,
-}
-
 /// Positions by symbol, and every order that may still trade: claimed, unknown, live, or about to be claimed.
 #[derive(Clone, Debug, Default)]
 pub struct Exposure {
     positions: BTreeMap<Symbol, (Decimal, u64)>,
-    legs: BTreeMap<Symbol, BTreeMap<OrderId, Leg>>,
-    /// Those of them that the venue may not have yet.
-    away: BTreeSet<(Symbol, OrderId)>,
+    legs: BTreeMap<Symbol, Legs>,
 }
 
 /// What a symbol may come to, all other things being as they are.
@@ -138,7 +114,7 @@ impl Exposure {
     /// An order as it now is; `strategy` is the client's, where it is known.
     pub fn note(&mut self, order: &Order, strategy: Option<&StrategyId>) {
         let symbol = &order.instruction.symbol;
-        let known = self.legs.get(symbol).and_then(|legs| legs.get(&order.id));
+        let known = self.leg(symbol, &order.id);
         let standing = match order.status.share() {
             // It went back, having certainly never left. What is only reserved has not been claimed yet.
             Share::Pending if known.is_none_or(|leg| leg.standing == Standing::Reserved) => return,
@@ -155,12 +131,7 @@ impl Exposure {
             terms: order.instruction.terms,
             standing,
         };
-        let key = (symbol.clone(), order.id.clone());
-        match standing {
-            Standing::Reserved | Standing::Claimed => self.away.insert(key),
-            Standing::Working => self.away.remove(&key),
-        };
-        self.legs.entry(symbol.clone()).or_default().insert(order.id.clone(), leg);
+        self.legs.entry(symbol.clone()).or_default().put(order.id.clone(), leg);
     }
 
     /// Keeps room for an order that is about to be claimed. One that may be live already keeps what it has.
@@ -174,22 +145,19 @@ impl Exposure {
             standing: Standing::Reserved,
         };
         let legs = self.legs.entry(wish.symbol.clone()).or_default();
-        if let Entry::Vacant(free) = legs.entry(wish.id.clone()) {
-            free.insert(leg);
-            self.away.insert((wish.symbol.clone(), wish.id.clone()));
+        if legs.get(&wish.id).is_none() {
+            legs.put(wish.id.clone(), leg);
         }
     }
 
     /// Gives the room back of an order that was not claimed after all.
     pub fn release(&mut self, symbol: &Symbol, id: &OrderId) {
-        let leg = self.legs.get(symbol).and_then(|legs| legs.get(id));
-        if leg.is_some_and(|leg| leg.standing == Standing::Reserved) {
+        if self.leg(symbol, id).is_some_and(|leg| leg.standing == Standing::Reserved) {
             self.remove(symbol, id);
         }
     }
 
     fn remove(&mut self, symbol: &Symbol, id: &OrderId) {
-        self.away.remove(&(symbol.clone(), id.clone()));
         if let Some(legs) = self.legs.get_mut(symbol) {
             legs.remove(id);
             if legs.is_empty() {
@@ -207,16 +175,14 @@ impl Exposure {
     /// What a symbol may come to without the orders of this chain.
     #[must_use]
     pub fn beside(&self, symbol: &Symbol, chain: &OrderId) -> Reach {
-        let reach = Reach { held: self.held(symbol), ..Reach::default() };
-        let others = self.chains(symbol).filter(|leg| leg.chain != *chain);
-        others.fold(reach, |reach, leg| reach.and(leg.side, leg.leaves))
+        let open = self.legs.get(symbol).map(|legs| legs.beside(chain)).unwrap_or_default();
+        Reach { held: self.held(symbol), ..open }
     }
 
     /// How much a wish takes up: where it replaces an order, the greater of the two, since either may trade.
     #[must_use]
     pub fn size(&self, wish: &Wish) -> Decimal {
-        let legs = self.legs.get(&wish.symbol).into_iter().flat_map(BTreeMap::values);
-        legs.filter(|leg| leg.chain == wish.chain).map(|leg| leg.leaves).fold(wish.qty, Decimal::max)
+        self.of_chain(&wish.symbol, &wish.chain).map(|leg| leg.leaves).fold(wish.qty, Decimal::max)
     }
 
     /// Whether a wish can only bring the position closer to flat, whatever else of what is open trades. From flat, beyond
@@ -240,16 +206,20 @@ impl Exposure {
     /// The strategy of a chain that is known.
     #[must_use]
     pub fn strategy(&self, symbol: &Symbol, chain: &OrderId) -> Option<&StrategyId> {
-        let legs = self.legs.get(symbol)?;
-        let leg = legs.get(chain).or_else(|| legs.values().find(|leg| leg.chain == *chain))?;
-        Some(&leg.strategy)
+        let first = self.leg(symbol, chain);
+        first.or_else(|| self.of_chain(symbol, chain).next()).map(|leg| &leg.strategy)
     }
 
     /// How many orders are open that count for a scope, without those of this chain.
     #[must_use]
     pub fn open(&self, scope: &LimitScope, beside: &OrderId) -> usize {
-        let of = |symbol| self.chains(symbol).filter(|leg| leg.chain != *beside && scope.covers(&leg.strategy, symbol));
-        self.legs.keys().map(|symbol| of(symbol).count()).sum()
+        let (strategy, only) = match scope {
+            LimitScope::Global | LimitScope::Account(_) => (None, None),
+            LimitScope::Strategy(strategy) => (Some(strategy), None),
+            LimitScope::Symbol(symbol) => (None, Some(symbol)),
+        };
+        let legs = self.legs.iter().filter(|(symbol, _)| only.is_none_or(|only| only == *symbol));
+        legs.map(|(_, legs)| legs.open(strategy, beside)).sum()
     }
 
     /// Every symbol that is held, or may be.
@@ -259,27 +229,27 @@ impl Exposure {
         held.chain(self.legs.keys()).collect()
     }
 
-    /// The orders that the venue may not have yet, without those of this chain.
-    pub(super) fn on_their_way(&self, beside: &OrderId) -> impl Iterator<Item = (&Symbol, &OrderId, &Leg)> {
-        let legs = self.away.iter().filter_map(|(symbol, id)| Some((symbol, id, self.legs.get(symbol)?.get(id)?)));
-        legs.filter(move |(.., leg)| leg.chain != *beside)
+    pub(super) fn leg(&self, symbol: &Symbol, id: &OrderId) -> Option<&Leg> {
+        self.legs.get(symbol)?.get(id)
+    }
+
+    /// Whether the venue may not have an order yet.
+    pub(super) fn is_away(&self, symbol: &Symbol, id: &OrderId) -> bool {
+        self.leg(symbol, id).is_some_and(|leg| leg.standing != Standing::Working)
+    }
+
+    /// Every order that the venue may not have yet.
+    pub(super) fn away(&self) -> impl Iterator<Item = (&Symbol, &OrderId)> {
+        let all = self.legs.iter().flat_map(|(symbol, legs)| legs.ids().map(move |id| (symbol, id)));
+        all.filter(|(symbol, id)| self.is_away(symbol, id))
     }
 
     /// What of this chain is live at the venue: it holds back what it takes there.
     pub(super) fn at_venue(&self, symbol: &Symbol, chain: &OrderId) -> impl Iterator<Item = &Leg> {
-        let legs = self.legs.get(symbol).into_iter().flat_map(BTreeMap::values);
-        legs.filter(move |leg| leg.chain == *chain && leg.standing == Standing::Working)
+        self.of_chain(symbol, chain).filter(|leg| leg.standing == Standing::Working)
     }
 
-    /// Each chain in a symbol by the largest of its orders: only one of them can come to trade.
-    fn chains(&self, symbol: &Symbol) -> impl Iterator<Item = &Leg> {
-        let mut chains: BTreeMap<&OrderId, &Leg> = BTreeMap::new();
-        for leg in self.legs.get(symbol).into_iter().flat_map(BTreeMap::values) {
-            let largest = chains.entry(&leg.chain).or_insert(leg);
-            if leg.leaves > largest.leaves {
-                *largest = leg;
-            }
-        }
-        chains.into_values()
+    fn of_chain(&self, symbol: &Symbol, chain: &OrderId) -> impl Iterator<Item = &Leg> {
+        self.legs.get(symbol).into_iter().flat_map(move |legs| legs.of_chain(chain))
     }
 }

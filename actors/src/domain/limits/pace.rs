@@ -52,18 +52,10 @@ impl Pace {
     /// How many there are that count for a scope, once those are forgotten that are over.
     #[must_use]
     pub fn count(&self, scope: &LimitScope) -> usize {
-        self.0.iter().filter(|(_, strategy, symbol)| scope.covers(strategy, symbol)).count()
-    }
-}
-
-impl LimitScope {
-    /// Whether an order of this strategy in this symbol counts for it, within the account.
-    #[must_use]
-    pub fn covers(&self, strategy: &StrategyId, symbol: &Symbol) -> bool {
-        match self {
-            Self::Global | Self::Account(_) => true,
-            Self::Strategy(name) => name == strategy,
-            Self::Symbol(name) => name == symbol,
+        match scope {
+            LimitScope::Global | LimitScope::Account(_) => self.0.len(),
+            LimitScope::Strategy(name) => self.0.iter().filter(|(_, strategy, _)| strategy == name).count(),
+            LimitScope::Symbol(name) => self.0.iter().filter(|(.., symbol)| symbol == name).count(),
         }
     }
 }

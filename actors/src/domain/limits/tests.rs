@@ -57,9 +57,8 @@ fn at(price: i64, wish: Wish) -> Wish {
 #[derive(Clone)]
 struct Scene {
     book: LimitBook,
-    exposure: Exposure,
+    room: Room,
     pace: Pace,
-    power: Power,
     quotes: BTreeMap<Symbol, Quoted>,
     volume: Option<Decimal>,
     told: Option<Decimal>,
@@ -70,9 +69,8 @@ impl Scene {
         let quoted = |name| (symbol(name), Quoted { price: Decimal::ONE_HUNDRED, at: now() });
         Self {
             book: LimitBook::default(),
-            exposure: Exposure::default(),
+            room: Room::default(),
             pace: Pace::default(),
-            power: Power::default(),
             quotes: ["AAPL", "MSFT"].map(quoted).into(),
             volume: Some(10_000.into()),
             told: Some(1_000_000.into()),
@@ -86,12 +84,12 @@ impl Scene {
     }
 
     fn holding(mut self, name: &str, side: Side, qty: i64) -> Self {
-        self.exposure.hold(&symbol(name), &Position::default().traded(side, qty.into(), (qty * 100).into()));
+        self.room.hold(&symbol(name), &Position::default().traded(side, qty.into(), (qty * 100).into()));
         self
     }
 
     fn with_open(mut self, wish: &Wish) -> Self {
-        self.exposure.reserve(wish);
+        self.room.reserve(wish, None);
         self.pace.note(wish, Duration::from_secs(60));
         self
     }
@@ -110,13 +108,12 @@ impl Scene {
         Known {
             account,
             book: &self.book,
-            exposure: &self.exposure,
+            room: &self.room,
             pace: &self.pace,
             quotes: &self.quotes,
             volume: self.volume,
             buying_power: self.told,
             buying_power_of_late: self.told,
-            power: &self.power,
             now: now(),
         }
     }
