@@ -1,12 +1,12 @@
 //! `kill -9`: no slice is lost, none is sent twice, and the numbers add up, whenever it strikes.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tranche_servers::Database;
 
 use crate::chance::{Chance, number, seed};
-use crate::house::{House, SOON, eventually};
+use crate::house::{House, SOON, Server, eventually};
 use crate::report::{assert_adds_up, assert_books_agree, text};
 
 use ground::{Broker, Ground, Promised, load, parent};
@@ -70,8 +70,8 @@ async fn killed_at_random(database: Option<&str>, broker: Broker) {
         let server = ground.house.listen();
         let (trades_first, wait) = (chance.within(0, 3) > 0, chance.millis(0, 2_000));
         let until = async {
-            if trades_first {
-                server.until_trading().await;
+            if trades_first || life == 0 {
+                until_promised(&server, &promised, life == 0).await;
             }
             tokio::time::sleep(wait).await;
         };
@@ -82,10 +82,23 @@ async fn killed_at_random(database: Option<&str>, broker: Broker) {
         }
         server.kill();
     }
-    let server = ground.house.serve().await;
+    let server = ground.house.listen();
+    server.until_ready().await;
     let counted = ground.reckon(server, &promised).await;
     let ledger = if database.is_some() { "PostgreSQL" } else { "SQLite" };
     println!("{kills} kills, {ledger}, {broker:?}: {counted}");
+}
+
+/// Waits until it trades, and for the first promise too, but not for ever: a machine may be slow.
+async fn until_promised(server: &Server, promised: &Promised, first: bool) {
+    let began = Instant::now();
+    while began.elapsed() < SOON * 2 {
+        let trades = server.api.get("/readyz").await.1["trading_allowed"] == true;
+        if trades && (!first || !promised.lock().unwrap().is_empty()) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 #[tokio::test]

@@ -15,20 +15,20 @@ use crate::report::{assert_adds_up, assert_books_agree, text};
 /// What takes minutes in life takes seconds here.
 const SCALED_DOWN: [(&str, &str); 9] = [
     ("execution.claim_seconds", "1"),
-    ("execution.misfire_grace_seconds", "6"),
-    ("execution.single_grace_seconds", "5"),
+    ("execution.misfire_grace_seconds", "20"),
+    ("execution.single_grace_seconds", "20"),
     ("execution.unknown_settle_ms", "100"),
     ("execution.absent_settle_s", "2"),
     ("execution.reconcile_seconds", "1"),
     ("execution.submit_wait_ms", "300"),
     ("breaker.broker_errors.enabled", "false"),
     // Of a database that others could take over: the next life has it as soon as the lease of the one before is over.
-    ("lease.seconds", "2"),
+    ("lease.seconds", "3"),
 ];
 /// The same of the paper broker, which answers from within the process.
 const PAPER: [(&str, &str); 3] =
     [("broker.timeout_ms", "250"), ("broker.paper.latency_ms", "30"), ("broker.paper.quote_interval_ms", "50")];
-const ALPACA: [(&str, &str); 2] = [("broker.timeout_ms", "1500"), ("broker.alpaca.connect_timeout_ms", "1000")];
+const ALPACA: [(&str, &str); 2] = [("broker.timeout_ms", "3000"), ("broker.alpaca.connect_timeout_ms", "2000")];
 
 /// What goes wrong at either broker, in thousandths: more than a third of all answers is lost or late.
 const FAULTS: [(&str, u16); 6] = [
@@ -71,7 +71,7 @@ impl Ground {
                 (double.house(&[&SCALED_DOWN[..], &ALPACA].concat()), Some(double))
             }
         };
-        house.set("lease.renew_seconds", "0.5");
+        house.set("lease.renew_seconds", "0.75");
         house.set("broker.paper.seed", &(seed % 1_000_000).to_string());
         if let Some(url) = database {
             house.set("storage.url", url);
@@ -89,7 +89,7 @@ impl Ground {
                 self.house.set("broker.paper.faults.delay_ms", "400");
             }
             Some(double) => {
-                let mut chance = json!({"delay_ms": 2_000});
+                let mut chance = json!({"delay_ms": 4_000});
                 for (name, per_mille) in FAULTS {
                     chance[name] = json!(per_mille);
                 }
