@@ -31,6 +31,8 @@ mod account;
 mod answers;
 mod client;
 mod decimal;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod hostile;
 mod market;
 mod pace;
 mod pages;

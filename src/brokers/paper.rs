@@ -36,6 +36,8 @@ use settings::PaperSettings;
 
 pub mod book_file;
 mod desk;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod hostile;
 pub mod quote_files;
 pub mod rows;
 pub mod settings;

@@ -65,7 +65,12 @@ pub(super) async fn engage(
     Ok(Json(EngagedView::of(answer)))
 }
 
-fn engagement(mut fields: Fields<'_>, by: By, key: Option<IdempotencyKey>) -> Result<Engage, Vec<FieldError>> {
+/// The body of an engagement.
+pub(super) fn engagement(
+    mut fields: Fields<'_>,
+    by: By,
+    key: Option<IdempotencyKey>,
+) -> Result<Engage, Vec<FieldError>> {
     for name in ["operator", "reason"] {
         fields.require(name);
     }
@@ -124,14 +129,9 @@ pub(super) async fn disengage(
     gateway: Gateway,
 ) -> Result<HttpResponse, Problem> {
     let bytes = body::read(&request, payload, &gateway).await?;
-    let mut fields = Fields::of_body(&bytes)?;
+    let fields = Fields::of_body(&bytes)?;
     let by = once::by(&request, &bytes, once::KILL)?;
-    fields.require("operator");
-    let operator = fields.words("operator", MAX_OPERATOR);
-    let notes = fields.words("notes", MAX_REASON);
-    let scope = scope(&mut fields);
-    let command = operator.map(|operator| Disengage { operator, notes, scope, by: by.clone() });
-    let command = fields.finish(command).map_err(Problem::invalid)?;
+    let command = release(fields, by.clone()).map_err(Problem::invalid)?;
     if let Some(first) = gateway.first_answer(&by).await? {
         return Ok(first);
     }
@@ -144,10 +144,23 @@ pub(super) async fn disengage(
     }
 }
 
+/// The body of a release.
+pub(super) fn release(mut fields: Fields<'_>, by: By) -> Result<Disengage, Vec<FieldError>> {
+    fields.require("operator");
+    let operator = fields.words("operator", MAX_OPERATOR);
+    let notes = fields.words("notes", MAX_REASON);
+    let scope = scope(&mut fields);
+    let command = operator.map(|operator| Disengage { operator, notes, scope, by });
+    fields.finish(command)
+}
+
 /// The kill switch as this gateway knows it.
 #[utoipa::path(
     get, path = "/api/v1/kill-switch/status", tag = "controls", operation_id = "get_kill_switch",
-    responses((status = 200, body = KillStatusView, description = "The switch; `UNKNOWN` while it can't be read"))
+    responses(
+        (status = 200, body = KillStatusView, description = "The switch; `UNKNOWN` while it can't be read"),
+        (status = "default", body = ProblemDoc, content_type = "application/problem+json", description = "Why not"),
+    )
 )]
 pub(super) async fn status(gateway: Gateway) -> Json<KillStatusView> {
     let health = &gateway.state.health;
