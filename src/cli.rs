@@ -25,6 +25,9 @@ mod venue;
 mod views;
 mod watch;
 
+#[cfg(any(test, fuzzing))]
+pub use simulate::scenario as hostile_scenario;
+
 use std::ffi::OsString;
 use std::process::ExitCode;
 

@@ -44,6 +44,8 @@ mod documented;
 mod events;
 pub(crate) mod fields;
 mod forward;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod hostile;
 mod kill_switch;
 mod limits;
 mod lockouts;

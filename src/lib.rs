@@ -3,6 +3,8 @@
 pub mod brokers;
 pub mod cli;
 pub mod clock;
+#[cfg(any(test, fuzzing))]
+pub mod hostile;
 pub mod http;
 mod keys;
 pub mod settings;

@@ -3,6 +3,8 @@
 //! `config/base.toml` says what each setting means. Nothing else in the server reads a variable or a file of settings, but for `RUST_LOG`.
 
 mod alpaca;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod hostile;
 mod layers;
 pub(crate) mod paper;
 mod raw;

@@ -30,7 +30,7 @@ use crate::settings::{Storage, StorePlace};
 /// When it can't be read.
 pub async fn remembered_switches(settings: &Storage) -> Result<Switches, StoreError> {
     let url = match &settings.place {
-        StorePlace::Embedded => return sqlite::remembered_switches(&settings.folder).await,
+        StorePlace::Embedded => return all_of(sqlite::remembered_switches(&settings.folder).await?),
         StorePlace::Postgres(url) => url,
     };
     let options = PgConnectOptions::from_str(url.expose_secret())
@@ -40,7 +40,15 @@ pub async fn remembered_switches(settings: &Storage) -> Result<Switches, StoreEr
     store.open().await?;
     let switches = store.switches().await;
     store.close().await;
-    switches
+    all_of(switches?)
+}
+
+/// Whoever acts on what is remembered has to know all of it.
+fn all_of(switches: Switches) -> Result<Switches, StoreError> {
+    if switches.unreadable.is_empty() {
+        return Ok(switches);
+    }
+    Err(StoreError::Corrupt { detail: format!("what is stored of {} makes no sense", switches.unreadable.join(", ")) })
 }
 
 #[cfg(test)]

@@ -38,6 +38,8 @@ mod clock;
 mod desk;
 mod draft;
 pub mod faults;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod hostile;
 pub mod hours;
 mod hub;
 pub mod journal;

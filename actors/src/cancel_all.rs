@@ -1,38 +1,36 @@
 //! The order to cancel everything: from the kill switch and the breaker to the broker, whoever works for the account.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::Duration;
 
 use actix::Message;
+use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 
-use crate::account::mark;
 use crate::budget::{Budget, Lane};
 use crate::domain::ids::is_flatten;
-use crate::domain::ledger::Write;
 use crate::domain::limits::LimitScope;
 use crate::domain::names::{AccountName, BrokerOrderId, OrderId, Symbol};
 use crate::domain::order::Order;
 use crate::domain::status::Share;
 use crate::domain::venue::VenueOrder;
-use crate::doubt::Doubtful;
-use crate::gate::InFlight;
-use crate::health::{AccountHealth, Standing};
-use crate::line::{Line, Unanswered};
 use crate::ports::store::{AnyOrder, Store};
-use crate::ports::{CancelError, Venue, World};
+use crate::ports::{CancelError, Venue};
 
-/// How soon marks are written again that were not taken.
-const MARK_AGAIN: Duration = Duration::from_millis(100);
+pub(crate) use everywhere::{Everywhere, Reach};
+
+mod everywhere;
+
+/// How much the clocks of instances may differ.
+const CLOCKS_DIFFER: TimeDelta = TimeDelta::seconds(1);
 
 /// How long the store is asked what the books know.
 const LOOK: Duration = Duration::from_millis(500);
 
 /// Cancels everything that is open, or all of a part, from the venue's own list, so that it works without the store; what is
 /// ours gets the mark too, and is retried until confirmed. Which orders are of a strategy our books alone know.
-#[derive(Clone, Debug, Message)]
+#[derive(Clone, Debug, PartialEq, Eq, Message)]
 #[rtype(result = "CancelTally")]
 pub(crate) struct CancelEverything {
     /// Which part, and mostly all.
@@ -41,16 +39,20 @@ pub(crate) struct CancelEverything {
     pub(crate) within: Duration,
     /// Orders of unknown outcome: they get the mark, and are cancelled when they are found.
     pub(crate) also: Vec<OrderId>,
+    /// When it was asked for. What was claimed later is none of it: the marks may be written long after.
+    pub(crate) at: DateTime<Utc>,
 }
 
 impl CancelEverything {
     /// Everything that gets the mark: what is of unknown outcome, and what is open by our books, also where the venue can't be
     /// asked now. Nothing where the books can't be read.
-    pub(crate) async fn ids(&self, store: &dyn Store, account: &AccountName) -> Option<Vec<OrderId>> {
+    pub(crate) async fn to_mark(&self, store: &dyn Store, account: &AccountName) -> Option<Vec<OrderId>> {
         let part = Part::of(&self.scope, store, account).await?;
         let open = store.open_orders(account).await.ok()?;
+        let until = self.at + CLOCKS_DIFFER;
         let live = |order: &Order| {
             matches!(order.status.share(), Share::Working | Share::Unknown)
+                && order.claimed_at.is_none_or(|claimed| claimed <= until)
                 && part.has(&order.id, &order.instruction.symbol)
         };
         let live = open.into_iter().filter(live).map(|order| order.id);
@@ -77,183 +79,6 @@ impl CancelTally {
             failed: self.failed.saturating_add(other.failed),
         }
     }
-}
-
-/// How the switches reach one account of this process.
-#[derive(Clone)]
-pub(crate) struct Reach {
-    pub(crate) account: AccountName,
-    pub(crate) in_flight: InFlight,
-    pub(crate) doubtful: Doubtful,
-    pub(crate) cancel: Line<CancelEverything>,
-    pub(crate) health: AccountHealth,
-    pub(crate) world: World,
-    pub(crate) budget: Budget,
-}
-
-impl Reach {
-    /// Has everything cancelled by the account's own actor, which marks it too. Where none works for the account, since the
-    /// store is away or it is being rebuilt, the venue is asked from here: a cancel needs neither store nor owner. The marks
-    /// are written from here too: what shows up later has to be cancelled by whoever works for the account then.
-    async fn cancel(&self, everything: CancelEverything) -> Result<CancelTally, Unanswered> {
-        match self.cancel.ask(everything.clone()).await {
-            Ok(tally) => Ok(tally),
-            Err(Unanswered) => {
-                let CancelEverything { scope, within, .. } = everything.clone();
-                let (cancelled, ()) =
-                    futures_util::join!(self.cancel_from_here(&scope, within), self.mark_from_here(everything));
-                cancelled
-            }
-        }
-    }
-
-    /// Marks what may be open, while there is time for that. What has no mark by then gets it from the recovery of the account,
-    /// which carries out what is engaged.
-    async fn mark_from_here(&self, everything: CancelEverything) {
-        let marked = async {
-            loop {
-                if let Some(ids) = everything.ids(&*self.world.store, &self.account).await
-                    && (ids.is_empty()
-                        || mark(&self.world, self.account.clone(), Write::MarkCancels { ids }).await.is_ok())
-                {
-                    return;
-                }
-                tokio::time::sleep(MARK_AGAIN).await;
-            }
-        };
-        if tokio::time::timeout(everything.within, marked).await.is_err() {
-            tracing::error!(account = %self.account, "what may be open could not be marked as to be cancelled in time");
-        }
-    }
-
-    async fn cancel_from_here(&self, scope: &LimitScope, within: Duration) -> Result<CancelTally, Unanswered> {
-        tracing::warn!(account = %self.account, "nobody works for the account: what its broker lists is cancelled from here");
-        let part = Part::of(scope, &*self.world.store, &self.account).await.ok_or(Unanswered)?;
-        cancel_listed(&*self.world.venue, &self.budget, (&part, within)).await.ok_or(Unanswered)
-    }
-
-    /// What is held, by the broker's word or else by our books; nothing where neither answers.
-    async fn held(&self, within: Duration) -> Vec<(AccountName, Symbol)> {
-        let of = |symbol| (self.account.clone(), symbol);
-        if let Ok(Ok(held)) = tokio::time::timeout(within, self.world.venue.positions()).await {
-            return held.into_iter().filter(|held| !held.qty.is_zero()).map(|held| of(held.symbol)).collect();
-        }
-        match tokio::time::timeout(LOOK, self.world.store.positions(&self.account)).await {
-            Ok(Ok(held)) => {
-                held.into_iter().filter(|held| !held.position.qty.is_zero()).map(|held| of(held.symbol)).collect()
-            }
-            Ok(Err(_)) | Err(_) => Vec::new(),
-        }
-    }
-
-    /// Whether any of its orders can be of a part.
-    fn has(&self, scope: &LimitScope) -> bool {
-        match scope {
-            LimitScope::Global | LimitScope::Strategy(_) | LimitScope::Symbol(_) => true,
-            LimitScope::Account(account) => *account == self.account,
-        }
-    }
-}
-
-/// How the switches reach every account of this process.
-#[derive(Clone)]
-pub(crate) struct Everywhere(Arc<[Reach]>);
-
-impl std::fmt::Debug for Everywhere {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(self.0.iter().map(|reach| &reach.account)).finish()
-    }
-}
-
-impl Everywhere {
-    pub(crate) fn new(accounts: impl IntoIterator<Item = Reach>) -> Self {
-        Self(accounts.into_iter().collect())
-    }
-
-    fn of(&self, scope: &LimitScope) -> impl Iterator<Item = &Reach> {
-        self.0.iter().filter(move |account| account.has(scope))
-    }
-
-    /// The orders of a part in flight. Shut the gate *before* this.
-    pub(crate) fn in_flight(&self, scope: &LimitScope) -> Vec<OrderId> {
-        self.of(scope).flat_map(|account| account.in_flight.ids(scope)).collect()
-    }
-
-    /// Cuts off every send of a part that is in flight.
-    pub(crate) fn cut(&self, scope: &LimitScope) {
-        self.of(scope).for_each(|account| account.in_flight.cut(scope));
-    }
-
-    /// The orders of unknown outcome.
-    pub(crate) fn doubtful(&self) -> Vec<OrderId> {
-        self.0.iter().flat_map(|account| account.doubtful.ids()).collect()
-    }
-
-    /// Cancels everything at once in every account that is not known to be another instance's, and counts it together. What
-    /// another instance owns it cancels itself.
-    ///
-    /// # Errors
-    /// When in no account anything could be cancelled. Where one of several can't be reached, that counts as a failure.
-    pub(crate) async fn cancel(&self, everything: CancelEverything) -> Result<CancelTally, Unanswered> {
-        let ours =
-            self.of(&everything.scope).filter(|account| !matches!(account.health.standing(), Standing::Standby { .. }));
-        let asked = ours.map(|account| account.cancel(everything.clone()));
-        let answers = futures_util::future::join_all(asked).await;
-        if !answers.is_empty() && answers.iter().all(Result::is_err) {
-            return Err(Unanswered);
-        }
-        Ok(answers.into_iter().map(counted).fold(CancelTally::default(), CancelTally::and))
-    }
-
-    /// What is held in the accounts of a scope: by the broker's word, where that comes in time, and else by our books.
-    pub(crate) async fn held(&self, scope: &LimitScope, within: Duration) -> Vec<(AccountName, Symbol)> {
-        let asked = self.of(scope).map(|account| account.held(within));
-        futures_util::future::join_all(asked).await.into_iter().flatten().collect()
-    }
-
-    /// Whether an account is configured here, or somebody on the same store has taken it at some time.
-    pub(crate) async fn is_known(&self, account: &AccountName) -> bool {
-        let Some(first) = self.0.first().filter(|_| !self.has(account)) else { return true };
-        match tokio::time::timeout(LOOK, first.world.store.stack()).await {
-            Ok(Ok(stack)) => stack.accounts.iter().any(|seen| seen.account == *account),
-            Ok(Err(_)) | Err(_) => false,
-        }
-    }
-
-    /// Cancels what the broker lists in those accounts that another instance owns and are left to us; before each it is asked
-    /// once more whether that is still wanted.
-    pub(crate) async fn cancel_for_others(
-        &self,
-        scope: &LimitScope,
-        is_left: impl Fn(&AccountName) -> bool,
-        within: Duration,
-        is_wanted: impl AsyncFn() -> bool,
-    ) -> CancelTally {
-        let left = self.of(scope).filter(|reach| match reach.health.standing() {
-            Standing::Standby { .. } => is_left(&reach.account),
-            Standing::Unknown | Standing::Owner { .. } => false,
-        });
-        let cancel = async |account: &Reach| {
-            if is_wanted().await { account.cancel_from_here(scope, within).await } else { Ok(CancelTally::default()) }
-        };
-        let answers = futures_util::future::join_all(left.map(cancel)).await;
-        answers.into_iter().map(counted).fold(CancelTally::default(), CancelTally::and)
-    }
-
-    /// The accounts of this process that can have orders of a part.
-    pub(crate) fn names(&self, scope: &LimitScope) -> Vec<AccountName> {
-        self.of(scope).map(|reach| reach.account.clone()).collect()
-    }
-
-    /// Whether it is an account of this process.
-    pub(crate) fn has(&self, account: &AccountName) -> bool {
-        self.0.iter().any(|reach| reach.account == *account)
-    }
-}
-
-/// Nobody said what was open: that is a failure to cancel it.
-fn counted(answer: Result<CancelTally, Unanswered>) -> CancelTally {
-    answer.unwrap_or(CancelTally { failed: 1, ..CancelTally::default() })
 }
 
 /// Which of an account's orders are of a part.

@@ -264,10 +264,10 @@ impl CircuitBreaker {
     /// What a trip does to open orders, as configured.
     fn cancel_for_trip(&self, ctx: &mut Context<Self>) {
         if self.tuning.cancel_on_trip {
-            let (accounts, within) = (self.accounts.clone(), self.tuning.kill_settle);
-            let cancelled = async move {
-                accounts.cancel(CancelEverything { scope: LimitScope::Global, within, also: Vec::new() }).await
-            };
+            let accounts = self.accounts.clone();
+            let (within, at) = (self.tuning.kill_settle, self.world.clock.now());
+            let everything = CancelEverything { scope: LimitScope::Global, within, also: Vec::new(), at };
+            let cancelled = async move { accounts.cancel(everything).await };
             ctx.spawn(cancelled.into_actor(self).map(|tally, _, _| {
                 if tally.is_err() {
                     tracing::error!("the cancels of a trip could not be asked for");

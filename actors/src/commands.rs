@@ -285,6 +285,13 @@ pub struct Engage {
     pub key: Option<(IdempotencyKey, String)>,
 }
 
+impl Engage {
+    /// The key of what closes positions: carried out again it would cost money again, so the ledger keeps it.
+    pub(crate) fn closes_once(&self) -> Option<&(IdempotencyKey, String)> {
+        self.key.as_ref().filter(|_| self.mode.flattens())
+    }
+}
+
 /// What engaging came to. After this, no byte of an order is written but of those listed in `unknown` and, in mode `flatten`,
 /// of those that close what is held.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

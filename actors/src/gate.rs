@@ -4,124 +4,21 @@
 //! set. Both are sequentially consistent, so one of the two always sees the other: `tests/gate_loom.rs` tries every
 //! interleaving. The gate is read without a lock and without an await.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
-
-use tokio::sync::oneshot;
 
 use crate::broker::Pass;
 use crate::domain::flatten::Flattening;
-use crate::domain::limits::{LimitScope, Subject};
-use crate::domain::names::{AccountName, OrderId, StrategyId, Symbol};
-use crate::domain::status::OwnEnd;
-use crate::domain::text::words;
-use crate::sync::{Arc, AtomicU32, AtomicU64, Mutex, Ordering, Snapshot, lock};
+use crate::domain::limits::Subject;
+use crate::domain::names::{AccountName, OrderId};
+use crate::sync::{Arc, AtomicU32, AtomicU64, Ordering};
 
-words!(
-    /// Why the gate is shut; the codes of `reasons` and of 503 answers.
-    ShutReason {
-        /// An operator stopped trading.
-        KillSwitchEngaged = "kill_switch_engaged",
-        /// The breaker tripped.
-        CircuitBreakerTripped = "circuit_breaker_tripped",
-        /// The breaker was reset a moment ago.
-        CircuitBreakerQuiet = "circuit_breaker_quiet",
-        /// The kill switch could not be read lately.
-        KillSwitchUnknown = "kill_switch_unknown",
-        /// The breaker could not be read.
-        CircuitBreakerUnknown = "circuit_breaker_unknown",
-        /// Start-up or recovery has not ended.
-        Starting = "starting",
-        /// The process is shutting down.
-        Draining = "draining",
-        /// Another instance owns the account, or our lease on it is over.
-        NotOwner = "not_owner",
-        /// The wall clock was set, and is not known to be right.
-        ClockUnsure = "clock_unsure",
-        /// The store does not commit.
-        StoreUnavailable = "store_unavailable",
-        /// The broker can't be reached, or its books were not compared with ours yet.
-        BrokerUnavailable = "broker_unavailable",
-        /// The broker refuses our key.
-        BrokerUnauthorised = "broker_unauthorised",
-    }
-);
+pub use engaged::{Flattenings, StoppedParts};
+pub use in_flight::{InFlight, Ticket, Whose};
+pub use reasons::ShutReason;
 
-impl ShutReason {
-    const fn bit(self) -> u32 {
-        match self {
-            Self::KillSwitchEngaged => 1,
-            Self::CircuitBreakerTripped => 1 << 1,
-            Self::CircuitBreakerQuiet => 1 << 2,
-            Self::KillSwitchUnknown => 1 << 3,
-            Self::CircuitBreakerUnknown => 1 << 4,
-            Self::Starting => 1 << 5,
-            Self::Draining => 1 << 6,
-            Self::StoreUnavailable => 1 << 7,
-            Self::BrokerUnavailable => 1 << 8,
-            Self::BrokerUnauthorised => 1 << 9,
-            Self::NotOwner => 1 << 10,
-            Self::ClockUnsure => 1 << 11,
-        }
-    }
-
-    /// Whether orders pass all the same that reduce a position.
-    #[must_use]
-    pub const fn lets_exits_pass(self) -> bool {
-        match self {
-            Self::CircuitBreakerQuiet => true,
-            Self::KillSwitchEngaged
-            | Self::CircuitBreakerTripped
-            | Self::KillSwitchUnknown
-            | Self::CircuitBreakerUnknown
-            | Self::Starting
-            | Self::Draining
-            | Self::NotOwner
-            | Self::ClockUnsure
-            | Self::StoreUnavailable
-            | Self::BrokerUnavailable
-            | Self::BrokerUnauthorised => false,
-        }
-    }
-
-    /// Whether an order passes all the same that closes a position for the kill switch. A person has said that it should go,
-    /// and nothing that stops trading stands against that; what makes it impossible or unsafe does.
-    const fn lets_flatten_pass(self) -> bool {
-        match self {
-            Self::KillSwitchEngaged
-            | Self::KillSwitchUnknown
-            | Self::CircuitBreakerTripped
-            | Self::CircuitBreakerQuiet
-            | Self::CircuitBreakerUnknown => true,
-            Self::Starting
-            | Self::Draining
-            | Self::NotOwner
-            | Self::ClockUnsure
-            | Self::StoreUnavailable
-            | Self::BrokerUnavailable
-            | Self::BrokerUnauthorised => false,
-        }
-    }
-
-    /// How a due slice ends that meets this reason: somebody stopped trading. `None`: something is merely unknown, and
-    /// the slice waits up to its grace.
-    #[must_use]
-    pub const fn ends_slice(self) -> Option<OwnEnd> {
-        match self {
-            Self::KillSwitchEngaged => Some(OwnEnd::BlockedKillSwitch),
-            Self::CircuitBreakerTripped | Self::CircuitBreakerQuiet => Some(OwnEnd::BlockedCircuitBreaker),
-            Self::KillSwitchUnknown
-            | Self::CircuitBreakerUnknown
-            | Self::Starting
-            | Self::Draining
-            | Self::NotOwner
-            | Self::ClockUnsure
-            | Self::StoreUnavailable
-            | Self::BrokerUnavailable
-            | Self::BrokerUnauthorised => None,
-        }
-    }
-}
+mod engaged;
+mod in_flight;
+mod reasons;
 
 /// What the gate says at one instant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -185,49 +82,6 @@ impl Word {
     fn causes(&self, boottime: Duration, lapsed: ShutReason) -> u32 {
         let causes = self.causes.load(Ordering::SeqCst);
         if nanos(boottime) < self.open_until.load(Ordering::SeqCst) { causes } else { causes | lapsed.bit() }
-    }
-}
-
-/// Which parts are stopped; those that write it have to take turns. Whoever stops a part does it *before* reading the in-flight
-/// set, and a sender looks here *after* entering it: the set's lock orders the two.
-#[derive(Clone, Debug, Default)]
-pub struct StoppedParts(Arc<Snapshot<Vec<LimitScope>>>);
-
-impl StoppedParts {
-    /// These are stopped, and no others.
-    pub(crate) fn are(&self, scopes: impl IntoIterator<Item = LimitScope>) {
-        self.0.replace(scopes.into_iter().collect());
-    }
-
-    /// This one is stopped too.
-    pub(crate) fn add(&self, scope: &LimitScope) {
-        let mut scopes = self.0.read().to_vec();
-        scopes.push(scope.clone());
-        self.are(scopes);
-    }
-
-    fn cover(&self, subject: Subject<'_>) -> bool {
-        self.0.read().iter().any(|scope| subject.is_of(scope))
-    }
-}
-
-/// Which engagements in force want positions closed; the kill switch writes it, those that want most first.
-#[derive(Clone, Debug, Default)]
-pub struct Flattenings(Arc<Snapshot<Vec<Flattening>>>);
-
-impl Flattenings {
-    /// These want it, and no others.
-    pub(crate) fn are(&self, wanted: Vec<Flattening>) {
-        self.0.replace(wanted);
-    }
-
-    /// What wants an account's positions closed.
-    fn of(&self, account: &AccountName) -> Option<Flattening> {
-        self.0.read().iter().find(|one| one.is_of(account)).cloned()
-    }
-
-    fn want(&self, account: &AccountName, pass: &Pass) -> bool {
-        self.0.read().iter().any(|one| one.is_of(account) && pass.is_for(&one.engagement))
     }
 }
 
@@ -446,95 +300,13 @@ fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// The sends whose outcome is not known yet.
-#[derive(Clone, Debug, Default)]
-pub struct InFlight(Arc<Mutex<BTreeMap<OrderId, Flight>>>);
-
-/// A send whose outcome is not known yet.
-#[derive(Debug)]
-struct Flight {
-    of: Whose,
-    cut: Option<oneshot::Sender<()>>,
-}
-
-/// Whose order it is, within an account.
-#[derive(Clone, Debug)]
-pub struct Whose {
-    /// The client's strategy.
-    pub strategy: StrategyId,
-    /// What is traded.
-    pub symbol: Symbol,
-}
-
-impl Whose {
-    fn is_of(&self, scope: &LimitScope) -> bool {
-        match scope {
-            // Of another account this is not asked.
-            LimitScope::Global | LimitScope::Account(_) => true,
-            LimitScope::Strategy(strategy) => *strategy == self.strategy,
-            LimitScope::Symbol(symbol) => *symbol == self.symbol,
-        }
-    }
-}
-
-/// A place in the in-flight set; dropping it leaves the set, panics included.
-#[derive(Debug)]
-pub struct Ticket {
-    set: InFlight,
-    id: OrderId,
-}
-
-impl InFlight {
-    /// Enters a send. Read the gate only *after* this. The receiver answers when the send is cut off.
-    #[must_use]
-    pub fn enter(&self, id: &OrderId, of: Whose) -> (Ticket, oneshot::Receiver<()>) {
-        let (cut, is_cut) = oneshot::channel();
-        lock(&self.0).insert(id.clone(), Flight { of, cut: Some(cut) });
-        (Ticket { set: self.clone(), id: id.clone() }, is_cut)
-    }
-
-    /// The orders in the set that are of a part of the account, or of all of it. Shut the gate *before* this.
-    #[must_use]
-    pub fn ids(&self, scope: &LimitScope) -> Vec<OrderId> {
-        lock(&self.0).iter().filter(|(_, flight)| flight.of.is_of(scope)).map(|(id, _)| id.clone()).collect()
-    }
-
-    /// How many sends are in flight.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        lock(&self.0).len()
-    }
-
-    /// Whether no send is in flight.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Whether this order is in flight.
-    #[must_use]
-    pub fn contains(&self, id: &OrderId) -> bool {
-        lock(&self.0).contains_key(id)
-    }
-
-    /// Cuts off every send of a part: its connection is closed, and its outcome is unknown.
-    pub fn cut(&self, scope: &LimitScope) {
-        for flight in lock(&self.0).values_mut().filter(|flight| flight.of.is_of(scope)) {
-            // Dropping the sender wakes the receiver, which is all that it waits for.
-            drop(flight.cut.take());
-        }
-    }
-}
-
-impl Drop for Ticket {
-    fn drop(&mut self) {
-        lock(&self.set.0).remove(&self.id);
-    }
-}
-
 #[cfg(all(test, not(feature = "loom")))]
 mod tests {
+    use tokio::sync::oneshot;
+
     use super::*;
+    use crate::domain::limits::LimitScope;
+    use crate::domain::names::{StrategyId, Symbol};
 
     #[expect(clippy::unwrap_used, reason = "a test that meets the unexpected has to fail")]
     fn of(strategy: &str) -> Whose {

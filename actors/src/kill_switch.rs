@@ -23,7 +23,9 @@ use crate::tuning::Tuning;
 use crate::watch::Sentinel;
 
 use engaging::{Duties, Stop, carry_out, stop_everywhere};
+use once::held_as;
 use repeating::{Looked, Standing};
+use saving::Saving;
 
 pub(crate) use latch::Latch;
 pub(crate) use polling::SwitchesSeen;
@@ -33,6 +35,7 @@ pub use latch::KillSwitchHandle;
 mod board;
 mod engaging;
 mod latch;
+mod once;
 mod parts;
 mod polling;
 mod releasing;
@@ -40,6 +43,8 @@ mod repeating;
 mod saving;
 mod seconding;
 
+/// How often the store is asked again to take the marks of cancels that it could not take.
+const PAY: Duration = Duration::from_millis(500);
 /// How often somebody else may be faster than a release.
 const TRIES: usize = 8;
 
@@ -63,6 +68,8 @@ pub(crate) struct KillSwitch {
     state: Option<KillState>,
     /// The parts that are stopped, as the database was last known to say.
     halts: Halts,
+    /// What the last look at the database brought of them.
+    parts: parts::Seen,
     /// Those that are not durable yet.
     unsaved: Vec<Halt>,
     /// Grows with every engagement, so that a disengage in progress notices that it was overtaken.
@@ -81,6 +88,8 @@ pub(crate) struct KillSwitch {
     reading: bool,
     /// A look at the board alone is.
     peeking: bool,
+    /// Marks that are owed are being written.
+    paying: bool,
     /// The board is being told of the engagement, or its first keys are created.
     asserting: bool,
     /// When the switch was last changed from here: what a look that began before says of it is old.
@@ -124,6 +133,7 @@ impl KillSwitch {
             lines,
             state: None,
             halts: Halts::default(),
+            parts: parts::Seen::NotYet,
             unsaved: Vec::new(),
             epoch: 0,
             carrying_out: 0,
@@ -133,6 +143,7 @@ impl KillSwitch {
             releasing: 0,
             reading: false,
             peeking: false,
+            paying: false,
             asserting: false,
             touched: Duration::ZERO,
             stopped: Duration::ZERO,
@@ -157,6 +168,7 @@ impl Actor for KillSwitch {
     fn started(&mut self, ctx: &mut Self::Context) {
         self.poll(ctx);
         ctx.run_interval(self.tuning.gate_poll, Self::poll);
+        ctx.run_interval(PAY, Self::pay);
     }
 }
 
@@ -165,17 +177,13 @@ impl Handler<Engage> for KillSwitch {
 
     fn handle(&mut self, engage: Engage, ctx: &mut Self::Context) -> Self::Result {
         match engage.scope {
-            LimitScope::Global => {}
-            LimitScope::Account(_) | LimitScope::Strategy(_) | LimitScope::Symbol(_) => {
-                return self.engage_part(engage, ctx);
-            }
+            LimitScope::Global => self.latch.pen.shut(ShutReason::KillSwitchEngaged),
+            LimitScope::Account(_) | LimitScope::Strategy(_) | LimitScope::Symbol(_) => {}
         }
-        self.latch.pen.shut(ShutReason::KillSwitchEngaged);
-        let known = self.known();
-        if known.is_engaged() && self.is_watched() {
-            return self.after_a_look(engage, known);
+        match engage.closes_once().cloned() {
+            Some(key) => self.unless_it_was_carried_out(engage, key),
+            None => self.take_up(engage, ctx),
         }
-        self.decide(engage, None, ctx)
     }
 }
 
@@ -225,8 +233,7 @@ impl Handler<ResumeCancels> for KillSwitch {
             return Box::pin(async {}.into_actor(self));
         }
         self.carrying_out += 1;
-        let everything =
-            CancelEverything { scope: LimitScope::Global, within: self.tuning.kill_settle, also: Vec::new() };
+        let everything = self.everything(LimitScope::Global);
         let accounts = self.lines.accounts.clone();
         let asked = async move { accounts.cancel(everything).await };
         Box::pin(asked.into_actor(self).map(|asked, act, _| {
@@ -249,9 +256,42 @@ impl KillSwitch {
         self.carrying_out + self.carrying_out_parts > 0
     }
 
+    /// All that is open of a part now.
+    fn everything(&self, scope: LimitScope) -> CancelEverything {
+        CancelEverything { scope, within: self.tuning.kill_settle, also: Vec::new(), at: self.world.clock.now() }
+    }
+
+    /// Writes the marks of cancels that the store could not take in time. A release waits for them.
+    fn pay(&mut self, ctx: &mut Context<Self>) {
+        if !self.lines.accounts.owes() || std::mem::replace(&mut self.paying, true) {
+            return;
+        }
+        let accounts = self.lines.accounts.clone();
+        ctx.spawn(async move { accounts.pay().await }.into_actor(self).map(|(), act, _| act.paying = false));
+    }
+
     /// What was held before the actor died is in force, although it was not read again yet.
     fn known(&self) -> KillState {
         self.state.clone().or_else(|| self.remembered()).unwrap_or_default()
+    }
+
+    /// Carries out a wish to stop that is no repetition.
+    fn take_up(
+        &mut self,
+        engage: Engage,
+        ctx: &mut Context<Self>,
+    ) -> ResponseActFuture<Self, Result<EngageAnswer, CommandError>> {
+        match engage.scope {
+            LimitScope::Global => {}
+            LimitScope::Account(_) | LimitScope::Strategy(_) | LimitScope::Symbol(_) => {
+                return self.engage_part(engage, ctx);
+            }
+        }
+        let known = self.known();
+        if known.is_engaged() && self.is_watched() {
+            return self.after_a_look(engage, known);
+        }
+        self.decide(engage, None, ctx)
     }
 
     /// Decides what a wish to stop comes to, and carries that out.
@@ -285,18 +325,27 @@ impl KillSwitch {
             Engaged::New(state) => (state, "ENGAGED"),
             Engaged::Escalated(state) => (state, "ESCALATED"),
         };
+        let mode = state.mode.unwrap_or(engage.mode);
+        let state = KillState { mode: Some(held_as(&engage, mode)), ..state };
         self.epoch += 1;
         self.hold(state.clone());
-        self.latch.take_note(state.mode);
+        self.latch.take_note(&LimitScope::Global, state.mode);
         self.latch.remember(&engage, None);
         metrics::counter!("tranche_kill_switch_engagements_total").increment(1);
         tracing::warn!(operator = %engage.operator, reason = %engage.reason, mode = %engage.mode, "the kill switch is engaged");
         let entry = entry(event, now, &engage);
         self.borrowed = false;
         // A stricter wish outlives a release that is on its way elsewhere.
-        let durable = self.save(state.clone(), entry.clone(), event == "ESCALATED", Some(request_of(&engage)), ctx);
+        let saving = Saving {
+            mode: Some(mode),
+            insists: event == "ESCALATED",
+            request: Some(request_of(&engage)),
+            wish: engage.closes_once().is_some().then(|| engage.clone()),
+            ..Saving::of(state.clone(), entry.clone())
+        };
+        let durable = self.save(saving, ctx);
         self.carrying_out += 1;
-        let carried_out = carry_out(self.duties(), Stop { state, entry, over }, settle, durable);
+        let carried_out = carry_out(self.duties(), Stop { state, mode, entry, over }, settle, durable);
         Box::pin(carried_out.into_actor(self).map(move |carried_out, act, _| {
             act.carrying_out -= 1;
             act.touched = act.world.clock.boottime();
@@ -324,16 +373,12 @@ impl KillSwitch {
     ) -> ResponseActFuture<Self, Result<EngageAnswer, CommandError>> {
         // It overtakes a release that is on its way.
         self.epoch += 1;
-        self.latch.take_note(known.mode);
+        self.latch.take_note(&LimitScope::Global, known.mode);
         self.carrying_out += 1;
         let patience = self.world.clock.boottime() + self.tuning.commit_timeout;
-        let stopped = stop_everywhere(
-            self.duties(),
-            &LimitScope::Global,
-            known.engagement_id.clone().unwrap_or_default(),
-            settle,
-        )
-        .into_actor(self);
+        let (duties, engagement) = (self.duties(), known.engagement_id.clone().unwrap_or_default());
+        let stopped =
+            async move { stop_everywhere(&duties, &LimitScope::Global, &engagement, settle).await }.into_actor(self);
         let written = stopped.then(move |(), act, _| {
             act.carrying_out -= 1;
             act.until_written(patience)
@@ -396,7 +441,7 @@ impl KillSwitch {
 
 fn request_of(engage: &Engage) -> Request {
     Request {
-        by: engage.by.clone(),
+        by: once::by(engage),
         operator: Some(engage.operator.clone()),
         action: Some(AuditAction::EngageKillSwitch),
         subject: KILL_SWITCH.to_owned(),

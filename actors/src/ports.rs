@@ -11,7 +11,7 @@ use thiserror::Error;
 use crate::budget::Budget;
 use crate::domain::names::{BrokerOrderId, OrderId, Symbol};
 use crate::domain::venue::{
-    Allowance, DailyBar, Execution, NewOrder, Quote, VenueAccount, VenueClock, VenueEvent, VenueOrder, VenuePosition,
+    Allowance, DailyBar, Execution, NewOrder, Quote, VenueAccount, VenueClock, VenueEvent, VenueHoldings, VenueOrder,
     VenueSession, VenueWords,
 };
 
@@ -87,7 +87,7 @@ pub trait Venue: Send + Sync {
     async fn executions_since(&self, since: DateTime<Utc>) -> Result<Vec<Execution>, VenueError>;
 
     /// What the account holds; a symbol that is flat may be missing.
-    async fn positions(&self) -> Result<Vec<VenuePosition>, VenueError>;
+    async fn positions(&self) -> Result<VenueHoldings, VenueError>;
 
     /// The account.
     async fn account(&self) -> Result<VenueAccount, VenueError>;

@@ -53,6 +53,12 @@ pub fn drawn(chance: &Seeded, requests: &[(Duration, Request)], span_ms: u64) ->
         controls.push(Control::at(at + 500 + chance.below(4_000), reset()));
     }
     again(chance, requests, &mut controls);
+    if chance.below(3) == 0 {
+        close(chance, span_ms, &mut controls);
+    }
+    if chance.below(3) == 0 {
+        except(chance, chance.below(span_ms), &mut controls);
+    }
     controls.sort_by_key(|control| control.at);
     controls
 }
@@ -83,6 +89,24 @@ fn limit(chance: &Seeded, at: u64, narrow: bool, controls: &mut Vec<Control>) {
             }
         }
     }
+}
+
+/// A narrow limit lets more pass for a while, and then holds as before.
+fn except(chance: &Seeded, at: u64, controls: &mut Vec<Control>) {
+    let control = match chance.below(3) {
+        0 => Controlled::MaxOrderQty,
+        1 => Controlled::MaxPosition,
+        _ => Controlled::MaxOpenOrders,
+    };
+    let key = LimitKey { scope: scope_of(chance), control };
+    let over = at + 2_000 + chance.below(10_000);
+    let (narrow, wide) = (value_of(control, true, chance), value_of(control, false, chance));
+    let until = EPOCH + TimeDelta::milliseconds(i64::try_from(over).unwrap_or(0));
+    let instead = LimitChange::Override { key: key.clone(), value: wide, until, reason: "a simulation".to_owned() };
+    controls.push(Control::at(at, changed(LimitChange::Set(key.clone(), narrow))));
+    controls.push(Control::at(at + 100, changed(instead)));
+    let later = over + 20_000 + chance.below(20_000);
+    controls.push(Control::at(later, changed(LimitChange::Set(key, wide))));
 }
 
 fn controlled(chance: &Seeded) -> Controlled {
@@ -152,6 +176,30 @@ fn halt(chance: &Seeded, at: u64, controls: &mut Vec<Control>) {
             .push(Control { points: small(chance, 19), ..Control::at(later, engage(scope.clone(), KillMode::Cancel)) });
     }
     controls.push(Control::at(at + 1_500 + chance.below(5_000), disengage(scope)));
+}
+
+/// Somebody has everything closed that is held. In few seeds: hardly anything else happens meanwhile.
+fn close(chance: &Seeded, span_ms: u64, controls: &mut Vec<Control>) {
+    for _ in 0..1 + chance.below(2) {
+        // Once there is something to close.
+        let at = 15_000 + chance.below(span_ms);
+        let scope = if chance.below(2) == 0 { LimitScope::Global } else { LimitScope::Account(account()) };
+        // Some stop trading first, and see that it is not enough.
+        if chance.below(3) == 0 {
+            let mode = if chance.below(2) == 0 { KillMode::Halt } else { KillMode::Cancel };
+            let earlier = at.saturating_sub(500 + chance.below(4_000));
+            controls.push(Control { points: small(chance, 19), ..Control::at(earlier, engage(scope.clone(), mode)) });
+        }
+        let points = small(chance, 39);
+        controls.push(Control { points, ..Control::at(at, engage(scope.clone(), KillMode::Flatten)) });
+        // Some think better of it in the middle, some wait a while, and some until everything is closed.
+        let held = match chance.below(4) {
+            0 => chance.below(4_000),
+            1 | 2 => 4_000 + chance.below(40_000),
+            _ => continue,
+        };
+        controls.push(Control { points: small(chance, 39), ..Control::at(at + held, disengage(scope)) });
+    }
 }
 
 /// Some clients ask for the same once more, under another id, as a program does that has lost its mind.

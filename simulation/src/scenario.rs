@@ -95,6 +95,9 @@ impl Scenario {
             let at = millis(2_000 + chance.below(SPAN_MS));
             faults.extend(FaultKind::drawn(&chance).into_iter().map(|kind| Fault { at, kind }));
         }
+        // By chance of their own: what was drawn before there were controls stays as it was.
+        let controls = crate::controls::drawn(&Seeded::new(seed ^ 0xC0_17A0), &requests, SPAN_MS);
+        faults.extend(crashes_while_closing(&controls, &Seeded::new(seed ^ 0xC1_05E5)));
         faults.sort_by_key(|fault| fault.at);
         let mut tuning = tuning();
         // Low enough to be met by many, high enough to let most of it go.
@@ -106,8 +109,6 @@ impl Scenario {
         let background = Faults { replace_pending_ms, ..Faults::default() };
         let changes = (0..size.parents * 2).map(|n| (millis(chance.below(SPAN_MS)), Change::drawn(&chance, n)));
         let changes = changes.collect();
-        // By chance of their own: what was drawn before there were controls stays as it was.
-        let controls = crate::controls::drawn(&Seeded::new(seed ^ 0xC0_17A0), &requests, SPAN_MS);
         Self { requests, changes, controls, background, faults, tuning, ..Self::quiet(seed) }
     }
 
@@ -193,6 +194,17 @@ fn drawn_requests(chance: &Seeded, size: Size) -> Vec<(Duration, Request)> {
     }
     requests.sort_by_key(|(at, _)| *at);
     requests
+}
+
+/// While positions are being closed the process dies more often than it would.
+fn crashes_while_closing(controls: &[Control], chance: &Seeded) -> Vec<Fault> {
+    let flattens = |control: &&Control| matches!(&control.request, Request::Engage(asked) if asked.mode.flattens());
+    let crash = |control: &Control| {
+        let at = control.at + millis(chance.below(12_000));
+        let kind = FaultKind::Crash(1 + small(chance, 199), millis(chance.below(4_000)));
+        (chance.below(2) == 0).then_some(Fault { at, kind })
+    };
+    controls.iter().filter(flattens).filter_map(crash).collect()
 }
 
 fn drawn_terms(chance: &Seeded) -> (Side, Terms, TimeInForce) {

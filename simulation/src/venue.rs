@@ -11,8 +11,8 @@ use parking_lot::Mutex;
 use rust_decimal::Decimal;
 use tranche_actors::domain::names::{BrokerOrderId, OrderId, Symbol};
 use tranche_actors::domain::venue::{
-    Allowance, DailyBar, Execution, NewOrder, Quote, VenueAccount, VenueClock, VenueEvent, VenueOrder, VenuePosition,
-    VenueSession,
+    Allowance, DailyBar, Execution, NewOrder, Quote, Unclosable, VenueAccount, VenueClock, VenueEvent, VenueHoldings,
+    VenueOrder, VenuePosition, VenueSession,
 };
 use tranche_actors::market::book::{BookOrder, BookState, Change};
 use tranche_actors::market::engine::{Accepted, Engine, Rules};
@@ -74,6 +74,7 @@ struct Desk {
     planned_cancels: VecDeque<RequestFault>,
     moods: Moods,
     submissions: Vec<Submission>,
+    unclosable: Vec<Unclosable>,
     /// The instants of all submissions, cancels and look-ups.
     requests: Vec<DateTime<Utc>>,
     late: Vec<(DateTime<Utc>, Letter)>,
@@ -122,6 +123,7 @@ impl EngineVenue {
             planned_replacements: VecDeque::new(),
             planned_cancels: VecDeque::new(),
             moods: Moods::default(),
+            unclosable: Vec::new(),
             submissions: Vec::new(),
             requests: Vec::new(),
             late: Vec::new(),
@@ -255,6 +257,11 @@ impl EngineVenue {
     pub fn in_book(&self, id: &OrderId) -> Option<VenueOrder> {
         self.settle();
         self.look(|engine| engine.book().find(id).map(shown))
+    }
+
+    /// What the account holds besides, in the venue's own words, from here on.
+    pub fn hold_unclosable(&self, unclosable: Vec<Unclosable>) {
+        self.desk.lock().unclosable = unclosable;
     }
 
     /// What the account holds.
@@ -443,11 +450,12 @@ impl Venue for EngineVenue {
         .await
     }
 
-    async fn positions(&self) -> Result<Vec<VenuePosition>, VenueError> {
+    async fn positions(&self) -> Result<VenueHoldings, VenueError> {
+        let unclosable = self.desk.lock().unclosable.clone();
         self.ask("positions", |engine| {
             let held = engine.book().positions().iter().filter(|(_, qty)| !qty.is_zero());
             let shown = held.map(|(symbol, qty)| VenuePosition { symbol: symbol.clone(), qty: *qty });
-            shown.collect()
+            VenueHoldings { positions: shown.collect(), unclosable }
         })
         .await
     }

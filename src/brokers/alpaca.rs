@@ -16,7 +16,7 @@ use thiserror::Error;
 use tranche_actors::budget::{Budget, Lane};
 use tranche_actors::domain::names::{BrokerOrderId, OrderId, Symbol};
 use tranche_actors::domain::venue::{
-    Allowance, DailyBar, Execution, NewOrder, Quote, VenueAccount, VenueClock, VenueEvent, VenueOrder, VenuePosition,
+    Allowance, DailyBar, Execution, NewOrder, Quote, VenueAccount, VenueClock, VenueEvent, VenueHoldings, VenueOrder,
     VenueSession,
 };
 use tranche_actors::ports::{CancelError, Clock, Entropy, SubmitError, Venue, VenueError};
@@ -31,6 +31,8 @@ mod account;
 mod answers;
 mod client;
 mod decimal;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod hostile;
 mod market;
 mod pace;
 mod pages;
@@ -190,7 +192,7 @@ impl Venue for AlpacaVenue {
         self.fills_since(since).await
     }
 
-    async fn positions(&self) -> Result<Vec<VenuePosition>, VenueError> {
+    async fn positions(&self) -> Result<VenueHoldings, VenueError> {
         self.read_positions().await
     }
 

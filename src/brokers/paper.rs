@@ -18,8 +18,8 @@ use tokio::task::{JoinError, JoinHandle};
 use tranche_actors::domain::fault::FieldError;
 use tranche_actors::domain::names::{BrokerOrderId, OrderId, Symbol};
 use tranche_actors::domain::venue::{
-    Allowance, DailyBar, Execution, NewOrder, Quote, VenueAccount, VenueClock, VenueEvent, VenueOrder, VenuePosition,
-    VenueSession,
+    Allowance, DailyBar, Execution, NewOrder, Quote, VenueAccount, VenueClock, VenueEvent, VenueHoldings, VenueOrder,
+    VenuePosition, VenueSession,
 };
 use tranche_actors::market::book::BookOrder;
 use tranche_actors::market::engine::{Engine, Rules};
@@ -36,6 +36,8 @@ use settings::PaperSettings;
 
 pub mod book_file;
 mod desk;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod hostile;
 pub mod quote_files;
 pub mod rows;
 pub mod settings;
@@ -244,11 +246,11 @@ impl Venue for PaperVenue {
         self.look(trades).await
     }
 
-    async fn positions(&self) -> Result<Vec<VenuePosition>, VenueError> {
+    async fn positions(&self) -> Result<VenueHoldings, VenueError> {
         let positions = |engine: &Engine, _| {
             let held = engine.book().positions().iter().filter(|(_, qty)| !qty.is_zero());
             let position = |(symbol, qty): (&Symbol, &_)| VenuePosition { symbol: symbol.clone(), qty: *qty };
-            held.map(position).collect()
+            VenueHoldings { positions: held.map(position).collect(), unclosable: Vec::new() }
         };
         self.look(positions).await
     }

@@ -12,6 +12,9 @@ mod tests;
 mod toml;
 mod violation;
 
+#[cfg(any(test, fuzzing))]
+pub use file::hostile as scenario;
+
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::PathBuf;

@@ -10,6 +10,8 @@ use thiserror::Error;
 pub(super) use admitting::{Asker, admit, is_enough, needs};
 pub(super) use pace::Pace;
 pub(super) use ring::KeyRing;
+#[cfg(any(test, fuzzing))]
+pub(super) use {admitting::bearer, local::comes_from_here};
 
 mod admitting;
 mod local;

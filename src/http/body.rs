@@ -52,7 +52,7 @@ fn too_large(limits: &Limits) -> Problem {
     Problem::new(Code::BodyTooLarge, format!("a body may have {most} bytes at most"))
 }
 
-fn is_json(request: &HttpRequest) -> Result<(), Problem> {
+pub(super) fn is_json(request: &HttpRequest) -> Result<(), Problem> {
     let encoded = request.headers().get(header::CONTENT_ENCODING);
     if encoded.is_some_and(|coding| coding != "identity") {
         let detail = "send the body without a Content-Encoding";

@@ -3,10 +3,12 @@
 use actix_web::web::{Json, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use tranche_actors::commands::{Reset, Trip};
+use tranche_actors::domain::audit::By;
 use tranche_actors::domain::breaker::{BreakerState, MIN_RESET_REASON};
+use tranche_actors::domain::fault::FieldError;
 use tranche_actors::domain::ledger::{CIRCUIT_BREAKER, KILL_SWITCH};
 
-use super::documented::{ProblemDoc, ResetDoc, TripDoc};
+use super::documented::{ProblemDoc, RepeatableDoc, ResetDoc, TripDoc};
 use super::fields::Fields;
 use super::kill_switch::{MAX_DETAILS, MAX_OPERATOR, entries};
 use super::once::{self, Came};
@@ -19,7 +21,10 @@ use super::{Gateway, Shared, body};
 /// The circuit breaker as this gateway knows it.
 #[utoipa::path(
     get, path = "/api/v1/circuit-breaker/status", tag = "controls", operation_id = "get_circuit_breaker",
-    responses((status = 200, body = BreakerView, description = "The breaker; `UNKNOWN` while it can't be read"))
+    responses(
+        (status = 200, body = BreakerView, description = "The breaker; `UNKNOWN` while it can't be read"),
+        (status = "default", body = ProblemDoc, content_type = "application/problem+json", description = "Why not"),
+    )
 )]
 pub(super) async fn status(gateway: Gateway) -> Json<BreakerView> {
     let health = &gateway.state.health;
@@ -35,7 +40,7 @@ pub(super) async fn status(gateway: Gateway) -> Json<BreakerView> {
 /// Trips the circuit breaker. One that is tripped stays as it is.
 #[utoipa::path(
     post, path = "/api/v1/circuit-breaker/trip", tag = "controls", operation_id = "trip_circuit_breaker",
-    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 128 visible ASCII characters without '|', quoted or bare")),
+    params(RepeatableDoc),
     request_body = TripDoc,
     responses(
         (status = 200, body = BreakerView, description = "Tripped"),
@@ -44,16 +49,9 @@ pub(super) async fn status(gateway: Gateway) -> Json<BreakerView> {
 )]
 pub(super) async fn trip(request: HttpRequest, payload: Payload, gateway: Gateway) -> Result<HttpResponse, Problem> {
     let bytes = body::read(&request, payload, &gateway).await?;
-    let mut fields = Fields::of_body(&bytes)?;
+    let fields = Fields::of_body(&bytes)?;
     let by = once::by(&request, &bytes, once::BREAKER)?;
-    for name in ["operator", "reason"] {
-        fields.require(name);
-    }
-    let operator = fields.words("operator", MAX_OPERATOR);
-    let reason = fields.words("reason", MAX_REASON);
-    let details = fields.details("details", MAX_DETAILS);
-    let command = operator.zip(reason).map(|(operator, reason)| Trip { operator, reason, details, by: by.clone() });
-    let command = fields.finish(command).map_err(Problem::invalid)?;
+    let command = trip_of(fields, by.clone()).map_err(Problem::invalid)?;
     if let Some(first) = gateway.first_answer(&by).await? {
         return Ok(first);
     }
@@ -67,10 +65,22 @@ pub(super) async fn trip(request: HttpRequest, payload: Payload, gateway: Gatewa
     }
 }
 
+/// The body of a trip.
+pub(super) fn trip_of(mut fields: Fields<'_>, by: By) -> Result<Trip, Vec<FieldError>> {
+    for name in ["operator", "reason"] {
+        fields.require(name);
+    }
+    let operator = fields.words("operator", MAX_OPERATOR);
+    let reason = fields.words("reason", MAX_REASON);
+    let details = fields.details("details", MAX_DETAILS);
+    let command = operator.zip(reason).map(|(operator, reason)| Trip { operator, reason, details, by });
+    fields.finish(command)
+}
+
 /// Resets the circuit breaker: entries stay blocked until its quiet period has ended.
 #[utoipa::path(
     post, path = "/api/v1/circuit-breaker/reset", tag = "controls", operation_id = "reset_circuit_breaker",
-    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 128 visible ASCII characters without '|', quoted or bare")),
+    params(RepeatableDoc),
     request_body = ResetDoc,
     responses(
         (status = 200, body = BreakerView, description = "Reset"),
@@ -79,8 +89,21 @@ pub(super) async fn trip(request: HttpRequest, payload: Payload, gateway: Gatewa
 )]
 pub(super) async fn reset(request: HttpRequest, payload: Payload, gateway: Gateway) -> Result<HttpResponse, Problem> {
     let bytes = body::read(&request, payload, &gateway).await?;
-    let mut fields = Fields::of_body(&bytes)?;
+    let fields = Fields::of_body(&bytes)?;
     let by = once::by(&request, &bytes, once::BREAKER)?;
+    let command = reset_of(fields, by.clone()).map_err(Problem::invalid)?;
+    if let Some(first) = gateway.first_answer(&by).await? {
+        return Ok(first);
+    }
+    gateway.takes_work()?;
+    match gateway.ask_once(&gateway.state.switches.reset, command, &by).await? {
+        Came::Now(state) => Ok(HttpResponse::Ok().json(gateway.breaker_view(state))),
+        Came::Before(first) => Ok(first),
+    }
+}
+
+/// The body of a reset.
+pub(super) fn reset_of(mut fields: Fields<'_>, by: By) -> Result<Reset, Vec<FieldError>> {
     for name in ["operator", "reason"] {
         fields.require(name);
     }
@@ -90,16 +113,8 @@ pub(super) async fn reset(request: HttpRequest, payload: Payload, gateway: Gatew
         let rule = format!("must have at least {MIN_RESET_REASON} characters");
         fields.fault("reason", "too_short", rule);
     }
-    let command = operator.zip(reason).map(|(operator, reason)| Reset { operator, reason, by: by.clone() });
-    let command = fields.finish(command).map_err(Problem::invalid)?;
-    if let Some(first) = gateway.first_answer(&by).await? {
-        return Ok(first);
-    }
-    gateway.takes_work()?;
-    match gateway.ask_once(&gateway.state.switches.reset, command, &by).await? {
-        Came::Now(state) => Ok(HttpResponse::Ok().json(gateway.breaker_view(state))),
-        Came::Before(first) => Ok(first),
-    }
+    let command = operator.zip(reason).map(|(operator, reason)| Reset { operator, reason, by });
+    fields.finish(command)
 }
 
 /// What was done to the circuit breaker, newest first.

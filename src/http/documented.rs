@@ -4,16 +4,26 @@
 //! against the fields that are read.
 
 use serde_json::Value;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use super::words;
+
+/// The key of a request that may be repeated.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "it stands for the documentation")]
+pub(super) struct RepeatableDoc {
+    /// 1 to 128 visible ASCII characters without '|', quoted or bare
+    #[param(rename = "Idempotency-Key")]
+    key: Option<String>,
+}
 
 /// A parent: a large order and how it is worked.
 #[derive(ToSchema)]
 #[schema(as = ParentOrder)]
 #[expect(dead_code, reason = "it stands for the documentation")]
 pub(super) struct ParentOrderDoc {
-    #[schema(example = "AAPL")]
+    #[schema(schema_with = words::symbol, example = "AAPL")]
     symbol: String,
     #[schema(schema_with = words::side)]
     side: String,
@@ -32,12 +42,12 @@ pub(super) struct ParentOrderDoc {
     #[schema(schema_with = words::parent_order_type)]
     order_type: String,
     /// Of limit and stop-limit orders.
-    #[schema(schema_with = words::decimal)]
+    #[schema(schema_with = words::maybe_decimal)]
     limit_price: Option<String>,
     /// Of stop and stop-limit orders.
-    #[schema(schema_with = words::decimal)]
+    #[schema(schema_with = words::maybe_decimal)]
     stop_price: Option<String>,
-    #[schema(schema_with = words::parent_time_in_force)]
+    #[schema(schema_with = words::maybe_parent_time_in_force)]
     time_in_force: Option<String>,
     /// The date that joins the id; today in UTC if absent.
     #[schema(format = Date)]
@@ -45,19 +55,22 @@ pub(super) struct ParentOrderDoc {
     /// When to start; at once if absent.
     #[schema(format = DateTime)]
     start_time: Option<String>,
+    #[schema(schema_with = words::maybe_own_name)]
     strategy_id: Option<String>,
+    #[schema(schema_with = words::maybe_account)]
     account: Option<String>,
     /// Your own id for it.
+    #[schema(schema_with = words::maybe_own_name)]
     client_order_id: Option<String>,
     /// No slice may be larger.
-    #[schema(schema_with = words::decimal)]
+    #[schema(schema_with = words::maybe_decimal)]
     max_slice_qty: Option<String>,
     randomize: Option<RandomizeDoc>,
     /// What happens to missed quantity; `skip` is the one way that is built.
-    #[schema(example = "skip")]
+    #[schema(schema_with = words::maybe_catch_up, example = "skip")]
     catch_up: Option<String>,
     /// What happens to slices open at the end: `leave`, or `cancel`, the default of day orders.
-    #[schema(example = "cancel")]
+    #[schema(schema_with = words::maybe_completion, example = "cancel")]
     completion: Option<String>,
     /// Designed, not built yet.
     #[schema(schema_with = words::any_json)]
@@ -72,10 +85,10 @@ pub(super) struct ParentOrderDoc {
 #[expect(dead_code, reason = "it stands for the documentation")]
 pub(super) struct RandomizeDoc {
     /// 0 to 100.
-    #[schema(schema_with = words::decimal)]
+    #[schema(schema_with = words::maybe_decimal)]
     size_pct: Option<String>,
     /// 0 to 100.
-    #[schema(schema_with = words::decimal)]
+    #[schema(schema_with = words::maybe_decimal)]
     time_pct: Option<String>,
     /// What the jitter is drawn from; the parent's id if absent.
     #[schema(max_length = 64)]
@@ -87,7 +100,7 @@ pub(super) struct RandomizeDoc {
 #[schema(as = SingleOrder)]
 #[expect(dead_code, reason = "it stands for the documentation")]
 pub(super) struct SingleOrderDoc {
-    #[schema(example = "AAPL")]
+    #[schema(schema_with = words::symbol, example = "AAPL")]
     symbol: String,
     #[schema(schema_with = words::side)]
     side: String,
@@ -97,25 +110,28 @@ pub(super) struct SingleOrderDoc {
     #[schema(schema_with = words::order_type)]
     order_type: String,
     /// Of limit and stop-limit orders.
-    #[schema(schema_with = words::decimal)]
+    #[schema(schema_with = words::maybe_decimal)]
     limit_price: Option<String>,
     /// Of stop and stop-limit orders.
-    #[schema(schema_with = words::decimal)]
+    #[schema(schema_with = words::maybe_decimal)]
     stop_price: Option<String>,
     /// Of trailing stops: how far the stop follows, as a distance; or give `trail_percent`.
-    #[schema(schema_with = words::decimal)]
+    #[schema(schema_with = words::maybe_decimal)]
     trail_price: Option<String>,
     /// Of trailing stops: how far the stop follows, in hundredths of the price, below 100; or give `trail_price`.
-    #[schema(schema_with = words::decimal)]
+    #[schema(schema_with = words::maybe_decimal)]
     trail_percent: Option<String>,
-    #[schema(schema_with = words::time_in_force)]
+    #[schema(schema_with = words::maybe_time_in_force)]
     time_in_force: Option<String>,
     /// The date that joins the id; today in UTC if absent.
     #[schema(format = Date)]
     trade_date: Option<String>,
+    #[schema(schema_with = words::maybe_own_name)]
     strategy_id: Option<String>,
+    #[schema(schema_with = words::maybe_account)]
     account: Option<String>,
     /// Your own id for it.
+    #[schema(schema_with = words::maybe_own_name)]
     client_order_id: Option<String>,
     /// With limit and day only.
     extended_hours: Option<bool>,
@@ -127,22 +143,22 @@ pub(super) struct SingleOrderDoc {
 #[expect(dead_code, reason = "it stands for the documentation")]
 pub(super) struct ReplaceOrderDoc {
     /// The whole quantity, what has traded included; not of a slice.
-    #[schema(schema_with = words::decimal)]
+    #[schema(schema_with = words::maybe_decimal)]
     qty: Option<String>,
     /// Of limit and stop-limit orders.
-    #[schema(schema_with = words::decimal)]
+    #[schema(schema_with = words::maybe_decimal)]
     limit_price: Option<String>,
     /// Of stop and stop-limit orders.
-    #[schema(schema_with = words::decimal)]
+    #[schema(schema_with = words::maybe_decimal)]
     stop_price: Option<String>,
     /// Of trailing stops that have one.
-    #[schema(schema_with = words::decimal)]
+    #[schema(schema_with = words::maybe_decimal)]
     trail_price: Option<String>,
     /// Of trailing stops that have one.
-    #[schema(schema_with = words::decimal)]
+    #[schema(schema_with = words::maybe_decimal)]
     trail_percent: Option<String>,
     /// The same as the header `Idempotency-Key`.
-    #[schema(max_length = 128)]
+    #[schema(schema_with = words::maybe_idempotency_key)]
     idempotency_key: Option<String>,
 }
 
@@ -152,12 +168,13 @@ pub(super) struct ReplaceOrderDoc {
 #[expect(dead_code, reason = "it stands for the documentation")]
 pub(super) struct ResolveOrderDoc {
     /// `canceled`, `rejected` or `filled`.
+    #[schema(schema_with = words::operator_end)]
     r#as: String,
     /// Of filled orders: how much traded in all.
-    #[schema(schema_with = words::decimal)]
+    #[schema(schema_with = words::maybe_decimal)]
     filled_qty: Option<String>,
     /// Of filled orders: at which average price.
-    #[schema(schema_with = words::decimal)]
+    #[schema(schema_with = words::maybe_decimal)]
     filled_avg_price: Option<String>,
     /// Why this is known.
     #[schema(max_length = 500)]
@@ -174,11 +191,11 @@ pub(super) struct EngageDoc {
     #[schema(max_length = 500, example = "prices look wrong")]
     reason: String,
     /// What to stop: `global`, all of it, is the default.
-    #[schema(schema_with = words::scope)]
+    #[schema(schema_with = words::maybe_scope)]
     scope: Option<Value>,
     /// `halt`: no new orders. `cancel`, the default: everything open is cancelled too. `flatten`: and what is held is closed;
     /// its scope is `global` or an account.
-    #[schema(example = "cancel")]
+    #[schema(schema_with = words::maybe_mode, example = "cancel")]
     mode: Option<String>,
     /// Anything else that there is to say.
     #[schema(value_type = Option<Object>)]
@@ -198,7 +215,7 @@ pub(super) struct DisengageDoc {
     #[schema(max_length = 500)]
     notes: Option<String>,
     /// What to let go: `global` is the default. A part stays stopped while all of it is.
-    #[schema(schema_with = words::scope)]
+    #[schema(schema_with = words::maybe_scope)]
     scope: Option<Value>,
 }
 
@@ -235,14 +252,14 @@ pub(super) struct LimitDoc {
     #[schema(max_length = 64, example = "ops")]
     operator: String,
     /// Whose orders it is for: `global`, everybody's, is the default.
-    #[schema(schema_with = words::scope)]
+    #[schema(schema_with = words::maybe_scope)]
     scope: Option<Value>,
     #[schema(schema_with = words::control)]
     control: String,
     /// In the control's own unit: units of the instrument, the quote currency, percent, orders, or seconds. None takes the
     /// limit away. Positions are kept by account: of a strategy `max_position` and `max_gross_exposure` bound what its orders
     /// may bring the account's positions to.
-    #[schema(schema_with = words::decimal)]
+    #[schema(schema_with = words::maybe_decimal)]
     value: Option<String>,
 }
 
@@ -254,7 +271,7 @@ pub(super) struct OverrideDoc {
     #[schema(max_length = 64, example = "ops")]
     operator: String,
     /// Whose orders it is for: `global`, everybody's, is the default.
-    #[schema(schema_with = words::scope)]
+    #[schema(schema_with = words::maybe_scope)]
     scope: Option<Value>,
     #[schema(schema_with = words::control)]
     control: String,
@@ -277,14 +294,16 @@ pub(super) struct LockDoc {
     #[schema(max_length = 500)]
     reason: String,
     /// `default` if absent.
+    #[schema(schema_with = words::maybe_account)]
     account: Option<String>,
     /// The one symbol; all of the account if absent.
+    #[schema(schema_with = words::maybe_symbol)]
     symbol: Option<String>,
     /// What locks, in a-z, 0-9 and '_': `operator` if absent. Another lockout by the same rule is the same lockout.
     #[schema(max_length = 32)]
     rule: Option<String>,
     /// `permanent` if absent.
-    #[schema(schema_with = words::lock_kind)]
+    #[schema(schema_with = words::maybe_lock_kind)]
     kind: Option<String>,
     /// Required of `cooldown` and `daily`, and of no other.
     #[schema(format = DateTime)]

@@ -16,7 +16,7 @@ use tranche_actors::domain::names::{IdempotencyKey, Role};
 
 use super::auth::is_enough;
 use super::canonical::Canonical;
-use super::documented::{DisengageDoc, EngageDoc, ProblemDoc};
+use super::documented::{DisengageDoc, EngageDoc, ProblemDoc, RepeatableDoc};
 use super::fields::{Choice, Fields};
 use super::once::{self, Came};
 use super::problem::Problem;
@@ -35,10 +35,11 @@ const MAX_SETTLE_MS: u32 = 30_000;
 const MODES: Choice<KillMode> = Choice { all: KillMode::ALL, word: KillMode::as_str, designed: &[] };
 
 /// Stops trading. After the answer no byte of an order is written but of those listed in `unknown` and, in mode `flatten`, of
-/// those that close what is held, whose ids begin with `flatten.`; that mode takes the role `operator`.
+/// those that close what is held, whose ids begin with `flatten.`; that mode takes the role `operator`. Repeated with its key
+/// after a restart, or at another instance, it closes nothing anew: the answer shows the switch as it is now.
 #[utoipa::path(
     post, path = "/api/v1/kill-switch/engage", tag = "controls", operation_id = "engage_kill_switch",
-    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 128 visible ASCII characters without '|', quoted or bare")),
+    params(RepeatableDoc),
     request_body = EngageDoc,
     responses(
         (status = 200, body = EngagedView, description = "Stopped"),
@@ -64,7 +65,12 @@ pub(super) async fn engage(
     Ok(Json(EngagedView::of(answer)))
 }
 
-fn engagement(mut fields: Fields<'_>, by: By, key: Option<IdempotencyKey>) -> Result<Engage, Vec<FieldError>> {
+/// The body of an engagement.
+pub(super) fn engagement(
+    mut fields: Fields<'_>,
+    by: By,
+    key: Option<IdempotencyKey>,
+) -> Result<Engage, Vec<FieldError>> {
     for name in ["operator", "reason"] {
         fields.require(name);
     }
@@ -110,7 +116,7 @@ pub(super) fn scope(fields: &mut Fields<'_>) -> LimitScope {
 /// Releases the kill switch. Answers once this gateway's gate has taken the new state.
 #[utoipa::path(
     post, path = "/api/v1/kill-switch/disengage", tag = "controls", operation_id = "disengage_kill_switch",
-    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 128 visible ASCII characters without '|', quoted or bare")),
+    params(RepeatableDoc),
     request_body = DisengageDoc,
     responses(
         (status = 200, body = ReleasedView, description = "Released, and what goes on"),
@@ -123,14 +129,9 @@ pub(super) async fn disengage(
     gateway: Gateway,
 ) -> Result<HttpResponse, Problem> {
     let bytes = body::read(&request, payload, &gateway).await?;
-    let mut fields = Fields::of_body(&bytes)?;
+    let fields = Fields::of_body(&bytes)?;
     let by = once::by(&request, &bytes, once::KILL)?;
-    fields.require("operator");
-    let operator = fields.words("operator", MAX_OPERATOR);
-    let notes = fields.words("notes", MAX_REASON);
-    let scope = scope(&mut fields);
-    let command = operator.map(|operator| Disengage { operator, notes, scope, by: by.clone() });
-    let command = fields.finish(command).map_err(Problem::invalid)?;
+    let command = release(fields, by.clone()).map_err(Problem::invalid)?;
     if let Some(first) = gateway.first_answer(&by).await? {
         return Ok(first);
     }
@@ -143,10 +144,23 @@ pub(super) async fn disengage(
     }
 }
 
+/// The body of a release.
+pub(super) fn release(mut fields: Fields<'_>, by: By) -> Result<Disengage, Vec<FieldError>> {
+    fields.require("operator");
+    let operator = fields.words("operator", MAX_OPERATOR);
+    let notes = fields.words("notes", MAX_REASON);
+    let scope = scope(&mut fields);
+    let command = operator.map(|operator| Disengage { operator, notes, scope, by });
+    fields.finish(command)
+}
+
 /// The kill switch as this gateway knows it.
 #[utoipa::path(
     get, path = "/api/v1/kill-switch/status", tag = "controls", operation_id = "get_kill_switch",
-    responses((status = 200, body = KillStatusView, description = "The switch; `UNKNOWN` while it can't be read"))
+    responses(
+        (status = 200, body = KillStatusView, description = "The switch; `UNKNOWN` while it can't be read"),
+        (status = "default", body = ProblemDoc, content_type = "application/problem+json", description = "Why not"),
+    )
 )]
 pub(super) async fn status(gateway: Gateway) -> Json<KillStatusView> {
     let health = &gateway.state.health;

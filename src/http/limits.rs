@@ -2,15 +2,17 @@
 
 use actix_web::web::{Json, Payload};
 use actix_web::{HttpRequest, HttpResponse};
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use rust_decimal::Decimal;
 use serde::Serialize;
 use tranche_actors::commands::ChangeLimits;
+use tranche_actors::domain::audit::By;
+use tranche_actors::domain::fault::FieldError;
 use tranche_actors::domain::limits::{Changer, Control, Limit, LimitBook, LimitChange, LimitKey, LimitScope};
 use tranche_actors::domain::money::canonical;
 use utoipa::ToSchema;
 
-use super::documented::{LimitDoc, OverrideDoc, ProblemDoc};
+use super::documented::{LimitDoc, OverrideDoc, ProblemDoc, RepeatableDoc};
 use super::fields::{Choice, Fields, Said};
 use super::kill_switch::{MAX_OPERATOR, scope};
 use super::once::{self, Came};
@@ -109,7 +111,7 @@ pub(super) async fn get(gateway: Gateway) -> Result<Json<LimitsView>, Problem> {
 /// Sets a limit, or takes it away where `value` is null. It holds for the very next order, on every instance.
 #[utoipa::path(
     put, path = "/api/v1/limits", tag = "controls", operation_id = "set_limit",
-    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 128 visible ASCII characters without '|', quoted or bare")),
+    params(RepeatableDoc),
     request_body = LimitDoc,
     responses(
         (status = 200, body = LimitsView, description = "The limits as they are now"),
@@ -118,8 +120,32 @@ pub(super) async fn get(gateway: Gateway) -> Result<Json<LimitsView>, Problem> {
 )]
 pub(super) async fn put(request: HttpRequest, payload: Payload, gateway: Gateway) -> Result<HttpResponse, Problem> {
     let bytes = body::read(&request, payload, &gateway).await?;
-    let mut fields = Fields::of_body(&bytes)?;
+    let fields = Fields::of_body(&bytes)?;
     let by = once::by(&request, &bytes, once::LIMITS)?;
+    let asked = limit_of(fields, by).map_err(Problem::invalid)?;
+    gateway.change(asked, |book| Some(LimitsView::of(book))).await
+}
+
+/// Lets another value hold instead of a limit, or of none, until a time; then the limit itself holds again.
+#[utoipa::path(
+    post, path = "/api/v1/limits/overrides", tag = "controls", operation_id = "override_limit",
+    params(RepeatableDoc),
+    request_body = OverrideDoc,
+    responses(
+        (status = 200, body = LimitsView, description = "The limits as they are now"),
+        (status = "default", body = ProblemDoc, content_type = "application/problem+json", description = "Why not"),
+    )
+)]
+pub(super) async fn post(request: HttpRequest, payload: Payload, gateway: Gateway) -> Result<HttpResponse, Problem> {
+    let bytes = body::read(&request, payload, &gateway).await?;
+    let fields = Fields::of_body(&bytes)?;
+    let by = once::by(&request, &bytes, once::LIMITS)?;
+    let asked = override_of(fields, by, gateway.state.clock.now()).map_err(Problem::invalid)?;
+    gateway.change(asked, |book| Some(LimitsView::of(book))).await
+}
+
+/// The body of a limit.
+pub(super) fn limit_of(mut fields: Fields<'_>, by: By) -> Result<ChangeLimits, Vec<FieldError>> {
     for name in ["operator", "control"] {
         fields.require(name);
     }
@@ -140,30 +166,16 @@ pub(super) async fn put(request: HttpRequest, payload: Payload, gateway: Gateway
     let asked = change
         .zip(operator)
         .map(|(change, operator)| ChangeLimits { changes: vec![change], who: Changer { operator, by } });
-    let asked = fields.finish(asked).map_err(Problem::invalid)?;
-    gateway.change(asked, |book| Some(LimitsView::of(book))).await
+    fields.finish(asked)
 }
 
-/// Lets another value hold instead of a limit, or of none, until a time; then the limit itself holds again.
-#[utoipa::path(
-    post, path = "/api/v1/limits/overrides", tag = "controls", operation_id = "override_limit",
-    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 128 visible ASCII characters without '|', quoted or bare")),
-    request_body = OverrideDoc,
-    responses(
-        (status = 200, body = LimitsView, description = "The limits as they are now"),
-        (status = "default", body = ProblemDoc, content_type = "application/problem+json", description = "Why not"),
-    )
-)]
-pub(super) async fn post(request: HttpRequest, payload: Payload, gateway: Gateway) -> Result<HttpResponse, Problem> {
-    let bytes = body::read(&request, payload, &gateway).await?;
-    let mut fields = Fields::of_body(&bytes)?;
-    let by = once::by(&request, &bytes, once::LIMITS)?;
+/// The body of an override.
+pub(super) fn override_of(mut fields: Fields<'_>, by: By, now: DateTime<Utc>) -> Result<ChangeLimits, Vec<FieldError>> {
     for name in ["operator", "control", "value", "until", "reason"] {
         fields.require(name);
     }
     let key = key(&mut fields);
     let value = value(&mut fields, key.as_ref());
-    let now = gateway.state.clock.now();
     let until = fields.name("until", time);
     if until.is_some_and(|until| until <= now || until > now + LONGEST) {
         fields.fault("until", "out_of_range", "must be in the next 7 days");
@@ -175,8 +187,7 @@ pub(super) async fn post(request: HttpRequest, payload: Payload, gateway: Gatewa
         changes: vec![LimitChange::Override { key, value, until, reason }],
         who: Changer { operator, by },
     });
-    let asked = fields.finish(asked).map_err(Problem::invalid)?;
-    gateway.change(asked, |book| Some(LimitsView::of(book))).await
+    fields.finish(asked)
 }
 
 fn key(fields: &mut Fields<'_>) -> Option<LimitKey> {

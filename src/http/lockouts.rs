@@ -5,11 +5,12 @@ use actix_web::{HttpRequest, HttpResponse};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use tranche_actors::commands::ChangeLimits;
+use tranche_actors::domain::fault::FieldError;
 use tranche_actors::domain::limits::{Changer, LimitBook, LimitChange, LockKey, LockKind, LockRule, Lockout};
-use tranche_actors::domain::names::Symbol;
+use tranche_actors::domain::names::{AccountName, Symbol};
 use utoipa::ToSchema;
 
-use super::documented::{LockDoc, ProblemDoc};
+use super::documented::{LockDoc, ProblemDoc, RepeatableDoc};
 use super::fields::{Choice, Fields};
 use super::kill_switch::MAX_OPERATOR;
 use super::problem::{Code, Problem};
@@ -80,7 +81,7 @@ pub(super) fn held(book: &LimitBook, now: DateTime<Utc>) -> Items<LockView> {
 /// Locks an account, or a symbol of it: it may reduce, and open nothing. Of two by one rule the longer holds.
 #[utoipa::path(
     post, path = "/api/v1/lockouts", tag = "controls", operation_id = "lock",
-    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 128 visible ASCII characters without '|', quoted or bare")),
+    params(RepeatableDoc),
     request_body = LockDoc,
     responses(
         (status = 200, body = LockView, description = "The lockout as it holds"),
@@ -89,18 +90,39 @@ pub(super) fn held(book: &LimitBook, now: DateTime<Utc>) -> Items<LockView> {
 )]
 pub(super) async fn post(request: HttpRequest, payload: Payload, gateway: Gateway) -> Result<HttpResponse, Problem> {
     let bytes = body::read(&request, payload, &gateway).await?;
-    let mut fields = Fields::of_body(&bytes)?;
+    let fields = Fields::of_body(&bytes)?;
     let by = once::by(&request, &bytes, once::LOCKOUT)?;
+    let now = gateway.state.clock.now();
+    let Asked { account, symbol, rule, kind, until, reason, operator } =
+        asked(fields, now).map_err(Problem::invalid)?;
+    let key = LockKey { account: gateway.office_in(account)?.account.clone(), symbol, rule };
+    let lockout = Lockout { kind, reason, operator: operator.clone(), by: by.caller.clone(), since: now, until };
+    let changes = vec![LimitChange::Lock(key.clone(), lockout)];
+    let asked = ChangeLimits { changes, who: Changer { operator, by } };
+    gateway.change(asked, |book| Some(LockView::of((&key, book.lockouts.get(&key)?)))).await
+}
+
+/// The body of a lockout.
+pub(super) struct Asked {
+    account: Option<AccountName>,
+    symbol: Option<Symbol>,
+    rule: LockRule,
+    kind: LockKind,
+    until: Option<DateTime<Utc>>,
+    reason: String,
+    operator: String,
+}
+
+pub(super) fn asked(mut fields: Fields<'_>, now: DateTime<Utc>) -> Result<Asked, Vec<FieldError>> {
     for name in ["operator", "reason"] {
         fields.require(name);
     }
-    let account = fields.name("account", tranche_actors::domain::names::AccountName::parse);
+    let account = fields.name("account", AccountName::parse);
     let symbol = fields.name("symbol", Symbol::parse);
     let is_default = !fields.given("rule");
     let rule = fields.name("rule", LockRule::parse).or_else(|| LockRule::parse("operator").ok().filter(|_| is_default));
     let kind = fields.choice("kind", &KINDS).unwrap_or(LockKind::Permanent);
     let until = fields.name("until", time);
-    let now = gateway.state.clock.now();
     if kind.ends_by_itself() && !fields.given("until") && until.is_none() {
         fields.fault("until", "missing", "is required of a lockout that ends by itself");
     } else if !kind.ends_by_itself() && until.is_some() {
@@ -111,13 +133,8 @@ pub(super) async fn post(request: HttpRequest, payload: Payload, gateway: Gatewa
     let reason = fields.words("reason", MAX_REASON);
     let operator = fields.words("operator", MAX_OPERATOR);
     let said = rule.zip(reason).zip(operator);
-    let said = fields.finish(said).map_err(Problem::invalid)?;
-    let ((rule, reason), operator) = said;
-    let key = LockKey { account: gateway.office_in(account)?.account.clone(), symbol, rule };
-    let lockout = Lockout { kind, reason, operator: operator.clone(), by: by.caller.clone(), since: now, until };
-    let changes = vec![LimitChange::Lock(key.clone(), lockout)];
-    let asked = ChangeLimits { changes, who: Changer { operator, by } };
-    gateway.change(asked, |book| Some(LockView::of((&key, book.lockouts.get(&key)?)))).await
+    let asked = said.map(|((rule, reason), operator)| Asked { account, symbol, rule, kind, until, reason, operator });
+    fields.finish(asked)
 }
 
 /// Lifts a lockout.
@@ -126,7 +143,7 @@ pub(super) async fn post(request: HttpRequest, payload: Payload, gateway: Gatewa
     params(
         ("id" = String, Path, description = "As the list of lockouts has it"),
         ("operator" = String, Query, description = "Who, in at most 64 characters"),
-        ("Idempotency-Key" = Option<String>, Header, description = "1 to 128 visible ASCII characters without '|', quoted or bare"),
+        RepeatableDoc,
     ),
     responses(
         (status = 200, body = Items<LockView>, description = "What is locked still"),

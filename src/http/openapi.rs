@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use actix_web::http::Method;
+use utoipa::openapi::link::LinkBuilder;
 use utoipa::openapi::path::Operation;
+use utoipa::openapi::schema::AdditionalProperties;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{PathItem, RefOr, Schema};
 use utoipa::{Modify, OpenApi};
@@ -12,6 +14,8 @@ use super::{
     audit, circuit_breaker, documented, events, kill_switch, limits, lockouts, orders, parents, plan_shapes, portfolio,
     positions, reconciliation, reconciliation_shapes, routes, service, switch_shapes,
 };
+
+mod parameters;
 
 /// The extension of an operation that names the least role that may.
 const ROLE: &str = "x-role";
@@ -82,6 +86,7 @@ struct Finish;
 impl Modify for Finish {
     fn modify(&self, description: &mut utoipa::openapi::OpenApi) {
         tell_roles(&mut description.paths.paths);
+        link_ids(&mut description.paths.paths);
         let Some(components) = &mut description.components else {
             return;
         };
@@ -90,17 +95,51 @@ impl Modify for Finish {
         for (name, schema) in &mut components.schemas {
             if !REQUESTS.contains(&name.as_str()) {
                 require_all(schema);
+            } else if let RefOr::T(Schema::Object(request)) = schema
+                && name != "Problem"
+            {
+                // Unknown fields are refused. A problem may have more.
+                request.additional_properties = Some(Box::new(AdditionalProperties::FreeForm(false)));
             }
         }
     }
 }
 
-/// Says of each operation who may, as the table of routes has it.
+/// What the id of an answer's order or parent is good for.
+const LINKS: &[(&str, &str, &[&str])] = &[
+    (
+        "/api/v1/orders",
+        "$response.body#/client_order_id",
+        &["get_order", "cancel_order", "replace_order", "resolve_order", "get_order_events"],
+    ),
+    (
+        "/api/v1/orders/slice",
+        "$response.body#/parent_order_id",
+        &["get_order", "get_slices", "cancel_parent", "resume_parent"],
+    ),
+];
+
+/// Says where the id that a submission answers with leads.
+fn link_ids(paths: &mut BTreeMap<String, PathItem>) {
+    for (path, id, operations) in LINKS {
+        let Some(submit) = paths.get_mut(*path).and_then(|item| item.post.as_mut()) else { continue };
+        for status in ["200", "201"] {
+            let Some(RefOr::T(response)) = submit.responses.responses.get_mut(status) else { continue };
+            for operation in *operations {
+                let link = LinkBuilder::new().operation_id(*operation).parameter("id", *id).build();
+                response.links.insert((*operation).to_owned(), RefOr::T(link));
+            }
+        }
+    }
+}
+
+/// Says of each operation who may, as the table of routes has it, and what its parameters may be.
 fn tell_roles(paths: &mut BTreeMap<String, PathItem>) {
     for endpoint in routes::endpoints() {
         let Some(item) = paths.get_mut(endpoint.path) else { continue };
         for row in endpoint.rows {
             let Some(operation) = operation(item, &row.method) else { continue };
+            parameters::bound(endpoint.path, operation);
             match row.role {
                 Some(role) => {
                     let said = operation.extensions.get_or_insert_default();

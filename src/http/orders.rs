@@ -8,7 +8,7 @@ use tranche_actors::domain::fault::FieldError;
 use tranche_actors::ports::store::AnyOrder;
 use utoipa::ToSchema;
 
-use super::documented::{ProblemDoc, ReplaceOrderDoc, ResolveOrderDoc, SingleOrderDoc};
+use super::documented::{ProblemDoc, RepeatableDoc, ReplaceOrderDoc, ResolveOrderDoc, SingleOrderDoc};
 use super::fields::Fields;
 use super::forward::Bearer;
 use super::once::{self, Came};
@@ -35,7 +35,7 @@ pub(super) enum AnyView {
 /// safe: the same order is the same id, and an `Idempotency-Key` or a `client_order_id` makes another one of it.
 #[utoipa::path(
     post, path = "/api/v1/orders", tag = "orders", operation_id = "submit_order",
-    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 128 visible ASCII characters without '|', quoted or bare")),
+    params(RepeatableDoc),
     request_body = SingleOrderDoc,
     responses(
         (status = 201, body = OrderView, description = "Taken"),
@@ -124,7 +124,7 @@ pub(super) async fn list(request: HttpRequest, gateway: Gateway) -> Result<Json<
     post, path = "/api/v1/orders/{id}/cancel", tag = "orders", operation_id = "cancel_order",
     params(
         ("id" = String, Path, description = "A client order id"),
-        ("Idempotency-Key" = Option<String>, Header, description = "1 to 128 visible ASCII characters without '|', quoted or bare"),
+        RepeatableDoc,
     ),
     responses(
         (status = 200, body = OrderView, description = "The order as it now is"),
@@ -158,7 +158,7 @@ pub(super) async fn cancel(request: HttpRequest, payload: Payload, gateway: Gate
     patch, path = "/api/v1/orders/{id}", tag = "orders", operation_id = "replace_order",
     params(
         ("id" = String, Path, description = "A client order id"),
-        ("Idempotency-Key" = Option<String>, Header, description = "1 to 128 visible ASCII characters without '|', quoted or bare"),
+        RepeatableDoc,
     ),
     request_body = ReplaceOrderDoc,
     responses(

@@ -8,7 +8,7 @@ use tranche_actors::domain::parent::Parent;
 use tranche_actors::domain::request::Asked;
 use tranche_actors::domain::terms::Instrument;
 
-use super::documented::{ParentOrderDoc, ProblemDoc};
+use super::documented::{ParentOrderDoc, ProblemDoc, RepeatableDoc};
 use super::fields::Fields;
 use super::forward::Bearer;
 use super::once::{self, Came};
@@ -22,7 +22,7 @@ use super::{Gateway, body, refusals, requests};
 /// Repeating the request is safe: the same order is the same id, and the answer is the plan as it now stands.
 #[utoipa::path(
     post, path = "/api/v1/orders/slice", tag = "parents", operation_id = "submit_parent",
-    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 128 visible ASCII characters without '|', quoted or bare")),
+    params(RepeatableDoc),
     request_body = ParentOrderDoc,
     responses(
         (status = 201, body = PlanView, description = "Taken; the plan"),

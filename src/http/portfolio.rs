@@ -4,13 +4,14 @@ use actix_web::web::{Json, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
 use tranche_actors::commands::MoveCapital;
+use tranche_actors::domain::fault::FieldError;
 use tranche_actors::domain::money::canonical;
-use tranche_actors::domain::names::AccountName;
+use tranche_actors::domain::names::{AccountName, Caller};
 use tranche_actors::domain::portfolio::{CapitalEntry, CapitalMove, DayResult, Direction, Portfolio};
 use tranche_actors::domain::position::{Open, unrealised};
 use utoipa::ToSchema;
 
-use super::documented::{CapitalDoc, ProblemDoc};
+use super::documented::{CapitalDoc, ProblemDoc, RepeatableDoc};
 use super::fields::{Choice, Fields};
 use super::forward::Bearer;
 use super::kill_switch::MAX_OPERATOR;
@@ -200,7 +201,7 @@ pub(super) async fn list(request: HttpRequest, gateway: Gateway) -> Result<Json<
     request_body = CapitalDoc,
     params(
         ("account" = Option<String>, Query, description = "`default` if absent"),
-        ("Idempotency-Key" = Option<String>, Header, description = "1 to 128 visible ASCII characters without '|', quoted or bare"),
+        RepeatableDoc,
     ),
     responses(
         (status = 200, body = PortfolioView, description = "What the account is worth after it"),
@@ -213,8 +214,27 @@ pub(super) async fn move_capital(
     gateway: Gateway,
 ) -> Result<HttpResponse, Problem> {
     let bytes = body::read(&request, payload, &gateway).await?;
-    let mut fields = Fields::of_body(&bytes)?;
+    let fields = Fields::of_body(&bytes)?;
     let by = once::by(&request, &bytes, once::CAPITAL)?;
+    let asked = capital_of(fields, by.caller.clone()).map_err(Problem::invalid)?;
+    let office = gateway.office_in(queries::account(request.query_string())?)?;
+    if let Some(first) = gateway.first_answer(&by).await? {
+        return Ok(first);
+    }
+    gateway.takes_work()?;
+    let office = match gateway.bearer(&office.account, &request, &bytes).await? {
+        Bearer::Here(office) => office,
+        Bearer::Answered(answer) => return Ok(answer),
+    };
+    let command = MoveCapital { asked, by: by.clone() };
+    match gateway.ask_once(&office.desk.move_capital, command, &by).await? {
+        Came::Now(portfolio) => Ok(HttpResponse::Ok().json(gateway.worth(&office.account, &portfolio).await?)),
+        Came::Before(first) => Ok(first),
+    }
+}
+
+/// The body of a deposit or a withdrawal.
+pub(super) fn capital_of(mut fields: Fields<'_>, caller: Caller) -> Result<CapitalMove, Vec<FieldError>> {
     for name in ["kind", "amount", "operator", "reason"] {
         fields.require(name);
     }
@@ -230,23 +250,9 @@ pub(super) async fn move_capital(
         expected,
         operator,
         reason,
-        by: by.caller.clone(),
+        by: caller,
     });
-    let asked = fields.finish(asked).map_err(Problem::invalid)?;
-    let office = gateway.office_in(queries::account(request.query_string())?)?;
-    if let Some(first) = gateway.first_answer(&by).await? {
-        return Ok(first);
-    }
-    gateway.takes_work()?;
-    let office = match gateway.bearer(&office.account, &request, &bytes).await? {
-        Bearer::Here(office) => office,
-        Bearer::Answered(answer) => return Ok(answer),
-    };
-    let command = MoveCapital { asked, by: by.clone() };
-    match gateway.ask_once(&office.desk.move_capital, command, &by).await? {
-        Came::Now(portfolio) => Ok(HttpResponse::Ok().json(gateway.worth(&office.account, &portfolio).await?)),
-        Came::Before(first) => Ok(first),
-    }
+    fields.finish(asked)
 }
 
 /// The results of an account's trading days, newest first; days on which nothing happened are left out.

@@ -9,7 +9,7 @@ use tranche_actors::Office;
 use tranche_actors::commands::{ClearCause, CompareNow, NoteCompared};
 use tranche_actors::domain::reconciliation::{Cause, CauseId};
 
-use super::documented::ProblemDoc;
+use super::documented::{ProblemDoc, RepeatableDoc};
 use super::forward::Bearer;
 use super::once::{self, Came};
 use super::problem::{Code, Problem};
@@ -39,7 +39,7 @@ pub(super) async fn status(request: HttpRequest, gateway: Gateway) -> Result<Jso
     post, path = "/api/v1/reconciliation/run", tag = "controls", operation_id = "run_reconciliation",
     params(
         ("account" = Option<String>, Query, description = "`default` if absent"),
-        ("Idempotency-Key" = Option<String>, Header, description = "1 to 128 visible ASCII characters without '|', quoted or bare"),
+        RepeatableDoc,
     ),
     responses(
         (status = 200, body = StatusView, description = "Compared"),

@@ -13,6 +13,7 @@ use tranche_actors::domain::limits::LimitScope;
 use tranche_actors::domain::money::canonical;
 use tranche_actors::domain::names::AccountName;
 use tranche_actors::domain::resuming::Resumes;
+use tranche_actors::domain::venue::Unclosable;
 use tranche_actors::health::Standing;
 use utoipa::ToSchema;
 
@@ -173,6 +174,8 @@ pub(super) struct FlatteningView {
     flat: Option<bool>,
     /// What is held still, by the broker's last word.
     left: Vec<LeftView>,
+    /// What is held besides, of a kind or a name that no order from here can close: a person has to close it at the broker.
+    unclosable: Vec<UnclosableView>,
     /// When the broker said so.
     #[schema(format = DateTime)]
     seen_at: Option<String>,
@@ -194,6 +197,16 @@ struct LeftView {
     awaits: &'static str,
 }
 
+/// A position that no order from here can close.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = UnclosablePosition)]
+struct UnclosableView {
+    /// What is held, in the broker's own words.
+    name: String,
+    /// Short is negative.
+    qty: String,
+}
+
 impl FlatteningView {
     /// An account that an engagement wants flat, and what is known of it here.
     pub(super) fn of(account: &AccountName, engagement: &str, known: Option<Progress>, standing: &Standing) -> Self {
@@ -207,11 +220,13 @@ impl FlatteningView {
             client_order_id: left.order.to_string(),
             awaits: left.awaits.as_str(),
         };
+        let unclosable = |held: &Unclosable| UnclosableView { name: held.name.clone(), qty: canonical(held.qty) };
         Self {
             account: account.to_string(),
             engagement_id: engagement.to_owned(),
             flat: known.as_ref().map(|known| known.flat),
             left: known.iter().flat_map(|known| &known.left).map(left).collect(),
+            unclosable: known.iter().flat_map(|known| &known.unclosable).map(unclosable).collect(),
             seen_at: known.as_ref().and_then(|known| known.seen_at).map(stamp),
             because: known.map_or(elsewhere, |known| known.because),
         }

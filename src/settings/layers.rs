@@ -163,6 +163,15 @@ pub(super) fn overlay(inputs: &Inputs) -> (BTreeMap<Key, Found>, Vec<Fault>) {
     (stack.values, stack.faults)
 }
 
+/// A file's text on top of what comes with the program.
+#[cfg(any(test, fuzzing))]
+pub(super) fn overlaid(text: &str) -> (BTreeMap<Key, Found>, Vec<Fault>) {
+    let mut stack = Stack::default();
+    stack.toml(BASE, &Origin::Default);
+    stack.toml(text, &Origin::File("a file".to_owned()));
+    (stack.values, stack.faults)
+}
+
 #[derive(Default)]
 struct Stack {
     values: BTreeMap<Key, Found>,

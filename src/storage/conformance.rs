@@ -17,6 +17,7 @@ pub(crate) mod capital;
 pub(crate) mod claiming;
 pub(crate) mod committing;
 pub(crate) mod fixtures;
+pub(crate) mod flattening;
 pub(crate) mod leasing;
 pub(crate) mod limiting;
 mod memory;
@@ -123,6 +124,9 @@ macro_rules! suite {
             claiming::a_refusal_of_a_later_send_ends_nothing_that_may_still_arrive,
             claiming::what_is_at_the_venue_can_not_be_absent,
             claiming::ends_are_final_and_add_up,
+            flattening::a_position_is_closed_only_for_the_engagement_in_force,
+            flattening::the_next_closing_order_follows_the_end_of_the_one_before,
+            flattening::the_halt_of_an_account_closes_that_account_alone,
             reporting::fills_in_any_order_and_number_come_to_the_same,
             reporting::an_execution_is_kept_once,
             reporting::a_position_is_written_over_by_nobody_who_has_not_read_it,

@@ -6,7 +6,7 @@ use chrono::NaiveDate;
 use tranche_actors::domain::ledger::{Books, CIRCUIT_BREAKER, FIRST_START, HALTS, KILL_SWITCH, Keys, LIMITS};
 use tranche_actors::domain::names::{AccountName, BrokerOrderId, OrderId, Symbol};
 use tranche_actors::domain::order::Order;
-use tranche_actors::ports::store::{Batch, StoreError};
+use tranche_actors::ports::store::{Batch, StoreError, Switches};
 
 use super::capital;
 use super::cells::{self, Cells};
@@ -182,7 +182,11 @@ fn take_switch(books: &mut Books, row: &impl Cells) -> Result<(), StoreError> {
     let state = row.json("state")?.unwrap_or_default();
     match row.text("switch")? {
         Some(KILL_SWITCH) => books.kill = serde_json::from_str(state).ok(),
-        Some(HALTS) => books.halts = serde_json::from_str(state).unwrap_or_default(),
+        Some(HALTS) => {
+            let halts = serde_json::from_str(state).ok();
+            books.halts_are_unreadable = halts.is_none();
+            books.halts = halts.unwrap_or_default();
+        }
         Some(CIRCUIT_BREAKER) => books.breaker = serde_json::from_str(state).ok(),
         Some(FIRST_START) => books.first_start = serde_json::from_str(state).ok(),
         // Not so the limits: without them nothing is claimed.
@@ -190,6 +194,33 @@ fn take_switch(books: &mut Books, row: &impl Cells) -> Result<(), StoreError> {
         Some(_) | None => {}
     }
     Ok(())
+}
+
+/// A row of the switches, as it is asked for: what makes no sense is named, and keeps no other from being read.
+pub(super) fn read_switch(switches: &mut Switches, row: &impl Cells) -> Result<(), StoreError> {
+    let state = row.json("state")?.unwrap_or_default();
+    let (name, is_read) = match row.text("switch")? {
+        Some(KILL_SWITCH) => (KILL_SWITCH, into(&mut switches.kill, state)),
+        Some(HALTS) => {
+            let mut halts = None;
+            let is_read = into(&mut halts, state);
+            switches.halts = halts.unwrap_or_default();
+            (HALTS, is_read)
+        }
+        Some(CIRCUIT_BREAKER) => (CIRCUIT_BREAKER, into(&mut switches.breaker, state)),
+        Some(FIRST_START) => (FIRST_START, into(&mut switches.first_start, state)),
+        Some(_) | None => return Ok(()),
+    };
+    if !is_read {
+        switches.unreadable.push(name);
+    }
+    Ok(())
+}
+
+/// Whether it could be read.
+fn into<T: serde::de::DeserializeOwned>(place: &mut Option<T>, state: &str) -> bool {
+    *place = serde_json::from_str(state).ok();
+    place.is_some()
 }
 
 /// All ids share one space, so an id that was meant as an order's may turn out to be a parent's.

@@ -10,6 +10,7 @@ use serde_json::json;
 use tranche_actors::domain::money::{Price, Qty};
 use uuid::Uuid;
 
+use super::clock::ScaledClock;
 use super::faults::VenueFaults;
 use super::refusal::Refusal;
 use super::shop::Shop;
@@ -75,6 +76,17 @@ pub(super) struct ClockSetting {
     advance_ms: Option<u64>,
 }
 
+impl ClockSetting {
+    pub(super) fn set(&self, clock: &ScaledClock) {
+        if let Some(scale) = self.scale {
+            clock.set_scale(scale);
+        }
+        if let Some(ms) = self.advance_ms {
+            clock.advance(Duration::from_millis(ms));
+        }
+    }
+}
+
 pub(super) async fn clock(shop: Data<Shop>) -> HttpResponse {
     HttpResponse::Ok().json(json!({"now": shop.clock.now(), "scale": shop.clock.scale()}))
 }
@@ -84,12 +96,7 @@ pub(super) async fn set_clock(shop: Data<Shop>, body: Bytes) -> HttpResponse {
         Ok(setting) => setting,
         Err(error) => return Refusal::malformed(error.to_string()).response(),
     };
-    if let Some(scale) = setting.scale {
-        shop.clock.set_scale(scale);
-    }
-    if let Some(ms) = setting.advance_ms {
-        shop.clock.advance(Duration::from_millis(ms));
-    }
+    setting.set(&shop.clock);
     shop.tick();
     clock(shop).await
 }

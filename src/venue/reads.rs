@@ -25,6 +25,8 @@ use super::shop::Shop;
 const ACTIVITIES: usize = 100;
 /// Days of a calendar that nobody bounds.
 const CALENDAR_DAYS: u64 = 366;
+/// Most days of a calendar.
+pub(super) const MOST_DAYS: u64 = 3_660;
 /// The assets that a list shows; by its symbol there is any.
 const LISTED: [&str; 8] = ["AAPL", "AMZN", "GOOGL", "META", "MSFT", "NVDA", "SPY", "TSLA"];
 
@@ -236,12 +238,20 @@ pub(super) struct Range {
     end: Option<String>,
 }
 
+impl Range {
+    /// The first day and the last; a calendar ends after some years, whatever is asked.
+    pub(super) fn days(&self, now: DateTime<Utc>) -> Result<(NaiveDate, NaiveDate), Refusal> {
+        let day = |text: &Option<String>| Ok::<_, Refusal>(time(text.as_deref())?.map(|at| at.date_naive()));
+        let first = day(&self.start)?.unwrap_or_else(|| eastern(now).date_naive());
+        let after = |days| first.checked_add_days(Days::new(days)).unwrap_or(first);
+        let last = day(&self.end)?.unwrap_or_else(|| after(CALENDAR_DAYS));
+        Ok((first, last.min(after(MOST_DAYS))))
+    }
+}
+
 pub(super) async fn calendar(shop: Data<Shop>, caller: ReqData<Caller>, query: Query<Range>) -> HttpResponse {
     look(&shop, &caller, |desk, _, now| {
-        let day = |text: &Option<String>| Ok::<_, Refusal>(time(text.as_deref())?.map(|at| at.date_naive()));
-        let first = day(&query.start)?.unwrap_or_else(|| eastern(now).date_naive());
-        let most = first.checked_add_days(Days::new(CALENDAR_DAYS)).unwrap_or(first);
-        let last = day(&query.end)?.unwrap_or(most);
+        let (first, last) = query.days(now)?;
         let spelt = |at: DateTime<Utc>| eastern(at).format("%H:%M").to_string();
         let sessions = desk.hours.calendar(first, last).map(|session| {
             // The end of a day can't be spelt as its last hour.
@@ -283,4 +293,21 @@ pub(super) async fn assets(shop: Data<Shop>, caller: ReqData<Caller>) -> HttpRes
 fn shown(desk: &Desk, account: &Account, symbol: &Symbol) -> Value {
     let refused = desk.mischief.faults().chance.reject_symbols.contains(symbol);
     shape::asset(account.asset_uuid(symbol), symbol, !refused)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_calendar_has_the_days_that_are_asked_for_and_ends_after_ten_years() {
+        let now = "2026-11-22T12:00:00Z".parse().unwrap();
+        let days = |start: &str, end: &str| {
+            let (first, last) = Range { start: Some(start.into()), end: Some(end.into()) }.days(now).unwrap();
+            (first.to_string(), last.to_string())
+        };
+        assert_eq!(days("2026-03-06", "2026-03-12"), ("2026-03-06".into(), "2026-03-12".into()));
+        assert_eq!(days("", ""), ("2026-11-22".into(), "2027-11-23".into()));
+        assert_eq!(days("0026-03-06", "2026-03-12T00:00:00-04:00"), ("0026-03-06".into(), "0036-03-13".into()));
+    }
 }

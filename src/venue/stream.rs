@@ -16,7 +16,7 @@ const UPDATES: &str = "trade_updates";
 
 /// What a client sends. The two forms of a handshake differ in where the key is.
 #[derive(Debug, Deserialize)]
-struct Said {
+pub(super) struct Said {
     action: String,
     #[serde(default)]
     data: Data,

@@ -13,7 +13,7 @@ use crate::report::{assert_adds_up, dec, micros, text};
 
 use double::{Double, KEY, at, most_within};
 
-mod double;
+pub(crate) mod double;
 mod flattening;
 mod instances;
 mod reducing;

@@ -3,7 +3,7 @@
 //! Every test starts its own server in a folder of its own, on a port that the system picks, and ends it whatever
 //! happens. What a test waits for it asks for until it is there, and gives up after a bound.
 //!
-//! The usual run takes short forms. By variables they grow: `OUTSIDE_KILLS` (6) and
+//! The usual run takes short forms. By variables they grow: `OUTSIDE_KILLS` (4) and
 //! `OUTSIDE_POSTGRES_KILLS` (3; see `scripts/crash` for both), `OUTSIDE_SLICES`
 //! due at one instant (2,000), `OUTSIDE_PACED` slices under a rate limit (60), `OUTSIDE_ORDERS` without an
 //! acknowledgement (1,000); at the double of Alpaca `OUTSIDE_LOST` orders without one (100), `OUTSIDE_PARENTS` at work while

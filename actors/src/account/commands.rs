@@ -14,7 +14,7 @@ use crate::commands::{
     NoteCompared, ReplaceOrder, ReplacedOrder, ResolveOrder, ResumeParent, SubmitOrder, SubmitParent, SubmittedOrder,
     SubmittedParent,
 };
-use crate::domain::audit::{AuditAction, By, Request};
+use crate::domain::audit::{AuditAction, AuditEntry, By, Request};
 use crate::domain::calendar::Hours;
 use crate::domain::fault::FieldError;
 use crate::domain::ledger::{Applied, Outcome, Refusal, Submission, Write};
@@ -306,13 +306,18 @@ impl Handler<NoteCompared> for Account {
 /// What he was answered is kept in the entry, and so a repetition finds it there. The request around it names no action, or
 /// there would be two entries.
 fn compared(account: &AccountName, NoteCompared { by, answer }: NoteCompared) -> Write {
-    let (subject, action) = (account.to_string(), AuditAction::CompareBooks);
-    let request = Request { by, operator: None, action: None, subject };
-    let entry = Request { action: Some(action), ..request.clone() }.entry(None, Some(answer));
-    match entry {
-        Some(entry) => Write::Audit(Box::new(entry)).requested(Some(request)),
-        None => Write::Probe,
-    }
+    let entry = AuditEntry {
+        by: by.caller.clone(),
+        operator: None,
+        action: AuditAction::CompareBooks,
+        subject: account.to_string(),
+        before: None,
+        after: Some(answer),
+        request_id: by.request_id.clone(),
+    };
+    // The entry is the effect: the request enters nothing besides.
+    let request = Request { by, operator: None, action: None, subject: entry.subject.clone() };
+    Write::Audit(Box::new(entry)).requested(Some(request))
 }
 
 /// A cancel is entered nowhere but in the order's own events.

@@ -35,7 +35,7 @@ impl Handler<DrainAccount> for Account {
         let (broker, in_flight, persisting) = (self.broker.clone(), self.in_flight.clone(), self.lines.persist.clone());
         let (cancel, within) = (self.lines.cancel_everything.clone(), self.tuning.drain);
         let (store, ownership) = (self.world.store.clone(), self.ownership.clone());
-        let cancel_open = self.tuning.cancel_on_shutdown;
+        let (clock, cancel_open) = (self.world.clock.clone(), self.tuning.cancel_on_shutdown);
         let acquired = self.acquired.take();
         let drained = async move {
             let deadline = tokio::time::Instant::now() + within;
@@ -48,9 +48,8 @@ impl Handler<DrainAccount> for Account {
                     settle(&broker, deadline + FLUSH).await;
                 }
             }
-            if cancel_open
-                && cancel.ask(CancelEverything { scope: LimitScope::Global, within, also: Vec::new() }).await.is_err()
-            {
+            let everything = CancelEverything { scope: LimitScope::Global, within, also: Vec::new(), at: clock.now() };
+            if cancel_open && cancel.ask(everything).await.is_err() {
                 tracing::error!("open orders could not be cancelled on shutdown");
             }
             // Whatever was sent to the writer before this is committed when this is.

@@ -44,7 +44,7 @@ impl Handler<CancelEverything> for Broker {
         let CancelEverything { scope, within, .. } = everything.clone();
         let mark = async move {
             let ids = loop {
-                match everything.ids(&*world.store, &account).await {
+                match everything.to_mark(&*world.store, &account).await {
                     Some(ids) => break ids,
                     None => tokio::time::sleep(FIRST_WAIT).await,
                 }

@@ -5,7 +5,7 @@
 //! **token → claim → gate → wire**. The claim is taken only while the engagement is in force in the ledger, and at the gate it
 //! passes on a [`Pass`], which is made here and nowhere else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
@@ -19,7 +19,7 @@ use crate::domain::ledger::{KILL_SWITCH, SwitchEntry, Write};
 use crate::domain::names::{BrokerOrderId, OrderId, Symbol};
 use crate::domain::order::Order;
 use crate::domain::status::{OrderStatus, OwnEnd, Share};
-use crate::domain::venue::VenueOrder;
+use crate::domain::venue::{Unclosable, VenueOrder};
 use crate::gate::{InFlight, ShutReason};
 use crate::health::AccountHealth;
 use crate::persistence::{Lane as Writes, Persist, persist_surely};
@@ -85,6 +85,8 @@ pub(super) struct Closing {
     /// Cancels of orders that our books don't know.
     cancels: BTreeMap<BrokerOrderId, (Duration, Duration)>,
     told: bool,
+    /// What was said to be held that can't be closed from here.
+    unclosable: BTreeSet<String>,
 }
 
 impl Closing {
@@ -100,6 +102,7 @@ impl Closing {
             unlike: BTreeMap::new(),
             cancels: BTreeMap::new(),
             told: false,
+            unclosable: BTreeSet::new(),
         }
     }
 
@@ -111,6 +114,7 @@ impl Closing {
         self.unlike.clear();
         self.cancels.clear();
         self.told = false;
+        self.unclosable.clear();
         self.next = Duration::ZERO;
         self.health.set_flattening(Some(Progress::unseen(engagement)));
     }
@@ -179,7 +183,7 @@ impl Broker {
     fn close(&mut self, wanted: &Flattening, seen: Seen, ctx: &mut Context<Self>) {
         let now = self.world.clock.boottime();
         self.cancel_unknown_to_us(wanted, &seen, ctx);
-        let flat = seen.is_flat();
+        let (flat, done) = (seen.is_flat(), seen.is_done());
         let seen_at = Some(seen.at);
         let is_fresh = now <= seen.asked + FRESH;
         let (mut left, mut sends) = (Vec::new(), Vec::new());
@@ -206,12 +210,22 @@ impl Broker {
             };
             left.push(Left { symbol, qty: next.held, order: next.order.clone(), awaits });
         }
-        if flat {
+        if done {
             self.closing.next = now + FLAT_LOOK;
+        }
+        if flat {
             self.tell_flat(wanted, ctx);
         }
-        let engagement = wanted.engagement.clone();
-        self.closing.health.set_flattening(Some(Progress { engagement, left, flat, seen_at, because: None }));
+        self.tell_unclosable(&seen.unclosable);
+        let (engagement, unclosable) = (wanted.engagement.clone(), seen.unclosable);
+        self.closing.health.set_flattening(Some(Progress {
+            engagement,
+            left,
+            unclosable,
+            flat,
+            seen_at,
+            because: None,
+        }));
         self.claim_closing(wanted.engagement.clone(), sends, seen.asked, ctx);
     }
 
@@ -310,6 +324,15 @@ impl Broker {
                     tracing::warn!(broker_order_id = %id, "a cancel failed; it is tried again");
                 }
             }));
+        }
+    }
+
+    /// Says once of an engagement what is held that can't be closed from here.
+    fn tell_unclosable(&mut self, unclosable: &[Unclosable]) {
+        for Unclosable { name, qty } in unclosable {
+            if self.closing.unclosable.insert(name.clone()) {
+                tracing::error!(account = %self.tuning.account, name, %qty, "a position can't be closed from here: it has to be closed at the broker");
+            }
         }
     }
 

@@ -22,8 +22,9 @@ impl Handler<SwitchesSeen> for CircuitBreaker {
         let is_settled = self.resetting == 0 && seen.began > self.touched;
         let mut doubt = None;
         if let Some(Ok(switches)) = &seen.stored {
+            doubt = switches.breaker_doubt();
             match &switches.breaker {
-                None => doubt = Some("the circuit breaker is missing from the database".to_owned()),
+                None => {}
                 Some(read) if self.state.is_none() => self.learn(read.clone(), ctx),
                 Some(read) if is_settled && self.saving == 0 => self.follow(read, ctx),
                 Some(_) => {}

@@ -14,7 +14,7 @@ use super::order::Order;
 use super::status::OrderStatus;
 use super::terms::{Instruction, Side, Terms, TimeInForce};
 use super::text::words;
-use super::venue::VenueOrder;
+use super::venue::{Unclosable, VenueOrder};
 
 /// An engagement of the kill switch in mode `flatten` that is in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,6 +106,8 @@ pub struct Progress {
     pub engagement: String,
     /// What is left, by the broker's last word; nothing is known before its first.
     pub left: Vec<Left>,
+    /// What is held besides, which a person has to close at the broker: no order of ours can.
+    pub unclosable: Vec<Unclosable>,
     /// The broker says that nothing is held, and nothing of the account is open or unknown.
     pub flat: bool,
     /// When the broker was asked last and answered.
@@ -118,8 +120,15 @@ impl Progress {
     /// Before the broker was asked.
     #[must_use]
     pub fn unseen(engagement: &str) -> Self {
-        let (engagement, left, seen_at) = (engagement.to_owned(), Vec::new(), None);
-        Self { engagement, left, flat: false, seen_at, because: Some("the broker was not asked yet".to_owned()) }
+        let (engagement, left, unclosable, seen_at) = (engagement.to_owned(), Vec::new(), Vec::new(), None);
+        Self {
+            engagement,
+            left,
+            unclosable,
+            flat: false,
+            seen_at,
+            because: Some("the broker was not asked yet".to_owned()),
+        }
     }
 }
 

@@ -155,6 +155,24 @@ pub struct VenuePosition {
     pub qty: Decimal,
 }
 
+/// A position that no order of ours can close: of a kind that is not traded here, or in what can't be a symbol.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unclosable {
+    /// What is held, in the venue's own words.
+    pub name: String,
+    /// How much; short is negative.
+    pub qty: Decimal,
+}
+
+/// All that the venue holds for the account. It is flat only where both are empty.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct VenueHoldings {
+    /// What our orders can close.
+    pub positions: Vec<VenuePosition>,
+    /// What a person has to close at the venue.
+    pub unclosable: Vec<Unclosable>,
+}
+
 /// What the venue says of the account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VenueAccount {

@@ -13,7 +13,7 @@ use crate::commands::{EngageAnswer, InstanceOutcome};
 use crate::domain::halts::Halt;
 use crate::domain::ids;
 use crate::domain::kill::{KillMode, KillState};
-use crate::domain::ledger::SwitchEntry;
+use crate::domain::ledger::{HALTS, SwitchEntry};
 use crate::domain::limits::{LimitScope, Subject};
 use crate::domain::names::{AccountName, OrderId, Symbol};
 use crate::ports::World;
@@ -40,6 +40,8 @@ pub(super) struct Duties {
 /// An engagement that is to be carried out.
 pub(super) struct Stop {
     pub(super) state: KillState,
+    /// How strict it is to be: what closes positions is held milder until it is durable.
+    pub(super) mode: KillMode,
     pub(super) entry: SwitchEntry,
     /// The one that it takes the place of.
     pub(super) over: Option<KillState>,
@@ -57,10 +59,10 @@ async fn stop_sends(accounts: Everywhere, scope: &LimitScope, settle: Duration) 
 }
 
 /// The same for an engagement that is in force already, here and on every other instance.
-pub(super) async fn stop_everywhere(duties: Duties, scope: &LimitScope, engagement: String, settle: Duration) {
+pub(super) async fn stop_everywhere(duties: &Duties, scope: &LimitScope, engagement: &str, settle: Duration) {
     let here = stop_sends(duties.lines.accounts.clone(), scope, settle);
     let settle = settle.max(duties.settle);
-    futures_util::join!(here, elsewhere(&duties, &engagement, settle));
+    futures_util::join!(here, elsewhere(duties, engagement, settle));
 }
 
 /// What an instance does for an engagement that it did not make itself.
@@ -106,6 +108,9 @@ async fn confirm(duties: &Duties, engagement: &str, cut: &[OrderId], settle: Dur
 
 /// Those orders that are of a part, and those of which that can't be read.
 async fn of_part(duties: &Duties, scope: &LimitScope, ids: BTreeSet<OrderId>) -> BTreeSet<OrderId> {
+    if *scope == LimitScope::Global {
+        return ids;
+    }
     let store = &duties.world.store;
     let mut left = BTreeSet::new();
     for id in ids {
@@ -129,39 +134,75 @@ async fn of_part(duties: &Duties, scope: &LimitScope, ids: BTreeSet<OrderId>) ->
     left
 }
 
+/// What a repetition is answered where the first answer is not known: how things stand now. What is in force holds as it was
+/// promised.
+pub(super) async fn as_it_is(
+    duties: Duties,
+    scope: LimitScope,
+    state: KillState,
+    engagement_id: String,
+    settle: Duration,
+) -> EngageAnswer {
+    let accounts = duties.lines.accounts.clone();
+    let mut unknown = Unknown { ids: BTreeSet::new(), all: true };
+    if state.is_engaged() {
+        unknown.ids.extend(accounts.in_flight(&scope));
+        stop_everywhere(&duties, &scope, state.engagement_id.as_deref().unwrap_or_default(), settle).await;
+    }
+    unknown.ids.extend(accounts.doubtful());
+    unknown.read(&duties.world, Vec::new()).await;
+    EngageAnswer {
+        unknown: of_part(&duties, &scope, unknown.ids).await.into_iter().collect(),
+        scope,
+        state,
+        engagement_id,
+        cancel_requested: 0,
+        cancel_confirmed: 0,
+        cancel_failed: 0,
+        flatten_orders: Vec::new(),
+        instances: vec![InstanceOutcome { id: duties.instance, outcome: "confirmed" }],
+        not_durable: Vec::new(),
+        covers: if unknown.all { "all" } else { "this_instance" },
+    }
+}
+
 /// Steps 2 to 6 of engaging a part, its orders being held back.
 pub(super) async fn carry_out_part(
     duties: Duties,
-    halt: Halt,
+    (halt, mode): (Halt, KillMode),
     settle: Duration,
-    durable: oneshot::Receiver<()>,
+    durable: oneshot::Receiver<Halt>,
 ) -> EngageAnswer {
-    let cancels = halt.mode.cancels();
+    let cancels = mode.cancels();
     let shared = async {
-        let is_durable = matches!(timeout(DURABLE, durable).await, Ok(Ok(())));
-        (is_durable, elsewhere(&duties, &halt.engagement_id, settle.max(duties.settle)).await)
+        let durable = timeout(DURABLE, durable).await.ok().and_then(Result::ok);
+        (durable, elsewhere(&duties, &halt.engagement_id, settle.max(duties.settle)).await)
     };
     let here = async {
         let cut = stop_sends(duties.lines.accounts.clone(), &halt.scope, settle).await;
         let mut unknown = Unknown { ids: duties.lines.accounts.doubtful().into_iter().collect(), all: true };
         unknown.ids.extend(cut.iter().cloned());
-        unknown.read(&duties.world).await;
+        unknown.read(&duties.world, Vec::new()).await;
         unknown.ids = of_part(&duties, &halt.scope, unknown.ids).await;
         let ids = unknown.ids.iter().cloned().collect::<Vec<_>>();
         let tally =
             if cancels { cancel(&duties, halt.scope.clone(), &ids, settle).await } else { CancelTally::default() };
         (unknown, tally)
     };
-    let flattened = first_orders(&duties, halt.mode, &halt.scope, settle);
-    let ((is_durable, others), (mut unknown, mut tally), flattened) = futures_util::join!(shared, here, flattened);
+    let flattened = first_orders(&duties, mode, &halt.scope, settle);
+    let ((durable, others), (mut unknown, mut tally), flattened) = futures_util::join!(shared, here, flattened);
+    let is_durable = durable.is_some();
     if cancels {
         let in_force = async || is_part_in_force(&duties, &halt, is_durable).await;
         tally = tally.and(cancel_for_lapsed(&duties, &halt.scope, &others, settle, in_force).await);
     }
-    let flatten_orders = flattened.of(&halt.engagement_id);
+    let halt = durable.unwrap_or(halt);
+    // What is not durable yet may become as strict as it is to be.
+    let flatten_orders =
+        if !is_durable || halt.mode.flattens() { flattened.of(&halt.engagement_id) } else { Vec::new() };
     if duties.world.store.is_shared() {
-        let mut later = Unknown { ids: others.cut.into_iter().collect(), all: others.all };
-        later.read(&duties.world).await;
+        let mut later = Unknown { ids: BTreeSet::new(), all: others.all };
+        later.read(&duties.world, others.cut).await;
         unknown.ids.extend(of_part(&duties, &halt.scope, later.ids).await);
         unknown.all &= later.all;
     }
@@ -199,27 +240,27 @@ pub(super) async fn carry_out(
         let cut = stop_sends(duties.lines.accounts.clone(), &LimitScope::Global, settle).await;
         let mut unknown = Unknown { ids: duties.lines.accounts.doubtful().into_iter().collect(), all: true };
         unknown.ids.extend(cut.iter().cloned());
-        unknown.read(&duties.world).await;
+        unknown.read(&duties.world, Vec::new()).await;
         let ids = unknown.ids.iter().cloned().collect::<Vec<_>>();
-        let cancels = stop.state.mode.is_some_and(KillMode::cancels);
-        let tally =
-            if cancels { cancel(&duties, LimitScope::Global, &ids, settle).await } else { CancelTally::default() };
+        let tally = if stop.mode.cancels() {
+            cancel(&duties, LimitScope::Global, &ids, settle).await
+        } else {
+            CancelTally::default()
+        };
         (unknown, tally, cut)
     };
-    let mode = stop.state.mode.unwrap_or(KillMode::Halt);
-    let flattened = first_orders(&duties, mode, &LimitScope::Global, settle);
+    let flattened = first_orders(&duties, stop.mode, &LimitScope::Global, settle);
     let ((durable, others), (mut unknown, mut tally, cut), flattened) = futures_util::join!(shared, here, flattened);
-    if mode.cancels() {
+    if stop.mode.cancels() {
         let in_force = async || is_in_force(&duties, &durable).await;
         tally = tally.and(cancel_for_lapsed(&duties, &LimitScope::Global, &others, settle, in_force).await);
     }
     if duties.world.store.is_shared() {
-        unknown.ids.extend(others.cut);
         unknown.all &= others.all;
         // Who engages it once more elsewhere waits for the word of this instance too.
         let engagement = durable.state.engagement_id.as_deref().unwrap_or_default();
         let confirmed = timeout(GRACE, duties.world.store.confirm(engagement, &duties.instance, &cut));
-        let ((), confirmed) = futures_util::join!(unknown.read(&duties.world), confirmed);
+        let ((), confirmed) = futures_util::join!(unknown.read(&duties.world, others.cut), confirmed);
         if !matches!(confirmed, Ok(Ok(()))) {
             tracing::warn!("the engagement made here is not confirmed in the database");
         }
@@ -229,7 +270,10 @@ pub(super) async fn carry_out(
     }
     let mut instances = vec![InstanceOutcome { id: duties.instance, outcome: "confirmed" }];
     instances.extend(others.instances);
-    let flatten_orders = flattened.of(durable.state.engagement_id.as_deref().unwrap_or_default());
+    // What is not durable yet may become as strict as it is to be.
+    let closes = durable.missing.contains(&"database") || durable.state.mode.is_some_and(KillMode::flattens);
+    let engagement = durable.state.engagement_id.as_deref().unwrap_or_default();
+    let flatten_orders = if closes { flattened.of(engagement) } else { Vec::new() };
     Ok(EngageAnswer {
         scope: LimitScope::Global,
         engagement_id: durable.state.engagement_id.clone().unwrap_or_default(),
@@ -271,10 +315,16 @@ struct Unknown {
 }
 
 impl Unknown {
-    async fn read(&mut self, world: &World) {
+    /// Reads what the database knows, after others have confirmed: what they cut off was claimed there, and is known there
+    /// once its outcome is. They keep their first word for as long as an engagement is in force, however much stricter it
+    /// becomes, so that alone says nothing of now.
+    async fn read(&mut self, world: &World, cut: Vec<OrderId>) {
         match timeout(DURABLE, world.store.unknown_orders()).await {
             Ok(Ok(ids)) => self.ids.extend(ids),
-            Ok(Err(_)) | Err(_) => self.all = false,
+            Ok(Err(_)) | Err(_) => {
+                self.all = false;
+                self.ids.extend(cut);
+            }
         }
     }
 }
@@ -323,9 +373,11 @@ fn durability(
     told: Option<board::OnBoard>,
 ) -> Durable {
     let mut durable = Durable { state: stop.state.clone(), missing: Vec::new(), other: None };
+    // Of two who were slow with the database, whoever was first on the board has engaged it: the database follows.
+    let is_first = matches!(told, Some(board::OnBoard::Stands));
     match saved {
         Some(Ok(Saved::Durable(state))) => durable.state = state,
-        Some(Ok(Saved::Yields(other))) if other.is_engaged() => durable.other = Some(other),
+        Some(Ok(Saved::Yields(other))) if other.is_engaged() && !is_first => durable.other = Some(other),
         Some(Ok(Saved::Yields(_) | Saved::Dropped) | Err(_)) | None => durable.missing.push("database"),
     }
     match told {
@@ -408,8 +460,10 @@ async fn is_part_in_force(duties: &Duties, halt: &Halt, is_durable: bool) -> boo
         return true;
     }
     match timeout(DURABLE, duties.world.store.switches()).await {
-        Ok(Ok(read)) => read.halts.in_force.iter().any(|held| held.engagement_id == halt.engagement_id),
-        Ok(Err(_)) | Err(_) => true,
+        Ok(Ok(read)) if read.can_be_read(HALTS) => {
+            read.halts.in_force.iter().any(|held| held.engagement_id == halt.engagement_id)
+        }
+        Ok(Ok(_) | Err(_)) | Err(_) => true,
     }
 }
 
@@ -441,7 +495,8 @@ async fn cancel_for_lapsed(
 }
 
 async fn cancel(duties: &Duties, scope: LimitScope, unknown: &[OrderId], settle: Duration) -> CancelTally {
-    let everything = CancelEverything { scope, within: settle, also: unknown.to_vec() };
+    let at = duties.world.clock.now();
+    let everything = CancelEverything { scope, within: settle, also: unknown.to_vec(), at };
     match timeout(settle + GRACE, duties.lines.accounts.cancel(everything)).await {
         Ok(Ok(tally)) => tally,
         // Nobody said what was open: that is a failure to cancel it, and the marks are retried.

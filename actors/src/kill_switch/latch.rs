@@ -31,10 +31,8 @@ pub struct KillSwitchHandle {
 #[derive(Clone, Debug)]
 pub(crate) struct Latch {
     pub(super) pen: GateWriter,
-    /// Not taken note of yet; of several the strictest.
-    pub(super) asked: Arc<Mutex<Option<Engage>>>,
-    /// The same for parts, each once, the strictest.
-    pub(super) asked_of_parts: Arc<Mutex<Vec<Engage>>>,
+    /// Not taken note of yet: of several for the same scope the strictest, and beside it those that may be repetitions.
+    asked: Arc<Mutex<Vec<Engage>>>,
     parts: StoppedParts,
     flattenings: Flattenings,
     answered: Arc<Mutex<VecDeque<Remembered>>>,
@@ -42,8 +40,8 @@ pub(crate) struct Latch {
 
 impl Latch {
     pub(crate) fn new(pen: GateWriter, (parts, flattenings): (StoppedParts, Flattenings)) -> Self {
-        let (asked, asked_of_parts, answered) = Default::default();
-        Self { pen, asked, asked_of_parts, parts, flattenings, answered }
+        let (asked, answered) = Default::default();
+        Self { pen, asked, parts, flattenings, answered }
     }
 
     /// These engagements in force want positions closed.
@@ -51,51 +49,63 @@ impl Latch {
         self.flattenings.are(wanted);
     }
 
-    /// The part's orders are held back from here on.
-    fn ask_of_part(&self, engage: &Engage) {
-        let mut asked = lock(&self.asked_of_parts);
-        self.parts.add(&engage.scope);
-        let is_milder = |held: &Engage| held.scope == engage.scope && held.mode <= engage.mode;
-        asked.retain(|held| !is_milder(held));
-        if !asked.iter().any(|held| held.scope == engage.scope) {
+    fn ask(&self, engage: &Engage) {
+        match engage.scope {
+            LimitScope::Global => self.pen.shut(ShutReason::KillSwitchEngaged),
+            LimitScope::Account(_) | LimitScope::Strategy(_) | LimitScope::Symbol(_) => {}
+        }
+        let mut asked = lock(&self.asked);
+        match engage.scope {
+            // A release may have opened the gate since, before it could see this wish: see `open`.
+            LimitScope::Global => self.pen.shut(ShutReason::KillSwitchEngaged),
+            // The part's orders are held back from here on.
+            LimitScope::Account(_) | LimitScope::Strategy(_) | LimitScope::Symbol(_) => self.parts.add(&engage.scope),
+        }
+        // What may be a repetition is no wish then, and takes the place of none.
+        let is_sure = |one: &Engage| one.closes_once().is_none();
+        let is_alike = |held: &Engage| held.scope == engage.scope && is_sure(held);
+        if is_sure(engage) {
+            asked.retain(|held| !is_alike(held) || held.mode > engage.mode);
+        } else {
+            asked.retain(|held| !is_same(held, engage));
+        }
+        if !asked.iter().any(|held| is_alike(held) && held.mode > engage.mode) {
             asked.push(engage.clone());
         }
     }
 
+    /// What was asked for and not taken note of.
+    pub(super) fn asked(&self) -> Vec<Engage> {
+        lock(&self.asked).clone()
+    }
+
+    /// Whether stopping everything was asked for, and that was not taken note of.
+    pub(super) fn is_asked(&self) -> bool {
+        lock(&self.asked).iter().any(|held| held.scope == LimitScope::Global)
+    }
+
     /// These parts are stopped, and what was asked for and not taken note of yet.
     pub(super) fn parts_are(&self, scopes: impl Iterator<Item = LimitScope>) {
-        let asked = lock(&self.asked_of_parts);
-        self.parts.are(scopes.chain(asked.iter().map(|engage| engage.scope.clone())));
-    }
-
-    /// The part is stopped as strictly as was asked for.
-    pub(super) fn take_note_of_part(&self, scope: &LimitScope) {
-        lock(&self.asked_of_parts).retain(|held| held.scope != *scope);
-    }
-
-    fn ask(&self, engage: &Engage) {
-        self.pen.shut(ShutReason::KillSwitchEngaged);
-        let mut asked = lock(&self.asked);
-        // A release may have opened the gate since, before it could see this wish: see `open`.
-        self.pen.shut(ShutReason::KillSwitchEngaged);
-        if asked.as_ref().is_none_or(|held| held.mode <= engage.mode) {
-            *asked = Some(engage.clone());
-        }
+        let asked = lock(&self.asked);
+        let of_parts = asked.iter().map(|engage| &engage.scope).filter(|scope| **scope != LimitScope::Global);
+        self.parts.are(scopes.chain(of_parts.cloned()));
     }
 
     /// An engagement is in force that is as strict as this: what was asked for up to here is taken note of.
-    pub(super) fn take_note(&self, mode: Option<KillMode>) {
-        let mut asked = lock(&self.asked);
-        if asked.as_ref().is_some_and(|held| Some(held.mode) <= mode) {
-            *asked = None;
-        }
+    pub(super) fn take_note(&self, scope: &LimitScope, mode: Option<KillMode>) {
+        lock(&self.asked).retain(|held| held.scope != *scope || Some(held.mode) > mode);
+    }
+
+    /// This request was decided.
+    pub(super) fn withdraw(&self, engage: &Engage) {
+        lock(&self.asked).retain(|held| !is_same(held, engage));
     }
 
     /// Opens the gate for a switch that is not engaged, unless an engagement was asked for: no wish to stop can come
     /// between the look and the opening.
     pub(super) fn open(&self) {
         let asked = lock(&self.asked);
-        if asked.is_none() {
+        if !asked.iter().any(|held| held.scope == LimitScope::Global) {
             self.pen.clear(ShutReason::KillSwitchEngaged);
         }
     }
@@ -136,7 +146,8 @@ impl KillSwitchHandle {
 
     /// Shuts the gate at once, then has the engagement carried out and answers what it met.
     ///
-    /// Idempotent on (caller, key): a repetition returns the first answer.
+    /// Idempotent on (caller, key): a repetition returns the first answer. What closes positions is known by its key for a day
+    /// to every instance: where the first answer is not known, the answer shows the switch as it is now.
     ///
     /// # Errors
     /// [`CommandError::Invalid`] where it would stop nothing, or can't do what was asked;
@@ -154,10 +165,7 @@ impl KillSwitchHandle {
                 return Ok(answer);
             }
         }
-        match engage.scope {
-            LimitScope::Global => self.latch.ask(&engage),
-            LimitScope::Account(_) | LimitScope::Strategy(_) | LimitScope::Symbol(_) => self.latch.ask_of_part(&engage),
-        }
+        self.latch.ask(&engage);
         self.line.ask(engage).await.unwrap_or(Err(CommandError::OutcomeUnknown))
     }
 
@@ -187,6 +195,11 @@ impl KillSwitchHandle {
         }
         None
     }
+}
+
+/// Whether both are the same request.
+fn is_same(one: &Engage, other: &Engage) -> bool {
+    one.by.caller == other.by.caller && one.key.is_some() && one.key == other.key && one.scope == other.scope
 }
 
 /// A request with a key; without an answer while it is carried out.

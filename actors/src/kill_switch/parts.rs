@@ -8,20 +8,32 @@ use serde_json::json;
 use tokio::sync::oneshot;
 
 use super::engaging::{carry_out_part, comply_part, stop_everywhere};
+use super::once::{self, Whose, held_as, unnamed, whose};
 use super::saving::is_refused_by_store;
 use super::{KillSwitch, TRIES, entry, request_of};
-use crate::cancel_all::CancelEverything;
 use crate::commands::{CommandError, Disengage, Engage, EngageAnswer, Released};
 use crate::domain::audit::{AuditAction, Request};
 use crate::domain::flatten::Flattening;
 use crate::domain::halts::{Halt, Halted, Halts};
-use crate::domain::kill::{EngageOrder, KillState};
-use crate::domain::ledger::{KILL_SWITCH, Refusal, SwitchEntry, Write};
+use crate::domain::kill::{EngageOrder, KillMode, KillState};
+use crate::domain::ledger::{HALTS, KILL_SWITCH, Refusal, SwitchEntry, Write};
 use crate::domain::limits::Subject;
 use crate::persistence::{Lane, Persist, PersistError};
+use crate::ports::store::Store;
 
 /// How soon the store is asked again that did not take an engagement.
 const AGAIN: Duration = Duration::from_millis(500);
+
+/// What a look at the database brought of the stopped parts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// There was none yet.
+    NotYet,
+    /// Their row makes no sense.
+    Garbled,
+    /// They were read.
+    Read,
+}
 
 /// What releasing a part came to.
 enum LetGo {
@@ -39,7 +51,7 @@ enum LetGo {
 
 impl KillSwitch {
     /// What is stopped of parts: by the database, and what was asked for and is not durable yet.
-    fn stopped(&self) -> Halts {
+    pub(super) fn stopped(&self) -> Halts {
         self.unsaved.iter().fold(self.halts.clone(), |halts, halt| halts.with(halt))
     }
 
@@ -78,15 +90,17 @@ impl KillSwitch {
             Halted::New(halt) => (halt, "ENGAGED"),
             Halted::Escalated(halt) => (halt, "ESCALATED"),
         };
+        let (mode, halt) = (halt.mode, Halt { mode: held_as(&engage, halt.mode), ..halt });
         let entry = of_part(entry(event, now, &engage), &halt);
         let request = Request { subject: subject(&halt), ..request_of(&engage) };
-        let durable = self.save_part(halt.clone(), entry, Some(request), ctx);
-        self.latch.take_note_of_part(&engage.scope);
+        let wish = engage.closes_once().is_some().then(|| engage.clone());
+        let durable = self.save_part((halt.clone(), mode), entry, (Some(request), wish), ctx);
+        self.latch.take_note(&engage.scope, Some(halt.mode));
         self.latch.remember(&engage, None);
         metrics::counter!("tranche_kill_switch_engagements_total").increment(1);
         tracing::warn!(scope = %halt.scope, operator = %engage.operator, reason = %engage.reason, mode = %engage.mode, "a part is stopped");
         self.carrying_out_parts += 1;
-        let carried_out = carry_out_part(self.duties(), halt, settle, durable);
+        let carried_out = carry_out_part(self.duties(), (halt, mode), settle, durable);
         Box::pin(carried_out.into_actor(self).map(move |answer, act, _| {
             act.carrying_out_parts -= 1;
             act.latch.remember(&engage, Some(answer.clone()));
@@ -106,7 +120,7 @@ impl KillSwitch {
         let duties = self.duties();
         let (scope, engagement) = (halt.scope.clone(), halt.engagement_id.clone());
         let stopped = async move {
-            stop_everywhere(duties, &scope, engagement, settle).await;
+            stop_everywhere(&duties, &scope, &engagement, settle).await;
         };
         let stopped = stopped.into_actor(self).then(|(), act, _| {
             act.carrying_out_parts -= 1;
@@ -114,15 +128,14 @@ impl KillSwitch {
         });
         let read = stopped.then(|(), act, _| {
             let store = act.world.store.clone();
-            async move { if store.is_shared() { store.switches().await.ok().map(|read| read.halts) } else { None } }
-                .into_actor(act)
+            async move { if store.is_shared() { parts_in(&*store).await } else { None } }.into_actor(act)
         });
         Box::pin(read.then(move |read, act, ctx| {
             if let Some(read) = read {
                 act.take_parts(&read, ctx);
             }
             if act.stopped().have(&halt) {
-                act.latch.take_note_of_part(&engage.scope);
+                act.latch.take_note(&engage.scope, Some(halt.mode));
                 act.show_parts();
                 let held = Box::new(halt.as_state());
                 let refused: ResponseActFuture<Self, _> =
@@ -144,43 +157,77 @@ impl KillSwitch {
     }
 
     /// Makes the engagement of a part durable, ahead of every waiting batch, and tries for as long as that takes: a release
-    /// waits for it.
+    /// waits for it. In memory it is held as it is given, the ledger is to take it in that mode.
     fn save_part(
         &mut self,
-        halt: Halt,
+        (halt, mode): (Halt, KillMode),
         entry: SwitchEntry,
-        mut request: Option<Request>,
+        (mut request, wish): (Option<Request>, Option<Engage>),
         ctx: &mut Context<Self>,
-    ) -> oneshot::Receiver<()> {
+    ) -> oneshot::Receiver<Halt> {
         let (told, durable) = oneshot::channel();
         self.unsaved.retain(|other| other.scope != halt.scope);
         self.unsaved.push(halt.clone());
         self.show_parts();
         let (persist, store, mut base) = (self.lines.persist.clone(), self.world.store.clone(), self.halts.clone());
-        let wanted = halt.clone();
+        let (held, mut is_known) = (halt.clone(), self.parts == Seen::Read);
         let saving = async move {
-            while !base.have(&wanted) {
-                let next = base.with(&wanted);
+            let mut wanted = Halt { mode, ..held.clone() };
+            loop {
+                // What is stopped besides must not be written over.
+                if !std::mem::replace(&mut is_known, true) {
+                    match parts_in(&*store).await {
+                        Some(read) => base = read,
+                        None => {
+                            is_known = false;
+                            tokio::time::sleep(AGAIN).await;
+                            continue;
+                        }
+                    }
+                }
+                // Another instance may have written it, but not that this request is carried out with it.
+                let is_named = request.as_ref().is_some_and(|request| request.named().is_some());
+                let found = base.of(&wanted.scope).filter(|_| base.have(&wanted)).cloned();
+                if let Some(found) = found.clone().filter(|_| !is_named) {
+                    return (base, found);
+                }
+                let written = found.unwrap_or_else(|| wanted.clone());
+                let next = base.with(&written);
                 let write = Write::Halts { halts: Box::new(next.clone()), entry: entry.clone() };
                 let write = write.requested(request.clone());
                 match persist.ask(Persist { writes: vec![write], lane: Lane::Switches }).await {
-                    Ok(Ok(results)) if !results.iter().any(Result::is_err) => return next,
+                    Ok(Ok(results)) if !results.iter().any(Result::is_err) => return (next, written),
+                    Ok(Ok(results)) if once::is_named(&results) => {
+                        let id = &written.engagement_id;
+                        match whose(&*store, request.as_ref(), &written.scope, id).await {
+                            Some(whose) => {
+                                // What was written is in the audit too.
+                                request = request.filter(|_| whose == Whose::Other).map(unnamed);
+                                if whose == Whose::Other {
+                                    wanted.mode = held.mode;
+                                }
+                            }
+                            None => tokio::time::sleep(AGAIN).await,
+                        }
+                    }
                     Ok(Ok(results)) => request = request.filter(|_| !results.iter().any(is_refused_by_store)),
                     Ok(Err(_)) | Err(_) => tokio::time::sleep(AGAIN).await,
                 }
-                match store.switches().await {
-                    Ok(read) => base = read.halts,
-                    Err(_) => tokio::time::sleep(AGAIN).await,
+                match parts_in(&*store).await {
+                    Some(read) => base = read,
+                    None => tokio::time::sleep(AGAIN).await,
                 }
             }
-            base
         };
-        ctx.spawn(saving.into_actor(self).map(move |saved, act, ctx| {
+        ctx.spawn(saving.into_actor(self).map(move |(saved, written), act, ctx| {
             act.take_parts(&saved, ctx);
             act.unsaved.retain(|other| *other != halt);
+            if let Some(wish) = &wish {
+                act.latch.withdraw(wish);
+            }
             act.show_parts();
             act.touched = act.world.clock.boottime();
-            if told.send(()).is_err() {
+            if told.send(written).is_err() {
                 tracing::info!(scope = %halt.scope, "the engagement is saved now");
             }
         }));
@@ -202,7 +249,8 @@ impl KillSwitch {
         for halt in held.into_iter().filter(|halt| !stopped.have(halt)) {
             self.alert("the database has forgotten that a part is stopped, or was never told");
             let entry = of_part(entry_again(&halt, self.world.clock.now()), &halt);
-            drop(self.save_part(halt, entry, None, ctx));
+            let mode = halt.mode;
+            drop(self.save_part((halt, mode), entry, (None, None), ctx));
         }
         self.show_parts();
     }
@@ -227,8 +275,7 @@ impl KillSwitch {
     /// Asks again for the cancels of every part that is stopped in a mode that cancels, as after a start.
     pub(super) fn resume_cancels_of_parts(&mut self, ctx: &mut Context<Self>) {
         for halt in self.stopped().in_force.into_iter().filter(|halt| halt.mode.cancels()) {
-            let everything =
-                CancelEverything { scope: halt.scope.clone(), within: self.tuning.kill_settle, also: Vec::new() };
+            let everything = self.everything(halt.scope.clone());
             let accounts = self.lines.accounts.clone();
             self.carrying_out_parts += 1;
             let asked = async move { accounts.cancel(everything).await };
@@ -241,6 +288,22 @@ impl KillSwitch {
         }
     }
 
+    /// Puts what is known here of the stopped parts in the place of a row that makes no sense: whoever lets everything go gives
+    /// the word for that.
+    pub(super) fn parts_anew(&self, entry: &SwitchEntry) -> Option<Write> {
+        let halts = Halts { revision: self.halts.revision.saturating_add(1), ..self.halts.clone() };
+        let entry = SwitchEntry { event: "PARTS_WRITTEN_ANEW".to_owned(), details: None, ..entry.clone() };
+        (self.parts == Seen::Garbled).then(|| Write::Halts { halts: Box::new(halts), entry })
+    }
+
+    /// That was written.
+    pub(super) const fn parts_are_written(&mut self) {
+        if matches!(self.parts, Seen::Garbled) {
+            self.parts = Seen::Read;
+            self.halts.revision = self.halts.revision.saturating_add(1);
+        }
+    }
+
     /// Lets a part go. What still cuts off and cancels, or is being saved, is waited for. The answer is the switch of
     /// everything, which stays as it is.
     pub(super) fn release_part(
@@ -248,14 +311,15 @@ impl KillSwitch {
         release: Disengage,
         patience: Duration,
     ) -> ResponseActFuture<Self, Result<Released, CommandError>> {
-        if self.is_carrying_out() || self.unsaved.iter().any(|halt| halt.scope == release.scope) {
+        let is_owed = self.lines.accounts.owes();
+        if self.is_carrying_out() || is_owed || self.unsaved.iter().any(|halt| halt.scope == release.scope) {
             if !self.is_carrying_out() && self.world.clock.boottime() > patience {
                 return Box::pin(async { Err(CommandError::StoreUnavailable) }.into_actor(self));
             }
             let waited = tokio::time::sleep(Duration::from_millis(20)).into_actor(self);
             return Box::pin(waited.then(move |(), act, _| act.release_part(release, patience)));
         }
-        if self.state.is_none() {
+        if self.state.is_none() || self.parts != Seen::Read {
             // Nobody knows yet what is stopped.
             return Box::pin(async { Err(CommandError::StoreUnavailable) }.into_actor(self));
         }
@@ -325,9 +389,9 @@ impl KillSwitch {
                 match persist.ask(Persist { writes: vec![write], lane: Lane::Switches }).await {
                     Ok(Ok(results)) if !results.iter().any(Result::is_err) => return LetGo::Durable(next),
                     Ok(Ok(results)) if results.contains(&Err(Refusal::KeyReused)) => return LetGo::KeyReused,
-                    Ok(Ok(_)) => match store.switches().await {
-                        Ok(read) => base = read.halts,
-                        Err(_) => return LetGo::NotWritten,
+                    Ok(Ok(_)) => match parts_in(&*store).await {
+                        Some(read) => base = read,
+                        None => return LetGo::NotWritten,
                     },
                     Ok(Err(PersistError::Unavailable)) => return LetGo::NotWritten,
                     Ok(Err(PersistError::Unknown)) | Err(_) => return LetGo::Unknown,
@@ -336,6 +400,11 @@ impl KillSwitch {
             LetGo::Overtaken(base)
         }
     }
+}
+
+/// Which parts are stopped by the database; nothing where that can't be read.
+async fn parts_in(store: &dyn Store) -> Option<Halts> {
+    store.switches().await.ok().filter(|read| read.can_be_read(HALTS)).map(|read| read.halts)
 }
 
 /// What the audit calls it.

@@ -6,10 +6,13 @@ use actix::{ActorFutureExt, AsyncContext, Context, Message, WrapFuture};
 
 use super::KillSwitch;
 use super::engaging::comply;
+use super::parts::Seen;
+use super::saving::Saving;
 use crate::commands::Engage;
 use crate::domain::breaker::{BreakerState, BreakerWord};
 use crate::domain::kill::KillState;
-use crate::domain::ledger::{FirstStart, KILL_SWITCH, Write};
+use crate::domain::ledger::{CIRCUIT_BREAKER, FIRST_START, FirstStart, HALTS, KILL_SWITCH, Write};
+use crate::domain::limits::LimitScope;
 use crate::domain::switchboard::kill::{self, KillVerdict};
 use crate::domain::switchboard::{Told, breaker};
 use crate::gate::ShutReason;
@@ -17,7 +20,6 @@ use crate::health::{Part, PartStatus};
 use crate::persistence::{Lane, Persist};
 use crate::ports::store::{StoreError, Switches};
 use crate::ports::switchboard::{BoardError, BoardReading, HistoryStep, SwitchKey, Transition};
-use crate::sync::lock;
 
 /// What one look at the switches brought; for the breaker too, which answers whether it heeds it.
 #[derive(Clone, Debug, Message)]
@@ -38,7 +40,9 @@ impl KillSwitch {
         let began = self.world.clock.boottime();
         let (board, store) = (self.world.switchboard.clone(), self.world.store.clone());
         let is_shared = store.is_shared();
-        if board.is_none() && !is_shared && self.state.is_some() {
+        // The breaker is told what a look brought, and in doubt it needs another one.
+        let is_read = self.state.is_some() && self.parts == Seen::Read && self.health.doubt(CIRCUIT_BREAKER).is_none();
+        if board.is_none() && !is_shared && is_read {
             self.latch.pen.renew(began + self.tuning.gate_open);
             return;
         }
@@ -48,7 +52,7 @@ impl KillSwitch {
         if std::mem::replace(&mut self.reading, true) {
             return self.peek(ctx);
         }
-        let asks_store = is_shared || self.state.is_none();
+        let asks_store = is_shared || !is_read;
         let look = async move {
             match board {
                 Some(board) => Some(board.read().await),
@@ -122,17 +126,21 @@ impl KillSwitch {
             Some(Err(error @ StoreError::Corrupt { .. })) => doubt = Some(error.to_string()),
             Some(Err(error)) => self.fail(format!("the database can't be read: {error}")),
             Some(Ok(switches)) => {
-                if switches.first_start.is_some() {
+                if switches.first_start.is_some() || !switches.can_be_read(FIRST_START) {
                     // Somebody else may have ended it: what is missing later is missing.
                     self.first_start = Some(false);
                 } else {
                     self.first_start.get_or_insert(true);
                 }
-                if seen.began > self.touched {
+                doubt = switches.kill_doubt();
+                if !switches.can_be_read(HALTS) {
+                    self.parts = Seen::Garbled;
+                } else if seen.began > self.touched {
+                    self.parts = Seen::Read;
                     self.see_parts(&switches.halts, ctx);
                 }
                 match &switches.kill {
-                    None => doubt = Some("the kill switch is missing from the database".to_owned()),
+                    None => {}
                     Some(read) if self.state.is_none() => self.learn(read.clone(), ctx),
                     Some(read) if is_settled && self.saving == 0 => self.follow(read, ctx),
                     Some(_) => {}
@@ -292,7 +300,7 @@ impl KillSwitch {
                     let entry = act.entry_of(&state);
                     act.borrowed = false;
                     act.join(state.clone(), ctx);
-                    drop(act.save(state, entry, false, None, ctx));
+                    drop(act.save(Saving::of(state, entry), ctx));
                 }
             }
         }));
@@ -319,7 +327,7 @@ impl KillSwitch {
     pub(super) fn join(&mut self, state: KillState, ctx: &mut Context<Self>) {
         self.epoch += 1;
         self.hold(state.clone());
-        self.latch.take_note(state.mode);
+        self.latch.take_note(&LimitScope::Global, state.mode);
         self.carrying_out += 1;
         let complied = comply(self.duties(), state, self.tuning.kill_settle);
         ctx.spawn(complied.into_actor(self).map(|(), act, _| act.carrying_out -= 1));
@@ -393,9 +401,7 @@ impl KillSwitch {
                 ctx.notify(super::ResumeCancels);
             }
         }
-        let asked = lock(&self.latch.asked).clone();
-        let of_parts = lock(&self.latch.asked_of_parts).clone();
-        for asked in asked.into_iter().chain(of_parts) {
+        for asked in self.latch.asked() {
             let engaging = <Self as actix::Handler<Engage>>::handle(self, asked, ctx);
             ctx.spawn(engaging.map(|answer, _, _| {
                 if let Err(error) = answer {

@@ -6,6 +6,7 @@ use actix::{ActorFutureExt, AsyncContext, Context, ResponseActFuture, WrapFuture
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
+use super::parts::Seen;
 use super::{KillSwitch, TRIES, board};
 use crate::commands::{CommandError, Disengage, Released as Answer};
 use crate::domain::audit::{AuditAction, Request};
@@ -16,7 +17,6 @@ use crate::domain::resuming::Resumes;
 use crate::domain::switchboard::kill;
 use crate::persistence::{Lane, Persist, PersistError, audit};
 use crate::ports::switchboard::BoardError;
-use crate::sync::lock;
 
 /// How long our books are asked what goes on.
 const READ: Duration = Duration::from_millis(500);
@@ -62,8 +62,9 @@ impl KillSwitch {
         patience: Duration,
     ) -> ResponseActFuture<Self, Result<Answer, CommandError>> {
         // What still cuts off and cancels must not meet orders that are sent after the release, and what is still being
-        // saved must not be written after it.
-        if self.is_carrying_out() || self.saving > 0 {
+        // saved must not be written after it, nor the marks of its cancels. And what stays stopped has to be read once.
+        let is_written = self.saving == 0 && !self.lines.accounts.owes();
+        if self.is_carrying_out() || !is_written || self.parts == Seen::NotYet {
             if !self.is_carrying_out() && self.world.clock.boottime() > patience {
                 return Box::pin(async { Err(CommandError::StoreUnavailable) }.into_actor(self));
             }
@@ -159,7 +160,8 @@ impl KillSwitch {
         self.touched = self.world.clock.boottime();
         match released {
             // Released only once that is durable; until then everything stays as it is.
-            Released::Durable(state) if self.epoch == epoch && lock(&self.latch.asked).is_none() => {
+            Released::Durable(state) if self.epoch == epoch && !self.latch.is_asked() => {
+                self.parts_are_written();
                 self.release(state.clone());
                 Ok(state)
             }
@@ -194,6 +196,7 @@ impl KillSwitch {
     ) -> impl Future<Output = Released> + use<> {
         let (shared, persist) = (self.world.switchboard.clone(), self.lines.persist.clone());
         let store = self.world.store.clone();
+        let parts = self.parts_anew(&entry);
         async move {
             if let Some(shared) = &shared {
                 match board::release(&**shared, held.as_ref(), &state, &entry).await {
@@ -207,8 +210,9 @@ impl KillSwitch {
             let mut next = state;
             for _ in 0..TRIES {
                 let write = Write::Kill { state: Box::new(next.clone()), entry: entry.clone() };
-                let write = write.requested(Some(request.clone()));
-                match persist.ask(Persist { writes: vec![write], lane: Lane::Switches }).await {
+                let mut writes = vec![write.requested(Some(request.clone()))];
+                writes.extend(parts.clone());
+                match persist.ask(Persist { writes, lane: Lane::Switches }).await {
                     Ok(Ok(results)) if !results.iter().any(Result::is_err) => {
                         return Released::Durable(next);
                     }
@@ -252,7 +256,7 @@ impl KillSwitch {
             act.touched = act.world.clock.boottime();
             // What fails is tried again at the next look; what another instance wrote is seen there.
             let is_written = matches!(saved, Ok(Ok(results)) if !results.iter().any(Result::is_err));
-            match (is_written, act.epoch == epoch && lock(&act.latch.asked).is_none()) {
+            match (is_written, act.epoch == epoch && !act.latch.is_asked()) {
                 (true, true) => {
                     tracing::warn!(operator = ?state.disengaged_by, "another program disengages the kill switch");
                     act.borrowed = false;

@@ -12,7 +12,7 @@ use crate::domain::breaker::BreakerState;
 use crate::domain::halts::Halts;
 use crate::domain::keys::{ApiKey, KeyId};
 use crate::domain::kill::KillState;
-use crate::domain::ledger::{Applied, FirstStart, Refusal, SwitchEntry, Write};
+use crate::domain::ledger::{Applied, CIRCUIT_BREAKER, FirstStart, HALTS, KILL_SWITCH, Refusal, SwitchEntry, Write};
 use crate::domain::limits::LimitBook;
 use crate::domain::money::Qty;
 use crate::domain::names::{AccountName, Caller, IdempotencyKey, OrderId, StrategyId, Symbol};
@@ -221,7 +221,7 @@ pub struct DueSlice {
     pub qty: Qty,
 }
 
-/// The switches as they are stored; `None` where the row is missing, which means shut.
+/// The switches as they are stored; `None` where the row is missing, or makes no sense, which means shut.
 #[derive(Default, Clone, Debug, PartialEq, Eq)]
 pub struct Switches {
     /// The kill switch.
@@ -232,6 +232,37 @@ pub struct Switches {
     pub breaker: Option<BreakerState>,
     /// What the first start left; `None` before it is over.
     pub first_start: Option<FirstStart>,
+    /// The rows that are there and make no sense.
+    pub unreadable: Vec<&'static str>,
+}
+
+impl Switches {
+    /// Whether a row says what it has to say, or is missing.
+    #[must_use]
+    pub fn can_be_read(&self, switch: &str) -> bool {
+        !self.unreadable.contains(&switch)
+    }
+
+    /// Why the kill switch says nothing for certain; its parts are of it.
+    #[must_use]
+    pub fn kill_doubt(&self) -> Option<String> {
+        if !self.can_be_read(KILL_SWITCH) {
+            return Some("what the database holds of the kill switch makes no sense".to_owned());
+        }
+        if !self.can_be_read(HALTS) {
+            return Some("what the database holds of the parts that are stopped makes no sense".to_owned());
+        }
+        self.kill.is_none().then(|| "the kill switch is missing from the database".to_owned())
+    }
+
+    /// Why the circuit breaker says nothing for certain.
+    #[must_use]
+    pub fn breaker_doubt(&self) -> Option<String> {
+        if !self.can_be_read(CIRCUIT_BREAKER) {
+            return Some("what the database holds of the circuit breaker makes no sense".to_owned());
+        }
+        self.breaker.is_none().then(|| "the circuit breaker is missing from the database".to_owned())
+    }
 }
 
 /// An instance has stopped its sends for an engagement of the kill switch.

@@ -15,7 +15,7 @@ use crate::domain::names::{BrokerOrderId, Symbol};
 use crate::domain::order::Order;
 use crate::domain::reconciliation::Sighting;
 use crate::domain::status::Share;
-use crate::domain::venue::{Execution, VenueOrder};
+use crate::domain::venue::{Execution, Unclosable, VenueOrder};
 use crate::line::Line;
 use crate::persistence::{Persist, persist_surely};
 use crate::ports::{VenueError, World};
@@ -173,8 +173,11 @@ async fn positions(world: &World, tuning: &Tuning) -> Result<BTreeMap<Symbol, Si
         let seen = both.entry(held.symbol).or_default();
         (seen.ours, seen.version) = (held.position.qty, held.position.version);
     }
-    for held in theirs {
-        both.entry(held.symbol).or_default().theirs = held.qty;
+    // What can't be closed from here differs too, where our books could have it.
+    let other = |held: Unclosable| Some((Symbol::parse(&held.name).ok()?, held.qty));
+    let others = theirs.unclosable.into_iter().filter_map(other);
+    for (symbol, qty) in theirs.positions.into_iter().map(|held| (held.symbol, held.qty)).chain(others) {
+        both.entry(symbol).or_default().theirs = qty;
     }
     both.retain(|_, seen| seen.ours != seen.theirs);
     Ok(both)

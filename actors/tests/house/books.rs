@@ -160,6 +160,22 @@ fn a_position_that_differs_is_told_once_and_trips_the_breaker_above_the_toleranc
 }
 
 #[test]
+fn positions_that_can_not_be_read_trip_nothing_until_they_can() {
+    run(|mut rig| async move {
+        rig.tuning.position_tolerance = Some(Decimal::from(10));
+        let running = rig.open().await;
+        rig.venue.calls.fail("positions", true);
+        foreign(&rig, "bought", Terms::Market, 1_000);
+        sleep(seconds(300)).await;
+        assert_eq!(running.house.health.breaker().unwrap().state, BreakerWord::Allowing);
+        assert!(running.house.accounts.first().health.comparison().unwrap().failed.is_some());
+        rig.venue.calls.fail("positions", false);
+        let reason = || running.house.health.breaker().and_then(|state| state.trip_reason);
+        rig.until("it trips", || reason().as_deref() == Some("POSITION_MISMATCH")).await;
+    });
+}
+
+#[test]
 fn without_a_tolerance_a_position_that_differs_trips_nothing() {
     run(|rig| async move {
         let running = rig.open().await;

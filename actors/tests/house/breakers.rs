@@ -45,6 +45,33 @@ fn a_rejection_is_no_broker_error() {
 }
 
 #[test]
+fn fewer_errors_than_the_rule_says_trip_nothing() {
+    run(|mut rig| async move {
+        rig.tuning.error_rule.enabled = true;
+        let running = rig.open().await;
+        rig.venue.plan([Fate::ErrorAfter; 4]);
+        running.submit(parent("just-not", 70, 7, 5)).await;
+        rig.until_all_ended().await;
+        assert_eq!(rig.statuses(&id("just-not")), [OrderStatus::Filled; 7]);
+        assert_eq!(rig.verdict(&running), Verdict::Open);
+    });
+}
+
+#[test]
+fn an_answer_that_never_comes_is_a_broker_error() {
+    for fate in [Fate::AnswerLost, Fate::RequestLost] {
+        run(|mut rig| async move {
+            rig.tuning.error_rule.enabled = true;
+            let running = rig.open().await;
+            rig.venue.plan([fate; 7]);
+            running.submit(parent("silent", 70, 7, 5)).await;
+            let reason = || running.house.health.breaker().and_then(|state| state.trip_reason);
+            rig.until("it trips", || reason().as_deref() == Some("BROKER_ERRORS")).await;
+        });
+    }
+}
+
+#[test]
 fn a_trip_by_hand_is_reset_by_hand_and_its_quiet_period_ends_by_itself() {
     run(|rig| async move {
         let running = rig.open().await;

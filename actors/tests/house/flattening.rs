@@ -9,7 +9,7 @@ use tranche_actors::domain::limits::LimitScope;
 use tranche_actors::domain::names::{AccountName, OrderId, Symbol};
 use tranche_actors::domain::status::OrderStatus;
 use tranche_actors::domain::terms::Side;
-use tranche_actors::domain::venue::{NewOrder, VenueOrder};
+use tranche_actors::domain::venue::{NewOrder, Unclosable, VenueOrder};
 use tranche_actors::gate::{ShutReason, Verdict};
 use tranche_actors::ports::Clock;
 use tranche_simulation::venue::Fate;
@@ -119,6 +119,26 @@ fn while_the_broker_does_not_say_what_is_held_nothing_is_closed_and_nothing_is_c
         rig.until("it is flat", || is_flat(&running)).await;
         rig.venue.calls.fail("positions", true);
         rig.until("that is not known any more", || !is_flat(&running)).await;
+    });
+}
+
+#[test]
+fn what_no_order_can_close_is_named_and_nothing_is_called_flat_while_it_is_held() {
+    run(|rig| async move {
+        let running = rig.open().await;
+        hold(&rig, &running, 10).await;
+        let other = Unclosable { name: "BTCUSD".to_owned(), qty: Decimal::ONE };
+        rig.venue.hold_unclosable(vec![other.clone()]);
+        let answer = running.engage(KillMode::Flatten).await.unwrap();
+        assert_eq!(answer.flatten_orders, [nth(&answer, 1)]);
+        sleep(seconds(60)).await;
+        let known = progress(&running).unwrap();
+        assert_eq!((known.flat, known.left.len(), known.unclosable), (false, 0, vec![other]));
+        assert_eq!((rig.venue.holds(&symbol()), closing(&rig).len(), flat_entries(&rig)), (Decimal::ZERO, 1, 0));
+        // A person has closed it at the broker.
+        rig.venue.hold_unclosable(Vec::new());
+        rig.until("it is flat", || is_flat(&running)).await;
+        assert!(progress(&running).unwrap().unclosable.is_empty());
     });
 }
 

@@ -149,18 +149,67 @@ fn an_old_price_of_what_is_held_trips_and_nothing_else_does() {
     });
 }
 
+/// One of the two lines of losses, drawn at one unit.
+fn line(rig: &mut Rig, reason: &str) {
+    let guards = &mut rig.tuning.guards;
+    let line = if reason == MAX_DRAWDOWN { &mut guards.drawdown } else { &mut guards.daily_loss };
+    *line = Some(Decimal::ONE);
+}
+
 #[test]
-fn prices_that_nobody_tells_trip_no_line_of_losses() {
+fn prices_that_nobody_tells_trip_no_line_of_losses_until_they_are_told() {
+    for reason in [DAILY_LOSS_EXCEEDED, MAX_DRAWDOWN] {
+        run(|mut rig| async move {
+            line(&mut rig, reason);
+            let running = rig.open().await;
+            sleep(seconds(10)).await;
+            rig.venue.calls.fail("quote", true);
+            running.send(single("held", 1_000)).await;
+            sleep(seconds(120)).await;
+            assert_eq!(breaker(&running).state, BreakerWord::Allowing, "by what was paid nothing is lost");
+            rig.venue.calls.fail("quote", false);
+            rig.until("it trips", || tripped_for(&running, reason)).await;
+        });
+    }
+}
+
+#[test]
+fn losses_that_can_not_be_read_trip_nothing_until_they_can() {
+    for reason in [DAILY_LOSS_EXCEEDED, MAX_DRAWDOWN] {
+        run(|mut rig| async move {
+            line(&mut rig, reason);
+            let running = rig.open().await;
+            sleep(seconds(10)).await;
+            rig.store.calls.fail("days", true);
+            running.submit(parent("large", 60_000, 2, 5)).await;
+            rig.until_all_ended().await;
+            sleep(seconds(60)).await;
+            assert_eq!(breaker(&running).state, BreakerWord::Allowing);
+            rig.store.calls.fail("days", false);
+            rig.until("it trips", || tripped_for(&running, reason)).await;
+        });
+    }
+}
+
+#[test]
+fn what_was_sent_before_a_crash_counts_as_soon_as_it_can_be_read() {
     run(|mut rig| async move {
-        rig.tuning.guards.daily_loss = Some(Decimal::from(100_000_000));
-        rig.tuning.guards.drawdown = Some(Decimal::from(100_000_000));
+        repeats(&mut rig, 4);
+        rig.live(async |rig| {
+            let running = rig.open().await;
+            for n in 0..4 {
+                running.send(single(&format!("entry-{n}"), 10)).await;
+                sleep(seconds(2)).await;
+            }
+        })
+        .await;
+        rig.store.calls.fail("orders", true);
         let running = rig.open().await;
-        running.send(single("held", 10)).await;
-        rig.venue.calls.fail("quote", true);
-        sleep(seconds(120)).await;
-        rig.store.calls.fail("positions", true);
-        sleep(seconds(50)).await;
+        running.send(single("entry-4", 10)).await;
+        sleep(seconds(10)).await;
         assert_eq!(breaker(&running).state, BreakerWord::Allowing);
+        rig.store.calls.fail("orders", false);
+        rig.until("it trips", || tripped_for(&running, REPEATED_EXECUTION)).await;
     });
 }
 

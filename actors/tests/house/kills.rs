@@ -3,6 +3,7 @@
 use tokio::time::sleep;
 use tranche_actors::commands::{CommandError, EngageAnswer};
 use tranche_actors::domain::kill::{KillMode, KillWord};
+use tranche_actors::domain::ledger::Write;
 use tranche_actors::domain::names::IdempotencyKey;
 use tranche_actors::domain::status::OrderStatus;
 use tranche_actors::gate::{ShutReason, Verdict};
@@ -82,6 +83,40 @@ fn an_order_of_unknown_that_arrives_late_is_cancelled_or_filled() {
         assert!(rig.venue.in_book(&late).unwrap().status.is_terminal());
         assert_eq!(rig.order(&late).status, OrderStatus::Canceled);
         rig.audit_at_rest();
+    });
+}
+
+#[test]
+fn a_mark_that_the_store_could_not_take_in_time_is_written_before_anything_is_let_go() {
+    run(|mut rig| async move {
+        rig.tuning.unknown_settle = seconds(1);
+        rig.live(async |rig| {
+            let running = rig.open().await;
+            rig.venue.plan([Fate::ArrivesAfter(seconds(60))]);
+            running.send(resting_single("late", 5)).await;
+            sleep(seconds(1)).await;
+        })
+        .await;
+        // Nobody works for the account before somebody has it.
+        rig.store.calls.fail("acquire", true);
+        let running = rig.start();
+        sleep(seconds(1)).await;
+        for _ in 0..25 {
+            rig.store.plan_for(|write| matches!(write, Write::MarkCancels { .. }), CommitFault::Unavailable);
+        }
+        let answer = running.engage(KillMode::Cancel).await.unwrap();
+        assert_eq!(answer.unknown, [id("late")]);
+        assert!(!rig.store.is_through(), "not marked in time");
+        while let Err(error) = running.disengage().await {
+            assert!(matches!(error, CommandError::StoreUnavailable), "{error}");
+        }
+        assert!(rig.store.is_through());
+        rig.store.calls.fail("acquire", false);
+        rig.until("it trades", || rig.verdict(&running) == Verdict::Open).await;
+        running.send(resting_single("fine", 5)).await;
+        sleep(seconds(120)).await;
+        assert_eq!(rig.order(&id("late")).status, OrderStatus::Canceled);
+        assert_eq!(rig.order(&id("fine")).status, OrderStatus::Accepted, "what was sent since is none of it");
     });
 }
 

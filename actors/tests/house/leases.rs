@@ -78,6 +78,23 @@ async fn two(rig: &Rig) -> (Process, Running) {
     (first, second)
 }
 
+/// The first instance trades, and the others stand by; all of them look at the switches.
+async fn sharing<const N: usize>(rig: &mut Rig, others: [&str; N]) -> (Process, [Running; N]) {
+    leased(rig);
+    rig.store.open().await.unwrap();
+    let first = Process::start(rig, "first").await;
+    first.store.share();
+    first.during(rig.until("the first one trades", || rig.verdict(&first.running) == Verdict::Open)).await;
+    let others = others.map(|name| {
+        let (running, store) = rig.beside(name);
+        store.share();
+        running
+    });
+    let are_ready = || others.iter().all(|one| one.house.health.phase() == Phase::Ready);
+    first.during(rig.until("the others stand by", are_ready)).await;
+    (first, others)
+}
+
 async fn all_sent_once(rig: &Rig, name: &str, slices: usize) {
     rig.until_all_ended().await;
     let filled = rig.statuses(&id(name)).iter().filter(|status| **status == OrderStatus::Filled).count();
@@ -456,11 +473,7 @@ fn cut_off(store: &MemoryStore) {
 #[test]
 fn engaging_while_the_database_is_away_for_longer_than_a_lease_cancels_at_the_broker_and_lists_what_is_in_doubt() {
     run(|mut rig| async move {
-        leased(&mut rig);
-        rig.store.open().await.unwrap();
-        let first = Process::start(&rig, "first").await;
-        first.store.share();
-        first.during(rig.until("it trades", || rig.verdict(&first.running) == Verdict::Open)).await;
+        let (first, []) = sharing(&mut rig, []).await;
         first.during(first.running.submit(resting_parent("open", 30, 3, 60))).await;
         first.during(sleep(seconds(2))).await;
         rig.venue.plan([Fate::RequestLost]);
@@ -483,14 +496,7 @@ fn engaging_while_the_database_is_away_for_longer_than_a_lease_cancels_at_the_br
 #[test]
 fn an_engagement_cancels_at_the_broker_what_an_owner_that_is_frozen_left_open() {
     run(|mut rig| async move {
-        leased(&mut rig);
-        rig.store.open().await.unwrap();
-        let first = Process::start(&rig, "first").await;
-        first.store.share();
-        first.during(rig.until("the first one trades", || rig.verdict(&first.running) == Verdict::Open)).await;
-        let (second, store) = rig.beside("second");
-        store.share();
-        first.during(rig.until("the second one stands by", || second.house.health.phase() == Phase::Ready)).await;
+        let (first, [second]) = sharing(&mut rig, ["second"]).await;
         first.during(first.running.submit(resting_parent("open", 30, 3, 600))).await;
         first.during(sleep(seconds(2))).await;
 
@@ -508,16 +514,7 @@ fn an_engagement_cancels_at_the_broker_what_an_owner_that_is_frozen_left_open() 
 #[test]
 fn an_engagement_that_was_released_while_a_frozen_owner_was_waited_for_cancels_nothing_of_it() {
     run(|mut rig| async move {
-        leased(&mut rig);
-        rig.store.open().await.unwrap();
-        let first = Process::start(&rig, "first").await;
-        first.store.share();
-        first.during(rig.until("the first one trades", || rig.verdict(&first.running) == Verdict::Open)).await;
-        let [(second, of_second), (third, of_third)] = [rig.beside("second"), rig.beside("third")];
-        of_second.share();
-        of_third.share();
-        let are_ready = || [&second, &third].iter().all(|one| one.house.health.phase() == Phase::Ready);
-        first.during(rig.until("the others stand by", are_ready)).await;
+        let (first, [second, third]) = sharing(&mut rig, ["second", "third"]).await;
         first.during(first.running.submit(resting_parent("open", 30, 3, 600))).await;
         first.during(sleep(seconds(2))).await;
         let wish = Engage { settle: Some(seconds(6)), ..engage(KillMode::Cancel) };

@@ -30,6 +30,7 @@ mod limits;
 mod parts;
 mod powers;
 mod releases;
+mod repetitions;
 mod replacements;
 mod retries;
 mod rewinds;

@@ -89,6 +89,31 @@ fn what_is_of_a_stopped_part_ends_blocked_and_everything_else_goes_on_also_after
 }
 
 #[test]
+fn a_part_stays_stopped_where_everything_is_stopped_before_it_could_be_read_and_let_go_again() {
+    run(|rig| async move {
+        let scope = strategy("seam");
+        rig.live(async |rig| {
+            let running = rig.open().await;
+            stop(&running, &scope, KillMode::Halt).await.unwrap();
+        })
+        .await;
+        rig.store.calls.fail("switches", true);
+        let running = rig.start();
+        sleep(seconds(1)).await;
+        running.engage(KillMode::Halt).await.unwrap();
+        assert!(matches!(running.disengage().await, Err(CommandError::StoreUnavailable)), "who knows what is stopped?");
+        rig.store.calls.fail("switches", false);
+        sleep(seconds(1)).await;
+        running.disengage().await.unwrap();
+        rig.until("the gate opens", || rig.verdict(&running) == Verdict::Open).await;
+        let refused = submit_single(&running, single("late", 1)).await;
+        assert!(matches!(refused, Err(CommandError::Gate(ShutReason::KillSwitchEngaged))), "{refused:?}");
+        release(&running, &scope).await.unwrap();
+        submit_single(&running, single("again", 1)).await.unwrap();
+    });
+}
+
+#[test]
 fn in_mode_cancel_the_open_orders_of_the_part_are_cancelled_and_no_others() {
     for scope in [strategy("seam"), LimitScope::Symbol(symbol())] {
         run(|rig| async move {

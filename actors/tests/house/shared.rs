@@ -340,6 +340,37 @@ fn of_two_instances_that_engage_at_once_one_wins_and_each_stops() {
 }
 
 #[test]
+fn of_two_instances_that_engage_at_once_one_wins_whichever_the_slow_database_takes_first() {
+    for (ours, theirs) in [(400, 300), (300, 400), (400, 400), (20, 400), (400, 20)] {
+        run(|mut rig| async move {
+            let board = with_board(&mut rig);
+            rig.store.share();
+            let first = rig.open().await;
+            let (second, store) = rig.beside("second");
+            store.share();
+            sleep(seconds(3)).await;
+            rig.store.calls.delay("commit", millis(ours));
+            store.calls.delay("commit", millis(theirs));
+            let (one, two) = futures_util::join!(first.engage(KillMode::Halt), async {
+                sleep(millis(5)).await;
+                second.engage(KillMode::Halt).await
+            });
+            let (winner, loser) = if one.is_ok() { (one, two) } else { (two, one) };
+            let winner = winner.unwrap();
+            assert!(matches!(loser, Err(CommandError::AlreadyEngaged(_))), "{ours} and {theirs} ms: {loser:?}");
+            sleep(seconds(5)).await;
+            let stored = rig.store.look(|ledger| ledger.switches().kill.unwrap());
+            assert_eq!(stored.engagement_id, Some(winner.engagement_id), "{ours} and {theirs} ms");
+            for one in [&first, &second] {
+                assert!(one.house.health.kill().unwrap().is_same(&stored));
+                assert!(rig.reasons(one).contains(&ShutReason::KillSwitchEngaged));
+            }
+            assert!(!board.told(SwitchKey::Kill)["engaged_at"].is_null());
+        });
+    }
+}
+
+#[test]
 fn without_a_board_the_database_is_polled_and_what_does_not_confirm_has_lapsed() {
     run(|mut rig| async move {
         rig.store.share();

@@ -7,6 +7,7 @@ use tokio::time::sleep;
 use tranche_actors::commands::{CommandError, Engage, Trip};
 use tranche_actors::domain::breaker::BreakerWord;
 use tranche_actors::domain::kill::KillMode;
+use tranche_actors::domain::ledger::{CIRCUIT_BREAKER, KILL_SWITCH};
 use tranche_actors::gate::{ShutReason, Verdict};
 use tranche_actors::ports::store::{InstanceCard, Store};
 use tranche_actors::ports::switchboard::SwitchKey;
@@ -638,6 +639,40 @@ fn switches_that_the_database_garbled_shut_at_once() {
         sleep(millis(200)).await;
         assert_eq!(rig.verdict(&running), Verdict::Open);
     });
+}
+
+#[test]
+fn switches_that_make_no_sense_at_a_start_are_shut_say_why_and_take_an_operators_word() {
+    for is_engaged in [true, false] {
+        run(|rig| async move {
+            rig.store.garble_switches(true);
+            let running = rig.start();
+            sleep(seconds(1)).await;
+            let reasons = rig.reasons(&running);
+            for unknown in [ShutReason::KillSwitchUnknown, ShutReason::CircuitBreakerUnknown] {
+                assert!(reasons.contains(&unknown), "{reasons:?}");
+            }
+            for switch in [KILL_SWITCH, CIRCUIT_BREAKER] {
+                let doubt = running.house.health.doubt(switch).unwrap_or_default();
+                assert!(doubt.contains("makes no sense"), "{switch}: {doubt}");
+            }
+            if is_engaged {
+                running.engage(KillMode::Halt).await.unwrap();
+                assert!(rig.store.look(|ledger| ledger.switches().kill.unwrap().is_engaged()));
+            } else {
+                running.disengage().await.unwrap();
+                assert!(rig.store.look(|ledger| ledger.switches().kill.unwrap().disengaged_by.is_some()));
+            }
+            assert_ne!(rig.verdict(&running), Verdict::Open, "the rest is unknown still");
+            rig.store.garble_switches(false);
+            if is_engaged {
+                sleep(seconds(1)).await;
+                assert_eq!(rig.reasons(&running), [ShutReason::KillSwitchEngaged]);
+                running.disengage().await.unwrap();
+            }
+            rig.until("it trades", || rig.verdict(&running) == Verdict::Open).await;
+        });
+    }
 }
 
 fn manual() -> Trip {

@@ -39,8 +39,13 @@ const MARGIN: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_secs(1);
 /// How long a house may take after everything healed until it trades, before an operator starts it anew.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// How long an operator waits after that for everything to be closed that is to be: what may be on its way is found, or
+/// given up, before.
+const CLOSED: Duration = Duration::from_secs(360);
 /// How long after everything healed clients cancel what is still open.
 const CONTENT: Duration = Duration::from_secs(400);
+/// What a part says that is not rebuilt any more.
+const GAVE_UP: &str = "not rebuilt any more";
 /// How long after that all has to be over.
 const LONGEST: Duration = Duration::from_secs(900);
 
@@ -95,6 +100,8 @@ pub(super) struct People {
     /// What an operator asks for at the points that were chosen for it, in this order.
     called: VecDeque<Request>,
     phase: Phase,
+    /// When positions were last seen being closed, after everything had healed: what else is waited for comes after it.
+    closing: Duration,
     refused: BTreeMap<String, u32>,
     /// Parents that were refused for good: nobody waits for them.
     unwanted: BTreeSet<OrderId>,
@@ -112,6 +119,7 @@ impl People {
             down: RESTART,
             called: VecDeque::new(),
             phase: Phase::Busy,
+            closing: Duration::ZERO,
             refused: BTreeMap::new(),
             unwanted: BTreeSet::new(),
             tuning: scenario.tuning.clone(),
@@ -288,15 +296,22 @@ impl People {
             Phase::Busy => None,
             Phase::Calm { since, restarted, cancelled } => {
                 let house = house?;
+                if is_closing(house) {
+                    self.closing = now;
+                    if now < since + CLOSED {
+                        return None;
+                    }
+                    let left = format!("{:?}", house.accounts.first().health.flattening());
+                    return self.complain("once nothing goes wrong, what is to be closed is closed", left);
+                }
                 self.release_parts(stage, house);
                 if house.accounts.first().gate.verdict(stage.clock.boottime()) != Verdict::Open {
                     self.release(stage, house);
-                    if now < since + PATIENCE {
+                    if now < since.max(self.closing) + PATIENCE {
                         return None;
                     }
                     // A part that died too often is not rebuilt, and says so: only then an operator starts it all anew.
-                    let gave_up =
-                        house.health.parts().values().any(|part| part.detail.contains("not rebuilt any more"));
+                    let gave_up = house.health.parts().values().any(|part| part.detail.contains(GAVE_UP));
                     if restarted || !gave_up {
                         let reasons = house.accounts.first().gate.reasons(stage.clock.boottime());
                         return self.complain("once nothing goes wrong, trading goes on", format!("{reasons:?}"));
@@ -306,10 +321,10 @@ impl People {
                 }
                 if self.is_over(stage) && self.open.is_empty() {
                     self.phase = Phase::Rest { since: now };
-                } else if now >= since + CONTENT && !cancelled {
+                } else if now >= since.max(self.closing) + CONTENT && !cancelled {
                     self.phase = Phase::Calm { since, restarted, cancelled: true };
                     self.cancel_what_is_open(stage);
-                } else if now >= since + LONGEST {
+                } else if now >= since.max(self.closing) + LONGEST {
                     let open = stage.store.look(|ledger| {
                         let orders = ledger.orders().filter(|order| !order.status.is_terminal());
                         orders.map(|order| format!("{} {}", order.id, order.status)).collect::<Vec<_>>()
@@ -436,6 +451,12 @@ impl People {
     fn is_of_no_use(&self, request: &Request) -> bool {
         matches!(request, Request::CancelParent(cancel) if self.unwanted.contains(&cancel.id))
     }
+}
+
+/// Whether positions are to be closed, and are not. What is not rebuilt any more closes nothing.
+fn is_closing(house: &House) -> bool {
+    let gave_up = house.health.parts().values().any(|part| part.detail.contains(GAVE_UP));
+    !gave_up && house.accounts.first().health.flattening().is_some_and(|progress| !progress.flat)
 }
 
 /// Whether the same request may succeed later.

@@ -91,6 +91,7 @@ impl Ledger {
             halts: self.halts.clone(),
             breaker: self.breaker.clone(),
             first_start: self.first_start.clone(),
+            unreadable: Vec::new(),
         }
     }
 

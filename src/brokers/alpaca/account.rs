@@ -5,14 +5,16 @@ use chrono_tz::America::New_York;
 use rust_decimal::Decimal;
 use serde::Deserialize;
 use tranche_actors::domain::names::Symbol;
-use tranche_actors::domain::venue::{VenueAccount, VenueClock, VenuePosition, VenueSession};
+use tranche_actors::domain::venue::{Unclosable, VenueAccount, VenueClock, VenueHoldings, VenuePosition, VenueSession};
 use tranche_actors::ports::VenueError;
 
+use super::client::Answer;
 use super::{AlpacaVenue, decimal, malformed, wire};
 
 #[derive(Debug, Deserialize)]
 struct WirePosition {
     symbol: String,
+    asset_class: Option<String>,
     side: Option<String>,
     #[serde(deserialize_with = "decimal::required")]
     qty: Decimal,
@@ -48,6 +50,12 @@ struct WireDay {
 }
 
 impl WirePosition {
+    /// Crypto and options are sent by rules of their own, which are not spoken here: crypto takes no `day` orders, and calls a
+    /// pair otherwise where it is held.
+    fn is_stock(&self) -> bool {
+        self.asset_class.as_deref().is_none_or(|class| class == "us_equity")
+    }
+
     /// Some answers give a short position without its sign.
     fn signed(&self) -> Decimal {
         if self.side.as_deref() == Some("short") { -self.qty.abs() } else { self.qty }
@@ -66,46 +74,16 @@ impl WireDay {
 }
 
 impl AlpacaVenue {
-    /// What can't be a symbol of ours is passed over, with a word in the log: we never trade it.
-    pub(super) async fn read_positions(&self) -> Result<Vec<VenuePosition>, VenueError> {
-        let answer = self.read_surely(self.trading.at(&["v2", "positions"])).await?;
-        let rows = serde_json::from_str::<Vec<WirePosition>>(&answer.body);
-        let rows = rows.map_err(|_| malformed(&answer, &"the positions can't be read"))?;
-        let held = rows.into_iter().filter_map(|row| match Symbol::parse(&row.symbol) {
-            Ok(symbol) => Some(VenuePosition { symbol, qty: row.signed() }),
-            Err(_) => {
-                tracing::warn!(symbol = row.symbol, "a position in what can't be a symbol of ours");
-                None
-            }
-        });
-        Ok(held.collect())
+    pub(super) async fn read_positions(&self) -> Result<VenueHoldings, VenueError> {
+        positions(&self.read_surely(self.trading.at(&["v2", "positions"])).await?)
     }
 
     pub(super) async fn read_account(&self) -> Result<VenueAccount, VenueError> {
-        let answer = self.read_surely(self.trading.at(&["v2", "account"])).await?;
-        let read = serde_json::from_str::<WireAccount>(&answer.body);
-        let account = read.map_err(|_| malformed(&answer, &"the account can't be read"))?;
-        let blocks = [account.trading_blocked, account.account_blocked, account.trade_suspended_by_user];
-        Ok(VenueAccount {
-            status: account.status,
-            trading_blocked: blocks.contains(&Some(true)),
-            equity: account.equity,
-            cash: account.cash,
-            buying_power: account.buying_power,
-        })
+        account(&self.read_surely(self.trading.at(&["v2", "account"])).await?)
     }
 
     pub(super) async fn read_clock(&self) -> Result<VenueClock, VenueError> {
-        let answer = self.read_surely(self.trading.at(&["v2", "clock"])).await?;
-        let unreadable = || malformed(&answer, &"the clock can't be read");
-        let read = serde_json::from_str::<WireClock>(&answer.body).map_err(|_| unreadable())?;
-        let time = |text: &str| wire::time(text).ok_or_else(unreadable);
-        Ok(VenueClock {
-            at: time(&read.timestamp)?,
-            is_open: read.is_open,
-            next_open: time(&read.next_open)?,
-            next_close: time(&read.next_close)?,
-        })
+        clock(&self.read_surely(self.trading.at(&["v2", "clock"])).await?)
     }
 
     pub(super) async fn read_calendar(
@@ -115,14 +93,59 @@ impl AlpacaVenue {
     ) -> Result<Vec<VenueSession>, VenueError> {
         let mut url = self.trading.at(&["v2", "calendar"]);
         url.query_pairs_mut().append_pair("start", &first.to_string()).append_pair("end", &last.to_string());
-        let answer = self.read_surely(url).await?;
-        let unreadable = || malformed(&answer, &"the calendar can't be read");
-        let days = serde_json::from_str::<Vec<WireDay>>(&answer.body).map_err(|_| unreadable())?;
-        let mut sessions = days.iter().map(WireDay::read).collect::<Option<Vec<_>>>().ok_or_else(unreadable)?;
-        sessions.retain(|session| (first..=last).contains(&session.date));
-        sessions.sort_by_key(|session| session.date);
-        Ok(sessions)
+        calendar(&self.read_surely(url).await?, first, last)
     }
+}
+
+/// What can't be a symbol of ours, and what is no stock, we never trade: no order of ours can close it.
+pub(super) fn positions(answer: &Answer) -> Result<VenueHoldings, VenueError> {
+    let rows = serde_json::from_str::<Vec<WirePosition>>(&answer.body);
+    let rows = rows.map_err(|_| malformed(answer, &"the positions can't be read"))?;
+    let mut held = VenueHoldings::default();
+    for row in rows {
+        let qty = row.signed();
+        match Symbol::parse(&row.symbol) {
+            Ok(symbol) if row.is_stock() => held.positions.push(VenuePosition { symbol, qty }),
+            Ok(_) | Err(_) if qty.is_zero() => {}
+            Ok(_) | Err(_) => held.unclosable.push(Unclosable { name: row.symbol, qty }),
+        }
+    }
+    Ok(held)
+}
+
+pub(super) fn account(answer: &Answer) -> Result<VenueAccount, VenueError> {
+    let read = serde_json::from_str::<WireAccount>(&answer.body);
+    let account = read.map_err(|_| malformed(answer, &"the account can't be read"))?;
+    let blocks = [account.trading_blocked, account.account_blocked, account.trade_suspended_by_user];
+    Ok(VenueAccount {
+        status: account.status,
+        trading_blocked: blocks.contains(&Some(true)),
+        equity: account.equity,
+        cash: account.cash,
+        buying_power: account.buying_power,
+    })
+}
+
+pub(super) fn clock(answer: &Answer) -> Result<VenueClock, VenueError> {
+    let unreadable = || malformed(answer, &"the clock can't be read");
+    let read = serde_json::from_str::<WireClock>(&answer.body).map_err(|_| unreadable())?;
+    let time = |text: &str| wire::time(text).ok_or_else(unreadable);
+    Ok(VenueClock {
+        at: time(&read.timestamp)?,
+        is_open: read.is_open,
+        next_open: time(&read.next_open)?,
+        next_close: time(&read.next_close)?,
+    })
+}
+
+/// The sessions from one day to another.
+pub(super) fn calendar(answer: &Answer, first: NaiveDate, last: NaiveDate) -> Result<Vec<VenueSession>, VenueError> {
+    let unreadable = || malformed(answer, &"the calendar can't be read");
+    let days = serde_json::from_str::<Vec<WireDay>>(&answer.body).map_err(|_| unreadable())?;
+    let mut sessions = days.iter().map(WireDay::read).collect::<Option<Vec<_>>>().ok_or_else(unreadable)?;
+    sessions.retain(|session| (first..=last).contains(&session.date));
+    sessions.sort_by_key(|session| session.date);
+    Ok(sessions)
 }
 
 #[cfg(test)]

@@ -43,6 +43,12 @@ pub(super) struct Answer {
 }
 
 impl Answer {
+    /// One as it could have come.
+    #[cfg(any(test, fuzzing))]
+    pub(super) const fn of(status: u16, body: String) -> Self {
+        Self { status, body, retry_after: None, request_id: String::new() }
+    }
+
     /// What happened, with the id that the broker's people ask for.
     pub(super) fn detail(&self, what: &str) -> String {
         format!("{what} (status {}, request {})", self.status, self.request_id)

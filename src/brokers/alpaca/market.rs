@@ -52,17 +52,7 @@ impl AlpacaVenue {
     pub(super) async fn read_quote(&self, symbol: &Symbol) -> Result<Quote, VenueError> {
         let mut url = self.of_symbol(symbol, &["quotes", "latest"]);
         url.query_pairs_mut().append_pair("feed", &self.data_feed);
-        let answer = self.data_answer(url).await?;
-        let read = serde_json::from_str::<WireLatest>(&answer.body);
-        let quote = read.map_err(|_| malformed(&answer, &"the quote can't be read"))?.quote;
-        let quote = quote.ok_or_else(|| malformed(&answer, &"there is no quote"))?;
-        let price = |side: Option<Decimal>| {
-            side.and_then(|price| Price::new(price).ok())
-                .ok_or_else(|| malformed(&answer, &"the quote has one side only"))
-        };
-        let (bid, ask) = (price(quote.bp)?, price(quote.ap)?);
-        let at = wire::time(&quote.t).ok_or_else(|| malformed(&answer, &"the quote has no time"))?;
-        Ok(Quote { symbol: symbol.clone(), bid, ask, last: ((bid.get() + ask.get()) / Decimal::TWO).normalize(), at })
+        quote(&self.data_answer(url).await?, symbol)
     }
 
     /// Volumes are those of all exchanges (`sip`), also where quotes are of one alone: Alpaca shows them to everybody
@@ -86,15 +76,7 @@ impl AlpacaVenue {
             ("feed", "sip"),
         ]);
         self.data.pace.wait(self.data.lane, self.clock.boottime()).await;
-        let answer = self.data_answer(url).await?;
-        let read = serde_json::from_str::<WireBars>(&answer.body);
-        let read = read.map_err(|_| malformed(&answer, &"the bars can't be read"))?;
-        let mut bars = read.bars.unwrap_or_default().into_iter().map(day).collect::<Option<Vec<_>>>();
-        let bars = bars.as_mut().ok_or_else(|| malformed(&answer, &"a bar has no time"))?;
-        bars.retain(|bar| bar.date < today);
-        bars.sort_by_key(|bar| bar.date);
-        let surplus = bars.len().saturating_sub(usize::try_from(days).unwrap_or(usize::MAX));
-        Ok(bars.split_off(surplus))
+        bars(&self.data_answer(url).await?, today, days)
     }
 
     fn of_symbol(&self, symbol: &Symbol, rest: &[&str]) -> Url {
@@ -117,6 +99,30 @@ impl AlpacaVenue {
             Kind::Unauthorised(detail) | Kind::Unclear(detail) => Err(unavailable(detail)),
         }
     }
+}
+
+pub(super) fn quote(answer: &Answer, symbol: &Symbol) -> Result<Quote, VenueError> {
+    let read = serde_json::from_str::<WireLatest>(&answer.body);
+    let quote = read.map_err(|_| malformed(answer, &"the quote can't be read"))?.quote;
+    let quote = quote.ok_or_else(|| malformed(answer, &"there is no quote"))?;
+    let price = |side: Option<Decimal>| {
+        side.and_then(|price| Price::new(price).ok()).ok_or_else(|| malformed(answer, &"the quote has one side only"))
+    };
+    let (bid, ask) = (price(quote.bp)?, price(quote.ap)?);
+    let at = wire::time(&quote.t).ok_or_else(|| malformed(answer, &"the quote has no time"))?;
+    Ok(Quote { symbol: symbol.clone(), bid, ask, last: ((bid.get() + ask.get()) / Decimal::TWO).normalize(), at })
+}
+
+/// The last so many days before today.
+pub(super) fn bars(answer: &Answer, today: NaiveDate, days: u32) -> Result<Vec<DailyBar>, VenueError> {
+    let read = serde_json::from_str::<WireBars>(&answer.body);
+    let read = read.map_err(|_| malformed(answer, &"the bars can't be read"))?;
+    let mut bars = read.bars.unwrap_or_default().into_iter().map(day).collect::<Option<Vec<_>>>();
+    let bars = bars.as_mut().ok_or_else(|| malformed(answer, &"a bar has no time"))?;
+    bars.retain(|bar| bar.date < today);
+    bars.sort_by_key(|bar| bar.date);
+    let surplus = bars.len().saturating_sub(usize::try_from(days).unwrap_or(usize::MAX));
+    Ok(bars.split_off(surplus))
 }
 
 fn day(bar: WireBar) -> Option<DailyBar> {

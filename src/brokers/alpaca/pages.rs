@@ -8,6 +8,7 @@ use tranche_actors::domain::names::BrokerOrderId;
 use tranche_actors::domain::venue::{Execution, VenueOrder};
 use tranche_actors::ports::VenueError;
 
+use super::client::Answer;
 use super::wire::{self, WireFill};
 use super::{AlpacaVenue, malformed};
 
@@ -64,11 +65,7 @@ impl AlpacaVenue {
 
     /// One page. An order that isn't ours may be of any kind, and doesn't make its page unreadable.
     async fn page(&self, url: Url) -> Result<Vec<VenueOrder>, VenueError> {
-        let answer = self.read_surely(url).await?;
-        let rows = serde_json::from_str::<Vec<&RawValue>>(&answer.body);
-        let rows = rows.map_err(|_| malformed(&answer, &"a page of orders is no list"))?;
-        let orders = rows.into_iter().map(|row| wire::lenient(row.get()));
-        orders.collect::<Result<Vec<_>, _>>().map_err(|why| malformed(&answer, &why))
+        orders(&self.read_surely(url).await?)
     }
 
     /// A fill that lacks what makes one is passed over: its order's own totals tell it.
@@ -85,16 +82,8 @@ impl AlpacaVenue {
                 url.query_pairs_mut().append_pair("page_token", last);
             }
             let answer = self.read_surely(url).await?;
-            let rows = serde_json::from_str::<Vec<WireFill>>(&answer.body);
-            let rows = rows.map_err(|_| malformed(&answer, &"a page of fills can't be read"))?;
-            let (count, end) = (rows.len(), rows.last().map(|row| row.id.clone()));
-            for row in rows {
-                let id = row.id.clone();
-                match row.read() {
-                    Some(fill) => all.push(fill),
-                    None => tracing::warn!(activity = id, "a fill of the broker's lacks what makes one"),
-                }
-            }
+            let Fills { fills, count, end } = fills(&answer)?;
+            all.extend(fills);
             if count < FILLS {
                 return Ok(all);
             }
@@ -105,6 +94,36 @@ impl AlpacaVenue {
         }
         Err(endless("fills"))
     }
+}
+
+/// The orders of a page.
+pub(super) fn orders(page: &Answer) -> Result<Vec<VenueOrder>, VenueError> {
+    let rows = serde_json::from_str::<Vec<&RawValue>>(&page.body);
+    let rows = rows.map_err(|_| malformed(page, &"a page of orders is no list"))?;
+    let orders = rows.into_iter().map(|row| wire::lenient(row.get()));
+    orders.collect::<Result<Vec<_>, _>>().map_err(|why| malformed(page, &why))
+}
+
+/// A page of fills: those that can be read, how many it has, and the token that the next one begins behind.
+pub(super) struct Fills {
+    fills: Vec<Execution>,
+    count: usize,
+    end: Option<String>,
+}
+
+pub(super) fn fills(page: &Answer) -> Result<Fills, VenueError> {
+    let rows = serde_json::from_str::<Vec<WireFill>>(&page.body);
+    let rows = rows.map_err(|_| malformed(page, &"a page of fills can't be read"))?;
+    let (count, end) = (rows.len(), rows.last().map(|row| row.id.clone()));
+    let mut fills = Vec::new();
+    for row in rows {
+        let id = row.id.clone();
+        match row.read() {
+            Some(fill) => fills.push(fill),
+            None => tracing::warn!(activity = id, "a fill of the broker's lacks what makes one"),
+        }
+    }
+    Ok(Fills { fills, count, end })
 }
 
 fn just_before(since: DateTime<Utc>) -> String {

@@ -63,7 +63,7 @@ struct Control {
 
 /// What a message is.
 #[derive(Debug, PartialEq)]
-enum Heard {
+pub(super) enum Heard {
     Authorized,
     Unauthorized,
     Listening,
@@ -280,7 +280,7 @@ fn refused(error: &SocketError) -> VenueError {
 }
 
 /// JSON comes in text frames, and at the paper account in binary ones.
-fn sort(frame: &Message) -> Heard {
+pub(super) fn sort(frame: &Message) -> Heard {
     let text = match frame {
         Message::Text(text) => text.as_str(),
         Message::Binary(bytes) => match std::str::from_utf8(bytes) {

@@ -1,6 +1,8 @@
 //! Recorded quotes from CSV files: `timestamp,bid,ask`, and perhaps `bid_size,ask_size,last,volume,symbol`.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
@@ -52,7 +54,7 @@ pub fn read(files: &[QuoteFile]) -> Result<BTreeMap<Symbol, Series>, QuoteFileEr
     Ok(all)
 }
 
-struct Fault {
+pub(super) struct Fault {
     line: Option<u64>,
     message: String,
 }
@@ -70,7 +72,16 @@ impl From<csv::Error> for Fault {
 }
 
 fn read_file(file: &QuoteFile, room: &mut usize) -> Result<BTreeMap<Symbol, Vec<Row>>, Fault> {
-    let mut reader = ReaderBuilder::new().trim(Trim::All).from_path(&file.path)?;
+    read_rows(File::open(&file.path).map_err(csv::Error::from)?, file, room)
+}
+
+/// The rows of a file by their symbols, of which there may be no more than there is room for.
+pub(super) fn read_rows(
+    source: impl Read,
+    file: &QuoteFile,
+    room: &mut usize,
+) -> Result<BTreeMap<Symbol, Vec<Row>>, Fault> {
+    let mut reader = ReaderBuilder::new().trim(Trim::All).from_reader(source);
     let columns = Columns::new(reader.headers()?, file)?;
     let mut rows = BTreeMap::<Symbol, Vec<Row>>::new();
     let mut record = StringRecord::new();

@@ -137,7 +137,7 @@ async fn an_order_is_taken_filled_told_and_booked() {
     let trades = venue.executions_since(clock.now()).await.unwrap();
     assert_eq!(trades.len(), 1);
     assert_eq!(trades[0].price, quote.ask);
-    assert_eq!(venue.positions().await.unwrap()[0].qty, Decimal::from(10));
+    assert_eq!(venue.positions().await.unwrap().positions[0].qty, Decimal::from(10));
     assert_eq!(venue.open_orders().await.unwrap(), []);
 
     // While the venue runs, and after it closed, the book says the same.
@@ -196,7 +196,7 @@ fn what_was_taken_survives_a_kill_and_its_id_stays_taken() {
         }
         let next = venue.submit(&order("c", resting())).await.unwrap();
         assert!(next.broker_order_id.as_str().starts_with("paper-000003-"));
-        assert_eq!(venue.positions().await.unwrap()[0].qty, Decimal::from(10));
+        assert_eq!(venue.positions().await.unwrap().positions[0].qty, Decimal::from(10));
         venue.close().await;
     });
 }

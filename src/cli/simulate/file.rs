@@ -224,3 +224,13 @@ fn in_folder(text: &str, folder: &Path) -> QuoteFile {
     let QuoteFile { symbol, path } = QuoteFile::spelt(text);
     QuoteFile { symbol, path: folder.join(path) }
 }
+
+/// The reader of a scenario's file, for files that nobody would write.
+#[cfg(any(test, fuzzing))]
+pub fn hostile(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    match ScenarioFile::of(text, Path::new("no-such-folder")) {
+        Ok(file) => crate::hostile::done(file.scenario(file.seed())),
+        Err(faults) => crate::hostile::done(ScenarioError { file: PathBuf::new(), faults }.to_string()),
+    }
+}

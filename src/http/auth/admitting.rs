@@ -186,7 +186,7 @@ fn unauthorised() -> Problem {
 }
 
 /// The token of a bearer header; the scheme's name has no case.
-fn bearer(value: &HeaderValue) -> Option<&[u8]> {
+pub(in crate::http) fn bearer(value: &HeaderValue) -> Option<&[u8]> {
     let (scheme, token) = value.as_bytes().split_at_checked(7)?;
     scheme.eq_ignore_ascii_case(b"bearer ").then(|| token.trim_ascii())
 }

@@ -11,7 +11,7 @@ use crate::http::problem::{Code, Problem};
 /// An open server answers its own machine only. A page in a browser there may still send requests for somebody else:
 /// under a foreign name that was made to point here, or from a page of another origin. A target that is a whole address
 /// names its host too, and counts above the header.
-pub(super) fn comes_from_here(headers: &HeaderMap, target: &Uri) -> Result<(), Problem> {
+pub(in crate::http) fn comes_from_here(headers: &HeaderMap, target: &Uri) -> Result<(), Problem> {
     let host = headers.get(header::HOST).map(|host| host.to_str().unwrap_or("?"));
     let origin = headers.get(header::ORIGIN).map(|origin| origin.to_str().unwrap_or("?"));
     let named = target.authority().map(Authority::as_str);

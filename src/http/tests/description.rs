@@ -56,6 +56,56 @@ async fn its_operations_have_names_and_problems() {
     });
 }
 
+#[actix_web::test]
+async fn what_needs_a_key_says_how_it_refuses() {
+    let described = description();
+    for (path, item) in described["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let refusal = &operation["responses"]["default"]["content"]["application/problem+json"]["schema"];
+            assert!(refusal.is_object() || operation["security"] == json!([]), "{method} {path}");
+        }
+    }
+}
+
+#[actix_web::test]
+async fn the_ids_of_submissions_lead_to_operations_that_there_are() {
+    let described = description();
+    let operations = described["paths"].as_object().unwrap().values();
+    let operations = operations.flat_map(|item| item.as_object().unwrap().values()).collect::<Vec<_>>();
+    let takes_an_id = |name: &Value| {
+        let found = operations.iter().find(|operation| operation["operationId"] == *name);
+        let parameters = found.unwrap_or_else(|| panic!("there is no {name}"))["parameters"].as_array().unwrap();
+        parameters.iter().any(|parameter| parameter["name"] == "id" && parameter["in"] == "path")
+    };
+    for path in ["/api/v1/orders", "/api/v1/orders/slice"] {
+        for status in ["200", "201"] {
+            let links = described["paths"][path]["post"]["responses"][status]["links"].as_object().unwrap();
+            assert!(links.len() >= 4, "{links:?}");
+            assert!(links.values().all(|link| takes_an_id(&link["operationId"])), "{links:?}");
+        }
+    }
+}
+
+#[actix_web::test]
+async fn a_request_has_no_other_fields_and_every_filter_may_be_empty() {
+    let described = description();
+    for (path, item) in described["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            if let Some(body) = operation["requestBody"]["content"]["application/json"]["schema"]["$ref"].as_str() {
+                let name = body.trim_start_matches("#/components/schemas/");
+                let schema = &described["components"]["schemas"][name];
+                assert_eq!(schema["additionalProperties"], false, "{method} {path}: {schema}");
+            }
+            for parameter in operation["parameters"].as_array().into_iter().flatten() {
+                let schema = &parameter["schema"];
+                let empty = schema["oneOf"].as_array().into_iter().flatten().any(|choice| choice["maxLength"] == 0);
+                let is_filter = parameter["in"] == "query" && parameter["required"] == false;
+                assert_eq!(empty, is_filter, "{method} {path}: {parameter}");
+            }
+        }
+    }
+}
+
 fn references(value: &Value, found: &mut impl FnMut(&str)) {
     match value {
         Value::Object(object) => {

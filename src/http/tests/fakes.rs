@@ -4,51 +4,41 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use actix::{Actor, Context, Handler, Message};
+use actix::{Actor, Handler, Message};
 use actix_web::web;
-use async_trait::async_trait;
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
-use tranche_actors::commands::{
-    CancelOrder, CancelParent, CanceledParent, ChangeLimits, ChangedLimits, ClearCause, ClearedCause, CommandError,
-    CompareNow, Desk, Disengage, Engage, EngageAnswer, InstanceOutcome, MoveCapital, NoteCompared, ReadVolume,
-    Released, Reset, ResolveOrder, ResumeParent, SubmitOrder, SubmitParent, SubmittedOrder, SubmittedParent,
-    SwitchDesk, Trip, Tripped,
-};
-use tranche_actors::domain::audit::{AuditAction, AuditEntry, Audited};
+use tranche_actors::commands::{CommandError, Desk, SwitchDesk};
 use tranche_actors::domain::breaker::BreakerState;
-use tranche_actors::domain::keys::{ApiKey, KeyId};
+use tranche_actors::domain::keys::ApiKey;
 use tranche_actors::domain::kill::{EngageOrder, Engaged, KillState};
-use tranche_actors::domain::ledger::{CancelCounts, SwitchEntry};
-use tranche_actors::domain::limits::LimitBook;
-use tranche_actors::domain::liquidity::{Liquidity, Volume};
-use tranche_actors::domain::names::{AccountName, BrokerOrderId, Caller, IdempotencyKey, OrderId, Role, Symbol};
+use tranche_actors::domain::names::{AccountName, Caller, IdempotencyKey, OrderId, Role, Symbol};
 use tranche_actors::domain::once::{FirstAnswer, Once};
 use tranche_actors::domain::order::Order;
-use tranche_actors::domain::parent::{Parent, ParentStatus};
-use tranche_actors::domain::portfolio::{CapitalEntry, CapitalKind, DayResult, Opening, Portfolio};
-use tranche_actors::domain::position::Position;
-use tranche_actors::domain::reconciliation::{Cause, CauseId, CauseKind, Comparison, Difference};
+use tranche_actors::domain::portfolio::Portfolio;
+use tranche_actors::domain::reconciliation::{Comparison, Difference};
 use tranche_actors::domain::request::{Asked, PlanRules};
-use tranche_actors::domain::resuming::Resumes;
 use tranche_actors::domain::status::OrderStatus;
-use tranche_actors::domain::terms::Side;
 use tranche_actors::domain::trading_day::DayEnd;
 use tranche_actors::gate::{GateWriters, InFlight, ProcessGate, ProcessWriters, ShutReason};
 use tranche_actors::health::{Health, Phase, Standing};
 use tranche_actors::market_hours::MarketHours;
 use tranche_actors::ports::Clock;
-use tranche_actors::ports::store::{
-    Acquired, AnyOrder, Batch, Claimed, Commit, Confirmation, DueSlice, HeldPosition, InstanceCard, LedgerEvent,
-    OrderFilter, Ownership, Page, ParentFilter, SeenAccount, SeenInstance, Stack, Store, StoreError, Switches,
-};
+use tranche_actors::ports::store::{AnyOrder, InstanceCard, LedgerEvent, SeenAccount, SeenInstance, Stack, StoreError};
 use tranche_actors::supervisor::Offices;
 use tranche_actors::{Doubtful, Office};
 
 use crate::http::auth::Access;
-use crate::http::{About, Forwarding, HttpState, Limits, Shared, StopTrading, metrics};
+use crate::http::{About, Forwarding, HttpState, Limits, Shared, metrics};
 use crate::keys::{self, NewKey};
+
+pub(super) use clerk::Clerk;
+
+use clerk::Lever;
+
+mod books;
+mod clerk;
 
 pub(super) fn now() -> DateTime<Utc> {
     "2026-11-21T14:30:00.123456Z".parse().unwrap()
@@ -67,6 +57,10 @@ pub(super) fn rules() -> PlanRules {
 
 pub(super) fn account() -> AccountName {
     AccountName::parse("default").unwrap()
+}
+
+pub(super) fn asked(by: Caller, key: Option<IdempotencyKey>) -> Asked {
+    Asked { by, key, at: now() }
 }
 
 struct StillClock;
@@ -245,154 +239,6 @@ impl Notes {
     }
 }
 
-pub(super) struct Clerk(pub(super) Notes);
-
-impl Actor for Clerk {
-    type Context = Context<Self>;
-}
-
-pub(super) fn asked(by: Caller, key: Option<IdempotencyKey>) -> Asked {
-    Asked { by, key, at: now() }
-}
-
-impl Handler<SubmitParent> for Clerk {
-    type Result = Result<SubmittedParent, CommandError>;
-
-    fn handle(&mut self, message: SubmitParent, _: &mut Context<Self>) -> Self::Result {
-        self.0.take(&message)?;
-        self.0.keep_hash(&message.request.request_hash);
-        let planned = message.request.plan(&rules(), &asked(message.by, message.key));
-        let (mut parent, slices) = planned.map_err(CommandError::Invalid)?;
-        parent.status = ParentStatus::Working;
-        parent.progress.pending_qty = parent.qty.get();
-        let replayed = self.0.with(|noted| {
-            noted.slices.insert(parent.id.clone(), slices.clone());
-            let any = AnyOrder::Parent(Box::new(parent.clone()));
-            noted.orders.insert(parent.id.clone(), any).is_some()
-        });
-        Ok(SubmittedParent { replayed, parent, slices })
-    }
-}
-
-impl Handler<SubmitOrder> for Clerk {
-    type Result = Result<SubmittedOrder, CommandError>;
-
-    fn handle(&mut self, message: SubmitOrder, _: &mut Context<Self>) -> Self::Result {
-        self.0.take(&message)?;
-        self.0.keep_hash(&message.request.request_hash);
-        let order = message.request.order(&rules(), &asked(message.by, message.key));
-        let order = order.map_err(CommandError::Invalid)?;
-        let any = AnyOrder::Order(Box::new(order.clone()));
-        let replayed = self.0.with(|noted| noted.orders.insert(order.id.clone(), any).is_some());
-        Ok(SubmittedOrder { replayed, order })
-    }
-}
-
-impl Clerk {
-    pub(super) fn order(&self, id: &OrderId) -> Result<Order, CommandError> {
-        match self.0.with(|noted| noted.orders.get(id).cloned()) {
-            Some(AnyOrder::Order(order)) => Ok(*order),
-            Some(AnyOrder::Parent(_)) | None => Err(CommandError::NotFound),
-        }
-    }
-}
-
-impl Handler<ChangeLimits> for Clerk {
-    type Result = Result<ChangedLimits, CommandError>;
-
-    fn handle(&mut self, message: ChangeLimits, _: &mut Context<Self>) -> Self::Result {
-        self.0.with(|noted| noted.last_once = message.who.by.once.as_deref().cloned());
-        self.0.take(&message)?;
-        let before = LimitBook::default();
-        Ok(ChangedLimits { after: before.clone().changed(&message.changes, &message.who, now()), before })
-    }
-}
-
-impl Handler<CancelParent> for Clerk {
-    type Result = Result<CanceledParent, CommandError>;
-
-    fn handle(&mut self, message: CancelParent, _: &mut Context<Self>) -> Self::Result {
-        self.0.take(&message)?;
-        match self.0.with(|noted| noted.orders.get(&message.id).cloned()) {
-            Some(AnyOrder::Parent(parent)) => Ok(CanceledParent {
-                parent: Parent { status: ParentStatus::Canceling, ..*parent },
-                counts: CancelCounts {
-                    pending_canceled: 3,
-                    open_cancel_requested: 1,
-                    already_terminal: 1,
-                    in_flight: 0,
-                },
-            }),
-            Some(AnyOrder::Order(_)) | None => Err(CommandError::NotFound),
-        }
-    }
-}
-
-impl Handler<ResumeParent> for Clerk {
-    type Result = Result<Parent, CommandError>;
-
-    fn handle(&mut self, message: ResumeParent, _: &mut Context<Self>) -> Self::Result {
-        self.0.take(&message)?;
-        match self.0.with(|noted| noted.orders.get(&message.id).cloned()) {
-            Some(AnyOrder::Parent(parent)) => Ok(Parent { status: ParentStatus::Working, paused: None, ..*parent }),
-            Some(AnyOrder::Order(_)) | None => Err(CommandError::NotFound),
-        }
-    }
-}
-
-impl Handler<CancelOrder> for Clerk {
-    type Result = Result<Order, CommandError>;
-
-    fn handle(&mut self, message: CancelOrder, _: &mut Context<Self>) -> Self::Result {
-        self.0.take(&message)?;
-        self.order(&message.id)
-    }
-}
-
-impl Handler<ResolveOrder> for Clerk {
-    type Result = Result<Order, CommandError>;
-
-    fn handle(&mut self, message: ResolveOrder, _: &mut Context<Self>) -> Self::Result {
-        self.0.take(&message)?;
-        self.order(&message.id)
-    }
-}
-
-impl Handler<Disengage> for Clerk {
-    type Result = Result<Released, CommandError>;
-
-    fn handle(&mut self, message: Disengage, _: &mut Context<Self>) -> Self::Result {
-        self.0.with(|noted| noted.last_once = message.by.once.as_deref().cloned());
-        self.0.take(&message)?;
-        let released = engaged().disengage(&message.operator, message.notes.as_deref(), now());
-        let state = released.ok_or(CommandError::NotEngaged)?;
-        let account = AccountName::parse("default").unwrap();
-        let parent_order_ids = vec![OrderId::parse("abc").unwrap()];
-        Ok(Released { state, resumes: Some(vec![Resumes { account, parents: 1, slices: 3, parent_order_ids }]) })
-    }
-}
-
-impl Handler<Trip> for Clerk {
-    type Result = Result<Tripped, CommandError>;
-
-    fn handle(&mut self, message: Trip, _: &mut Context<Self>) -> Self::Result {
-        self.0.take(&message)?;
-        let today = DayEnd::new_york().trading_day(now());
-        let tripped = BreakerState::default().trip(&message.reason, message.details, now(), today);
-        Ok(Tripped { state: tripped.unwrap(), not_durable: vec!["redis"] })
-    }
-}
-
-impl Handler<Reset> for Clerk {
-    type Result = Result<BreakerState, CommandError>;
-
-    fn handle(&mut self, message: Reset, _: &mut Context<Self>) -> Self::Result {
-        self.0.take(&message)?;
-        let tripped = BreakerState::default().trip("MANUAL", None, now(), now().date_naive()).unwrap();
-        Ok(tripped.reset(&message.operator, &message.reason, now(), chrono::TimeDelta::seconds(300))?)
-    }
-}
-
 /// A switch that somebody engaged.
 pub(super) fn engaged() -> KillState {
     let order = EngageOrder {
@@ -408,64 +254,6 @@ pub(super) fn engaged() -> KillState {
     }
 }
 
-impl Handler<ClearCause> for Clerk {
-    type Result = Result<ClearedCause, CommandError>;
-
-    fn handle(&mut self, message: ClearCause, _: &mut Context<Self>) -> Self::Result {
-        self.0.take(&message)?;
-        let known = ["b-1", "b-2"].contains(&message.cause.as_str());
-        let cause = known.then(|| orphan(message.cause.as_str())).ok_or(CommandError::NotFound)?;
-        Ok(ClearedCause { cause, released: false })
-    }
-}
-
-impl Handler<MoveCapital> for Clerk {
-    type Result = Result<Portfolio, CommandError>;
-
-    fn handle(&mut self, message: MoveCapital, _: &mut Context<Self>) -> Self::Result {
-        self.0.take(&message)?;
-        Ok(worth())
-    }
-}
-
-impl Handler<NoteCompared> for Clerk {
-    type Result = Result<(), CommandError>;
-
-    fn handle(&mut self, message: NoteCompared, _: &mut Context<Self>) -> Self::Result {
-        self.0.with(|noted| noted.last_once = message.by.once.as_deref().cloned());
-        self.0.take(&message)
-    }
-}
-
-impl Handler<CompareNow> for Clerk {
-    type Result = Result<(), CommandError>;
-
-    fn handle(&mut self, message: CompareNow, _: &mut Context<Self>) -> Self::Result {
-        self.0.take(&message)
-    }
-}
-
-impl Handler<ReadVolume> for Clerk {
-    type Result = Result<Volume, CommandError>;
-
-    fn handle(&mut self, _: ReadVolume, _: &mut Context<Self>) -> Self::Result {
-        Ok(Liquidity::new(2_500.into(), Decimal::ONE).map_or(Volume::Off, Volume::Known))
-    }
-}
-
-/// An order at the broker that is not ours.
-fn orphan(id: &str) -> Cause {
-    Cause {
-        id: CauseId::parse(id).unwrap(),
-        kind: CauseKind::Orphan,
-        symbol: Symbol::parse("MSFT").unwrap(),
-        broker_order_id: BrokerOrderId::parse(id).ok(),
-        found: json!({"client_order_id": "foreign", "qty": "10"}),
-        since: now(),
-        cleared: None,
-    }
-}
-
 /// A comparison that found a position to differ.
 pub(super) fn compared() -> Comparison {
     let differs = Difference {
@@ -475,246 +263,6 @@ pub(super) fn compared() -> Comparison {
         confirmed: true,
     };
     Comparison { at: now(), took: Duration::from_millis(7), failed: None, differences: vec![differs] }
-}
-
-struct Lever(Notes);
-
-#[async_trait(?Send)]
-impl StopTrading for Lever {
-    async fn engage(&self, engage: Engage) -> Result<EngageAnswer, CommandError> {
-        self.0.take(&engage)?;
-        let scope = engage.scope;
-        Ok(EngageAnswer {
-            scope,
-            state: engaged(),
-            engagement_id: "e-1".to_owned(),
-            unknown: vec![OrderId::parse("abc").unwrap()],
-            cancel_requested: 2,
-            cancel_confirmed: 1,
-            cancel_failed: 1,
-            flatten_orders: Vec::new(),
-            instances: vec![InstanceOutcome { id: "one".to_owned(), outcome: "confirmed" }],
-            not_durable: vec!["database"],
-            covers: "all",
-        })
-    }
-}
-
-#[async_trait]
-impl Store for Notes {
-    async fn order(&self, id: &OrderId) -> Result<Option<AnyOrder>, StoreError> {
-        self.read(|noted| noted.orders.get(id).cloned())
-    }
-
-    async fn slices(&self, parent: &OrderId) -> Result<Vec<Order>, StoreError> {
-        self.read(|noted| noted.slices.get(parent).cloned().unwrap_or_default())
-    }
-
-    async fn orders(&self, filter: &OrderFilter) -> Result<Page<Order>, StoreError> {
-        self.read(|noted| {
-            noted.filters.push(format!("{filter:?}"));
-            let singles = noted.orders.values().filter_map(|any| match any {
-                AnyOrder::Order(order) => Some(*order.clone()),
-                AnyOrder::Parent(_) => None,
-            });
-            Page { items: singles.collect(), next: Some(17) }
-        })
-    }
-
-    async fn parents(&self, filter: &ParentFilter) -> Result<Page<Parent>, StoreError> {
-        self.read(|noted| {
-            noted.filters.push(format!("{filter:?}"));
-            let parents = noted.orders.values().filter_map(|any| match any {
-                AnyOrder::Parent(parent) => Some(*parent.clone()),
-                AnyOrder::Order(_) => None,
-            });
-            Page { items: parents.collect(), next: None }
-        })
-    }
-
-    async fn events(&self, id: &OrderId) -> Result<Vec<LedgerEvent>, StoreError> {
-        self.read(|noted| {
-            let of_it = |event: &&LedgerEvent| event.order.as_ref() == Some(id);
-            noted.events.iter().filter(of_it).cloned().collect()
-        })
-    }
-
-    async fn due_slices(
-        &self,
-        parent: &OrderId,
-        _: Option<(DateTime<Utc>, u32)>,
-        _: u32,
-    ) -> Result<Vec<DueSlice>, StoreError> {
-        self.read(|noted| {
-            let slices = noted.slices.get(parent).into_iter().flatten();
-            let due = slices.filter(|order| order.status == OrderStatus::PendingNew).map(|order| DueSlice {
-                id: order.id.clone(),
-                slice_num: order.slice.as_ref().unwrap().slice_num,
-                due: order.scheduled_time,
-                qty: order.qty,
-            });
-            due.take(1).collect()
-        })
-    }
-
-    async fn limits(&self, _: Option<u64>) -> Result<Option<LimitBook>, StoreError> {
-        Ok(Some(LimitBook::default()))
-    }
-
-    async fn has_switch_entry(&self, _: &str, _: &str, _: DateTime<Utc>) -> Result<bool, StoreError> {
-        unreachable!("only the switches ask this")
-    }
-
-    async fn audit(&self, cursor: Option<u64>, limit: u32) -> Result<Page<Audited>, StoreError> {
-        self.read(|noted| {
-            noted.filters.push(format!("audit {cursor:?} {limit}"));
-            let entry = AuditEntry {
-                by: Caller::parse("ann").unwrap(),
-                operator: Some("Ann".to_owned()),
-                action: AuditAction::ResolveOrder,
-                subject: "abc".to_owned(),
-                before: Some(json!({"status": "submitted_unconfirmed"})),
-                after: Some(json!({"status": "canceled"})),
-                request_id: Some("r-1".to_owned()),
-            };
-            Page { items: vec![Audited { id: 7, at: now(), account: Some(account()), entry }], next: Some(7) }
-        })
-    }
-
-    async fn switch_history(&self, switch: &str, limit: u32) -> Result<Vec<SwitchEntry>, StoreError> {
-        self.read(|noted| {
-            noted.filters.push(format!("{switch} {limit}"));
-            vec![SwitchEntry {
-                event: "ENGAGED".to_owned(),
-                timestamp: now(),
-                operator: "ops".to_owned(),
-                reason: Some("prices look wrong".to_owned()),
-                details: Some(json!({"ticket": 7})),
-            }]
-        })
-    }
-
-    async fn open(&self) -> Result<(), StoreError> {
-        unreachable!("not HTTP's to ask")
-    }
-
-    async fn acquire(&self, _: &AccountName, _: &str, _: Option<Duration>) -> Result<Acquired, StoreError> {
-        unreachable!("not HTTP's to ask")
-    }
-
-    async fn renew(&self, _: &Ownership, _: Duration) -> Result<(), StoreError> {
-        unreachable!("not HTTP's to ask")
-    }
-
-    async fn release(&self, _: &Ownership) -> Result<(), StoreError> {
-        unreachable!("not HTTP's to ask")
-    }
-
-    async fn heartbeat(&self, _: &InstanceCard) -> Result<(), StoreError> {
-        unreachable!("not HTTP's to ask")
-    }
-
-    async fn farewell(&self, _: &str) -> Result<(), StoreError> {
-        unreachable!("not HTTP's to ask")
-    }
-
-    async fn stack(&self) -> Result<Stack, StoreError> {
-        self.read(|noted| noted.stack.clone())
-    }
-
-    async fn commit(&self, _: &Batch) -> Result<Commit, StoreError> {
-        unreachable!("not HTTP's to ask")
-    }
-
-    async fn settle(&self, _: &Batch) -> Result<bool, StoreError> {
-        unreachable!("not HTTP's to ask")
-    }
-
-    async fn by_key(&self, _: &Caller, _: &IdempotencyKey) -> Result<Option<AnyOrder>, StoreError> {
-        unreachable!("not HTTP's to ask")
-    }
-
-    async fn open_parents(&self, _: &AccountName) -> Result<Vec<Parent>, StoreError> {
-        unreachable!("not HTTP's to ask")
-    }
-
-    async fn open_orders(&self, _: &AccountName) -> Result<Vec<Order>, StoreError> {
-        unreachable!("not HTTP's to ask")
-    }
-
-    async fn marked_orders(&self, _: &AccountName) -> Result<Vec<Order>, StoreError> {
-        unreachable!("not HTTP's to ask")
-    }
-
-    async fn unknown_orders(&self) -> Result<Vec<OrderId>, StoreError> {
-        self.read(|_| vec![OrderId::parse("in-doubt").unwrap()])
-    }
-
-    async fn switches(&self) -> Result<Switches, StoreError> {
-        unreachable!("not HTTP's to ask")
-    }
-
-    fn is_shared(&self) -> bool {
-        unreachable!("not HTTP's to ask")
-    }
-
-    async fn confirm(&self, _: &str, _: &str, _: &[OrderId]) -> Result<(), StoreError> {
-        unreachable!("not HTTP's to ask")
-    }
-
-    async fn confirmations(&self, _: &str) -> Result<Vec<Confirmation>, StoreError> {
-        unreachable!("not HTTP's to ask")
-    }
-
-    async fn first_answer(&self, caller: &Caller, key: &IdempotencyKey) -> Result<Option<FirstAnswer>, StoreError> {
-        self.read(|noted| {
-            let (first, misses) = noted.answers.get_mut(&(caller.clone(), key.clone()))?;
-            let left = *misses;
-            *misses = left.saturating_sub(1);
-            (left == 0).then(|| first.clone())
-        })
-    }
-
-    async fn api_key(&self, id: &KeyId) -> Result<Option<ApiKey>, StoreError> {
-        if self.with(|noted| noted.store_hangs) {
-            std::future::pending::<()>().await;
-        }
-        self.read(|noted| noted.keys.iter().find(|key| key.id == *id).cloned())
-    }
-
-    async fn api_keys(&self) -> Result<Vec<ApiKey>, StoreError> {
-        self.read(|noted| noted.keys.clone())
-    }
-
-    async fn causes(&self, _: &AccountName) -> Result<Vec<Cause>, StoreError> {
-        assert!(!self.with(|noted| noted.panics), "out of luck");
-        self.read(|_| vec![orphan("b-1"), orphan("b-2")])
-    }
-
-    async fn positions(&self, _: &AccountName) -> Result<Vec<HeldPosition>, StoreError> {
-        let mut position = Position::default().traded(Side::Buy, 10.into(), 1_000.into());
-        position.last = Some((110.into(), now()));
-        let symbol = Symbol::parse("AAPL").unwrap();
-        self.read(|_| vec![HeldPosition { symbol, position, updated_at: now() }])
-    }
-
-    async fn claims_since(&self, _: &AccountName, _: DateTime<Utc>) -> Result<Vec<Claimed>, StoreError> {
-        panic!("HTTP asks for no claims")
-    }
-
-    async fn portfolio(&self, _: &AccountName) -> Result<Portfolio, StoreError> {
-        self.read(|_| worth())
-    }
-
-    async fn capital(&self, _: &AccountName, _: Option<u64>, _: u32) -> Result<Vec<CapitalEntry>, StoreError> {
-        self.read(|_| vec![booked()])
-    }
-
-    async fn days(&self, _: &AccountName, _: Option<NaiveDate>, _: u32) -> Result<Vec<DayResult>, StoreError> {
-        self.read(|_| vec![a_day()])
-    }
-
-    async fn close(&self) {}
 }
 
 /// A gateway that serves, open to its own machine.
@@ -839,27 +387,4 @@ pub(super) fn worth() -> Portfolio {
         entries: 7,
         version: 4,
     }
-}
-
-fn booked() -> CapitalEntry {
-    CapitalEntry {
-        number: 7,
-        kind: CapitalKind::Fee,
-        amount: Decimal::new(-5, 1),
-        before: 1_051.into(),
-        after: Decimal::new(10_505, 1),
-        day: "2026-11-23".parse().unwrap(),
-        order: OrderId::parse("it-traded").ok(),
-        symbol: Symbol::parse("AAPL").ok(),
-        actor: "gateway".to_owned(),
-        reason: None,
-        at: now(),
-    }
-}
-
-fn a_day() -> DayResult {
-    let opening = Opening { equity: 1_000.into(), unrealised_pnl: 5.into(), at: now() };
-    let day = "2026-11-23".parse().unwrap();
-    let booked = DayResult { realised_pnl: 51.into(), fees: Decimal::new(5, 1), ..DayResult::new(day) };
-    DayResult { executions: 3, orders: 2, opening: Some(opening), ..booked }
 }

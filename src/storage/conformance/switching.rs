@@ -5,7 +5,9 @@ use serde_json::json;
 use tranche_actors::domain::breaker::{BreakerState, BreakerWord};
 use tranche_actors::domain::halts::{Halted, Halts};
 use tranche_actors::domain::kill::{EngageOrder, KillMode, KillState, KillWord};
-use tranche_actors::domain::ledger::{CIRCUIT_BREAKER, FirstStart, KILL_SWITCH, Outcome, Refusal, SwitchEntry, Write};
+use tranche_actors::domain::ledger::{
+    CIRCUIT_BREAKER, FirstStart, HALTS, KILL_SWITCH, Outcome, Refusal, SwitchEntry, Write,
+};
 use tranche_actors::domain::limits::LimitScope;
 use tranche_actors::domain::names::{AccountName, BrokerOrderId, Caller, OrderId, StrategyId, Symbol};
 use tranche_actors::domain::order::Order;
@@ -221,6 +223,44 @@ pub(crate) async fn a_switch_moves_on_only_from_what_the_writer_saw(place: &dyn 
     assert_eq!(desk.store.switch_history(CIRCUIT_BREAKER, 9).await.unwrap(), [entry("TRIPPED", 5)]);
     let switches = desk.store.switches().await.unwrap();
     assert_eq!(switches.kill.unwrap().revision, 1);
+}
+
+/// A place where a part is stopped and both switches have moved.
+pub(crate) async fn with_a_stopped_part(place: &dyn Place) -> Desk {
+    let desk = Desk::at(place).await;
+    let order =
+        EngageOrder { operator: "Zoë".to_owned(), reason: "a drill".to_owned(), details: None, mode: KillMode::Halt };
+    let Halted::New(halt) = Halts::default().engage(&LimitScope::Account(account()), &order, start()) else {
+        panic!("it is not stopped yet")
+    };
+    let halts = Write::Halts { halts: Box::new(Halts::default().with(&halt)), entry: entry("ENGAGED", 1) };
+    let tripped = BreakerState::default().trip("MANUAL", None, start(), start().date_naive()).unwrap();
+    let breaker = Write::Breaker { state: Box::new(tripped), entry: entry("TRIPPED", 5) };
+    let written = desk.store.commit(&desk.global(vec![kill(0), halts, breaker])).await.unwrap();
+    assert!(written.iter().all(Result::is_ok), "{written:?}");
+    desk
+}
+
+/// Each switch says why it is unknown, and takes an operator's word whatever it was before.
+pub(crate) async fn garbled_switches_are_named_and_may_be_replaced(desk: &Desk) {
+    let read = desk.store.switches().await.unwrap();
+    assert!((read.kill.as_ref(), read.breaker.as_ref()) == (None, None), "{read:?}");
+    let mut unreadable = read.unreadable.clone();
+    unreadable.sort_unstable();
+    assert_eq!(unreadable, [CIRCUIT_BREAKER, HALTS, KILL_SWITCH]);
+    assert!(read.kill_doubt().unwrap().contains("makes no sense") && read.breaker_doubt().is_some());
+    let halts = Halts { revision: 7, in_force: Vec::new() };
+    let breaker = BreakerState { revision: 9, ..BreakerState::default() };
+    let writes = vec![
+        kill(40),
+        Write::Halts { halts: Box::new(halts.clone()), entry: entry("DISENGAGED", 2) },
+        Write::Breaker { state: Box::new(breaker.clone()), entry: entry("RESET", 6) },
+    ];
+    let written = desk.store.commit(&desk.global(writes)).await.unwrap();
+    assert!(written.iter().all(Result::is_ok), "{written:?}");
+    let read = desk.store.switches().await.unwrap();
+    assert_eq!((read.kill_doubt(), read.breaker_doubt()), (None, None));
+    assert_eq!((read.halts, read.breaker), (halts, Some(breaker)));
 }
 
 pub(crate) async fn the_first_start_is_over_once(place: &dyn Place) {

@@ -5,7 +5,7 @@ use sqlx::QueryBuilder;
 use sqlx::postgres::{PgArguments, PgPool, PgRow, Postgres};
 use sqlx::query::Query;
 use tranche_actors::domain::audit::Audited;
-use tranche_actors::domain::ledger::{CIRCUIT_BREAKER, FIRST_START, HALTS, KILL_SWITCH, SwitchEntry};
+use tranche_actors::domain::ledger::SwitchEntry;
 use tranche_actors::domain::limits::LimitBook;
 use tranche_actors::domain::names::{AccountName, Caller, IdempotencyKey, OrderId};
 use tranche_actors::domain::once::FirstAnswer;
@@ -21,6 +21,7 @@ use tranche_actors::ports::store::{
 use super::faults::classify;
 use crate::storage::capital;
 use crate::storage::cells::{self, Cells, cell, number};
+use crate::storage::load::read_switch;
 use crate::storage::rows::{LimitsRevision, kind};
 
 const BY_ID: &str = "SELECT * FROM orders LEFT JOIN parents USING (client_order_id) WHERE client_order_id = $1";
@@ -187,16 +188,7 @@ pub(super) async fn unknown_orders(pool: &PgPool) -> Result<Vec<OrderId>, StoreE
 pub(super) async fn switches(pool: &PgPool) -> Result<Switches, StoreError> {
     let mut switches = Switches::default();
     for row in sqlx::query(SWITCHES).fetch_all(pool).await.map_err(classify)? {
-        let name = row.text("switch")?;
-        if name == Some(KILL_SWITCH) {
-            switches.kill = Some(cells::json(&row, "state")?);
-        } else if name == Some(HALTS) {
-            switches.halts = cells::json(&row, "state")?;
-        } else if name == Some(CIRCUIT_BREAKER) {
-            switches.breaker = Some(cells::json(&row, "state")?);
-        } else if name == Some(FIRST_START) {
-            switches.first_start = Some(cells::json(&row, "state")?);
-        }
+        read_switch(&mut switches, &row)?;
     }
     Ok(switches)
 }

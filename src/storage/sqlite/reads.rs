@@ -5,7 +5,7 @@ use sqlx::query::Query;
 use sqlx::sqlite::{Sqlite, SqliteArguments, SqlitePool, SqliteRow};
 use sqlx::{QueryBuilder, Row};
 use tranche_actors::domain::audit::Audited;
-use tranche_actors::domain::ledger::{CIRCUIT_BREAKER, FIRST_START, HALTS, KILL_SWITCH, SwitchEntry};
+use tranche_actors::domain::ledger::SwitchEntry;
 use tranche_actors::domain::limits::LimitBook;
 use tranche_actors::domain::names::{AccountName, Caller, IdempotencyKey, OrderId};
 use tranche_actors::domain::once::FirstAnswer;
@@ -22,6 +22,7 @@ use super::cells::time;
 use super::faults::classify;
 use crate::storage::capital;
 use crate::storage::cells::{self, cell, number};
+use crate::storage::load::read_switch;
 use crate::storage::rows::{LimitsRevision, kind};
 
 const BY_ID: &str = "SELECT * FROM orders LEFT JOIN parents USING (client_order_id) WHERE client_order_id = ?1";
@@ -219,16 +220,7 @@ pub(super) async fn unknown_orders(pool: &SqlitePool) -> Result<Vec<OrderId>, St
 pub(super) async fn switches(pool: &SqlitePool) -> Result<Switches, StoreError> {
     let mut switches = Switches::default();
     for row in sqlx::query(SWITCHES).fetch_all(pool).await.map_err(classify)? {
-        let name: &str = row.try_get("switch").map_err(classify)?;
-        if name == KILL_SWITCH {
-            switches.kill = Some(cells::json(&row, "state")?);
-        } else if name == HALTS {
-            switches.halts = cells::json(&row, "state")?;
-        } else if name == CIRCUIT_BREAKER {
-            switches.breaker = Some(cells::json(&row, "state")?);
-        } else if name == FIRST_START {
-            switches.first_start = Some(cells::json(&row, "state")?);
-        }
+        read_switch(&mut switches, &row)?;
     }
     Ok(switches)
 }

@@ -15,7 +15,7 @@ use crate::domain::limits::Wish;
 use crate::domain::names::{AccountName, Caller, OrderId, StrategyId, Symbol};
 use crate::domain::order::{Order, Origin};
 use crate::domain::status::Share;
-use crate::domain::venue::VenueOrder;
+use crate::domain::venue::{Unclosable, VenueHoldings, VenueOrder};
 use crate::ports::store::AnyOrder;
 use crate::ports::{VenueError, World};
 use crate::tuning::Tuning;
@@ -64,6 +64,8 @@ pub(super) struct Seen {
     pub(super) open: Vec<VenueOrder>,
     /// By symbol, what is held.
     pub(super) symbols: Vec<(Symbol, Next)>,
+    /// What is held besides, and can't be closed from here.
+    pub(super) unclosable: Vec<Unclosable>,
 }
 
 impl Seen {
@@ -71,9 +73,14 @@ impl Seen {
         self.ours.contains(id)
     }
 
-    /// The broker holds nothing, and nothing is on its way that could change that.
-    pub(super) fn is_flat(&self) -> bool {
+    /// There is nothing left to close, and nothing is on its way that could change that.
+    pub(super) fn is_done(&self) -> bool {
         self.symbols.is_empty() && self.open.is_empty() && !self.is_busy
+    }
+
+    /// The broker holds nothing at all besides.
+    pub(super) fn is_flat(&self) -> bool {
+        self.is_done() && self.unclosable.is_empty()
     }
 }
 
@@ -86,7 +93,8 @@ pub(super) async fn look(
     let account = &tuning.account;
     // Which positions it may be about. What takes long comes first: what an order is sent by must be fresh.
     let mut lasts = BTreeMap::new();
-    for position in in_time(&tuning, world.venue.positions()).await?.into_iter().filter(|held| !held.qty.is_zero()) {
+    let held = in_time(&tuning, world.venue.positions()).await?.positions;
+    for position in held.into_iter().filter(|held| !held.qty.is_zero()) {
         let number = numbers.get(&position.symbol).copied();
         let last = last(&world, account, &wanted, &position.symbol, number).await?;
         lasts.insert(position.symbol, last);
@@ -95,7 +103,7 @@ pub(super) async fn look(
     let ours = world.store.open_orders(account).await.map_err(unread)?;
     let open = in_time(&tuning, world.venue.open_orders()).await?;
     let (at, asked) = (world.clock.now(), world.clock.boottime());
-    let held = in_time(&tuning, world.venue.positions()).await?;
+    let VenueHoldings { positions: held, unclosable } = in_time(&tuning, world.venue.positions()).await?;
     let booked = world.store.positions(account).await.map_err(unread)?;
     let booked = booked.into_iter().map(|held| (held.symbol, held.position.qty)).collect::<BTreeMap<_, _>>();
     let mut symbols = Vec::new();
@@ -116,7 +124,8 @@ pub(super) async fn look(
     }
     let is_live = |order: &Order| matches!(order.status.share(), Share::Working | Share::Unknown);
     let is_busy = ours.iter().any(is_live);
-    Ok(Seen { at, asked, ours: ours.into_iter().map(|order| order.id).collect(), is_busy, open, symbols })
+    let ours = ours.into_iter().map(|order| order.id).collect();
+    Ok(Seen { at, asked, ours, is_busy, open, symbols, unclosable })
 }
 
 async fn in_time<T>(tuning: &Tuning, asked: impl Future<Output = Result<T, VenueError>>) -> Result<T, String> {

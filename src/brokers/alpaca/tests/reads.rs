@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tranche_actors::budget::{Budget, Lane};
 use tranche_actors::domain::names::{BrokerOrderId, Symbol};
+use tranche_actors::domain::venue::VenueHoldings;
 use tranche_actors::ports::{Clock, Venue, VenueError};
 
 use super::scripted::{Act, Server, taken};
@@ -98,14 +99,18 @@ async fn positions_are_signed_and_none_is_no_error() {
     let rows = json!([
         {"symbol": "AAPL", "qty": "10", "side": "long", "avg_entry_price": "100.0"},
         {"symbol": "TSLA", "qty": "-2.5", "side": "short"},
+        {"symbol": "MSFT", "qty": "3", "side": "long", "asset_class": "us_equity"},
         {"symbol": "not a symbol of ours", "qty": "1"},
+        {"symbol": "BTCUSD", "qty": "0.5", "side": "long", "asset_class": "crypto"},
     ]);
     let server = Server::start(vec![Act::json(200, &rows), Act::json(200, &json!([]))]).await;
     let venue = server.venue();
     let held = venue.positions().await.unwrap();
-    let held = held.iter().map(|held| (held.symbol.as_str(), held.qty.to_string())).collect::<Vec<_>>();
-    assert_eq!(held, [("AAPL", "10".to_owned()), ("TSLA", "-2.5".to_owned())]);
-    assert_eq!(venue.positions().await.unwrap(), []);
+    let closable = held.positions.iter().map(|held| (held.symbol.as_str(), held.qty.to_string())).collect::<Vec<_>>();
+    assert_eq!(closable, [("AAPL", "10".to_owned()), ("TSLA", "-2.5".to_owned()), ("MSFT", "3".to_owned())]);
+    let others = held.unclosable.iter().map(|held| (held.name.as_str(), held.qty.to_string())).collect::<Vec<_>>();
+    assert_eq!(others, [("not a symbol of ours", "1".to_owned()), ("BTCUSD", "0.5".to_owned())]);
+    assert_eq!(venue.positions().await.unwrap(), VenueHoldings::default());
 }
 
 #[tokio::test]
@@ -157,7 +162,7 @@ async fn a_feed_that_our_plan_lacks_does_not_halt_the_account() {
     let server = Server::start(vec![Act::json(403, &lacking), Act::json(200, &json!([]))]).await;
     let venue = server.venue();
     assert!(matches!(venue.quote(&aapl()).await, Err(VenueError::Unavailable { .. })));
-    assert_eq!(venue.positions().await, Ok(Vec::new()));
+    assert_eq!(venue.positions().await, Ok(VenueHoldings::default()));
 }
 
 #[tokio::test]

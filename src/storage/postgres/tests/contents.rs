@@ -14,7 +14,9 @@ use tranche_actors::ports::store::{Store, StoreError};
 
 use super::conforms::Base;
 use crate::storage::conformance::fixtures::{claim, dec, parent, parent_now, single, start, submit, submit_parent};
-use crate::storage::conformance::switching::{clear, quarantine};
+use crate::storage::conformance::switching::{
+    clear, garbled_switches_are_named_and_may_be_replaced, quarantine, with_a_stopped_part,
+};
 use crate::storage::conformance::{Desk, Place, account};
 use crate::storage::postgres::PostgresSettings;
 use crate::storage::postgres::save::save;
@@ -161,6 +163,20 @@ async fn what_can_not_be_read_is_named_and_not_guessed() {
     sqlx::query("DELETE FROM switches WHERE switch = 'kill_switch'").execute(&mut beside).await.unwrap();
     let switches = desk.store.switches().await.unwrap();
     assert!(switches.kill.is_none() && switches.breaker.is_some(), "a switch without its row is not made up");
+}
+
+#[tokio::test]
+async fn a_switch_whose_row_makes_no_sense_is_named_and_an_operator_may_replace_it() {
+    let place = Base::new();
+    let desk = with_a_stopped_part(&place).await;
+    let mut beside = place.beside().await;
+    for sql in [
+        "UPDATE switches SET state = '{\"state\":\"AJAR\"}' WHERE switch IN ('halts', 'circuit_breaker')",
+        "UPDATE switches SET state = '[]' WHERE switch = 'kill_switch'",
+    ] {
+        sqlx::query(sql).execute(&mut beside).await.unwrap();
+    }
+    garbled_switches_are_named_and_may_be_replaced(&desk).await;
 }
 
 #[tokio::test]

@@ -18,7 +18,9 @@ use crate::storage::conformance::capital::moves;
 use crate::storage::conformance::fixtures::{
     claim, claim_single, dec, order, parent, parent_now, single, start, submit, submit_parent,
 };
-use crate::storage::conformance::switching::{clear, kill, quarantine};
+use crate::storage::conformance::switching::{
+    clear, garbled_switches_are_named_and_may_be_replaced, kill, quarantine, with_a_stopped_part,
+};
 use crate::storage::conformance::{Desk, Place, account, take};
 use crate::storage::lock::DataLock;
 use crate::storage::registry::LEDGER;
@@ -169,9 +171,20 @@ async fn a_switch_without_its_row_is_not_made_up() {
     let desk = desk.again(&place).await;
     let switches = desk.store.switches().await.unwrap();
     assert!(switches.kill.is_none() && switches.breaker.is_some());
-    texts(&mut beside, "UPDATE switches SET state = '{\"state\":\"AJAR\"}'").await;
-    let error = desk.store.switches().await.unwrap_err();
-    assert!(matches!(error, StoreError::Corrupt { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_switch_whose_row_makes_no_sense_is_named_and_an_operator_may_replace_it() {
+    let place = File::new();
+    let desk = with_a_stopped_part(&place).await;
+    let mut beside = place.beside().await;
+    texts(
+        &mut beside,
+        "UPDATE switches SET state = '{\"state\":\"AJAR\"}' WHERE switch IN ('halts', 'circuit_breaker')",
+    )
+    .await;
+    texts(&mut beside, "UPDATE switches SET state = '[]' WHERE switch = 'kill_switch'").await;
+    garbled_switches_are_named_and_may_be_replaced(&desk).await;
 }
 
 #[tokio::test]

@@ -137,3 +137,52 @@ async fn an_engagement_at_one_instance_under_load_at_both_names_all_that_still_r
     assert!(listed > 0 && confirmed > 0, "some were in flight, and told so");
     assert!(lapsed > 0 || rounds < 2, "a frozen one lapsed");
 }
+
+#[tokio::test]
+async fn what_is_held_is_closed_over_postgresql_and_once_for_a_key_at_either_instance() {
+    let two = Two::new();
+    let (first, second) = two.serve().await;
+    let buy = async |api: &Api, qty: u32| {
+        let body = json!({"symbol": "AAPL", "side": "buy", "qty": qty, "order_type": "market"});
+        assert_eq!(api.post("/api/v1/orders", &body).await.0, 201);
+        let held = format!("{qty} are held");
+        eventually(&held, SOON, async || (two.double.positions().await.get("AAPL") == Some(&qty.into())).then_some(()))
+            .await;
+    };
+    let flatten = async |api: &Api, key: &str| {
+        let body = json!({"operator": "ann", "reason": "a drill", "mode": "flatten"});
+        let (status, engaged) = api.keyed("POST", "/api/v1/kill-switch/engage", &body, key).await;
+        assert_eq!(status, 200, "{engaged}");
+        engaged
+    };
+    let until_flat = async |api: &Api| {
+        eventually("all accounts are flat", SOON * 2, async || {
+            let (_, status) = api.get("/api/v1/kill-switch/status").await;
+            let accounts = status["flattening"].as_array().unwrap();
+            (accounts.len() == ACCOUNTS.len() && accounts.iter().all(|one| one["flat"] == true)).then_some(())
+        })
+        .await;
+        assert!(two.double.positions().await.is_empty(), "flat is what the broker says");
+    };
+    buy(&first.api, 10).await;
+    let closed = flatten(&second.api, "close-1").await;
+    until_flat(&first.api).await;
+    disengaged(&second.api).await;
+    super::until_owner(&first.api, &id_of(&first.api).await, SOON).await;
+    buy(&first.api, 7).await;
+    let sold = two.double.requests("submit").len();
+    // The client never saw the answer, and asks whoever is there.
+    for api in [&first.api, &second.api] {
+        let again = flatten(api, "close-1").await;
+        assert_eq!(again["engagement_id"], closed["engagement_id"]);
+    }
+    let again = flatten(&first.api, "close-1").await;
+    assert_eq!((&again["state"], &again["flatten_orders"]), (&json!("ACTIVE"), &json!([])), "{again}");
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(two.double.requests("submit").len(), sold, "nothing was closed anew");
+    flatten(&second.api, "close-2").await;
+    until_flat(&first.api).await;
+    let orders = two.double.orders();
+    let closing = orders.keys().filter(|id| id.starts_with("flatten.")).count();
+    assert_eq!(closing, 2, "{:?}", orders.keys());
+}
