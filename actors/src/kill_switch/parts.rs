@@ -365,10 +365,20 @@ impl KillSwitch {
                 }
                 LetGo::KeyReused => Err(CommandError::KeyReused),
                 LetGo::NotWritten => Err(CommandError::StoreUnavailable),
-                // The next look shows it; until then the part stays stopped.
-                LetGo::Unknown => Err(CommandError::OutcomeUnknown),
+                LetGo::Unknown => {
+                    act.hold_on_to(halt, ctx);
+                    Err(CommandError::OutcomeUnknown)
+                }
             }
         }))
+    }
+
+    /// Its release may be written, and what is in force must not end with this process: where it was, it is stopped again.
+    fn hold_on_to(&mut self, halt: Halt, ctx: &mut Context<Self>) {
+        // What the database has is read before anything is written there.
+        self.parts = Seen::NotYet;
+        let (mode, entry) = (halt.mode, of_part(entry_again(&halt, self.world.clock.now()), &halt));
+        drop(self.save_part((halt, mode), entry, (None, None), ctx));
     }
 
     fn let_part_go(&self, halt: &Halt, entry: SwitchEntry, request: Request) -> impl Future<Output = LetGo> + use<> {

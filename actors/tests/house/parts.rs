@@ -3,12 +3,14 @@
 use tokio::time::sleep;
 use tranche_actors::commands::{CommandError, Disengage, Engage, EngageAnswer, SubmitOrder, SubmitParent};
 use tranche_actors::domain::kill::{KillMode, KillState};
+use tranche_actors::domain::ledger::Write;
 use tranche_actors::domain::limits::LimitScope;
 use tranche_actors::domain::names::{StrategyId, Symbol};
 use tranche_actors::domain::status::OrderStatus;
 use tranche_actors::gate::{ShutReason, Verdict};
 use tranche_actors::ports::store::{InstanceCard, Store};
 use tranche_simulation::clock::EPOCH;
+use tranche_simulation::store::CommitFault;
 
 use crate::support::orders::{account, caller, id, parent, resting_parent, resting_single, single, symbol};
 use crate::support::rig::{Running, engage, millis, run, seconds};
@@ -156,6 +158,50 @@ fn a_part_escalates_and_releasing_it_releases_nothing_else() {
         let refused = submit_single(&running, single("late", 1)).await;
         assert!(matches!(refused, Err(CommandError::Gate(ShutReason::KillSwitchEngaged))), "{refused:?}");
     });
+}
+
+fn writes_halts(write: &Write) -> bool {
+    if let Write::Requested { write, .. } = write {
+        return matches!(**write, Write::Halts { .. });
+    }
+    matches!(write, Write::Halts { .. })
+}
+
+#[test]
+fn a_part_whose_release_the_store_does_not_take_stays_stopped_and_is_let_go_later() {
+    run(|rig| async move {
+        let running = rig.open().await;
+        let scope = LimitScope::Symbol(symbol());
+        stop(&running, &scope, KillMode::Halt).await.unwrap();
+        rig.store.plan_for(writes_halts, CommitFault::Unavailable);
+        let refused = release(&running, &scope).await;
+        assert!(matches!(refused, Err(CommandError::StoreUnavailable)), "{refused:?}");
+        sleep(seconds(2)).await;
+        let late = submit_single(&running, single("late", 1)).await;
+        assert!(matches!(late, Err(CommandError::Gate(ShutReason::KillSwitchEngaged))), "{late:?}");
+        release(&running, &scope).await.unwrap();
+        submit_single(&running, single("fine", 1)).await.unwrap();
+    });
+}
+
+#[test]
+fn a_part_whose_release_is_in_doubt_and_that_is_stopped_again_stays_stopped() {
+    for committed in [true, false] {
+        run(|rig| async move {
+            let running = rig.open().await;
+            let scope = LimitScope::Symbol(symbol());
+            stop(&running, &scope, KillMode::Halt).await.unwrap();
+            rig.store.plan_for(writes_halts, CommitFault::Panic { committed });
+            let released = release(&running, &scope).await;
+            assert!(matches!(released, Err(CommandError::OutcomeUnknown)), "{released:?}");
+            let again = stop(&running, &scope, KillMode::Halt).await;
+            assert!(matches!(again, Ok(_) | Err(CommandError::AlreadyEngaged(_))), "{again:?}");
+            sleep(seconds(2)).await;
+            let late = submit_single(&running, single("late", 1)).await;
+            assert!(matches!(late, Err(CommandError::Gate(ShutReason::KillSwitchEngaged))), "{committed}: {late:?}");
+            assert_eq!(rig.store.look(|ledger| ledger.switches().halts.in_force.len()), 1, "{committed}");
+        });
+    }
 }
 
 #[test]
