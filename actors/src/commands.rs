@@ -316,7 +316,7 @@ pub struct EngageAnswer {
     pub instances: Vec<InstanceOutcome>,
     /// Where the engagement is not durable yet: `database`, `redis`.
     pub not_durable: Vec<&'static str>,
-    /// `all`, or `this_instance` when the database can't be read.
+    /// `all`, or `this_instance` where the database can't be read, or did not take it.
     pub covers: &'static str,
 }
 

@@ -149,7 +149,7 @@ pub(super) struct EngagedView {
     instances: Vec<InstanceView>,
     /// Where the engagement is not durable yet: `database`, `redis`.
     not_durable: Vec<&'static str>,
-    /// `all`, or `this_instance` when the database can't be read.
+    /// `all`, or `this_instance` where the database can't be read, or did not take it.
     covers: &'static str,
 }
 

@@ -162,7 +162,7 @@ pub(super) async fn as_it_is(
         flatten_orders: Vec::new(),
         instances: vec![InstanceOutcome { id: duties.instance, outcome: "confirmed" }],
         not_durable: Vec::new(),
-        covers: if unknown.all { "all" } else { "this_instance" },
+        covers: covers(unknown.all),
     }
 }
 
@@ -200,7 +200,8 @@ pub(super) async fn carry_out_part(
     // What is not durable yet may become as strict as it is to be.
     let flatten_orders =
         if !is_durable || halt.mode.flattens() { flattened.of(&halt.engagement_id) } else { Vec::new() };
-    if duties.world.store.is_shared() {
+    let is_shared = duties.world.store.is_shared();
+    if is_shared {
         let mut later = Unknown { ids: BTreeSet::new(), all: others.all };
         later.read(&duties.world, others.cut).await;
         unknown.ids.extend(of_part(&duties, &halt.scope, later.ids).await);
@@ -219,8 +220,13 @@ pub(super) async fn carry_out_part(
         flatten_orders,
         instances,
         not_durable: if is_durable { Vec::new() } else { vec!["database"] },
-        covers: if unknown.all { "all" } else { "this_instance" },
+        covers: covers(unknown.all && (is_durable || !is_shared)),
     }
+}
+
+/// An answer speaks of this instance alone where it can't know of the others, or can't have told them.
+const fn covers(all: bool) -> &'static str {
+    if all { "all" } else { "this_instance" }
 }
 
 /// Steps 2 to 6 of engaging, the gate being shut: durable, sends stopped, open orders cancelled, answered. The error is the
@@ -255,7 +261,8 @@ pub(super) async fn carry_out(
         let in_force = async || is_in_force(&duties, &durable).await;
         tally = tally.and(cancel_for_lapsed(&duties, &LimitScope::Global, &others, settle, in_force).await);
     }
-    if duties.world.store.is_shared() {
+    let is_shared = duties.world.store.is_shared();
+    if is_shared {
         unknown.all &= others.all;
         // Who engages it once more elsewhere waits for the word of this instance too.
         let engagement = durable.state.engagement_id.as_deref().unwrap_or_default();
@@ -274,6 +281,9 @@ pub(super) async fn carry_out(
     let closes = durable.missing.contains(&"database") || durable.state.mode.is_some_and(KillMode::flattens);
     let engagement = durable.state.engagement_id.as_deref().unwrap_or_default();
     let flatten_orders = if closes { flattened.of(engagement) } else { Vec::new() };
+    // The others read either.
+    let is_on_board = duties.world.switchboard.is_some() && !durable.missing.contains(&"redis");
+    let is_told = is_on_board || !durable.missing.contains(&"database");
     Ok(EngageAnswer {
         scope: LimitScope::Global,
         engagement_id: durable.state.engagement_id.clone().unwrap_or_default(),
@@ -285,7 +295,7 @@ pub(super) async fn carry_out(
         flatten_orders,
         instances,
         not_durable: durable.missing,
-        covers: if unknown.all { "all" } else { "this_instance" },
+        covers: covers(unknown.all && (is_told || !is_shared)),
     })
 }
 

@@ -241,6 +241,26 @@ fn orders_wait_for_others_to_end_and_for_the_minute_to_pass() {
 }
 
 #[test]
+fn a_message_rate_that_is_set_after_a_crash_counts_what_left_before_it() {
+    run(|rig| async move {
+        rig.live(async |rig| {
+            let running = rig.open().await;
+            running.submit(parent("before", 20, 2, 1)).await;
+            rig.until_all_ended().await;
+        })
+        .await;
+        let running = rig.open().await;
+        set(&running, Control::MaxMessageRate, 3).await;
+        running.submit(parent("third", 10, 1, 1)).await;
+        sleep(seconds(5)).await;
+        assert_eq!(rig.statuses(&id("third")), [OrderStatus::Filled], "it is just one of three");
+        running.submit(parent("fourth", 10, 1, 1)).await;
+        sleep(seconds(5)).await;
+        assert_eq!(ended(&rig.slices(&id("fourth"))[0]), (OrderStatus::PendingNew, Some("max_message_rate")));
+    });
+}
+
+#[test]
 fn the_minute_of_a_message_rate_outlives_a_crash() {
     run(|rig| async move {
         rig.live(async |rig| {

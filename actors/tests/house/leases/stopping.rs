@@ -9,9 +9,11 @@ use tranche_actors::domain::names::IdempotencyKey;
 use tranche_actors::domain::status::OrderStatus;
 use tranche_actors::domain::venue::VenueStatus;
 use tranche_actors::gate::Verdict;
+use tranche_actors::health::Phase;
+use tranche_actors::ports::store::Store;
 use tranche_simulation::venue::Fate;
 
-use super::sharing;
+use super::{Process, leased, sharing};
 use crate::support::orders::{account, caller, id, parent, resting_parent, resting_single, symbol};
 use crate::support::rig::{engage, millis, run, seconds};
 
@@ -117,5 +119,32 @@ fn whoever_makes_an_engagement_stricter_is_told_of_what_is_unknown_now_and_not_o
                 })
                 .await;
         });
+    }
+}
+
+#[test]
+fn an_engagement_that_the_database_does_not_take_is_told_to_be_of_this_instance_alone() {
+    for scope in [LimitScope::Global, LimitScope::Account(account())] {
+        for fails in [true, false] {
+            let scope = scope.clone();
+            run(|mut rig| async move {
+                leased(&mut rig);
+                rig.store.open().await.unwrap();
+                let first = Process::start(&rig, "first").await;
+                first.store.share();
+                first.during(rig.until("the first one trades", || rig.verdict(&first.running) == Verdict::Open)).await;
+                let (second, store) = rig.beside("second");
+                store.share();
+                first
+                    .during(rig.until("the second one stands by", || second.house.health.phase() == Phase::Ready))
+                    .await;
+                // All is read, and nothing is written: the owner goes on, and knows of nothing.
+                store.calls.fail("commit", fails);
+                let wish = Engage { scope, ..engage(KillMode::Halt) };
+                let answer = first.during(second.house.kill_switch.engage(wish)).await.unwrap();
+                let covers = if fails { "this_instance" } else { "all" };
+                assert_eq!((answer.covers, answer.not_durable.is_empty()), (covers, !fails), "{answer:?}");
+            });
+        }
     }
 }
